@@ -1,0 +1,127 @@
+"""What can go wrong, and the exit status that each of it ends with.
+
+    ArtifactsError               code        exit
+    ├── LocalError               local          1
+    ├── UsageError               usage          2
+    ├── NothingMatched           nothing        3
+    ├── AuthError                auth           4
+    ├── NotFound                 not_found      5
+    ├── ApiError                 api            7
+    ├── Refused                  refused        8
+    ├── WaitTimeout              wait_timeout   9
+    └── TransferError            (its own)      6   one artifact could not be had
+        └── ExpiredUrl           expired        6   the runner asks the listing again
+
+`Interrupted` is no error: a signal asked the program to end.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit status of the command (contract section 5)."""
+
+    OK = 0
+    LOCAL = 1
+    USAGE = 2
+    NOTHING = 3
+    AUTH = 4
+    NOT_FOUND = 5
+    INCOMPLETE = 6
+    API = 7
+    REFUSED = 8
+    WAIT_TIMEOUT = 9
+
+
+class ArtifactsError(Exception):
+    """What happened and where, in one sentence, and with `hint` what to do about it."""
+
+    exit_code = ExitCode.LOCAL
+    code = "local"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class LocalError(ArtifactsError):
+    """This machine refused: disk full, no permission, a vanished folder."""
+
+
+class UsageError(ArtifactsError):
+    """Bad arguments, bad configuration or a malformed token."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+
+class NothingMatched(ArtifactsError):
+    """The selection holds no artifact."""
+
+    exit_code = ExitCode.NOTHING
+    code = "nothing"
+
+
+class AuthError(ArtifactsError):
+    """The API answered 401 or 403."""
+
+    exit_code = ExitCode.AUTH
+    code = "auth"
+
+
+class NotFound(ArtifactsError):
+    """The API answered 404, or a name is not in the run."""
+
+    exit_code = ExitCode.NOT_FOUND
+    code = "not_found"
+
+
+class ApiError(ArtifactsError):
+    """The API could not be reached or understood, retries included."""
+
+    exit_code = ExitCode.API
+    code = "api"
+
+
+class Refused(ArtifactsError):
+    """Going on would be unsafe, or would overwrite what is not ours."""
+
+    exit_code = ExitCode.REFUSED
+    code = "refused"
+
+
+class WaitTimeout(ArtifactsError):
+    """The run did not end within `--wait-timeout`."""
+
+    exit_code = ExitCode.WAIT_TIMEOUT
+    code = "wait_timeout"
+
+
+class TransferError(ArtifactsError):
+    """One artifact could not be had; `code` says why, and the others go on."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class ExpiredUrl(TransferError):
+    """The storage no longer accepts this `download_url`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="expired")
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+
+
+class Cancelled(Exception):
+    """The download was called off while this worker was at it."""

@@ -1,0 +1,166 @@
+"""The service's records, frozen, and the tolerant reading of its JSON.
+
+Absent, null and empty are one (the service may leave out empty fields); unknown fields are
+ignored and unknown enum values are kept as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ApiError
+
+FINAL_STATUSES = frozenset({"success", "failed", "canceled", "timeout"})
+UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactDates:
+    """When an artifact was registered, obtained and updated, as the service wrote it."""
+
+    registered_at: str | None = None
+    obtained_at: str | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CubeAddress:
+    """A cube, by the six names that the API wants for it."""
+
+    repo: str
+    run: str
+    workflow: str
+    task: str
+    cube: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One artifact of a cube. `download_url` is a temporary key to its bytes: never show it."""
+
+    address: CubeAddress
+    local_path: str
+    status: str
+    dates: ArtifactDates
+    id: str = ""
+    download_url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    slug: str
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    slug: str
+    status: str = ""
+    cubes: tuple[Cube, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    slug: str
+    status: str = ""
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A CI run; its slug is its counter within the repository."""
+
+    slug: str
+    status: str = ""
+    event_type: str = ""
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    updated_at: str | None = None
+    pull: str | None = None
+    user: str | None = None
+    workflows: tuple[Workflow, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run's status is final."""
+        return self.status in FINAL_STATUSES
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value)
+    raise ApiError(f"the API's answer is misshapen: {key} is not text")
+
+
+def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise ApiError(f"the API's answer is misshapen: {key} is not an object")
+
+
+def objects(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Read a list of objects; absent and null are empty.
+
+    Raises `ApiError` where it is anything else.
+    """
+    value = data.get(key)
+    if value is None:
+        return []
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    raise ApiError(f"the API's answer is misshapen: {key} is not a list of objects")
+
+
+def read_artifact(address: CubeAddress, data: Mapping[str, Any]) -> Artifact:
+    """Read one artifact of a listing. Raises `ApiError` where it is misshapen."""
+    dates = _object(data, "dates")
+    return Artifact(
+        address=address,
+        local_path=_text(data, "local_path"),
+        status=_text(data, "status"),
+        dates=ArtifactDates(
+            registered_at=_text(dates, "registered_at") or None,
+            obtained_at=_text(dates, "obtained_at") or None,
+            updated_at=_text(dates, "updated_at") or None,
+        ),
+        id=_text(data, "id"),
+        download_url=_text(data, "download_url") or None,
+    )
+
+
+def read_run(data: Mapping[str, Any]) -> Run:
+    """Read one run. Raises `ApiError` where it is misshapen."""
+    dates = _object(data, "dates")
+    return Run(
+        slug=_text(data, "slug"),
+        status=_text(data, "status"),
+        event_type=_text(data, "event_type"),
+        created_at=_text(dates, "created_at") or None,
+        started_at=_text(dates, "started_at") or None,
+        finished_at=_text(dates, "finished_at") or None,
+        updated_at=_text(dates, "updated_at") or None,
+        pull=_text(_object(data, "pull"), "slug") or None,
+        user=_text(_object(data, "user"), "slug") or None,
+        workflows=tuple(_read_workflow(item) for item in objects(data, "workflows")),
+    )
+
+
+def _read_workflow(data: Mapping[str, Any]) -> Workflow:
+    tasks = tuple(_read_task(item) for item in objects(data, "tasks"))
+    return Workflow(_text(data, "slug"), _text(data, "status"), tasks)
+
+
+def _read_task(data: Mapping[str, Any]) -> Task:
+    cubes = tuple(
+        Cube(_text(item, "slug"), _text(item, "status")) for item in objects(data, "cubes")
+    )
+    return Task(_text(data, "slug"), _text(data, "status"), cubes)

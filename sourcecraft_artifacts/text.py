@@ -1,0 +1,68 @@
+"""Text from outside, made safe to show and to parse."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+# Control (C0, DEL, C1), format (bidi, zero width), lone surrogates, line and paragraph separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def is_control(character: str) -> bool:
+    """Tell whether a character is a C0 or C1 control, or DEL."""
+    return unicodedata.category(character) == "Cc"
+
+
+def visible(text: str) -> str:
+    r"""Replace characters that steer a terminal or hide text by their escapes, such as `\x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Write JSON in plain printable ASCII, so that no locale can break it."""
+    return json.dumps(value, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
+
+
+_QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?")
+
+
+def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
+    """Redact known secrets, and in each URL its user info and its query, where signatures live."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[redacted]")
+    return _QUERY.sub(
+        lambda m: m[1] + ("[redacted]@" if m[2] else "") + m[3] + ("?[redacted]" if m[4] else ""),
+        text,
+    )
+
+
+def human_size(size: float) -> str:
+    """Write a number of bytes as a person reads it, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Write a duration as a person reads it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number and its noun: `1 artifact`, `2 artifacts`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,437 @@
+"""A loopback HTTP server scripted per answer, for tests of services that misbehave.
+
+It works on raw sockets, so that it can send anything. Every connection has a daemon thread of its
+own, and whatever such a thread waits for, leaving the server's context ends the wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import select
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, Self
+
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+_PIECE = 64 * 1024
+_POLL = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it arrived; the target is the exact text of the request line."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    version: str = "HTTP/1.1"
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, whatever its case, or None."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One scripted answer; what is not set behaves as a good server does.
+
+    ``cut_after`` and ``reset_after`` send the head and that many body bytes, then FIN or RST.
+    ``chunked`` frames the body, without the last chunk after a cut. ``no_length`` ends the body
+    by closing. ``length`` is sent as Content-Length whatever the body. ``extra`` follows the body.
+    ``drip`` is seconds between body bytes. ``drip_headers`` is seconds between bytes of a head that
+    never ends. ``hang`` reads the request and stays silent. ``raw`` is sent alone, then closed.
+    ``gate`` holds back the second half of the body. Header values are sent as UTF-8.
+    """
+
+    status: int = 200
+    headers: Headers = ()
+    body: bytes = b""
+    cut_after: int | None = None
+    reset_after: int | None = None
+    chunked: bool = False
+    no_length: bool = False
+    length: str | None = None
+    extra: bytes = b""
+    drip: float | None = None
+    drip_headers: float | None = None
+    hang: bool = False
+    raw: bytes | None = None
+    gate: threading.Event | None = None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The headers as pairs, without those the framing adds."""
+        return list(self.headers.items() if isinstance(self.headers, Mapping) else self.headers)
+
+    @property
+    def stop(self) -> int | None:
+        """How many body bytes a broken answer sends, or None for an answer sent whole."""
+        limits = [limit for limit in (self.cut_after, self.reset_after) if limit is not None]
+        return min(limits, default=None)
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether the status alone forbids a body (RFC 9110, 6.4.1)."""
+        return self.status < 200 or self.status in (204, 304)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with this answer."""
+        lies = self.length not in (None, str(len(self.body)))
+        asked = ("connection", "close") in [(k.lower(), v.lower()) for k, v in self.pairs]
+        broken = self.stop is not None or self.raw is not None
+        return broken or lies or asked or self.no_length
+
+    def head(self) -> bytes:
+        """The status line and the headers, up to and with the empty line."""
+        known = {status.value: status.phrase for status in HTTPStatus}
+        lines = [f"HTTP/1.1 {self.status} {known.get(self.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in [*self.pairs, *self._framing()]]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _framing(self) -> Iterator[tuple[str, str]]:
+        given = {name.lower() for name, _ in self.pairs}
+        if self.chunked:
+            yield "Transfer-Encoding", "chunked"
+        if self.no_length:
+            yield "Connection", "close"
+        if self.length is not None:
+            yield "Content-Length", self.length
+        elif not (self.chunked or self.no_length or self.bodiless or "content-length" in given):
+            yield "Content-Length", str(len(self.body))
+
+
+Reply = Answer | Callable[[Received], Answer]
+
+
+class ScriptedServer:
+    """Serve scripted answers on 127.0.0.1 for as long as the context lasts.
+
+    Args:
+        tls: serve HTTPS with this context.
+        host: how ``url`` names the machine; "localhost" makes a second host of the same address.
+
+    ``requests`` holds what was received, ``opened`` counts connections, and ``max_open`` is the
+    greatest number of them that were open at once (idle ones too).
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self.requests: list[Received] = []
+        self.opened = 0
+        self.max_open = 0
+        self._tls = tls
+        self._routes: dict[str, list[Reply]] = {}
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
+        self._acceptor = threading.Thread(target=self._accept, daemon=True, name="scripted-server")
+
+    def __enter__(self) -> Self:
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def on(self, path_prefix: str, *answers: Reply) -> None:
+        """Answer targets that start so, in this order, the last one for ever.
+
+        The longest prefix wins, calling again replaces, and what nothing matches gets a 404.
+        """
+        if not answers:
+            raise ValueError("a route needs an answer")
+        with self._lock:
+            self._routes[path_prefix] = list(answers)
+
+    def close(self) -> None:
+        """End every wait and every connection, within a second."""
+        deadline = time.monotonic() + 0.8
+        self._closing.set()
+        # A connection of our own wakes accept() on every system, unlike closing the listener.
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+        self._acceptor.join(0.2)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                _shut(connection)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._closing.is_set():
+                connection.close()
+                return
+            try:
+                self._start(self._prepare(connection))
+            except OSError:  # The client has left already.
+                connection.close()
+
+    def _prepare(self, connection: socket.socket) -> socket.socket:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return connection
+        # The handshake is for the connection's thread: a silent client must not block the others.
+        return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+
+    def _start(self, connection: socket.socket) -> None:
+        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        with self._lock:
+            self._open.add(connection)
+            self._threads.append(thread)
+            self.opened += 1
+            alive = sum(not _left(other) for other in self._open)
+            self.max_open = max(self.max_open, alive)
+        thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with suppress(OSError):
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.do_handshake()
+                with connection.makefile("rb") as reader:
+                    self._converse(connection, reader)
+        finally:
+            # Uncounted before it closes: the client's next connection must not meet this one.
+            with self._lock:
+                self._open.remove(connection)
+            connection.close()
+
+    def _converse(self, connection: socket.socket, reader: BinaryIO) -> None:
+        while (received := _read_request(reader)) is not None:
+            self.requests.append(received)
+            answer = self._choose(received)
+            self._send(connection, received, answer)
+            if answer.reset_after is not None:
+                self._reset(connection)
+            if answer.closes or _wants_close(received):
+                return
+
+    def _choose(self, received: Received) -> Answer:
+        with self._lock:
+            prefixes = [prefix for prefix in self._routes if received.target.startswith(prefix)]
+            if not prefixes:
+                return Answer(404, body=f"no script for {received.target}".encode())
+            replies = self._routes[max(prefixes, key=len)]
+            reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        return reply if isinstance(reply, Answer) else reply(received)
+
+    def _send(self, connection: socket.socket, received: Received, answer: Answer) -> None:
+        if answer.raw is not None:
+            connection.sendall(answer.raw)
+        elif answer.hang:
+            while connection.recv(_PIECE):
+                pass
+        elif answer.drip_headers is not None:
+            self._drip_headers(connection, answer, answer.drip_headers)
+        else:
+            connection.sendall(answer.head())
+            if received.method != "HEAD" and not answer.bodiless:
+                self._send_body(connection, answer)
+
+    def _drip_headers(self, connection: socket.socket, answer: Answer, seconds: float) -> None:
+        start = answer.head().removesuffix(b"\r\n") + b"X-Drip: "
+        for byte in itertools.chain(start, itertools.repeat(ord("."))):
+            connection.sendall(bytes([byte]))
+            self._pause(seconds)
+
+    def _send_body(self, connection: socket.socket, answer: Answer) -> None:
+        for piece in self._pieces(answer):
+            framed = b"%x\r\n%b\r\n" % (len(piece), piece) if answer.chunked else piece
+            connection.sendall(framed)
+        if answer.stop is None:
+            last = b"0\r\n\r\n" if answer.chunked else b""
+            connection.sendall(last + answer.extra)
+
+    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+        body, half = answer.body[: answer.stop], len(answer.body) // 2
+        step = _PIECE if answer.drip is None else 1
+        for second, (first, stop) in enumerate(((0, min(half, len(body))), (half, len(body)))):
+            if second and answer.gate:
+                self._wait_for(answer.gate)
+            for at in range(first, stop, step):
+                if at and answer.drip is not None:
+                    self._pause(answer.drip)
+                yield body[at : min(at + step, stop)]
+
+    def _reset(self, connection: socket.socket) -> None:
+        """Close with RST, once what was sent has left: a reset drops what still waits."""
+        for _ in range(100):
+            if not _unsent(connection):
+                break
+            self._pause(_POLL)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _pause(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise ConnectionAbortedError("the server closes")
+
+    def _wait_for(self, gate: threading.Event) -> None:
+        while not gate.is_set():
+            self._pause(_POLL)
+
+
+def json_answer(value: object, status: int = 200, **headers: str) -> Answer:
+    """A JSON answer; ``retry_after="3"`` becomes the header Retry-After."""
+    named = {name.replace("_", "-").title(): text for name, text in headers.items()}
+    body = json.dumps(value).encode()
+    return Answer(status, {"Content-Type": "application/json", **named}, body)
+
+
+def ranged(
+    body: bytes,
+    *,
+    etag: str | None = '"v1"',
+    last_modified: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ignore_range: bool = False,
+    status_200_with_content_range: bool = False,
+    wrong_start: bool = False,
+    cut_first: int | None = None,
+) -> Callable[[Received], Answer]:
+    """Storage that serves single ranges of a body (RFC 9110, 13.1.5 and 14).
+
+    Args:
+        headers: more headers for every answer.
+        ignore_range: always the whole body with 200.
+        status_200_with_content_range: partial answers carry 200 with their Content-Range.
+        wrong_start: partial answers start, and say they start, a byte before what was asked.
+        cut_first: the first GET is cut after that many bytes of its body.
+    """
+    validators = {"ETag": etag, "Last-Modified": last_modified}
+    common = {name: value for name, value in validators.items() if value is not None}
+    common |= {} if ignore_range else {"Accept-Ranges": "bytes"}
+    common |= headers or {}
+    cuts = itertools.chain([cut_first], itertools.repeat(None))
+
+    def reply(received: Received) -> Answer:
+        cut = next(cuts) if received.method == "GET" else None
+        valid = _if_range_holds(received.header("If-Range"), etag, last_modified)
+        asked = None if ignore_range or not valid else _asked_range(received, len(body))
+        if asked is None:
+            return Answer(200, common, body, cut_after=cut)
+        first, last = asked
+        if first > last:
+            return Answer(416, {**common, "Content-Range": f"bytes */{len(body)}"})
+        first -= 1 if wrong_start and first else 0
+        head = {**common, "Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        status = 200 if status_200_with_content_range else 206
+        return Answer(status, head, body[first : last + 1], cut_after=cut)
+
+    return reply
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server context for localhost and 127.0.0.1, and the PEM file that clients must trust.
+
+    Raises: FileNotFoundError when the machine has no ``openssl`` command.
+    """
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+def _if_range_holds(condition: str | None, etag: str | None, last_modified: str | None) -> bool:
+    if condition is None:
+        return True
+    weak = condition.startswith("W/")
+    return not weak and condition in (etag, last_modified)
+
+
+def _asked_range(received: Received, length: int) -> tuple[int, int] | None:
+    """The first and last byte asked for, reversed when unsatisfiable, None for the whole body."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", received.header("Range") or "")
+    if received.method != "GET" or not match or match[0] == "bytes=-":
+        return None
+    if not match[1]:
+        return max(0, length - int(match[2])), length - 1
+    first, last = int(match[1]), int(match[2] or max(length - 1, int(match[1])))
+    if last < first:
+        return None
+    return first, min(last, length - 1)
+
+
+def _read_request(reader: BinaryIO) -> Received | None:
+    line = reader.readline().decode("latin-1").rstrip("\r\n")
+    if not line:
+        return None
+    method, _, rest = line.partition(" ")
+    target, _, version = rest.rpartition(" ")
+    pairs = []
+    while field := reader.readline().decode("latin-1").rstrip("\r\n"):
+        name, _, value = field.partition(":")
+        pairs.append((name, value.strip()))
+    head = Received(method, target, tuple(pairs), version=version)
+    return Received(method, target, head.headers, _read_body(reader, head), version)
+
+
+def _read_body(reader: BinaryIO, head: Received) -> bytes:
+    if (head.header("Transfer-Encoding") or "").lower() != "chunked":
+        return reader.read(int(head.header("Content-Length") or 0))
+    body = b""
+    while size := int(reader.readline().split(b";")[0], 16):
+        body += reader.read(size)
+        reader.readline()
+    while reader.readline().strip():
+        pass
+    return body
+
+
+def _wants_close(received: Received) -> bool:
+    connection = (received.header("Connection") or "").lower()
+    return connection == "close" or (received.version == "HTTP/1.0" and connection != "keep-alive")
+
+
+def _shut(connection: socket.socket) -> None:
+    # Past SSLSocket.shutdown, which would let the connection's thread go on without TLS.
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _left(connection: socket.socket) -> bool:
+    """Whether the client has closed already, though its thread has yet to notice (Linux only)."""
+    if sys.platform != "linux":
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _unsent(connection: socket.socket) -> int:
+    """How many bytes the other side has yet to acknowledge (known on Linux only)."""
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    return int(struct.unpack("i", count)[0])

@@ -1,0 +1,354 @@
+"""The scripted server does to a client exactly what its answers say."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from servers import Answer, Headers, Received, ScriptedServer, json_answer, ranged, self_signed
+
+BODY = b"0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A server without a script."""
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[http.client.HTTPConnection]:
+    """A client that speaks to the server over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    yield connection
+    connection.close()
+
+
+def exchange(server: ScriptedServer, target: str = "/", method: str = "GET") -> bytes:
+    """All bytes the server sends for one request on a connection of its own.
+
+    Raises: ConnectionResetError with the bytes received so far as its argument.
+    """
+    got = bytearray()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(f"{method} {target} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        try:
+            while data := connection.recv(65536):
+                got += data
+        except ConnectionResetError:
+            raise ConnectionResetError(bytes(got)) from None
+    return bytes(got)
+
+
+def split(answer: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of an answer."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
+
+
+def test_records_the_request_and_keeps_the_connection(
+    server: ScriptedServer, client: http.client.HTTPConnection
+) -> None:
+    """Several requests share a connection, and are recorded as they were sent."""
+    server.on("/", json_answer({"id": 1}, retry_after="3"))
+    for body in (b"one", b"two"):
+        client.request("POST", "/a%2Fb?x=%20", body, {"X-Name": "v"})
+        response = client.getresponse()
+        assert (response.status, response.read()) == (200, b'{"id": 1}')
+        assert response.headers["Retry-After"] == "3"
+    first, second = server.requests
+    assert (first.method, first.target, first.body) == ("POST", "/a%2Fb?x=%20", b"one")
+    assert (second.header("x-name"), second.header("absent")) == ("v", None)
+    assert (server.opened, server.max_open) == (1, 1)
+
+
+def test_reads_a_chunked_request(
+    server: ScriptedServer, client: http.client.HTTPConnection
+) -> None:
+    """A request body in chunks is recorded without its framing."""
+    server.on("/", Answer())
+    client.request("PUT", "/", iter([b"one", b"two"]), encode_chunked=True)
+    assert client.getresponse().read() == b""
+    assert server.requests[0].body == b"onetwo"
+
+
+def test_answers_in_order_and_repeats_the_last(server: ScriptedServer) -> None:
+    """Answers are used up but for the last, and the longest prefix chooses among routes."""
+    server.on("/", Answer(500), Answer(body=b"last"))
+    server.on("/call", lambda received: Answer(body=received.target.encode()))
+    assert b" 500 " in split(exchange(server))[0]
+    assert [split(exchange(server))[1] for _ in range(2)] == [b"last", b"last"]
+    assert split(exchange(server, "/call/me"))[1] == b"/call/me"
+
+
+def test_no_script_is_404(server: ScriptedServer) -> None:
+    """A target that no route matches is not found; a route without answers is refused."""
+    assert exchange(server).startswith(b"HTTP/1.1 404 Not Found\r\n")
+    with pytest.raises(ValueError, match="needs an answer"):
+        server.on("/")
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (Answer(body=BODY, cut_after=4), b"0123"),
+        (Answer(body=BODY, cut_after=0), b""),
+        (Answer(body=BODY, cut_after=99), BODY),
+        (Answer(body=BODY, chunked=True), b"5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"),
+        (Answer(body=BODY, chunked=True, cut_after=7), b"5\r\n01234\r\n2\r\n56\r\n"),
+        (Answer(body=BODY, no_length=True), BODY),
+        (Answer(body=BODY, extra=b"more"), b"0123456789more"),
+        (Answer(body=b"012", drip=0.001), b"012"),
+        (Answer(204, body=BODY), b""),
+    ],
+)
+def test_body(server: ScriptedServer, answer: Answer, body: bytes) -> None:
+    """The body arrives as scripted, then the connection ends."""
+    server.on("/", answer)
+    assert split(exchange(server))[1] == body
+
+
+@pytest.mark.parametrize(
+    ("answer", "lengths"),
+    [
+        (Answer(body=BODY), [b"10"]),
+        (Answer(body=BODY, length="garbage"), [b"garbage"]),
+        (Answer(body=BODY, length="-5"), [b"-5"]),
+        (Answer(body=BODY, length="11"), [b"11"]),
+        (Answer(body=BODY, headers={"Content-Length": "3"}), [b"3"]),
+        (Answer(body=BODY, cut_after=3), [b"10"]),
+        (Answer(body=BODY, no_length=True), []),
+        (Answer(body=BODY, chunked=True), []),
+        (Answer(304), []),
+    ],
+)
+def test_length(server: ScriptedServer, answer: Answer, lengths: list[bytes]) -> None:
+    """Content-Length is what the script says, and true unless it says otherwise."""
+    server.on("/", answer)
+    lines = split(exchange(server))[0].split(b"\r\n")
+    assert [line[16:] for line in lines if line.startswith(b"Content-Length: ")] == lengths
+
+
+@pytest.mark.parametrize("answer", [Answer(length="11"), Answer(no_length=True), Answer(raw=b"")])
+def test_closes_after(
+    server: ScriptedServer, client: http.client.HTTPConnection, answer: Answer
+) -> None:
+    """An answer whose end the client cannot see otherwise ends the connection, unasked."""
+    server.on("/", answer)
+    client.connect()
+    client.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    while client.sock.recv(65536):
+        pass
+
+
+@pytest.mark.parametrize("headers", [[("A", "1"), ("A", "2")], {"A": "1", "B": "имя"}])
+def test_headers(server: ScriptedServer, headers: Headers) -> None:
+    """Headers are sent in order, repeated ones too, in UTF-8."""
+    answer = Answer(headers=headers)
+    server.on("/", answer)
+    lines = [f"{name}: {value}".encode() for name, value in answer.pairs]
+    assert split(exchange(server))[0].split(b"\r\n")[1:3] == lines
+
+
+def test_head_has_no_body(server: ScriptedServer) -> None:
+    """HEAD gets the length of the body alone."""
+    server.on("/", Answer(body=BODY))
+    head, body = split(exchange(server, method="HEAD"))
+    assert (b"Content-Length: 10" in head, body) == (True, b"")
+
+
+def test_raw(server: ScriptedServer) -> None:
+    """Raw bytes are sent alone."""
+    server.on("/", Answer(raw=b"SSH-2.0-x\r\n"))
+    assert exchange(server) == b"SSH-2.0-x\r\n"
+
+
+@pytest.mark.parametrize("size", [4, 0, 1 << 20])
+def test_reset(server: ScriptedServer, size: int) -> None:
+    """A reset arrives after exactly the bytes that were to precede it."""
+    server.on("/", Answer(body=b"x" * (1 << 21), reset_after=size))
+    with pytest.raises(ConnectionResetError) as caught:
+        exchange(server)
+    assert split(caught.value.args[0])[1] == b"x" * size
+
+
+def test_gate(server: ScriptedServer, client: http.client.HTTPConnection) -> None:
+    """The second half of a body waits for the gate."""
+    gate = threading.Event()
+    server.on("/", Answer(body=BODY, gate=gate))
+    client.request("GET", "/")
+    response = client.getresponse()
+    assert response.read(5) == b"01234"
+    client.sock.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.sock.recv(1, socket.MSG_PEEK)
+    client.sock.settimeout(5)
+    gate.set()
+    raw = client.sock.recv(5)
+    assert raw == b"56789"
+
+
+@pytest.mark.parametrize(
+    ("answer", "start"),
+    [
+        (Answer(hang=True), b""),
+        (Answer(body=BODY, drip=60), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0"),
+        (Answer(drip_headers=60), b"H"),
+        (Answer(body=BODY, gate=threading.Event()), b""),
+        (Answer(body=b"x" * (1 << 26)), b""),
+    ],
+    ids=["hang", "drip", "drip_headers", "gate", "unread"],
+)
+def test_close_ends_every_wait(answer: Answer, start: bytes) -> None:
+    """Leaving the context ends a hanging answer at once, and its thread with it."""
+    threads = threading.active_count()
+    with ScriptedServer() as server:
+        server.on("/", answer)
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        got = b""
+        while len(got) < len(start):
+            got += connection.recv(len(start) - len(got))
+        began = time.monotonic()
+    assert (got, threading.active_count()) == (start, threads)
+    assert time.monotonic() - began < 1
+    connection.close()
+
+
+def test_drip_headers_never_end(server: ScriptedServer, client: http.client.HTTPConnection) -> None:
+    """A dripped head goes on beyond its status line, in one line without end."""
+    server.on("/", Answer(drip_headers=0.0001))
+    client.connect()
+    client.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    got = b""
+    while not got.endswith(b"X-Drip: ..."):
+        got += client.sock.recv(1)
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_max_open_counts_connections(server: ScriptedServer) -> None:
+    """Connections that were never open together do not add up."""
+    server.on("/", Answer(body=BODY))
+    for _ in range(50):
+        exchange(server)
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        client.request("GET", "/")
+        client.getresponse().read()
+        client.close()
+    assert (server.opened, server.max_open) == (100, 1)
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+    exchange(server)
+    assert server.max_open == 4
+    for connection in clients:
+        connection.close()
+
+
+@pytest.mark.parametrize("leave", [lambda sock: sock.close(), lambda sock: reset(sock)])
+def test_survives_clients_that_leave(
+    server: ScriptedServer, leave: Callable[[socket.socket], None]
+) -> None:
+    """A client that leaves early harms nobody else."""
+    server.on("/", Answer(body=b"x" * (1 << 24)))
+    for request in (b"", b"GET", b"GET / HTTP/1.1\r\n\r\n"):
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        sock.sendall(request)
+        leave(sock)
+    assert len(split(exchange(server))[1]) == 1 << 24
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls(tmp_path: Path) -> None:
+    """HTTPS works, for clients that trust the certificate, whatever others send."""
+    context, certificate = self_signed(tmp_path)
+    with ScriptedServer(tls=context, host="localhost") as server:
+        server.on("/", Answer(body=BODY), Answer(body=BODY, reset_after=3), Answer(hang=True))
+        assert server.url == f"https://localhost:{server.port}"
+        silent = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        rude = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        rude.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        trust = ssl.create_default_context(cafile=str(certificate))
+        client = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=5, context=trust)
+        client.request("GET", "/")
+        assert client.getresponse().read() == BODY
+        client.request("GET", "/")
+        # Python's ssl may report a reset as an end of file.
+        with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+            client.getresponse().read()
+        client.close()
+        client.request("GET", "/")
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    for connection in (client, silent, rude):
+        connection.close()
+
+
+def asked(value: str | None, if_range: str | None = None, method: str = "GET") -> Received:
+    """A request for a range."""
+    headers = {"Range": value, "If-Range": if_range}
+    return Received(method, "/", tuple((k, v) for k, v in headers.items() if v is not None))
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "content_range", "body"),
+    [
+        (asked(None), 200, None, BODY),
+        (asked("bytes=0-"), 206, "bytes 0-9/10", BODY),
+        (asked("bytes=4-"), 206, "bytes 4-9/10", b"456789"),
+        (asked("bytes=4-5"), 206, "bytes 4-5/10", b"45"),
+        (asked("bytes=4-99"), 206, "bytes 4-9/10", b"456789"),
+        (asked("bytes=-3"), 206, "bytes 7-9/10", b"789"),
+        (asked("bytes=-99"), 206, "bytes 0-9/10", BODY),
+        (asked("bytes=10-"), 416, "bytes */10", b""),
+        (asked("bytes=-0"), 416, "bytes */10", b""),
+        (asked("bytes=5-4"), 200, None, BODY),
+        (asked("bytes=-"), 200, None, BODY),
+        (asked("bytes=0-1,4-5"), 200, None, BODY),
+        (asked("lines=0-1"), 200, None, BODY),
+        (asked("bytes=4-", method="HEAD"), 200, None, BODY),
+        (asked("bytes=4-", '"v1"'), 206, "bytes 4-9/10", b"456789"),
+        (asked("bytes=4-", '"v2"'), 200, None, BODY),
+        (asked("bytes=4-", 'W/"v1"'), 200, None, BODY),
+        (asked("bytes=4-", "Mon, 01 Jan 2024 00:00:00 GMT"), 206, "bytes 4-9/10", b"456789"),
+        (asked("bytes=4-", "Tue, 02 Jan 2024 00:00:00 GMT"), 200, None, BODY),
+    ],
+)
+def test_ranged(request_: Received, status: int, content_range: str | None, body: bytes) -> None:
+    """Storage answers ranges as RFC 9110 asks."""
+    answer = ranged(BODY, last_modified="Mon, 01 Jan 2024 00:00:00 GMT")(request_)
+    headers = dict(answer.pairs)
+    assert (answer.status, headers.get("Content-Range"), answer.body) == (
+        status,
+        content_range,
+        body,
+    )
+    assert (headers["ETag"], headers["Accept-Ranges"]) == ('"v1"', "bytes")
+
+
+def test_ranged_misbehaves() -> None:
+    """Each quirk changes what it names and nothing else."""
+    part = asked("bytes=4-")
+    ignored = ranged(BODY, etag=None, ignore_range=True)(part)
+    assert (ignored.status, ignored.body, ignored.pairs) == (200, BODY, [])
+    quirk = ranged(BODY, status_200_with_content_range=True)(part)
+    assert (quirk.status, quirk.body) == (200, b"456789")
+    wrong = ranged(BODY, wrong_start=True, headers={"X-A": "b"})(part)
+    assert (wrong.status, wrong.body) == (206, b"3456789")
+    assert dict(wrong.pairs).items() >= {"Content-Range": "bytes 3-9/10", "X-A": "b"}.items()
+    cut = ranged(BODY, cut_first=3)
+    answers = [cut(asked(None, method="HEAD")), cut(asked(None)), cut(part)]
+    assert [answer.cut_after for answer in answers] == [None, 3, None]
