@@ -13,7 +13,6 @@ import select
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import BinaryIO, Self
 
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -205,7 +203,7 @@ class ScriptedServer:
             self.opened += 1
             alive = sum(not _left(other) for other in self._open)
             self.max_open = max(self.max_open, alive)
-        thread.start()
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -342,22 +340,6 @@ def ranged(
         return Answer(status, head, body[first : last + 1], cut_after=cut)
 
     return reply
-
-
-def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server context for localhost and 127.0.0.1, and the PEM file that clients must trust.
-
-    Raises: FileNotFoundError when the machine has no ``openssl`` command.
-    """
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context, certificate
 
 
 def _if_range_holds(condition: str | None, etag: str | None, last_modified: str | None) -> bool:

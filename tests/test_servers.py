@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from servers import Answer, Headers, Received, ScriptedServer, json_answer, ranged, self_signed
+import trustme
+from servers import Answer, Headers, Received, ScriptedServer, json_answer, ranged
 
 BODY = b"0123456789"
 
@@ -271,17 +270,18 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_tls(tmp_path: Path) -> None:
+def test_tls() -> None:
     """HTTPS works, for clients that trust the certificate, whatever others send."""
-    context, certificate = self_signed(tmp_path)
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     with ScriptedServer(tls=context, host="localhost") as server:
         server.on("/", Answer(body=BODY), Answer(body=BODY, reset_after=3), Answer(hang=True))
         assert server.url == f"https://localhost:{server.port}"
         silent = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         rude = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         rude.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        trust = ssl.create_default_context(cafile=str(certificate))
+        trust = ssl.create_default_context()
+        authority.configure_trust(trust)
         client = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=5, context=trust)
         client.request("GET", "/")
         assert client.getresponse().read() == BODY

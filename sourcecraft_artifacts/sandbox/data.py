@@ -1,0 +1,98 @@
+"""The records a repository is made of.
+
+Every run is a timeline: `begins`, `ends`, `ready` and `appears` are seconds after the run was
+created. A finished run is seen from its far end; a live one from the seconds that have passed
+since the sandbox started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from .content import Content, Inline
+
+FINAL = frozenset({"success", "failed", "canceled", "timeout"})
+"""The statuses that a run, workflow, task or cube does not leave."""
+
+EPOCH = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+"""When a run was created that does not say so itself."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact as its status will be once it is `ready` (None: when its cube ends)."""
+
+    local_path: str
+    status: str = "success"
+    content: Content = field(default_factory=Inline)
+    ready: float | None = None
+
+
+@dataclass(frozen=True)
+class Cube:
+    """One cube with its final status; it is absent from a live run until it `appears`."""
+
+    slug: str
+    artifacts: tuple[Artifact, ...] = ()
+    status: str = "success"
+    begins: float = 1.0
+    ends: float = 30.0
+    appears: float = 0.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task; its status follows from its cubes."""
+
+    slug: str
+    cubes: tuple[Cube, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """One workflow; its status follows from its cubes."""
+
+    slug: str
+    tasks: tuple[Task, ...] = ()
+    description: str = ""
+
+    def cubes(self) -> tuple[Cube, ...]:
+        """Return the cubes of all tasks, in order."""
+        return tuple(cube for task in self.tasks for cube in task.cubes)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A user or a pull request, as a run names it."""
+
+    id: str
+    slug: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; `status` is needed only where it does not follow from the cubes."""
+
+    slug: str
+    workflows: tuple[Workflow, ...] = ()
+    status: str | None = None
+    live: bool = False
+    event_type: str = "push"
+    created_at: datetime = EPOCH
+    user: Reference = Reference("u-1", "anna")
+    pull: Reference | None = None
+    error_messages: tuple[str, ...] = ()
+
+    def cubes(self) -> tuple[Cube, ...]:
+        """Return the cubes of all workflows, in order."""
+        return tuple(cube for workflow in self.workflows for cube in workflow.cubes())
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What the sandbox serves: `org_repo` is `ORG/REPO`, `runs` stand newest first."""
+
+    org_repo: str
+    runs: tuple[Run, ...] = ()
