@@ -1,0 +1,56 @@
+"""What became of each artifact, and of the whole command; rendered by `report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .errors import ArtifactsError
+from .models import Artifact
+
+
+class Outcome(StrEnum):
+    """What became of one artifact; the values are those of the JSON report."""
+
+    DOWNLOADED = "downloaded"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """One artifact's end: `size` and `transferred` (received in this run) are in bytes."""
+
+    artifact: Artifact
+    path: str | None
+    outcome: Outcome
+    size: int | None = None
+    sha256: str | None = None
+    transferred: int = 0
+    seconds: float = 0.0
+    error: ArtifactsError | None = None
+    action: str = ""
+    """What a plan would do: `download`, `replace`, `keep` or `skip`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a `download` did, in the order of the listing; `dir` is None with `-o`."""
+
+    repo: str
+    run: str
+    dir: str | None
+    files: tuple[FileResult, ...] = field(default=())
+    seconds: float = 0.0
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many artifacts ended so."""
+        return sum(result.outcome is outcome for result in self.files)
+
+    @property
+    def transferred(self) -> int:
+        """Bytes received from the storage in this run."""
+        return sum(result.transferred for result in self.files)
