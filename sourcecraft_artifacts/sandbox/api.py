@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import binascii
 import hmac
 import itertools
 import json
+import math
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote
 
-from .http import Reply, Request, whole
-from .state import MissingError, State
-from .views import artifact_views, run_view, workflow_view
+from .data import Cube, Repository, Run, Task, Workflow
+from .http import Headers, Reply, Request, text_reply
+from .views import Json, RunView, Sign
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
 
+_Named = TypeVar("_Named", Run, Workflow, Task, Cube)
 
-class ApiError(Exception):
-    """An answer other than 200; `headers` go with it."""
 
-    def __init__(self, status: int, code: str, message: str, *headers: tuple[str, str]) -> None:
+class Problem(Exception):
+    """An answer other than 200, with its error code and more headers."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
@@ -30,113 +32,101 @@ class ApiError(Exception):
 
 
 class Api:
-    """Answers the endpoints that the downloader uses."""
+    """Answers the endpoints that the downloader uses.
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    `elapsed` tells how many seconds of a live run have passed.
+    """
+
+    def __init__(
+        self, repository: Repository, token: str, elapsed: Callable[[], float], sign: Sign
+    ) -> None:
+        self._repository = repository
+        self._token = token
+        self._elapsed = elapsed
+        self._sign = sign
         self._count = itertools.count(1)
 
     def answer(self, request: Request) -> Reply:
         """Return the answer to `request`, errors included."""
         request_id = f"sandbox-{next(self._count):06}"
+        status = 200
+        headers: Headers = (("X-Request-Id", request_id),)
         try:
-            status, body, headers = 200, self._found(request), ()
-        except ApiError as error:
-            status, headers = error.status, error.headers
-            body = _error_body(error.code, str(error), request_id)
-        except MissingError as error:
-            status, headers = 404, ()
-            body = _error_body("NotFound", str(error), request_id)
-        encoded = json.dumps(body, separators=(",", ":")).encode()
-        return whole(status, "application/json", encoded, ("X-Request-Id", request_id), *headers)
+            self._authorize(request)
+            body = self._found(request)
+        except Problem as problem:
+            status, headers = problem.status, (*headers, *problem.headers)
+            body = {"error_code": problem.code, "message": str(problem)}
+            body |= {"request_id": request_id, "details": {}}
+        return text_reply(status, "application/json", json.dumps(body), headers)
 
-    def _found(self, request: Request) -> dict[str, Any]:
+    def _authorize(self, request: Request) -> None:
         if request.method != "GET":
             message = f"{request.method} is not allowed here"
-            raise ApiError(405, "MethodNotAllowed", message, ("Allow", "GET"))
-        self._authenticate(request.header("Authorization"))
-        segments = [unquote(part, errors="surrogatepass") for part in request.path.split("/")]
-        match segments:
-            case ["", "repos", org, repo, "cicd", "artifacts", *address] if len(address) == 4:
-                self._check_repository(org, repo)
-                return self._artifacts(*address)
-            case ["", "repos", org, repo, "cicd", "runs", *address] if len(address) <= 2:
-                self._check_repository(org, repo)
-                return self._runs(request.query, address)
-        raise MissingError("there is no such endpoint")
-
-    def _authenticate(self, header: str | None) -> None:
-        scheme, _, token = (header or "").partition(" ")
-        given, wanted = token.strip().encode("utf-8", "replace"), self._state.token.encode()
+            raise Problem(405, "MethodNotAllowed", message, (("Allow", "GET"),))
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given, wanted = token.strip().encode(), self._token.encode()
         if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
-            challenge = ("WWW-Authenticate", 'Bearer realm="sandbox"')
-            raise ApiError(401, "Unauthenticated", "a valid token is required", challenge)
+            challenge = (("WWW-Authenticate", 'Bearer realm="sandbox"'),)
+            raise Problem(401, "Unauthenticated", "a valid token is required", challenge)
 
-    def _check_repository(self, org: str, repo: str) -> None:
-        if self._state.repository.org_repo.split("/", 1) != [org, repo]:
-            raise MissingError(f"repository '{org}/{repo}' not found")
+    def _found(self, request: Request) -> Json:
+        match [unquote(segment) for segment in request.path.split("/")]:
+            case ["", "repos", org, repo, "cicd", *rest]:
+                if f"{org}/{repo}" != self._repository.org_repo:
+                    raise _missing(f"repository {org}/{repo} not found")
+                return self._endpoint(rest, request.query)
+        raise _missing("there is no such endpoint")
 
-    def _runs(self, query: str, address: list[str]) -> dict[str, Any]:
-        if not address:
-            return self._page(query)
-        repo, run = self._state.repository.org_repo, self._state.run(address[0])
-        elapsed = self._state.elapsed(run)
-        if len(address) == 1:
-            return run_view(repo, run, elapsed)
-        return workflow_view(repo, run, self._state.workflow(run, address[1]), elapsed)
+    def _endpoint(self, segments: list[str], query: str) -> Json:
+        match segments:
+            case ["runs"]:
+                return self._page(query)
+            case ["runs", run]:
+                return self._view(self._run(run)).run()
+            case ["runs", run, workflow]:
+                found = self._run(run)
+                return self._view(found).workflow(_named(found.workflows, workflow, "workflow"))
+            case ["artifacts", run, workflow, task, cube]:
+                return {"artifacts": self._artifacts(self._run(run), workflow, task, cube)}
+        raise _missing("there is no such endpoint")
 
-    def _page(self, query: str) -> dict[str, Any]:
-        fields = parse_qs(query, keep_blank_values=True)
-        size = _page_size(fields.get("page_size", [""])[-1])
-        repository = self._state.repository
-        slugs = [run.slug for run in repository.runs]
-        start = _position(fields.get("page_token", [""])[-1], slugs)
-        chosen = repository.runs[start : start + size]
-        views = [run_view(repository.org_repo, run, self._state.elapsed(run)) for run in chosen]
-        page: dict[str, Any] = {"runs": views}
-        if start + size < len(slugs):
-            page["next_page_token"] = _page_token(slugs[start + size - 1])
+    def _page(self, query: str) -> Json:
+        fields = parse_qs(query)
+        size = max(1, min(_number(fields, "page_size", DEFAULT_PAGE), LARGEST_PAGE))
+        start = _number(fields, "page_token", 0)
+        runs = self._repository.runs
+        page: Json = {"runs": [self._view(run).run() for run in runs[start : start + size]]}
+        if start + size < len(runs):
+            page["next_page_token"] = str(start + size)
         return page
 
-    def _artifacts(self, run_slug: str, workflow: str, task: str, cube_slug: str) -> dict[str, Any]:
-        state = self._state
-        run = state.run(run_slug)
-        cube = state.cube(run, workflow, task, cube_slug)
-        address = (state.repository.org_repo, run_slug, workflow, task, cube_slug)
-        key = state.key(address)
-        views = artifact_views(
-            run,
-            address,
-            cube,
-            state.elapsed(run),
-            lambda position, path: state.url + state.signer.sign(f"{key}/{position}-{path}"),
-        )
-        return {"artifacts": views}
+    def _artifacts(self, run: Run, workflow: str, task: str, cube: str) -> list[Json]:
+        tasks = _named(run.workflows, workflow, "workflow").tasks
+        found = _named(_named(tasks, task, "task").cubes, cube, "cube")
+        return self._view(run).artifacts(workflow, task, found, self._sign)
+
+    def _run(self, slug: str) -> Run:
+        return _named(self._repository.runs, slug, "run")
+
+    def _view(self, run: Run) -> RunView:
+        elapsed = self._elapsed() if run.live else math.inf
+        return RunView(self._repository.org_repo, run, elapsed)
 
 
-def _page_size(text: str) -> int:
-    if not text:
-        return DEFAULT_PAGE
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text, re.ASCII):
-        raise ApiError(400, "ValidationError", "page_size must be a positive number")
-    return min(int(text), LARGEST_PAGE)
+def _named(records: Iterable[_Named], slug: str, what: str) -> _Named:
+    for record in records:
+        if record.slug == slug:
+            return record
+    raise _missing(f"{what} {slug} not found")
 
 
-def _page_token(last_slug: str) -> str:
-    return urlsafe_b64encode(f"after:{last_slug}".encode()).decode()
+def _missing(message: str) -> Problem:
+    return Problem(404, "NotFound", message)
 
 
-def _position(token: str, slugs: list[str]) -> int:
-    if not token:
-        return 0
-    try:
-        kind, _, slug = urlsafe_b64decode(token).decode().partition(":")
-        if kind == "after":
-            return slugs.index(slug) + 1
-    except (ValueError, binascii.Error):
-        pass
-    raise ApiError(400, "ValidationError", "page_token is not one that this service gave out")
-
-
-def _error_body(code: str, message: str, request_id: str) -> dict[str, Any]:
-    return {"error_code": code, "message": message, "request_id": request_id, "details": {}}
+def _number(fields: dict[str, list[str]], name: str, default: int) -> int:
+    text = fields.get(name, [str(default)])[0]
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", text):
+        raise Problem(400, "ValidationError", f"{name} is not a number that makes sense: {text}")
+    return int(text)

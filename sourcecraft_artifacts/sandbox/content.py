@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 Chunk = bytes | memoryview
 
@@ -14,83 +13,67 @@ BLOCK = 1 << 20
 """Bytes of one generated block, and the largest chunk that is handed out."""
 
 
-class Content(Protocol):
+class Content(ABC):
     """What the storage needs to know of an object.
 
-    `size` is in bytes. `chunks` yields the bytes from `start` up to, not including, `stop`.
+    `size` is in bytes; `identity` is what decides every byte.
     """
 
-    @property
-    def size(self) -> int: ...
+    def __init__(self, size: int, identity: bytes) -> None:
+        self.size = size
+        self._identity = identity
 
-    @property
-    def etag(self) -> str: ...
+    @abstractmethod
+    def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
+        """Yield the bytes from `start` up to, not including, `stop`."""
 
-    @property
-    def sha256(self) -> bytes: ...
-
-    def chunks(self, start: int, stop: int) -> Iterator[Chunk]: ...
-
-
-@dataclass(frozen=True)
-class Inline:
-    """Content that is a given byte string."""
-
-    data: bytes = b""
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    @property
+    @cached_property
     def etag(self) -> str:
-        return f'"{self.sha256.hex()[:32]}"'
+        """A strong validator (RFC 9110, 8.8.3), had without a pass over the content."""
+        return f'"{hashlib.sha256(self._identity).hexdigest()[:32]}"'
 
     @cached_property
     def sha256(self) -> bytes:
-        return hashlib.sha256(self.data).digest()
+        """The digest of the whole content."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks(0, self.size):
+            digest.update(chunk)
+        return digest.digest()
+
+
+class Inline(Content):
+    """Content that is a given byte string."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(len(data), data)
+        self._data = memoryview(data)
 
     def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
-        """Yield the bytes from `start` up to `stop`."""
-        for at in range(start, min(stop, self.size), BLOCK):
-            yield self.data[at : min(at + BLOCK, stop)]
+        for at in range(start, stop, BLOCK):
+            yield self._data[at : min(at + BLOCK, stop)]
 
 
-@dataclass(frozen=True)
-class Generated:
+class Generated(Content):
     """Pseudo-random content of `size` bytes, the same for the same `seed` everywhere.
 
     Each block is a window of one shared tile, at an offset drawn from the seed and the block's
     number: reading is free of copies, and no two blocks can be mistaken for each other.
     """
 
-    seed: str
-    size: int
-
-    @cached_property
-    def etag(self) -> str:
-        # Seed and size decide every byte, so that a huge object needs no pass over its content.
-        return f'"{hashlib.sha256(f"{self.size}:{self.seed}".encode()).hexdigest()[:32]}"'
-
-    @cached_property
-    def sha256(self) -> bytes:
-        digest = hashlib.sha256()
-        for chunk in self.chunks(0, self.size):
-            digest.update(chunk)
-        return digest.digest()
+    def __init__(self, seed: str, size: int) -> None:
+        super().__init__(size, f"{size}:{seed}".encode())
+        self._seed = seed
 
     def chunks(self, start: int, stop: int) -> Iterator[Chunk]:
-        """Yield the bytes from `start` up to `stop`, holding none of them."""
-        at, stop = start, min(stop, self.size)
-        while at < stop:
-            number, inner = divmod(at, BLOCK)
-            length = min(BLOCK - inner, stop - at)
+        while start < stop:
+            number, inner = divmod(start, BLOCK)
+            length = min(BLOCK - inner, stop - start)
             begin = self._window(number) + inner
             yield _tile()[begin : begin + length]
-            at += length
+            start += length
 
     def _window(self, number: int) -> int:
-        drawn = hashlib.sha256(f"{number}:{self.seed}".encode()).digest()
+        drawn = hashlib.sha256(f"{number}:{self._seed}".encode()).digest()
         return int.from_bytes(drawn[:8], "big") % BLOCK
 
 

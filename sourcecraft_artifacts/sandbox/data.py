@@ -1,8 +1,8 @@
 """The records a repository is made of.
 
-Every run is a timeline: `begins`, `ends`, `ready` and `appears` are seconds after the run was
-created. A finished run is seen from its far end; a live one from the seconds that have passed
-since the sandbox started.
+Every run is a timeline: `begins`, `ends` and `ready` are seconds after the run was created. A
+finished run is seen from its far end; a live one from the seconds that have passed since the
+sandbox started.
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ class Artifact:
     """One artifact as its status will be once it is `ready` (None: when its cube ends)."""
 
     local_path: str
-    status: str = "success"
     content: Content = field(default_factory=Inline)
+    status: str = "success"
     ready: float | None = None
 
 
 @dataclass(frozen=True)
 class Cube:
-    """One cube with its final status; it is absent from a live run until it `appears`."""
+    """One cube with its final status."""
 
     slug: str
     artifacts: tuple[Artifact, ...] = ()
     status: str = "success"
     begins: float = 1.0
     ends: float = 30.0
-    appears: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Task:
 
     slug: str
     cubes: tuple[Cube, ...] = ()
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,16 @@ class Workflow:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A user or a pull request, as a run names it."""
-
-    id: str
-    slug: str
-
-
-@dataclass(frozen=True)
 class Run:
-    """One run; `status` is needed only where it does not follow from the cubes."""
+    """One run; its status follows from its cubes. `pull` is the slug of a pull request."""
 
     slug: str
     workflows: tuple[Workflow, ...] = ()
-    status: str | None = None
     live: bool = False
     event_type: str = "push"
     created_at: datetime = EPOCH
-    user: Reference = Reference("u-1", "anna")
-    pull: Reference | None = None
+    user: str = "anna"
+    pull: str | None = None
     error_messages: tuple[str, ...] = ()
 
     def cubes(self) -> tuple[Cube, ...]:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from email.message import Message
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from .content import Chunk
 
-STORAGE = "/storage/"
-"""The path below which everything is storage."""
+Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came: `target` is the raw path and query, `headers` ignore case.
-
-    `client` is the address of the other end: requests of one connection share it.
-    """
+    """One request as it came: `target` is the raw path and query, `headers` are in lower case."""
 
     method: str
     target: str
-    headers: Message
-    client: tuple[str, int] = ("", 0)
+    headers: Mapping[str, str]
+    keep_alive: bool = True
 
     @property
     def path(self) -> str:
@@ -35,35 +29,18 @@ class Request:
         """The raw query without its question mark."""
         return self.target.partition("?")[2]
 
-    @property
-    def is_storage(self) -> bool:
-        """Whether the request is for the storage, not the API."""
-        return self.target.startswith(STORAGE)
-
-    def header(self, name: str) -> str | None:
-        """Return the field `name`, repeated lines joined by commas, or None."""
-        lines = self.headers.get_all(name)
-        return None if lines is None else ", ".join(str(line).strip() for line in lines)
-
 
 @dataclass(frozen=True)
 class Reply:
     """One answer; `length` is the size of the body in bytes."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: Iterable[Chunk] = field(default=(), repr=False)
-    length: int = 0
+    headers: Headers
+    body: Iterable[Chunk]
+    length: int
 
 
-def whole(status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> Reply:
-    """Return a reply with a small `body` of media type `kind`."""
-    return Reply(status, (("Content-Type", kind), *headers), (body,), len(body))
-
-
-def origin_form(target: str) -> str:
-    """Return path and query of a request target that may be a whole URL (RFC 9112, 3.2.2)."""
-    if not target.startswith(("http://", "https://")):
-        return target
-    parts = urlsplit(target)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def text_reply(status: int, media_type: str, text: str, headers: Headers = ()) -> Reply:
+    """Return a reply whose body is a short text."""
+    body = text.encode()
+    return Reply(status, (("Content-Type", media_type), *headers), (body,), len(body))

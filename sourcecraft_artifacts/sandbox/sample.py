@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import tarfile
 import zipfile
-import zlib
 from datetime import UTC, datetime, timedelta
 
 from .content import Generated, Inline
-from .data import Artifact, Cube, Reference, Repository, Run, Task, Workflow
+from .data import EPOCH, Artifact, Cube, Repository, Run, Task, Workflow
 
 MIB = 1 << 20
 NEWEST = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-ANNA, BORIS, CHEN = Reference("u-1", "anna"), Reference("u-2", "boris"), Reference("u-3", "chen")
 
 
 def sample_repository() -> Repository:
@@ -28,36 +25,30 @@ def _going_on() -> Run:
     linux = Cube("linux", (_plan(45, "linux"), _app(45, ready=2.0)), begins=0.0, ends=4.0)
     windows = Cube("windows", (_plan(45, "windows"), _app(45)), begins=0.0, ends=8.0)
     unit = Cube("unit", (_coverage(45),), begins=4.0, ends=13.0)
-    trace = Artifact("traces/api.bin", content=Generated("45/api", 2 * MIB))
-    api = Cube("api", (_allure(45), trace), begins=8.0, ends=20.0, appears=5.0)
-    tasks = (Task("build", (linux, windows)), Task("test", (unit, api)))
-    workflow = Workflow("ci", tasks, "Build and test")
-    return Run("45", (workflow,), None, True, "manual", NEWEST, ANNA)
+    trace = Artifact("traces/api.bin", Generated("45/api", 2 * MIB))
+    # It fails, so that the newest run with success is 43 however long the sandbox is up.
+    api = Cube("api", (_allure(45), trace), "failed", begins=8.0, ends=20.0)
+    ci = _ci((linux, windows), (unit, api))
+    return Run("45", (ci,), live=True, event_type="manual", created_at=NEWEST)
 
 
 def _failed() -> Run:
     linux = Cube("linux", (_plan(44, "linux"), _app(44)), ends=41.0)
-    unit = Cube(
-        "unit",
-        (
-            _text("logs/unit.log", "37 passed, 1 failed: test_rounding\n"),
-            Artifact("coverage/html/index.html", "failed"),
-            Artifact("testing/unit_tests/allure-report.zip", "missing"),
-            Artifact("dumps/core.bin", "registered"),
-        ),
-        "failed",
-        begins=42.0,
-        ends=88.0,
+    artifacts = (
+        _text("logs/unit.log", "37 passed, 1 failed: test_rounding\n"),
+        Artifact("coverage/html/index.html", status="failed"),
+        Artifact("testing/unit_tests/allure-report.zip", status="missing"),
+        Artifact("dumps/core.bin", status="registered"),
     )
+    unit = Cube("unit", artifacts, "failed", begins=42.0, ends=88.0)
     api = Cube("api", (_allure(44), _plan(44, "api")), begins=42.0, ends=95.0)
-    workflow = Workflow("ci", (Task("build", (linux,)), Task("test", (unit, api))))
-    errors = ("Cube unit of task test ended with exit code 1",)
-    return Run("44", (workflow,), None, False, "push", _before(1), BORIS, None, errors)
+    ci, errors = _ci((linux,), (unit, api)), ("Cube unit of task test ended with exit code 1",)
+    return Run("44", (ci,), created_at=_before(1), user="boris", error_messages=errors)
 
 
 def _showpiece() -> Run:
-    image = Artifact("images/disk.img", content=Generated("43/disk", 32 * MIB))
-    symbols = Artifact("dist/symbols.bin", content=Generated("43/symbols", 8 * MIB))
+    image = Artifact("images/disk.img", Generated("43/disk", 32 * MIB))
+    symbols = Artifact("dist/symbols.bin", Generated("43/symbols", 8 * MIB))
     linux = Cube("linux", (_plan(43, "linux"), _app(43), image), ends=61.0)
     windows = Cube("windows", (_plan(43, "windows"), _app(43), symbols), ends=84.0)
     source = "export default function Page() {\n  return null;\n}\n"
@@ -66,12 +57,15 @@ def _showpiece() -> Run:
     summary = _text("отчёты/итог.txt", "Итог: 38 проверок, 38 успешно.\n")
     notes = _text("release notes.txt", "1.4.0\n- Faster start.\n- Fewer surprises.\n")
     api = Cube("api", (_allure(43), summary, notes), begins=61.0, ends=140.0)
-    tasks = (Task("build", (linux, windows)), Task("test", (unit, api)))
-    return Run("43", (Workflow("ci", tasks), _site()), None, False, "push", _before(2), ANNA)
+    return Run("43", (_ci((linux, windows), (unit, api)), _site()), created_at=_before(2))
+
+
+def _ci(build: tuple[Cube, ...], test: tuple[Cube, ...]) -> Workflow:
+    return Workflow("ci", (Task("build", build), Task("test", test)), "Build and test")
 
 
 def _site() -> Workflow:
-    index = Artifact("site/search.bin", content=Generated("43/search", 8 * MIB - 12_345))
+    index = Artifact("site/search.bin", Generated("43/search", 8 * MIB - 12_345))
     page = _text("site/index.html", _html("Demo", "Documentation of the demo."))
     render = Cube("render", (_plan(43, "render"), page, index), ends=52.0)
     return Workflow("docs", (Task("site", (render,)),), "Documentation")
@@ -80,24 +74,24 @@ def _site() -> Workflow:
 def _pull_request() -> Run:
     lint = Cube("lint", (_text("reports/lint.json", '{"problems": []}\n'),), ends=9.0)
     unit = Cube("unit", (_coverage(42),), ends=30.0)
-    workflow = Workflow("review", (Task("check", (lint, unit)),))
-    pull = Reference("p-17", "17")
-    return Run("42", (workflow,), None, False, "pr_update", _before(3), CHEN, pull)
+    review = Workflow("review", (Task("check", (lint, unit)),))
+    pull, created = "17", _before(3)
+    return Run("42", (review,), event_type="pr_update", created_at=created, user="chen", pull=pull)
 
 
 def _canceled() -> Run:
-    cube = Cube("linux", status="canceled", ends=3.0)
-    workflow = Workflow("ci", (Task("build", (cube,)),))
-    return Run("41", (workflow,), None, False, "manual", _before(4), BORIS)
+    ci = Workflow("ci", (Task("build", (Cube("linux", status="canceled", ends=3.0),)),))
+    return Run("41", (ci,), event_type="manual", created_at=_before(4), user="boris")
 
 
 def _older(number: int) -> Run:
     status = {0: "failed", 3: "timeout"}.get(number % 7, "success")
     artifacts = (_plan(number, "linux"),) if status == "success" else ()
-    workflow = Workflow("ci", (Task("build", (Cube("linux", artifacts, status),)),))
+    ci = Workflow("ci", (Task("build", (Cube("linux", artifacts, status),)),))
     event = ("push", "schedule", "push", "restart")[number % 4]
-    user = (ANNA, BORIS, CHEN)[number % 3]
-    return Run(str(number), (workflow,), None, False, event, _before(45 - number), user)
+    user = ("anna", "boris", "chen")[number % 3]
+    created = _before(45 - number)
+    return Run(str(number), (ci,), event_type=event, created_at=created, user=user)
 
 
 def _before(steps: int) -> datetime:
@@ -114,18 +108,18 @@ def _coverage(number: int) -> Artifact:
 
 
 def _app(number: int, ready: float | None = None) -> Artifact:
-    packed = _tar_gz("app/VERSION", f"1.4.{number}\n".encode())
-    return Artifact("./dist/app.tar.gz", content=Inline(packed), ready=ready)
+    content = Inline(_tar("app/VERSION", f"1.4.{number}\n".encode()))
+    return Artifact("./dist/app.tar", content, ready=ready)
 
 
 def _allure(number: int) -> Artifact:
     page = _html(f"Report of run {number}", "12 passed").encode()
     content = Inline(_zip("allure-report/index.html", page))
-    return Artifact("testing/api_tests/allure-report.zip", content=content)
+    return Artifact("testing/api_tests/allure-report.zip", content)
 
 
 def _text(local_path: str, text: str = "") -> Artifact:
-    return Artifact(local_path, content=Inline(text.encode()))
+    return Artifact(local_path, Inline(text.encode()))
 
 
 def _html(title: str, text: str) -> str:
@@ -133,26 +127,22 @@ def _html(title: str, text: str) -> str:
     return f"{head}<p>{text}</p>\n</html>\n"
 
 
+# Both archives store their member as it is: what a compressor makes of it differs between releases.
+
+
 def _zip(name: str, data: bytes) -> bytes:
-    member = zipfile.ZipInfo(name, (2026, 11, 1, 9, 0, 0))
+    member = zipfile.ZipInfo(name, EPOCH.timetuple()[:6])
     member.create_system = 3  # by default this depends on the platform
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(member, data)
     return packed.getvalue()
 
 
-def _tar_gz(name: str, data: bytes) -> bytes:
+def _tar(name: str, data: bytes) -> bytes:
     member = tarfile.TarInfo(name)
-    member.size, member.mtime = len(data), 1_793_523_600
+    member.size, member.mtime = len(data), int(EPOCH.timestamp())
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         archive.addfile(member, io.BytesIO(data))
-    return _gzip_stored(packed.getvalue())
-
-
-def _gzip_stored(data: bytes) -> bytes:
-    # By hand: what zlib makes of the same bytes differs between its releases and its forks.
-    head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-    block = struct.pack("<BHH", 1, len(data), len(data) ^ 0xFFFF) + data
-    return head + block + struct.pack("<II", zlib.crc32(data), len(data))
+    return packed.getvalue()

@@ -1,126 +1,104 @@
-"""Records to the JSON of the API, as they are `elapsed` seconds after a run was created."""
+"""Records to the JSON of the API. As the service may, they leave out what is empty."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from .data import FINAL, Artifact, Cube, Reference, Run, Task, Workflow
+from .content import Content
+from .data import FINAL, Artifact, Cube, Run, Task, Workflow
 
 Json = dict[str, Any]
+Sign = Callable[[str, Content, datetime], str]
+"""Makes the download_url of an object: its key, its content, when it was last modified."""
+
 _WORST_FIRST = ("failed", "timeout", "canceled")
 
 
-def run_view(repo: str, run: Run, elapsed: float) -> Json:
-    """Return a `Run`; what is empty is left out."""
-    address = (repo, run.slug)
-    return _filled(
-        _common(run, address, run.slug, run.cubes(), elapsed, run.status),
-        workflows=[_workflow(run, address, one, elapsed) for one in run.workflows],
-        event_type=run.event_type,
-        error_messages=list(run.error_messages),
-        pull=_reference(run.pull),
-        user=_reference(run.user),
-    )
+class RunView:
+    """A run of `repo` as it is `elapsed` seconds after it was created."""
 
+    def __init__(self, repo: str, run: Run, elapsed: float) -> None:
+        self._address = (repo, run.slug)
+        self._run = run
+        self._elapsed = elapsed
 
-def workflow_view(repo: str, run: Run, workflow: Workflow, elapsed: float) -> Json:
-    """Return a `Workflow` of `run`."""
-    return _workflow(run, (repo, run.slug), workflow, elapsed)
+    def run(self) -> Json:
+        """Return the `Run`."""
+        run = self._run
+        return self._node(
+            self._address,
+            run.cubes(),
+            workflows=[self.workflow(workflow) for workflow in run.workflows],
+            event_type=run.event_type,
+            error_messages=list(run.error_messages),
+            pull=run.pull and {"id": f"pull-{run.pull}", "slug": run.pull},
+            user={"id": f"user-{run.user}", "slug": run.user},
+        )
 
+    def workflow(self, workflow: Workflow) -> Json:
+        """Return one `Workflow` of the run."""
+        address, cubes = (*self._address, workflow.slug), workflow.cubes()
+        ended = sum(self._status(cube) in FINAL for cube in cubes)
+        return self._node(
+            address,
+            cubes,
+            description=workflow.description,
+            tasks=[self._task(address, task) for task in workflow.tasks],
+            progress=100 * ended // max(len(cubes), 1),
+        )
 
-def artifact_views(
-    run: Run, address: tuple[str, ...], cube: Cube, elapsed: float, url: Callable[[int, str], str]
-) -> list[Json]:
-    """Return the `Artifact`s of a cube; `url` makes the download_url of a position and path."""
-    registered = _time(run.created_at, max(cube.appears, 0.0))
-    views: list[Json] = []
-    for position, artifact in enumerate(cube.artifacts):
-        view = _artifact(run, address, cube, artifact, elapsed, registered)
-        if view["status"] == "success":
-            view["download_url"] = url(position, artifact.local_path)
-        views.append(view)
-    return views
+    def artifacts(self, workflow: str, task: str, cube: Cube, sign: Sign) -> list[Json]:
+        """Return the `Artifact`s of a cube; those that are ready have a download_url."""
+        address = (*self._address, workflow, task, cube.slug)
+        return [self._artifact(address, cube, artifact, sign) for artifact in cube.artifacts]
 
+    def _artifact(self, above: tuple[str, ...], cube: Cube, artifact: Artifact, sign: Sign) -> Json:
+        ready = cube.ends if artifact.ready is None else artifact.ready
+        status = artifact.status if self._elapsed >= ready else "registered"
+        registered, changed = self._time(0.0), self._time(ready)
+        dates = {"registered_at": registered, "updated_at": registered}
+        identity, path = _id(*above, artifact.local_path), artifact.local_path
+        view: Json = {"id": identity, "local_path": path, "dates": dates, "status": status}
+        if status != "registered":
+            dates["updated_at"] = changed
+        if status == "success":
+            dates["obtained_at"] = changed
+            modified = self._run.created_at + timedelta(seconds=ready)
+            view["download_url"] = sign(f"{identity}/{path}", artifact.content, modified)
+        return view
 
-def ready_at(cube: Cube, artifact: Artifact) -> float:
-    """Return the second at which `artifact` reaches its final status."""
-    return cube.ends if artifact.ready is None else artifact.ready
+    def _task(self, above: tuple[str, ...], task: Task) -> Json:
+        address = (*above, task.slug)
+        cubes = [self._node((*address, cube.slug), [cube]) for cube in task.cubes]
+        return self._node(address, task.cubes, cubes=cubes)
 
+    def _node(self, address: tuple[str, ...], below: Sequence[Cube], **more: object) -> Json:
+        status = _combined(self._status(cube) for cube in below)
+        dates = self._dates(below, status in FINAL)
+        view = {"id": _id(*address), "slug": address[-1], "dates": dates, "status": status}
+        return view | {name: value for name, value in more.items() if value}
 
-def _artifact(
-    run: Run,
-    address: tuple[str, ...],
-    cube: Cube,
-    artifact: Artifact,
-    elapsed: float,
-    registered: str,
-) -> Json:
-    ready = ready_at(cube, artifact)
-    status = artifact.status if elapsed >= ready else "registered"
-    dates = {"registered_at": registered, "updated_at": registered}
-    if status != "registered":
-        dates["updated_at"] = _time(run.created_at, ready)
-    if status == "success":
-        dates["obtained_at"] = dates["updated_at"]
-    path = artifact.local_path
-    return {"id": _id(*address, path), "local_path": path, "dates": dates, "status": status}
+    def _dates(self, cubes: Sequence[Cube], ended: bool) -> dict[str, str]:
+        moments = (at for cube in cubes for at in (cube.begins, cube.ends))
+        past = sorted(at for at in moments if at <= self._elapsed)
+        dates = {"created_at": self._time(0.0), "updated_at": self._time(past[-1] if past else 0.0)}
+        if past:
+            dates["started_at"] = self._time(past[0])
+        if ended:
+            dates["finished_at"] = dates["updated_at"]
+        return dates
 
+    def _status(self, cube: Cube) -> str:
+        if self._elapsed < cube.begins:
+            return "created"
+        return cube.status if self._elapsed >= cube.ends else "processing"
 
-def _workflow(run: Run, above: tuple[str, ...], workflow: Workflow, elapsed: float) -> Json:
-    address, cubes = (*above, workflow.slug), workflow.cubes()
-    ended = sum(_cube_status(cube, elapsed) in FINAL for cube in cubes)
-    return _filled(
-        _common(run, address, workflow.slug, cubes, elapsed),
-        description=workflow.description,
-        tasks=[_task(run, address, task, elapsed) for task in workflow.tasks],
-        progress=100 * ended // len(cubes) if cubes else 100,
-    )
-
-
-def _task(run: Run, above: tuple[str, ...], task: Task, elapsed: float) -> Json:
-    address = (*above, task.slug)
-    seen = [cube for cube in task.cubes if cube.appears <= elapsed]
-    return _filled(
-        _common(run, address, task.slug, task.cubes, elapsed),
-        description=task.description,
-        cubes=[_common(run, (*address, cube.slug), cube.slug, (cube,), elapsed) for cube in seen],
-    )
-
-
-def _common(
-    run: Run,
-    address: tuple[str, ...],
-    slug: str,
-    cubes: tuple[Cube, ...],
-    elapsed: float,
-    status: str | None = None,
-) -> Json:
-    status = status or _combined(_cube_status(cube, elapsed) for cube in cubes)
-    dates = _dates(run.created_at, cubes, elapsed, status)
-    return {"id": _id(*address), "slug": slug, "dates": dates, "status": status}
-
-
-def _dates(
-    created: datetime, cubes: tuple[Cube, ...], elapsed: float, status: str
-) -> dict[str, str]:
-    begins = min((cube.begins for cube in cubes), default=0.0)
-    past = [at for cube in cubes for at in (cube.begins, cube.ends) if at <= elapsed]
-    updated = _time(created, max(past, default=0.0))
-    dates = {"created_at": _time(created, 0.0), "updated_at": updated}
-    if begins <= elapsed and status != "created":
-        dates["started_at"] = _time(created, begins)
-    if status in FINAL:
-        dates["finished_at"] = updated
-    return dates
-
-
-def _cube_status(cube: Cube, elapsed: float) -> str:
-    if elapsed < cube.begins:
-        return "created"
-    return cube.status if elapsed >= cube.ends else "processing"
+    def _time(self, seconds: float) -> str:
+        moment = self._run.created_at + timedelta(seconds=seconds)
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _combined(statuses: Iterable[str]) -> str:
@@ -128,18 +106,6 @@ def _combined(statuses: Iterable[str]) -> str:
     if seen - FINAL:
         return "created" if seen == {"created"} else "processing"
     return next((status for status in _WORST_FIRST if status in seen), "success")
-
-
-def _filled(view: Json, **fields: object) -> Json:
-    return view | {name: value for name, value in fields.items() if value not in ("", [], None)}
-
-
-def _reference(reference: Reference | None) -> Json | None:
-    return reference and {"id": reference.id, "slug": reference.slug}
-
-
-def _time(created: datetime, seconds: float) -> str:
-    return (created + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _id(*address: str) -> str:

@@ -1,0 +1,190 @@
+"""Where artifacts live: the repository, the run, and the names below it (contract section 1).
+
+A repository comes from the command line, or from the web address of a run, or from the
+environment and the config file, or from the `origin` remote of a git checkout, in this order.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .errors import UsageError
+from .select import name_pattern
+from .text import visible
+from .urls import shown_url
+
+WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
+_NAMES = ("WORKFLOW", "TASK", "CUBE")
+_WEB = re.compile(r"(?:https?://)?sourcecraft\.dev/([^?#]*)(?:[?#].*)?", re.IGNORECASE | re.DOTALL)
+_REMOTE = re.compile(
+    r"(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
+    r"|(?:[^/:@]*@)?ssh\.sourcecraft\.dev:/?"
+    r"|https://(?:[^/?#]*@)?git\.sourcecraft\.dev(?::[0-9]*)?/)"
+    r"([^/?#\s]+)/([^/?#\s]+?)(?:\.git)?/?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A repository (`org/repo`), a run (a slug or `latest`), and three names or globs.
+
+    A name that is None stands for all.
+    """
+
+    repo: str
+    run: str
+    workflow: str | None = None
+    task: str | None = None
+    cube: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether three plain names are given, so that the run need not be read."""
+        names = (self.workflow, self.task, self.cube)
+        return all(name is not None and not _is_glob(name) for name in names)
+
+
+def parse_address(
+    run: str,
+    names: Sequence[str | None] = (),
+    *,
+    explicit_repo: str | None = None,
+    default_repo: Callable[[], str | None] = lambda: None,
+) -> Address:
+    """Read RUN, the names after it, and the repository.
+
+    `explicit_repo` is the one of the command line: it must not contradict a web address.
+    `default_repo` is called only when neither of them names one. Raises `UsageError`.
+    """
+    if explicit_repo is not None:
+        explicit_repo = parse_repo(explicit_repo)
+    if looks_like_web_address(run):
+        return _web_address(run, names, explicit_repo)
+    run = _checked("RUN", run)
+    repo = explicit_repo or _default_repo(default_repo)
+    return Address(repo, run, *_checked_names(names))
+
+
+def parse_repo(text: str) -> str:
+    """Check that a repository is written as ORG/REPO. Raises `UsageError`."""
+    parts = _checked("the repository", text).split("/")
+    if len(parts) != 2 or not all(part.strip() for part in parts):
+        raise UsageError(f"the repository must be ORG/REPO, not {visible(shown_url(text))}")
+    return text
+
+
+def looks_like_web_address(text: str) -> bool:
+    """Whether RUN is meant as a web address, right or wrong, and not as a slug."""
+    return "://" in text or text.lower().startswith("sourcecraft.dev/")
+
+
+def _default_repo(default_repo: Callable[[], str | None]) -> str:
+    repo = default_repo()
+    if repo is None:
+        raise UsageError(
+            "no repository is given, and the current folder is no checkout from SourceCraft",
+            hint="use --repo ORG/REPO, or give the web address of the run",
+        )
+    return parse_repo(repo)
+
+
+def _web_address(text: str, names: Sequence[str | None], explicit_repo: str | None) -> Address:
+    repo, run, *own = _read_web_address(text)
+    if explicit_repo is not None and explicit_repo != repo:
+        raise UsageError(
+            f"--repo says {visible(explicit_repo)}, the web address says {visible(repo)}",
+            hint="leave out --repo: the web address names the repository",
+        )
+    more = [name for name in names if name is not None]
+    if len(own) + len(more) > len(_NAMES):
+        raise UsageError(
+            f"too many names: the web address has {' and '.join(_NAMES[: len(own)])} already",
+            hint="names after a web address continue it, down to CUBE",
+        )
+    return Address(repo, run, *_checked_names([*own, *more]))
+
+
+def _read_web_address(text: str) -> list[str]:
+    """Read `org/repo`, the run and the names, percent-decoded one by one (RFC 3986, 2.4)."""
+    from urllib.parse import unquote
+
+    match = _WEB.fullmatch(_checked("the web address", text))
+    segments = match[1].rstrip("/").split("/") if match else []
+    if not 5 <= len(segments) <= 8 or segments[2:4] != ["cicd", "runs"] or not all(segments):
+        raise _not_a_run(text)
+    try:
+        org, repo, _, _, *rest = (unquote(segment, errors="strict") for segment in segments)
+    except UnicodeDecodeError as exc:
+        raise _not_a_run(text) from exc
+    if "/" in org + repo:
+        raise _not_a_run(text)
+    return [parse_repo(f"{org}/{repo}"), *rest]
+
+
+def _not_a_run(text: str) -> UsageError:
+    return UsageError(
+        f"{visible(shown_url(text))} is not the web address of a run, which looks like {WEB_FORM}"
+    )
+
+
+def _checked_names(names: Sequence[str | None]) -> list[str | None]:
+    return [
+        None if name is None else _checked(what, name)
+        for what, name in zip(_NAMES, names, strict=False)
+    ]
+
+
+def _checked(what: str, text: str) -> str:
+    if not text:
+        raise UsageError(f"{what} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"{what} is not valid text: {visible(text)}") from exc
+    return text
+
+
+def _is_glob(name: str) -> bool:
+    return "*" in name or "?" in name
+
+
+def name_matches(pattern: str | None, name: str) -> bool:
+    """Whether a name is the pattern, or matches it as a glob; None matches every name.
+
+    `*` and `?` are special and match any character; brackets are ordinary.
+    """
+    if pattern is None or pattern == name:
+        return True
+    return _is_glob(pattern) and name_pattern(pattern).fullmatch(name) is not None
+
+
+def repo_from_git(directory: str) -> str | None:
+    """Read the repository from the `origin` remote of the checkout around a folder.
+
+    None when there is none, when it is not on SourceCraft, or when git is missing or takes more
+    than 2 seconds. Nothing is raised or shown: a remote may hold a password.
+    """
+    import subprocess
+
+    try:
+        answer = subprocess.run(
+            ["git", "remote", "get-url", "origin"],
+            cwd=directory,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=2,
+            check=True,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return repo_from_remote(answer.stdout.decode(errors="replace").strip())
+
+
+def repo_from_remote(url: str) -> str | None:
+    """Read `org/repo` from the address of a git remote; None when it is not on SourceCraft."""
+    match = _REMOTE.fullmatch(url)
+    return f"{match[1]}/{match[2]}" if match else None

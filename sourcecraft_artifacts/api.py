@@ -1,0 +1,386 @@
+"""The endpoints of the service that the tool uses, over requests.
+
+A bare transport adapter sends what is prepared here. A session would add what must not be: it
+reads `.netrc`, keeps cookies, and looks at where redirects lead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from . import __version__, network
+from .backoff import backoff, retry_after_seconds
+from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
+from .errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
+from .models import Artifact, CubeAddress, Run, objects, read_artifact, read_run
+from .text import visible, without_secrets
+
+_MAX_BODY = 64 * 1024 * 1024
+_MAX_ERROR_BODY = 64 * 1024
+_PIECE = 64 * 1024
+_CONNECTIONS = 64
+# An honest service may send a page that is empty or known; one after another, it goes in circles.
+_MOST_STALE_PAGES = 20
+_EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
+_MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_FINAL_5XX = frozenset({501, 505})
+_LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the API. `whole` is false where only the end of the connection ended it."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool = True
+
+
+class _Passing(Exception):
+    """A fault that another try may not meet; `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Client:
+    """The service's API for one token, for use by several threads at once.
+
+    `timeout` bounds each connect and each silence, `deadline` a whole exchange, both in seconds;
+    `max_body` is in bytes, decoded. Tries are repeated `retries` times, with `sleep` in between.
+    `log` gets a line for each exchange, free of secrets. Raises `UsageError` for an address of
+    the API that a token must not be sent to, a malformed token, proxy or CA bundle.
+    """
+
+    def __init__(
+        self,
+        api_url: str = DEFAULT_API_URL,
+        token: str | None = None,
+        *,
+        retries: int = 5,
+        timeout: float = 30,
+        deadline: float = 120,
+        ca_bundle: str | None = None,
+        log: Callable[[str], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        max_body: int = _MAX_BODY,
+    ) -> None:
+        api_url = check_api_url(api_url)
+        self._token = clean_token(token) if token else None
+        self._host = api_host(api_url)
+        self._template = _prepared(api_url, self._token)
+        self._base = str(self._template.url).rstrip("/")
+        self._adapter = _Adapter(network.ca_bundle(ca_bundle))
+        self._retries, self._timeout, self._deadline = retries, timeout, deadline
+        self._log = log or (lambda line: None)
+        self._sleep = sleep
+        self._max_body = max_body
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._adapter.close()
+
+    def artifacts(self, address: CubeAddress) -> list[Artifact]:
+        """Return the artifacts of a cube, each with a fresh `download_url`, in one request."""
+        names = (address.run, address.workflow, address.task, address.cube)
+        path = _path(address.repo, "artifacts", *names)
+        asked = (
+            f"workflow {address.workflow}, task {address.task}, cube {address.cube}"
+            f" in run {address.run} of {address.repo}"
+        )
+        return read_artifacts(address, self._get(path, asked))
+
+    def run(self, repo: str, run: str) -> Run:
+        """Return a run, with its workflows, tasks and cubes."""
+        return read_run(self._get(_path(repo, "runs", run), f"run {run} of {repo}"))
+
+    def runs(self, repo: str, *, page_size: int = 50) -> Iterator[Run]:
+        """Yield the runs of a repository in the order of the service; pages are asked for lazily.
+
+        A run that comes twice is yielded once. Raises `ApiError` where the pages go in circles.
+        """
+        path = _path(repo, "runs")
+        known: set[str] = set()
+        page_token, stale = "", 0
+        while stale <= _MOST_STALE_PAGES:
+            query = {"page_size": str(page_size)}
+            query |= {"page_token": page_token} if page_token else {}
+            page = self._get(path, f"the runs of {repo}", query)
+            before = len(known)
+            for run in (read_run(item) for item in objects(page, "runs")):
+                if run.slug not in known:
+                    known.add(run.slug)
+                    yield run
+            last, page_token = page_token, read_page_token(page)
+            if not page_token or page_token == last:
+                return
+            stale = stale + 1 if len(known) == before else 0
+        raise ApiError(f"the runs of {visible(repo)}: the API's pages go in circles")
+
+    def _get(self, path: str, asked: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the object that the API answers with; `asked` says in words what was asked for."""
+        asked = visible(asked)
+        target = f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
+        for failures in range(1, max(self._retries, 0) + 2):
+            try:
+                return self._try(path, target, asked)
+            except _Passing as passing:
+                fault = passing
+            if failures <= self._retries:
+                delay = backoff(failures, fault.retry_after)
+                self._log(f"GET {path}: retrying in {delay:.1f} s: {fault}")
+                self._sleep(delay)
+        tries = f" (after {failures} tries)" if failures > 1 else ""
+        raise ApiError(f"{asked}: {fault}{tries}") from fault.__cause__
+
+    def _try(self, path: str, target: str, asked: str) -> dict[str, Any]:
+        started = time.monotonic()
+        answer = self._exchange(target, asked)
+        seconds = time.monotonic() - started
+        self._log(f"GET {path}: {answer.status} in {seconds:.3f} s{self._request_id(answer)}")
+        if 200 <= answer.status < 300:
+            return self._read(answer, asked)
+        reason = f"{self._host} answered {describe(answer, self._secrets)}"
+        if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
+            raise _Passing(reason, retry_after_seconds(answer.headers.get("Retry-After")))
+        raise refusal(answer.status, asked, reason, with_token=self._token is not None)
+
+    def _exchange(self, target: str, asked: str) -> Answer:
+        """Send one request and read all of its answer. Raises `_Passing` and `ApiError`."""
+        request = self._template.copy()
+        # Preparing would decode `%2E`; what is set afterwards goes out byte for byte.
+        request.url = self._base + target
+        proxy = network.proxy_for(request.url)
+        limit = self._max_body
+        try:
+            return network.within(
+                self._deadline, lambda: self._adapter.exchange(request, self._timeout, proxy, limit)
+            )
+        except network.DeadlinePassed:
+            late = f"{self._host} gave no whole answer within {self._deadline:g} s"
+            raise ApiError(f"{asked}: {late}") from None
+        except _TooLong:
+            raise ApiError(f"{asked}: the answer is longer than {limit:,} bytes") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            via = f" through the proxy {visible(network.shown_proxy(proxy))}" if proxy else ""
+            cause = network.root_cause(error)
+            reason = f"cannot reach {self._host}{via}: {network.explain(cause, self._timeout)}"
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                hint = "if it is signed by a CA of your own, name that with --ca-bundle"
+                raise ApiError(f"{asked}: {reason}", hint=hint) from error
+            raise _Passing(without_secrets(reason, self._secrets)) from error
+
+    def _read(self, answer: Answer, asked: str) -> dict[str, Any]:
+        try:
+            return read_object(answer, self._secrets)
+        except ApiError as error:
+            reason = f"{self._host} answered {answer.status} with {error.message}"
+            if not answer.whole:
+                raise _Passing(reason) from error
+            raise ApiError(f"{asked}: {reason}") from error
+
+    @property
+    def _secrets(self) -> list[str]:
+        return [self._token] if self._token else []
+
+    def _request_id(self, answer: Answer) -> str:
+        value = answer.headers.get("X-Request-Id", "")
+        return f" (request_id {_safe(value, self._secrets)})" if value else ""
+
+
+class _TooLong(Exception):
+    """The body is longer than what is accepted."""
+
+
+class _Adapter(HTTPAdapter):
+    """Sends prepared requests, with one TLS context for all connections.
+
+    requests would read the CAs again for each of them, at 10 ms of CPU.
+    """
+
+    def __init__(self, ca_bundle: str | None) -> None:
+        super().__init__(pool_maxsize=_CONNECTIONS)
+        self._ca_bundle = ca_bundle
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, True)
+        if host["scheme"] != "https":
+            return host, {}
+        context = network.ssl_context(self._ca_bundle)
+        return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the connection to its TLS context."""
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        if proxy.lower().startswith("https:"):
+            context = network.ssl_context(self._ca_bundle)
+            options |= {"ssl_context": context, "proxy_ssl_context": context}
+        return super().proxy_manager_for(proxy, **options)
+
+    def exchange(
+        self, request: requests.PreparedRequest, timeout: float, proxy: str | None, limit: int
+    ) -> Answer:
+        """Send a request and read its answer, of at most `limit` bytes. Raises `_TooLong`."""
+        proxies = {"http": proxy, "https": proxy} if proxy else None
+        response = self.send(request, stream=True, timeout=timeout, proxies=proxies)
+        try:
+            status, raw = response.status_code, response.raw
+            whole = raw.chunked or raw.length_remaining is not None
+            body = _error_body(raw) if status >= 300 else _body(raw, limit)
+            return Answer(status, raw.reason or "", response.headers, body, whole)
+        finally:
+            response.raw.close()
+
+
+def _body(raw: Any, limit: int) -> bytes:
+    body = bytearray()
+    for piece in raw.stream(_PIECE, decode_content=True):
+        body += piece
+        if len(body) > limit:
+            raise _TooLong
+    return bytes(body)
+
+
+def _error_body(raw: Any) -> bytes:
+    """Read the beginning of a body that explains a status; broken or not, the status stands."""
+    try:
+        return bytes(raw.read(_MAX_ERROR_BODY, decode_content=True))
+    except (urllib3.exceptions.HTTPError, OSError):
+        return b""
+
+
+def _prepared(api_url: str, token: str | None) -> requests.PreparedRequest:
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": f"sourcecraft-artifacts/{__version__}",
+    }
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    return requests.Request("GET", api_url, headers=headers).prepare()
+
+
+def _path(repo: str, kind: str, *names: str) -> str:
+    org, _, name = repo.partition("/")
+    return "/".join(["/repos", segment(org), segment(name), "cicd", kind, *map(segment, names)])
+
+
+def segment(name: str) -> str:
+    """Percent-encode a name as one segment of a path (RFC 3986, 3.3).
+
+    Dots are encoded in `.` and `..`, which would steer the path otherwise. Raises `UsageError`
+    where the name is empty.
+    """
+    if not name:
+        raise UsageError("a name in the address is empty: ORG/REPO, RUN, WORKFLOW, TASK or CUBE")
+    if name in (".", ".."):
+        return name.replace(".", "%2E")
+    return quote(name, safe="", errors="surrogatepass")
+
+
+def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:
+    """Read the listing of a cube. Raises `ApiError` where it is misshapen."""
+    return [read_artifact(address, item) for item in objects(listing, "artifacts")]
+
+
+def read_page_token(page: Mapping[str, Any]) -> str:
+    """Read which page comes next, empty for none. Raises `ApiError` where it is misshapen."""
+    token = page.get("next_page_token") or ""
+    if not isinstance(token, str):
+        raise ApiError("the API's answer is misshapen: next_page_token is not text")
+    return token
+
+
+def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
+    try:
+        value = json.loads(answer.body)
+    except RecursionError:
+        raise ApiError("JSON nested too deeply") from None
+    except ValueError:
+        raise ApiError(_not_json(answer, secrets)) from None
+    if not isinstance(value, dict):
+        raise ApiError("JSON that is no object")
+    return value
+
+
+def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
+    text = answer.body.decode(errors="replace").strip()
+    if not text:
+        return "an empty body"
+    if text[0] in '{["':  # An excerpt of a listing could hold a `download_url`.
+        return "malformed JSON"
+    kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
+    plain = _MARKUP.sub(" ", without_secrets(text, secrets)[:_EXAMINED])
+    excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
+    return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
+
+
+def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
+    """Say what an answer that is no success holds, in one line that is safe to show."""
+    status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
+    if 300 <= answer.status < 400 and "Location" in answer.headers:
+        return f"{status}, a redirect to {_target_host(answer)}, which is not followed"
+    error: Mapping[str, Any] = {}
+    try:
+        error = read_object(answer, secrets)
+        message = _safe(error.get("message"), secrets)
+        what = f": {message}" if message else ""
+    except ApiError as fault:
+        what = f" with {fault.message}"
+    request_id = error.get("request_id") or answer.headers.get("X-Request-Id")
+    named = {"error_code": error.get("error_code"), "request_id": request_id}
+    shown = {key: _safe(value, secrets) for key, value in named.items()}
+    ids = ", ".join(f"{key} {value}" for key, value in shown.items() if value)
+    return status + what + (f" ({ids})" if ids else "")
+
+
+def _target_host(answer: Answer) -> str:
+    try:
+        host = urlsplit(answer.headers.get("Location", "")).hostname
+    except ValueError:
+        return "a malformed address"
+    return visible(host) if host else "the same host"
+
+
+def _safe(value: object, secrets: Sequence[str]) -> str:
+    text = str(value) if isinstance(value, str | int) else ""
+    return visible(without_secrets(text, secrets))[:_MOST_SHOWN]
+
+
+def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:
+    """Return the error for a status that no other try would change."""
+    if status in (401, 403):
+        doubt = "the token may have expired, or lack permission for this repository"
+        return AuthError(
+            f"{asked}: {reason}", hint=f"{doubt}: {_LOG_IN}" if with_token else _LOG_IN
+        )
+    if status == 404:
+        hidden = f"a private repository is not found without a token: {_LOG_IN}"
+        hint = "check the names, and that the token may see the repository"
+        return NotFound(f"not found: {asked}: {reason}", hint=hint if with_token else hidden)
+    moved = "check the address of the API" if 300 <= status < 400 else None
+    return ApiError(f"{asked}: {reason}", hint=moved)

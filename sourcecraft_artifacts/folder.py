@@ -1,0 +1,332 @@
+"""The output folder, entered one component at a time, so that no symlink below it is followed."""
+
+import errno
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Self
+
+from .errors import LocalError, Refused
+from .paths import SafePath
+from .text import visible
+
+MAX_CACHED = 64  # folders, each with a descriptor
+
+_HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.rmdir} <= os.supports_dir_fd
+# Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
+_SAFELY: int = (
+    getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
+_IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD says EMLINK for what O_NOFOLLOW refuses
+_PATH_MAX = 4096  # bytes with the final NUL, as on Linux
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
+_NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
+
+
+class Directory:
+    """One open folder. All is done through its descriptor, wherever its path leads by now.
+
+    Names are single components. `OSError` comes through, but `Refused` says that something
+    stands in the way: a symlink, which is never followed, or a file instead of a folder.
+    """
+
+    def __init__(self, path: str, descriptor: int | None) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+        """Open a file, for this process alone, by its descriptor. Raises `Refused` for a link."""
+        try:
+            return os.open(self._at(name), flags | _SAFELY, mode, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno in _IS_LINK:
+                raise self._in_the_way(name) from error
+            raise
+
+    def lstat(self, name: str) -> os.stat_result | None:
+        """Look at a name without following it; None when there is nothing."""
+        try:
+            return os.lstat(self._at(name), dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+
+    def child(self, name: str, *, create: bool) -> "Directory":
+        """Open a folder in this one, made when absent with `create`.
+
+        Raises `Refused` for a symlink or a file, `FileNotFoundError` without `create`.
+        """
+        if create:
+            with suppress(FileExistsError):
+                os.mkdir(self._at(name), dir_fd=self._descriptor)
+        return self._enter(name)
+
+    def _enter(self, name: str) -> "Directory":
+        flags = os.O_RDONLY | os.O_DIRECTORY | _SAFELY
+        try:
+            descriptor = os.open(self._at(name), flags, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno == errno.ENOTDIR or error.errno in _IS_LINK:
+                raise self._in_the_way(name) from error
+            raise
+        return Directory(os.path.join(self.path, name), descriptor)
+
+    def replace(self, name: str, target: "Directory", target_name: str) -> None:
+        """Move a file over a name, atomically; a symlink there is replaced, not followed."""
+        os.replace(
+            self._at(name),
+            target._at(target_name),
+            src_dir_fd=self._descriptor,
+            dst_dir_fd=target._descriptor,
+        )
+
+    def unlink(self, name: str, missing_ok: bool = True) -> None:
+        """Remove a file, or a symlink itself."""
+        try:
+            os.unlink(self._at(name), dir_fd=self._descriptor)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rmdir(self, name: str) -> None:
+        """Remove an empty folder."""
+        os.rmdir(self._at(name), dir_fd=self._descriptor)
+
+    def listdir(self) -> list[str]:
+        """List the names in this folder, in no order."""
+        return os.listdir(self.path if self._descriptor is None else self._descriptor)
+
+    def sync(self) -> None:
+        """Put the folder's names on the disk, where its file system can."""
+        if self._descriptor is None:
+            return
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
+
+    def close(self) -> None:
+        """Give the descriptor back; what is tried afterwards fails."""
+        if self._descriptor is not None and self._descriptor != _CLOSED:
+            os.close(self._descriptor)
+            self._descriptor = _CLOSED
+
+    def _at(self, name: str) -> str:
+        if name in ("", ".", "..") or "/" in name:
+            raise ValueError(f"{name!r} is not one path component")
+        return name
+
+    def _in_the_way(self, name: str) -> Refused:
+        found = self.lstat(name)
+        is_link = found is None or _is_link(found)
+        what = "a symlink, which is never followed" if is_link else "not a folder"
+        return Refused(
+            f"{visible(os.path.join(self.path, name))} is {what}",
+            hint="move it away, or choose another output folder",
+        )
+
+
+class PathDirectory(Directory):
+    """A folder known by its path alone, where the system opens nothing relative to a folder.
+
+    Each step first looks for links from the output folder down; a swap after that look goes
+    unseen, which such systems (Windows) leave no way to prevent.
+    """
+
+    def __init__(self, path: str, above: "PathDirectory | None" = None) -> None:
+        super().__init__(path, None)
+        self._above = above
+
+    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+        found = self.lstat(name)
+        if found is not None and _is_link(found):
+            raise self._in_the_way(name)
+        return super().open(name, flags, mode)
+
+    def listdir(self) -> list[str]:
+        self._check()
+        return super().listdir()
+
+    def _enter(self, name: str) -> "PathDirectory":
+        below = PathDirectory(self._at(name), self)
+        below._check()
+        return below
+
+    def _at(self, name: str) -> str:
+        if os.path.basename(name) != super()._at(name):
+            raise ValueError(f"{name!r} is not one path component")
+        self._check()
+        return os.path.join(self.path, name)
+
+    def _check(self) -> None:
+        folder = self
+        while (above := folder._above) is not None:
+            found = os.lstat(folder.path)
+            if _is_link(found) or not stat.S_ISDIR(found.st_mode):
+                raise above._in_the_way(os.path.basename(folder.path))
+            folder = above
+
+
+def _is_link(found: os.stat_result) -> bool:
+    """Tell whether a name leads elsewhere: a symlink, or a junction of Windows."""
+    tag: int = getattr(found, "st_reparse_tag", 0)
+    return stat.S_ISLNK(found.st_mode) or bool(tag & _NAME_SURROGATE)
+
+
+def open_root(path: str) -> Directory:
+    """Open the output folder itself, which may be a symlink: the user named it."""
+    if _HAS_DIR_FD:
+        return Directory(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+    if not stat.S_ISDIR(os.stat(path).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    return PathDirectory(path)
+
+
+class _Entry:
+    """An open folder of the cache, with its number of users; evicted, the last one closes it."""
+
+    __slots__ = ("cached", "directory", "users")
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self.users = 1
+        self.cached = True
+
+
+class Tree:
+    """The output folder and what lies below it, for any number of threads.
+
+    Keeps the folders used last open. Should one of them be moved meanwhile, what is under way
+    goes on in that very folder, which was below the output folder when it was entered; no
+    symlink put at its old place can lead anywhere else.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.root = open_root(path)
+        self._root_entry = _Entry(self.root)
+        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str, create: bool) -> Self:
+        """Open the output folder, made when absent with `create`. Raises `LocalError`."""
+        try:
+            if create:
+                os.makedirs(path, exist_ok=True)
+            return cls(path)
+        except OSError as error:
+            reason = f"cannot open the folder {visible(path)}: {error.strerror}"
+            if os.path.lexists(path) and not os.path.isdir(path):
+                reason = f"{visible(path)} is not a folder"
+            raise LocalError(reason, hint="choose another output folder") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every folder, those in use as soon as they no longer are."""
+        with self._lock:
+            while self._entries:
+                self._evict()
+            self._root_entry.cached = False
+        self._release(self._root_entry)
+
+    def lstat(self, place: SafePath) -> os.stat_result | None:
+        """Look at a place without following it; None when it or a folder above it is absent.
+
+        Raises `Refused` when something else than a folder is above it.
+        """
+        try:
+            entry = self._acquire(place.parts[:-1], create=False)
+        except FileNotFoundError:
+            return None
+        try:
+            return entry.directory.lstat(place.name)
+        finally:
+            self._release(entry)
+
+    @contextmanager
+    def parent(self, place: SafePath, *, create: bool) -> Iterator[Directory]:
+        """Hold the folder of a place open, made when absent with `create`.
+
+        Raises `Refused` when something else than a folder is in the way, `FileNotFoundError`
+        without `create`, and `OSError`; folders made until then are left.
+        """
+        entry = self._acquire(place.parts[:-1], create=create)
+        try:
+            yield entry.directory
+        finally:
+            self._release(entry)
+
+    def _acquire(self, parts: tuple[str, ...], create: bool) -> _Entry:
+        """Find or open a folder, from the nearest one that is open, and count us as a user."""
+        start = len(parts)
+        while (entry := self._hold(parts[:start])) is None:
+            if start == len(parts):
+                self._refuse_too_long(parts)
+            start -= 1
+        for depth in range(start, len(parts)):
+            entry = self._step(entry, parts[: depth + 1], create)
+        return entry
+
+    def _refuse_too_long(self, parts: tuple[str, ...]) -> None:
+        """Fail as the system does; step by step it would make what no program could name."""
+        path = os.path.join(self.root.path, *parts)
+        if len(os.fsencode(path)) >= _PATH_MAX:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+
+    def _step(self, above: _Entry, parts: tuple[str, ...], create: bool) -> _Entry:
+        """Open a folder in the one that we hold, and let go of that."""
+        try:
+            return self._add(parts, above.directory.child(parts[-1], create=create))
+        finally:
+            self._release(above)
+
+    def _hold(self, parts: tuple[str, ...]) -> _Entry | None:
+        with self._lock:
+            if not parts:
+                self._root_entry.users += 1
+                return self._root_entry
+            entry = self._entries.get(parts)
+            if entry is not None:
+                entry.users += 1
+                self._entries.move_to_end(parts)
+            return entry
+
+    def _add(self, parts: tuple[str, ...], directory: Directory) -> _Entry:
+        """Put a folder in the cache, or yield to the thread that did so first."""
+        with self._lock:
+            entry = self._entries.get(parts)
+            if entry is not None:
+                directory.close()
+                entry.users += 1
+                return entry
+            entry = self._entries[parts] = _Entry(directory)
+            if len(self._entries) > MAX_CACHED:
+                self._evict()
+            return entry
+
+    def _release(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.users -= 1
+            if not entry.users and not entry.cached:
+                entry.directory.close()
+
+    def _evict(self) -> None:
+        _, entry = self._entries.popitem(last=False)
+        entry.cached = False
+        if not entry.users:
+            entry.directory.close()

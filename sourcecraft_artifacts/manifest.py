@@ -1,0 +1,212 @@
+"""What this tool put into an output folder, and why it is trusted.
+
+`manifest.json` is written whole at the end of a run. Until then the journal beside it gains a
+line before each file is moved to its final name, so that a file which a killed run had just put
+in place is known to be ours. A line is one file's entry; the last one for a path counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import Refused
+from .files import read_file, write_file
+from .folder import Directory
+from .models import Artifact, ArtifactDates, CubeAddress
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds."""
+
+    address: CubeAddress
+    local_path: str
+    dates: ArtifactDates
+    size: int
+    sha256: str
+    mtime_ns: int
+    validator: str | None = None
+
+    def is_of(self, artifact: Artifact) -> bool:
+        """Tell whether this is that artifact as it is listed now."""
+        return (self.address, self.local_path, self.dates) == (
+            artifact.address,
+            artifact.local_path,
+            artifact.dates,
+        )
+
+    def looks_like(self, found: os.stat_result) -> bool:
+        """Tell whether a file has the recorded size and modification time."""
+        return found.st_size == self.size and found.st_mtime_ns == self.mtime_ns
+
+
+def _to_json(entry: Entry) -> dict[str, Any]:
+    return {
+        **asdict(entry.address),
+        "local_path": entry.local_path,
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "validator": entry.validator,
+        "dates": asdict(entry.dates),
+        "mtime_ns": entry.mtime_ns,
+    }
+
+
+def _from_json(value: Mapping[str, Any]) -> Entry:
+    dates = value["dates"]
+    return Entry(
+        CubeAddress(value["repo"], value["run"], value["workflow"], value["task"], value["cube"]),
+        value["local_path"],
+        ArtifactDates(dates["registered_at"], dates["obtained_at"], dates["updated_at"]),
+        value["size"],
+        value["sha256"],
+        value["mtime_ns"],
+        value["validator"],
+    )
+
+
+class Manifest:
+    """The entries of one output folder, by place (`a/b.txt`); safe to use from many threads.
+
+    `damaged` tells that what was there could not be read: every file is a stranger's then.
+    """
+
+    def __init__(self, directory: Directory | None) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        self._files: dict[str, Any] = {}
+        self._intended: set[str] = set()
+        self._journal = -1
+        self._written = 0
+        self._synced = 0
+        self._changed = False
+        self.damaged = False
+        if directory is not None:
+            self._load(directory)
+
+    def get(self, place: str) -> Entry | None:
+        """Return the entry for a place, or None where there is none that can be read."""
+        try:
+            value = self._files.get(place)
+            return None if value is None else _from_json(value)
+        except (KeyError, TypeError):
+            return None
+
+    def was_only_intended(self, place: str) -> bool:
+        """Tell whether a killed run meant to put a first file here, and may not have done so."""
+        return place in self._intended
+
+    def places(self) -> Iterator[str]:
+        """Iterate over the places, in no order."""
+        return iter(list(self._files))
+
+    def intend(self, place: str, entry: Entry) -> None:
+        """Note durably that a file is about to be put in place. Raises OSError.
+
+        Threads that come together share one fsync.
+        """
+        value = _to_json(entry)
+        line = json.dumps({"place": place, **value}).encode() + b"\n"
+        with self._lock:
+            descriptor = self._open_journal()
+            os.write(descriptor, line)
+            self._written += 1
+            mine = self._written
+            self._files[place] = value
+            self._changed = True
+        self._sync(descriptor, mine)
+
+    def renew(self, place: str, entry: Entry) -> None:
+        """Replace an entry whose file was found unchanged, to be saved with the rest."""
+        with self._lock:
+            self._files[place] = _to_json(entry)
+            self._changed = True
+
+    def save(self) -> None:
+        """Write the manifest, where anything changed, and end the journal. Raises OSError."""
+        with self._lock:
+            if self._directory is None or not self._changed:
+                return
+            value = {"schema_version": SCHEMA, "files": dict(sorted(self._files.items()))}
+            write_file(self._directory, MANIFEST, json.dumps(value).encode() + b"\n", sync=True)
+            self._directory.sync()
+            self._close_journal()
+            self._directory.unlink(JOURNAL)
+            self._changed = False
+
+    def close(self) -> None:
+        """Close the journal, which stays for the next run unless it was saved."""
+        with self._lock:
+            self._close_journal()
+
+    def _open_journal(self) -> int:
+        assert self._directory is not None, "there is no state folder to write to"
+        if self._journal < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._journal = self._directory.open(JOURNAL, flags)
+            # A torn last line of a killed run must not swallow the next one.
+            os.write(self._journal, b"\n")
+            self._directory.sync()
+        return self._journal
+
+    def _close_journal(self) -> None:
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+
+    def _sync(self, descriptor: int, mine: int) -> None:
+        with self._syncing:
+            if self._synced < mine:
+                covered = self._written
+                os.fsync(descriptor)
+                self._synced = covered
+
+    def _load(self, directory: Directory) -> None:
+        text = _read(directory, MANIFEST)
+        try:
+            value: Any = {"schema_version": SCHEMA, "files": {}}
+            if text is not None:
+                value = json.loads(text)
+            version, files = value["schema_version"], value["files"]
+            newer = type(version) is int and version > SCHEMA
+            if not newer and (version != SCHEMA or not isinstance(files, dict)):
+                raise ValueError("it is of no known version")
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self.damaged = True
+            files, newer = {}, False
+        if newer:
+            raise Refused(
+                f"{directory.path}/{MANIFEST} was written by a newer version of this tool",
+                hint="update sourcecraft-artifacts, or choose another output folder",
+            )
+        self._files = files
+        self._load_journal(_read(directory, JOURNAL) or b"")
+
+    def _load_journal(self, text: bytes) -> None:
+        for line in text.splitlines():
+            try:
+                value = json.loads(line)
+                place = value.pop("place")
+                if place not in self._files:
+                    self._intended.add(place)
+                self._files[place] = value
+                self._changed = True
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+
+
+def _read(directory: Directory, name: str) -> bytes | None:
+    try:
+        return read_file(directory, name)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,192 @@
+"""What every connection needs to know of its surroundings: proxies, trusted CAs, deadlines."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import urlsplit
+
+from .errors import UsageError
+from .text import visible
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+_PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+# Only Windows needs it: there a wait without end for a lock is deaf to Ctrl-C.
+_LONGEST_WAIT = 0.5
+
+
+class DeadlinePassed(Exception):
+    """The call did not end in time."""
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Return what `call` returns, or raise what it raises, if that takes `seconds` at most.
+
+    It runs in a daemon thread, so that neither dripping data nor a silent name server holds the
+    caller, and a signal ends the wait at once. Raises `DeadlinePassed`; the thread is then left
+    to end by itself.
+    """
+    box: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            box.put((call(), None))
+        except BaseException as error:
+            box.put((None, error))
+
+    threading.Thread(target=run, daemon=True, name="exchange").start()
+    result, error = _await(box, time.monotonic() + seconds)
+    if error is None:
+        return cast("T", result)
+    try:
+        raise error
+    finally:
+        del error  # It holds this frame: leave no cycle.
+
+
+def _await(box: SimpleQueue[T], end: float) -> T:
+    while True:
+        left = end - time.monotonic()
+        try:
+            return box.get(timeout=min(max(left, 0.0), _LONGEST_WAIT))
+        except Empty:
+            if left <= 0:
+                raise DeadlinePassed from None
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the address of the proxy for a URL, its user info included, or None.
+
+    As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (also in lower case) say; they are
+    read once for each scheme and host. Raises `UsageError` where they name no usable proxy.
+    """
+    parts = urlsplit(url)
+    return _proxy(parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower())
+
+
+@lru_cache(maxsize=1024)
+def _proxy(scheme: str, authority: str) -> str | None:
+    from requests.utils import get_environ_proxies, select_proxy
+
+    url = f"{scheme}://{authority}/"
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return _checked_proxy(proxy.strip(), scheme) if proxy and proxy.strip() else None
+
+
+def _checked_proxy(proxy: str, scheme: str) -> str:
+    """Return it with its scheme; no message quotes it, since it may hold a password."""
+    setting = f"the proxy for {scheme} ({scheme.upper()}_PROXY or ALL_PROXY)"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        parts = urlsplit(proxy)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.scheme.lower() not in _PROXY_SCHEMES:
+        raise UsageError(f"{setting} is not an address such as http://proxy.example:3128")
+    if parts.scheme.lower().startswith("socks") and find_spec("socks") is None:
+        raise UsageError(
+            f"{setting} is a SOCKS proxy, and the package PySocks is not installed",
+            hint="install PySocks beside this tool, or name an HTTP proxy",
+        )
+    return proxy
+
+
+def shown_proxy(proxy: str) -> str:
+    """Return a proxy's host and port, to be shown: never its user name or password."""
+    return urlsplit(proxy).netloc.rpartition("@")[2]
+
+
+def ca_bundle(option: str | None) -> str | None:
+    """Return the file or folder of trusted CAs that the option or the environment names.
+
+    `--ca-bundle`, else `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`; None where none is set.
+    Raises `UsageError` where it does not exist.
+    """
+    for setting, path in (
+        ("--ca-bundle", option),
+        ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
+        ("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE")),
+    ):
+        if path:
+            folder_allowed = setting != "SSL_CERT_FILE"
+            if not (os.path.isfile(path) or (folder_allowed and os.path.isdir(path))):
+                raise UsageError(f"{setting} names '{visible(path)}', which is no file of CAs")
+            return path
+    return None
+
+
+_building = threading.Lock()
+
+
+def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return the context of every TLS connection that trusts the CAs in a file or folder.
+
+    Without one, the CAs that come with requests. TLS 1.2 at least, certificate and host name
+    checked. Built once, since reading the CAs takes 10 ms. Raises `UsageError` where none are.
+    """
+    with _building:
+        return _context(ca_bundle)
+
+
+@lru_cache(maxsize=8)
+def _context(path: str | None) -> ssl.SSLContext:
+    import ssl
+
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+    path = path or DEFAULT_CA_BUNDLE_PATH
+    folder = os.path.isdir(path)
+    try:
+        context = ssl.create_default_context(
+            cafile=None if folder else path, capath=path if folder else None
+        )
+    except OSError as error:
+        reason = "it holds no CAs" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(
+            f"the CA bundle '{visible(path)}' cannot be used: {reason}",
+            hint="it is set by --ca-bundle, REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the exception that the others were raised from."""
+    while cause := error.__cause__ or (not error.__suppress_context__ and error.__context__):
+        error = cause
+    return error
+
+
+def explain(cause: BaseException, timeout: float) -> str:
+    """Say in words why an exchange failed, given its root cause and its timeout in seconds."""
+    import socket
+    import ssl
+    from http.client import HTTPException
+
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {visible(cause.verify_message)}"
+        case ssl.SSLError():
+            return f"TLS failed: {visible(cause.reason or 'the connection broke')}"
+        case socket.gaierror():
+            return "its name cannot be resolved"
+        case TimeoutError():
+            return f"nothing was heard for {timeout:g} s"
+        case OSError():
+            return visible(cause.strerror or str(cause))
+        case HTTPException():
+            return f"the answer is broken: {visible(str(cause))}"
+    # No text: what urllib3 says of an address may quote a password in it.
+    return f"the answer is broken ({type(cause).__name__})"

@@ -1,0 +1,403 @@
+"""Partial data: the received bytes of one object, resumable after whatever ends the program.
+
+A part is two files with one stem: `STEM.part` holds bytes at their final offsets, `STEM.json`
+(the checkpoint) says which of them to trust, and of which version of the object they are. Each
+run gives a part a stem of its own, by an atomic rename that only one of two runs can win, and a
+part never changes its version: a restart makes a new file. So two runs that a lock failed to keep
+apart cannot mix their bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import insort
+from contextlib import suppress
+
+from .checkpoint import Checkpoint, Span, boot_id, gaps
+from .checksums import Digests
+from .files import write_file
+from .folder import Directory
+from .ranges import Version
+
+UNKNOWN_END = 1 << 63
+"""The end, in bytes, of an object whose size the storage did not tell."""
+_FOLLOWED = 8 << 20
+"""Bytes from which an object is hashed by a thread of its own, behind the writers."""
+_BLOCK = 1 << 20
+
+
+class Superseded(Exception):
+    """The piece belongs to a version of the object that was given up meanwhile."""
+
+
+class _Body:
+    """The open part file of one version; closed by whoever uses it last."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 0
+        self.dead = False
+
+    def close_if_unused(self) -> None:
+        if self.dead and not self.users and self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Piece:
+    """A span of the object that one connection fetches: bytes from `position` up to `end`."""
+
+    __slots__ = ("body", "end", "position", "start")
+
+    def __init__(self, start: int, end: int, body: _Body | None) -> None:
+        self.start = start
+        self.position = start
+        self.end = end
+        self.body = body
+
+
+class Partial:
+    """The bytes of one object as they gather, written by any number of threads.
+
+    Every method may be called from any thread. What is on disk after any of them is either a
+    part that a later run resumes, or nothing that it would trust.
+    """
+
+    def __init__(self, directory: Directory, stem: str, checkpoint: Checkpoint | None) -> None:
+        self.directory = directory
+        self.stem = stem
+        self.version: Version | None = None
+        self.position = 0
+        """Bytes on disk so far."""
+        self._lock = threading.RLock()
+        self._saving = threading.Lock()
+        """Guards the files' names; taken before `_lock`, never after it."""
+        self._body: _Body | None = None
+        self._free: list[Span] = [(0, UNKNOWN_END)]
+        self._pieces: set[Piece] = set()
+        self._digests = Digests()
+        self._expected: dict[str, bytes] = {}
+        self._follower: threading.Thread | None = None
+        self._news = threading.Event()
+        self._synced: list[Span] = []
+        self._saved: Checkpoint | None = None
+        self._in_order = True
+        if checkpoint is not None:
+            self._resume(checkpoint)
+
+    @property
+    def part_name(self) -> str:
+        """The name of the part file in its folder."""
+        return f"{self.stem}.part"
+
+    @property
+    def descriptor(self) -> int:
+        """The open part file."""
+        assert self._body is not None, "no byte was ever expected"
+        return self._body.descriptor
+
+    @property
+    def size(self) -> int | None:
+        """The object's size in bytes, where it is known."""
+        return self.version.size if self.version else None
+
+    @property
+    def unclaimed(self) -> int:
+        """Bytes that nobody is fetching."""
+        return sum(end - start for start, end in self._free)
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces are being fetched."""
+        return len(self._pieces)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here."""
+        return self.version is not None and not self._free and not self._pieces
+
+    def restart(
+        self, piece: Piece, version: Version, expected: dict[str, bytes], most: int
+    ) -> None:
+        """Begin a version of the object, dropping the bytes of another one.
+
+        `piece` becomes its first span, of up to `most` bytes where the size is known; `expected`
+        are the digests that the storage sent for it. Raises `Superseded` where another piece did
+        so meanwhile, and OSError.
+        """
+        with self._saving, self._lock:
+            if piece not in self._pieces:
+                raise Superseded
+            self._drop(piece)
+            self._forget()
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            self._body = _Body(self.directory.open(self.part_name, flags))
+            self._set_version(version, expected)
+            end = UNKNOWN_END if version.size is None else version.size
+            piece.start = piece.position = 0
+            piece.end = min(end, most) if version.size is not None else end
+            self._free = [(piece.end, end)] if piece.end < end else []
+            self._hold(piece)
+
+    def forget(self) -> None:
+        """Drop all bytes: pieces under way end with `Superseded`, and the files are removed."""
+        with self._saving, self._lock:
+            self._forget()
+
+    def claim(self, most: int) -> Piece | None:
+        """Take the first span that nobody fetches, of `most` bytes, or None when all are taken."""
+        with self._lock:
+            if not self._free:
+                return None
+            start, end = self._free.pop(0)
+            if self.version is not None and end - start > most:
+                self._free.insert(0, (start + most, end))
+                end = start + most
+            if start != self.position or self._pieces:
+                self._in_order = False
+            piece = Piece(start, end, self._body)
+            self._hold(piece)
+            promised = not self._in_order and self._saved is not None and self._saved.in_order
+        if promised:
+            # From now on the part's length says nothing: take that back before a byte is written.
+            try:
+                self.checkpoint(sync=False)
+            except OSError:
+                self._remove(f"{self.stem}.json")
+        return piece
+
+    def extend(self, piece: Piece, most: int) -> bool:
+        """Let a piece go on into the free span behind it, by up to `most` bytes."""
+        with self._lock:
+            for at, (start, end) in enumerate(self._free):
+                if start == piece.end:
+                    piece.end = min(end, start + most)
+                    self._free[at : at + 1] = [(piece.end, end)] if piece.end < end else []
+                    return True
+            return False
+
+    def reaches_end(self, piece: Piece) -> bool:
+        """Tell whether nobody else has claimed anything behind a piece."""
+        with self._lock:
+            return all(other is piece or other.end <= piece.start for other in self._pieces) and (
+                piece.end == self.size
+                or any(start == piece.end and end == self.size for start, end in self._free)
+            )
+
+    def release(self, piece: Piece) -> None:
+        """Give back what a piece still lacks. Safe to call for a piece of a version given up."""
+        with self._lock:
+            self._drop(piece)
+            if piece in self._pieces:
+                self._pieces.discard(piece)
+                if piece.position < piece.end:
+                    insort(self._free, (piece.position, piece.end))
+                    self._merge_free()
+            self._news.set()
+
+    def write(self, piece: Piece, data: memoryview) -> None:
+        """Write the next bytes of a piece. Raises `Superseded`, and OSError as it comes."""
+        body = piece.body
+        if body is None or body.dead:
+            raise Superseded
+        at, left = piece.position, data
+        while left:
+            written = os.pwrite(body.descriptor, left, at + len(data) - len(left))
+            left = left[written:]
+        if self._follower is None and at == self._digests.position and body is self._body:
+            self._digests.update(data)
+        with self._lock:
+            if body.dead:
+                raise Superseded
+            piece.position += len(data)
+            self.position += len(data)
+        if self._follower is not None and at // _BLOCK != piece.position // _BLOCK:
+            self._news.set()
+
+    def end_here(self, piece: Piece) -> None:
+        """Settle the size of an object that the storage told none of, at a piece's position."""
+        with self._lock:
+            if self.version is not None and self.version.size is None:
+                piece.end = piece.position
+                self.version = Version(self.version.validator, piece.position)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the complete object, its other digests checked.
+
+        Raises TransferError where one differs from what the storage sent, and OSError.
+        """
+        follower = self._follower
+        if follower is not None:
+            self._news.set()
+            follower.join()
+        self._catch_up()
+        self._digests.check()
+        return self._digests.sha256
+
+    def checkpoint(self, *, sync: bool) -> None:
+        """Write down which bytes are here; with `sync`, also safe from a loss of power.
+
+        Raises OSError; an older checkpoint then stays.
+        """
+        with self._saving:
+            with self._lock:
+                version, body = self.version, self._body
+                if version is None or body is None or not version.resumable:
+                    return
+                done, in_order = self._done(), self._in_order
+                if not sync and self._saved and (done, in_order) == self._saved.told:
+                    return
+            if sync:
+                os.fsync(body.descriptor)
+                self._synced = done
+            self._save(version, done, in_order)
+
+    def park(self) -> None:
+        """Leave the part for a later run; without a validator it is of no use and removed."""
+        usable = self.version is not None and self.version.resumable and self.position
+        if usable:
+            with suppress(OSError):
+                self.checkpoint(sync=boot_id() is None)
+        with self._saving, self._lock:
+            if usable:
+                self._retire()
+            else:
+                self._forget()
+
+    def seal(self) -> os.stat_result:
+        """Put the complete bytes on the disk and close them, ready to be moved. Raises OSError."""
+        with self._saving, self._lock:
+            assert self._body is not None, "there is nothing to seal"
+            os.fsync(self._body.descriptor)
+            found = os.fstat(self._body.descriptor)
+            self._retire()
+            return found
+
+    def placed(self) -> None:
+        """Remove the checkpoint of a part that was moved to its final name."""
+        with self._saving:
+            if self._saved is not None:
+                self._remove(f"{self.stem}.json")
+
+    # How it works inside.
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self._body = _Body(self.directory.open(self.part_name, os.O_RDWR))
+        size = checkpoint.version.size or 0
+        done = checkpoint.trusted(os.fstat(self._body.descriptor).st_size)
+        if done == [(0, size)]:
+            # Without the last byte, so that the storage has to confirm the version.
+            done = [(0, size - 1)] if size > 1 else []
+        self._set_version(checkpoint.version, checkpoint.digests)
+        self._synced = done
+        self._free = gaps(done, size)
+        self.position = sum(end - start for start, end in done)
+        self._saved = checkpoint
+        self._in_order = done == [(0, os.fstat(self._body.descriptor).st_size)]
+
+    def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
+        self.version = version
+        self._expected = expected
+        self._digests = Digests(expected)
+        if (version.size or 0) >= _FOLLOWED:
+            self._news.clear()
+            args = (self._body, self._digests)
+            self._follower = threading.Thread(
+                target=self._follow, args=args, daemon=True, name="hash"
+            )
+            self._follower.start()
+
+    def _forget(self) -> None:
+        self._pieces.clear()
+        if self._body is not None:
+            self._retire()
+            self._remove(f"{self.stem}.json")
+            self._remove(self.part_name)
+        self.version = None
+        self.position = 0
+        self._free = [(0, UNKNOWN_END)]
+        self._digests, self._expected = Digests(), {}
+        self._synced, self._saved, self._in_order = [], None, True
+
+    def _drop(self, piece: Piece) -> None:
+        body, piece.body = piece.body, None
+        if body is not None:
+            body.users -= 1
+            body.close_if_unused()
+
+    def _hold(self, piece: Piece) -> None:
+        self._pieces.add(piece)
+        if piece.body is not None:
+            piece.body.users += 1
+
+    def _retire(self) -> None:
+        body, self._body = self._body, None
+        self._follower = None
+        self._news.set()
+        if body is not None:
+            body.dead = True
+            body.close_if_unused()
+
+    def _done(self) -> list[Span]:
+        size = self.size or 0
+        lacking = self._free + [(p.position, p.end) for p in self._pieces if p.position < p.end]
+        return gaps(sorted(lacking), size)
+
+    def _frontier(self) -> int:
+        """Return up to where, in bytes, the object is here without a gap."""
+        lacking = [p.position for p in self._pieces if p.position < p.end]
+        lacking += [self._free[0][0]] if self._free else []
+        return min(lacking, default=self.size or 0)
+
+    def _follow(self, body: _Body, digests: Digests) -> None:
+        """Hash behind the writers, from the page cache, while they are at work."""
+        buffer = memoryview(bytearray(_BLOCK))
+        with self._lock:
+            body.users += 1
+        try:
+            while not body.dead and digests.position < (self.size or 0):
+                self._news.clear()
+                with self._lock:
+                    frontier = self._frontier()
+                if frontier == digests.position:
+                    if not self._free and not self._pieces:
+                        break
+                    self._news.wait(1.0)
+                _hash(body.descriptor, digests, frontier, buffer)
+        except OSError:
+            pass  # whoever asks for the digest reads again, and meets the error
+        finally:
+            with self._lock:
+                body.users -= 1
+                body.close_if_unused()
+
+    def _catch_up(self) -> None:
+        if self._digests.position < (self.size or 0):
+            _hash(self.descriptor, self._digests, self.size or 0, memoryview(bytearray(_BLOCK)))
+
+    def _merge_free(self) -> None:
+        merged: list[Span] = []
+        for start, end in self._free:
+            if merged and merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], end)
+            else:
+                merged.append((start, end))
+        self._free = merged
+
+    def _save(self, version: Version, done: list[Span], in_order: bool) -> None:
+        saved = Checkpoint(version, self._expected, done, self._synced, in_order)
+        write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=False)
+        self._saved = saved
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            self.directory.unlink(name)
+
+
+def _hash(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:
+    while (left := end - digests.position) > 0:
+        count = os.preadv(descriptor, [buffer[: min(left, len(buffer))]], digests.position)
+        if not count:
+            raise OSError("the partial data is shorter than what was written")
+        digests.update(buffer[:count])

@@ -1,0 +1,208 @@
+"""Where artifacts may land: paths from outside, judged by component (contract section 4).
+
+Nothing is repaired: what is not plainly below the output folder is refused.
+"""
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .models import CubeAddress
+
+STATE_FOLDER = ".sourcecraft-artifacts"
+
+_MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
+_UNPORTABLE = re.compile(r'[<>:"|?*\\]')
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
+)
+_SHORT_STATE_NAME = re.compile(r"source~[0-9]+", re.IGNORECASE)
+
+
+class UnsafePath(ValueError):
+    """Why a path from outside is refused, as in "it has a '..' component"."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafePath:
+    """A place strictly below the output folder; there is no other way to name one.
+
+    Raises `UnsafePath` for components that break a rule which holds on every system.
+    """
+
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if flaw := _flaw(self.parts):
+            raise UnsafePath(flaw)
+
+    @property
+    def name(self) -> str:
+        """The file's own name, the last component."""
+        return self.parts[-1]
+
+    def __str__(self) -> str:
+        return "/".join(self.parts)
+
+
+def components(local_path: str) -> tuple[str, ...]:
+    """Split at slashes, without the empty and `.` components; `..` stays, to be refused."""
+    return tuple([name for name in local_path.split("/") if name not in ("", ".")])
+
+
+def safe_path(local_path: str, *, portable: bool) -> SafePath:
+    """Judge a path from outside; with `portable`, and on Windows, by the Windows rules too.
+
+    Raises `UnsafePath`.
+    """
+    return _place(components(local_path), portable)
+
+
+def nested_path(address: CubeAddress, local_path: str, *, portable: bool) -> SafePath:
+    """Lay out `workflow/task/cube/local_path`. Raises `UnsafePath`, also for the cube's names."""
+    below = safe_path(local_path, portable=portable).parts
+    return _place((address.workflow, address.task, address.cube, *below), portable)
+
+
+def flat_path(local_path: str, *, portable: bool) -> SafePath:
+    """Lay out the file's name alone. Raises `UnsafePath`, also for the folders that it loses."""
+    return _place((safe_path(local_path, portable=portable).name,), portable)
+
+
+def _place(parts: tuple[str, ...], portable: bool) -> SafePath:
+    place = SafePath(parts)
+    if (portable or os.name == "nt") and (flaw := _portable_flaw(parts)):
+        raise UnsafePath(flaw)
+    return place
+
+
+def _flaw(parts: tuple[str, ...]) -> str | None:
+    """Say why these components are refused on every system; None when they are not."""
+    if not parts:
+        return "it is empty"
+    if ".." in parts:
+        return "it has a '..' component"
+    text = "/".join(parts)
+    if components(text) != parts:
+        return "a name in it is not one path component"
+    if _CONTROL.search(text):
+        return "it has a control character"
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        return "it has a lone surrogate"
+    if max(map(len, encoded.split(b"/"))) > _MAX_NAME:
+        return f"it has a component of more than {_MAX_NAME} bytes"
+    if _names_state_folder(parts[0]):
+        return f"it is inside {STATE_FOLDER}"
+    return None
+
+
+def _names_state_folder(name: str) -> bool:
+    """Tell whether some file system would find the state folder under this name."""
+    if name.isascii():
+        return name.lower() == STATE_FOLDER
+    # HFS+ ignores format characters in names (CVE-2014-9390 of git).
+    seen = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    return fold_key(seen) == STATE_FOLDER
+
+
+def _portable_flaw(parts: tuple[str, ...]) -> str | None:
+    """Say why Windows would refuse these components or misread them; None when it would not."""
+    for name in parts:
+        if found := _UNPORTABLE.search(name):
+            return f"it has the character {found[0]}, which Windows refuses or misreads"
+        if name[-1] in ". ":
+            return "it has a component with a trailing dot or space, which Windows drops"
+        if _DEVICE.match(name):
+            return "it has a component that is a device on Windows"
+    if _SHORT_STATE_NAME.fullmatch(parts[0]):
+        return f"on Windows it may be inside {STATE_FOLDER}, by its short name"
+    return None
+
+
+def fold_key(text: str) -> str:
+    """Make texts equal that are a canonical caseless match (Unicode 3.13, D145)."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFD", decomposed.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """Paths that cannot all be had in one folder, by their indexes in the plan, and why."""
+
+    indexes: tuple[int, ...]
+    reason: str
+
+
+def collisions(paths: Sequence[SafePath], *, fold: bool) -> list[Collision]:
+    """Find the paths that would land on one another, with `fold` also by case and normalisation.
+
+    Takes time linear in the paths' length but for one sort, and memory likewise.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, place in enumerate(paths):
+        # Names hold no NUL, so it sorts a folder's contents right behind the folder's own name.
+        key = "\0".join(place.parts)
+        groups.setdefault(fold_key(key) if fold else key, []).append(index)
+    found = [_same_place(paths, group) for group in groups.values() if len(group) > 1]
+    found += _folders_of_others(groups)
+    return sorted(found, key=lambda collision: collision.indexes)
+
+
+def _same_place(paths: Sequence[SafePath], group: list[int]) -> Collision:
+    if len({paths[index] for index in group}) == 1:
+        return Collision(tuple(group), "they land on the same path")
+    return Collision(tuple(group), "they differ only by case or Unicode normalisation")
+
+
+def _folders_of_others(groups: dict[str, list[int]]) -> Iterator[Collision]:
+    """Yield each path that is a folder, with the paths of which it is the nearest one."""
+    below: dict[str, list[int]] = {}
+    above: list[str] = []
+    for key in sorted(groups):
+        while above and not key.startswith(above[-1] + "\0"):
+            above.pop()
+        if above:
+            below.setdefault(above[-1], []).extend(groups[key])
+        above.append(key)
+    for key, indexes in below.items():
+        yield Collision((*groups[key], *indexes), "the first is a folder of the others")
+
+
+def folds_names(directory: str) -> bool:
+    """Tell whether names that differ by case, or by normalisation, are one file there.
+
+    Writes nothing: asks for an existing name with its case swapped, in the folder itself or
+    in the nearest one above it on the same file system. With no such name, answers False.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return True
+    folder = os.path.realpath(directory)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    try:
+        while (name := _name_with_case(folder)) is None:
+            above = os.path.dirname(folder)
+            if above == folder or os.stat(above).st_dev != os.stat(folder).st_dev:
+                return False
+            folder = above
+        swapped = os.lstat(os.path.join(folder, name.swapcase()))
+        return os.path.samestat(os.lstat(os.path.join(folder, name)), swapped)
+    except OSError:
+        return False
+
+
+def _name_with_case(folder: str) -> str | None:
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries)
+            return next((n for n in names if n.isascii() and n != n.swapcase()), None)
+    except OSError:
+        return None

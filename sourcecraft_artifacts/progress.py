@@ -1,0 +1,184 @@
+"""What is said on stderr while a download goes on: nothing, plain lines, events or bars."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+from .report import error_fields, what_went_wrong
+from .results import FileResult, Outcome
+from .text import human_seconds, human_size, to_json, visible
+from .tracking import TICK, Activity, Clock, Silent, Tracker, refresh_text, summary_text
+
+SUMMARY_EVERY = 5.0
+EVENTS_EVERY = 1.0
+
+
+class Lines(Tracker):
+    """Whole lines, collected and written at each tick at most."""
+
+    def __init__(
+        self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
+    ) -> None:
+        super().__init__(stream, clock=clock, ticks=ticks)
+        self._lines: list[str] = []
+        self._told = clock()
+
+    def say(self, line: str) -> None:
+        """Add a line to those that the next tick writes."""
+        with self.lock:
+            self._lines.append(line)
+
+    def due(self, seconds: float) -> bool:
+        """Tell, once, that so much time has passed while something was active."""
+        now = self.clock()
+        if not self.active or now - self._told < seconds:
+            return False
+        self._told = now
+        return True
+
+    def flush(self) -> None:
+        """Write the collected lines at once."""
+        with self.lock:
+            lines, self._lines = self._lines, []
+        if lines:
+            self.stream.write("\n".join(lines) + "\n")
+
+
+class Plain(Lines):
+    """A line when a file ends or tries again, and a summary every few seconds; no control codes."""
+
+    _awaited = ""
+
+    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        when = f" in {human_seconds(delay)}" if delay else ""
+        self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
+
+    def refreshing(self, count: int) -> None:
+        self.say(refresh_text(count))
+
+    def finished(self, activity: Activity | None, result: FileResult) -> None:
+        super().finished(activity, result)
+        name = visible(activity.name if activity else result.artifact.local_path)
+        if result.outcome is Outcome.DOWNLOADED:
+            self.say(f"{name}: {human_size(result.size or 0)} in {human_seconds(result.seconds)}")
+        elif result.outcome in {Outcome.FAILED, Outcome.UNAVAILABLE}:
+            self.say(f"{name}: {result.outcome}: {what_went_wrong(result)}")
+
+    def waiting(self, what: str) -> None:
+        super().waiting(what)
+        if what != self._awaited:
+            self._awaited = what
+            if what:
+                self.say(f"waiting: {visible(what)}")
+
+    def tick(self) -> None:
+        if self.due(SUMMARY_EVERY):
+            self.say(summary_text(self.totals()))
+        self.flush()
+
+
+class JsonEvents(Lines):
+    """One JSON object a line; sizes in bytes, times in seconds, speed in bytes a second.
+
+    - started: name, size (or null), position (bytes on disk already)
+    - progress: name, size, position; at most once a second for each active file
+    - retrying: name, reason, delay
+    - refreshing: count (files whose URLs have expired)
+    - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
+    - waiting: what
+    - summary: done, total (files), bytes (on disk), size (known to be wanted), sized (whether
+      that is all), transferred, speed; at each new total, each second, and at the end
+    """
+
+    def _event(self, event: str, **fields: Any) -> None:
+        self.say(to_json({"event": event, **fields}))
+
+    def begin(self, total: int) -> None:
+        super().begin(total)
+        self._summary()
+
+    def started(self, activity: Activity) -> None:
+        super().started(activity)
+        self._event("started", **_place(activity))
+
+    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        self._event("retrying", name=activity.name, reason=reason, delay=round(delay, 3))
+
+    def refreshing(self, count: int) -> None:
+        self._event("refreshing", count=count)
+
+    def finished(self, activity: Activity | None, result: FileResult) -> None:
+        super().finished(activity, result)
+        self._event(
+            "finished",
+            name=activity.name if activity else result.artifact.local_path,
+            path=result.path,
+            outcome=result.outcome,
+            size=result.size,
+            transferred=result.transferred,
+            seconds=round(result.seconds, 3),
+            error=error_fields(result.error),
+        )
+
+    def waiting(self, what: str) -> None:
+        super().waiting(what)
+        self._event("waiting", what=what)
+
+    def tick(self) -> None:
+        if self.due(EVENTS_EVERY):
+            with self.lock:
+                fetches = list(self.active.values())
+            for fetch in fetches:
+                place = _place(fetch.activity)
+                if place["position"] != fetch.told:
+                    fetch.told = place["position"]
+                    self._event("progress", **place)
+            self._summary()
+        self.flush()
+
+    def last_words(self) -> None:
+        self._summary()
+        self.flush()
+
+    def _summary(self) -> None:
+        totals = self.totals()
+        self._event(
+            "summary",
+            done=totals.done,
+            total=totals.total,
+            bytes=totals.bytes,
+            size=totals.size,
+            sized=totals.sized,
+            transferred=totals.transferred,
+            speed=round(totals.speed),
+        )
+
+
+def _place(activity: Activity) -> dict[str, Any]:
+    return {"name": activity.name, "size": activity.size, "position": activity.position}
+
+
+def is_capable(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+
+
+def make_reporter(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Silent:
+    """Make the reporter for `--progress`: auto, bar, plain, json or none.
+
+    `stream` is stderr by default; without one (`2>&-`) nothing is said. Bars need a terminal
+    that can move its cursor, and are plain lines elsewhere.
+    """
+    stream = stream or sys.stderr
+    if quiet or kind == "none" or stream is None:
+        return Silent()
+    if kind == "json":
+        return JsonEvents(stream)
+    if kind == "plain" or not is_capable(stream):
+        return Plain(stream)
+    from .bars import Bars  # rich costs start-up time, so only where it is shown
+
+    return Bars(stream)

@@ -1,0 +1,120 @@
+"""The `sandbox` command: runs a child within a sandbox, or serves until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ..errors import Interrupted
+from ..text import visible
+from .server import Sandbox
+
+CANNOT_RUN, NOT_FOUND = 126, 127
+_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_HINT = """
+Paste these lines into another shell, then try: sourcecraft-artifacts runs
+The sandbox serves until Ctrl-C.
+"""
+
+
+def run_sandbox(command: Sequence[str]) -> int:
+    """Run `command` within a sandbox, or serve one until Ctrl-C where there is none.
+
+    Returns the exit status: the command's, 128+N where signal N ended it, 127 where it was not
+    found and 126 where it cannot be run, as shells do; of a server 0 after SIGINT, 143 after
+    SIGTERM.
+    """
+    with Sandbox() as sandbox:
+        if command:
+            return _run(command, os.environ | sandbox.environment() | past_proxies(os.environ))
+        proxied = any(os.environ.get(name) for name in _PROXIES)
+        return _serve(sandbox.environment() | (past_proxies(os.environ) if proxied else {}))
+
+
+def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that keep loopback away from a proxy, for those of `environ`."""
+    # Where both are set, the lower case wins.
+    known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    value = known if known.strip() == "*" else ",".join(filter(None, [known, "127.0.0.1"]))
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
+def _serve(settings: Mapping[str, str]) -> int:
+    def stop(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    try:
+        with _handling(stop):
+            for name, value in settings.items():
+                print(f"export {name}={shlex.quote(value)}")
+            sys.stdout.flush()
+            print(_HINT.strip(), file=sys.stderr, flush=True)
+            while True:
+                time.sleep(3600)
+    except Interrupted as interrupted:
+        # Ctrl-C is the documented way to stop it.
+        return 0 if interrupted.exit_code == 128 + signal.SIGINT else interrupted.exit_code
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if number == signal.SIGINT and _in_foreground():
+            return
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    with _handling(pass_on):
+        try:
+            child = subprocess.Popen(command, env=environ)
+        except OSError as error:
+            return _complain(command[0], error)
+        for number in early:
+            child.send_signal(number)
+        status = child.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _complain(name: str, error: OSError) -> int:
+    if isinstance(error, FileNotFoundError):
+        print(f"sandbox: command not found: {visible(name)}", file=sys.stderr)
+        return NOT_FOUND
+    print(f"sandbox: cannot run {visible(name)}: {error.strerror}", file=sys.stderr)
+    return CANNOT_RUN
+
+
+def _in_foreground() -> bool:
+    """Tell whether Ctrl-C reaches the child by itself, as one of the terminal's own group."""
+    if sys.platform == "win32":
+        return True
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)

@@ -1,0 +1,424 @@
+"""HTTP to the storage: kept connections, deadlines, redirects, and bytes just as they come.
+
+It stands on urllib3's connections and not on its pools or on requests: these rewrite a URL
+(`%7e`, `/../`), and a signature over the original bytes then fails. No credential exists here.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import urllib3.connection
+import urllib3.exceptions
+
+from .errors import Cancelled, TransferError
+from .network import explain, proxy_for, root_cause, ssl_context
+from .text import visible, without_secrets
+from .urls import unsafe_url_reason
+
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DRAIN = 8192
+"""Bytes of an unwanted body that are read to keep its connection."""
+
+
+class BrokenTransfer(TransferError):
+    """The connection failed, stalled or ended early: worth another try."""
+
+    def __init__(self, message: str, *, code: str = "network") -> None:
+        super().__init__(message, code=code)
+
+
+class _RawTarget:
+    """Sends the request target byte for byte, also where it holds bytes beyond ASCII."""
+
+    def _encode_request(self, request: str) -> bytes:
+        return request.encode("utf-8", "surrogateescape")
+
+
+class _PlainConnection(_RawTarget, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _TlsConnection(_RawTarget, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _Link:
+    """One connection and the moment, in monotonic seconds, at which it counts as stalled."""
+
+    __slots__ = ("connection", "deadline", "moved", "proxy_headers", "shut", "stalled")
+
+    def __init__(self, connection: Any, proxy_headers: Mapping[str, str] | None = None) -> None:
+        self.connection = connection
+        self.proxy_headers = proxy_headers
+        """What each request to a forwarding proxy carries; None without such a proxy."""
+        self.deadline = 0.0
+        self.moved = 0
+        self.stalled = False
+        self.shut = False
+
+    def end(self) -> None:
+        """End whatever call is blocked on the socket, from any thread."""
+        self.shut = True
+        sock = self.connection.sock
+        if sock is not None:
+            with suppress(OSError):
+                # Not SSLSocket.shutdown: it would pull the TLS object from under the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a socket."""
+        return self.connection.sock is not None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is open and silent; a stray byte would be taken for the next answer."""
+        sock = self.connection.sock
+        if sock is None:
+            return False
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return False
+        poll = select.poll() if hasattr(select, "poll") else None
+        if poll is None:
+            return not select.select([sock], [], [], 0)[0]
+        poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
+
+
+class Answer:
+    """One answer of the storage; `length` is the bytes of its body, or None when not told."""
+
+    def __init__(self, storage: Storage, link: _Link, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._storage = storage
+        self._link = link
+        self._response = response
+        self._ended = False
+        self.length: int | None = 0
+        try:
+            if self.status not in (204, 304):
+                self.length = None if response.chunked else _content_length(response.headers)
+        except BrokenTransfer:
+            self.close()
+            raise
+        self._left = self.length
+        self._ended = self._left == 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body was read to its end."""
+        return self._ended
+
+    def header(self, name: str) -> str | None:
+        """Return a header's text, repeated lines joined by commas, or None."""
+        values = self.headers.get_all(name)
+        return ", ".join(values) if values else None
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` with what is there, and return its bytes; 0 is the end of the body.
+
+        Raises BrokenTransfer when the connection fails or ends early, Cancelled when called off.
+        """
+        if self._ended:
+            return 0
+        try:
+            count = self._receive(buffer)
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            raise self._storage.translate(self._link, error) from error
+        if count:
+            self._storage.moved(self._link, count)
+            if self._left is not None:
+                self._left -= count
+                self._ended = self._left == 0
+            return count
+        self._storage.check(self._link)
+        if self._left:
+            raise BrokenTransfer(f"the connection ended {self._left:,} bytes too early", code="cut")
+        self._ended = True
+        return 0
+
+    def _receive(self, buffer: memoryview) -> int:
+        if self._left is None:
+            data = self._response.read1(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        # Straight into the buffer, in one call to the socket: a drip is seen as it comes.
+        return int(self._response.fp.readinto1(buffer[: self._left]))
+
+    def text(self, most: int = 2048) -> str:
+        """Return the start of a small body, for a message; empty when it cannot be read."""
+        buffer = memoryview(bytearray(most))
+        got = 0
+        with suppress(TransferError):
+            while got < most and (count := self.read_into(buffer[got:])):
+                got += count
+        return bytes(buffer[:got]).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Give the connection back: kept when the body was read whole, closed otherwise."""
+        if not self._ended and 0 < (self.length or 0) < _DRAIN:
+            self.text(_DRAIN)
+        whole = self._ended and not self._response.will_close
+        self._response.close()
+        self._storage.release(self._link, keep=whole)
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Storage:
+    """Sends GETs to `download_url`s; safe to use from many threads, each with its connections.
+
+    `stall_timeout` is in seconds: a connection that moves less than 1 byte a second for so long
+    is given up, and so is one whose headers are not all there by then.
+    """
+
+    def __init__(
+        self,
+        *,
+        stall_timeout: float = 30.0,
+        ca_bundle: str | None = None,
+        log: Callable[[str], None] | None = None,
+        agent: str = "sourcecraft-artifacts",
+    ) -> None:
+        self._stall_timeout = stall_timeout
+        self._ca_bundle = ca_bundle
+        self._log = log
+        self._agent = agent
+        self._local = threading.local()
+        self._active: set[_Link] = set()
+        self._lock = threading.Lock()
+        self._tls: ssl.SSLContext | None = None
+        self._over = threading.Event()
+        self._cancelled = False
+        self._watching = False
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Send one GET and return its answer, redirects followed; the caller closes it.
+
+        Raises BrokenTransfer for what another try may cure, TransferError for what none can,
+        Cancelled when the download was called off.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._exchange(url, headers)
+            location = answer.header("Location") if answer.status in _REDIRECTS else None
+            if location is None:
+                return answer
+            answer.close()
+            url = redirected(url, location)
+        raise TransferError(
+            f"the storage redirects more than {MAX_REDIRECTS} times", code="redirect"
+        )
+
+    def cancel(self) -> None:
+        """Call everything off: blocked reads end at once with Cancelled, in every thread."""
+        self._cancelled = True
+        with self._lock:
+            for link in self._active:
+                link.end()
+
+    def close(self) -> None:
+        """End the watch; connections close with their threads."""
+        self._over.set()
+
+    def drop_connections(self) -> None:
+        """Close the kept connections of the calling thread."""
+        for link in vars(self._local).pop("links", {}).values():
+            link.connection.close()
+
+    # The rest is for Answer and for the watch.
+
+    def moved(self, link: _Link, count: int) -> None:
+        """Note progress; the deadline moves on once the link has earned it at 1 byte a second."""
+        link.moved += count
+        if link.moved >= self._stall_timeout:
+            link.moved = 0
+            link.deadline = time.monotonic() + self._stall_timeout
+
+    def check(self, link: _Link) -> None:
+        """Raise what ended the link, where it did not end by itself."""
+        if self._cancelled:
+            raise Cancelled
+        if link.stalled:
+            raise BrokenTransfer(
+                f"the connection stalled for {self._stall_timeout:g} s", code="stalled"
+            )
+
+    def translate(self, link: _Link, error: Exception) -> Exception:
+        """Return what an error of the connection means to the transfer."""
+        try:
+            self.check(link)
+        except (Cancelled, BrokenTransfer) as known:
+            return known
+        cause = root_cause(error)
+        why = explain(cause, self._stall_timeout)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return TransferError(
+                f"the storage could not be reached: {why}",
+                code="certificate",
+                hint="trust its authority with --ca-bundle FILE",
+            )
+        return BrokenTransfer(f"the storage could not be reached: {why}")
+
+    def release(self, link: _Link, *, keep: bool) -> None:
+        """Take the link from the watch, and close it unless it is to be kept."""
+        with self._lock:
+            self._active.discard(link)
+        if not keep or link.shut:
+            link.connection.close()
+
+    def _exchange(self, url: str, headers: Mapping[str, str]) -> Answer:
+        if reason := unsafe_url_reason(url):
+            raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
+        link = self._link(url)
+        reused = link.reusable
+        if not reused:
+            link.connection.close()
+        try:
+            return self._send(link, url, headers)
+        except BrokenTransfer:
+            if not reused or link.stalled:
+                raise
+        # The storage had closed the kept connection: that says nothing of this request.
+        return self._send(link, url, headers)
+
+    def _send(self, link: _Link, url: str, headers: Mapping[str, str]) -> Answer:
+        self._watch(link)
+        connection: Any = link.connection
+        try:
+            if not link.open:
+                connection.connect()
+                connection.sock.settimeout(None)  # from here on the watch keeps the time
+                self.check(link)
+            connection.putrequest("GET", _target(url, link), skip_accept_encoding=True)
+            connection.putheader("User-Agent", self._agent)
+            connection.putheader("Accept", "*/*")
+            connection.putheader("Accept-Encoding", "identity")
+            for name, value in {**headers, **(link.proxy_headers or {})}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = http.client.HTTPConnection.getresponse(connection)
+        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+            self.release(link, keep=False)
+            raise self.translate(link, error) from error
+        except BaseException:
+            self.release(link, keep=False)
+            raise
+        self.moved(link, 1 << 20)
+        if self._log:
+            asked = headers.get("Range", "all")
+            self._log(f"storage: {response.status} for {asked} of {without_secrets(visible(url))}")
+        return Answer(self, link, response)
+
+    def _watch(self, link: _Link) -> None:
+        link.stalled = link.shut = False
+        link.moved = 0
+        link.deadline = time.monotonic() + self._stall_timeout
+        with self._lock:
+            if self._cancelled:
+                raise Cancelled
+            self._active.add(link)
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._keep_watch, daemon=True, name="stalls").start()
+
+    def _keep_watch(self) -> None:
+        while not self._over.wait(min(0.5, self._stall_timeout / 4)):
+            now = time.monotonic()
+            with self._lock:
+                for link in self._active:
+                    if link.deadline < now and not link.shut:
+                        link.stalled = True
+                        link.end()
+
+    def _link(self, url: str) -> _Link:
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.hostname, parts.port)
+        links: dict[Any, _Link] = vars(self._local).setdefault("links", {})
+        if origin not in links:
+            links[origin] = self._new_link(url)
+        return links[origin]
+
+    def _new_link(self, url: str) -> _Link:
+        parts = urlsplit(url)
+        host, tls = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+        proxy = proxy_for(url)
+        at = urlsplit(proxy) if proxy else None
+        if at is not None and at.scheme != "http":
+            raise TransferError(
+                f"a proxy of the kind {at.scheme}:// is not supported for the storage",
+                code="proxy",
+                hint="name an http:// proxy in HTTPS_PROXY, or the storage's host in NO_PROXY",
+            )
+        where = (at.hostname or "", at.port or 80) if at else (host, port)
+        timeout = self._stall_timeout
+        proxy_headers = _proxy_headers(at.username, at.password) if at else None
+        if not tls:
+            return _Link(_PlainConnection(*where, timeout=timeout), proxy_headers)
+        connection = _TlsConnection(*where, timeout=timeout, ssl_context=self._context())
+        if at is not None:
+            connection.set_tunnel(host, port, proxy_headers)
+        return _Link(connection)
+
+    def _context(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._tls is None:
+                self._tls = ssl_context(self._ca_bundle)
+            return self._tls
+
+
+def redirected(url: str, location: str) -> str:
+    """Return where a redirect leads (RFC 9110, 10.2.2), an absolute `location` byte for byte.
+
+    Raises TransferError when it leads from https to http.
+    """
+    location = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    target = location if "://" in location.split("?")[0] else urljoin(url, location)
+    if url.lower().startswith("https:") and not target.lower().startswith("https:"):
+        raise TransferError("the storage redirects from https to http", code="redirect")
+    return target
+
+
+def _target(url: str, link: _Link) -> str:
+    """Return the request target: the URL's own bytes, less its fragment."""
+    whole = url.partition("#")[0]
+    if link.proxy_headers is not None:
+        return whole
+    start = len(url) - len(url.split("://", 1)[1])
+    ends = [at for mark in "/?" if (at := whole.find(mark, start)) >= 0]
+    target = whole[min(ends) :] if ends else ""
+    return target if target.startswith("/") else f"/{target}"
+
+
+def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    pair = f"{unquote(user)}:{unquote(password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def _content_length(headers: http.client.HTTPMessage) -> int | None:
+    values = {value.strip() for value in headers.get_all("Content-Length", [])}
+    if not values:
+        return None
+    text = values.pop()
+    if values or not (text.isascii() and text.isdigit()):
+        raise BrokenTransfer("the storage sent a misshapen Content-Length", code="protocol")
+    return int(text)

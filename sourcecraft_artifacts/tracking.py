@@ -1,0 +1,239 @@
+"""What the reporters know: the files under way, how far the whole is, and when to write.
+
+Workers only note what happened, under a short lock. A timer thread does the writing, so that
+neither a slow terminal nor one that has gone away can hold up a transfer.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from .results import FileResult, Outcome
+from .text import count, human_seconds, human_size
+
+TICK = 0.1
+SPEED_WINDOW = 5.0
+LAST_WORDS = 1.0
+
+Clock = Callable[[], float]
+
+
+class Activity(Protocol):
+    """One file being fetched; sizes and positions are in bytes, and read from any thread."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def position(self) -> int: ...
+
+
+class Guarded(io.TextIOBase):
+    """A text stream whose loss is not the download's: what it does not take is dropped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        if not self._lost:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except BlockingIOError:
+                pass
+            except (OSError, ValueError):
+                self._lost = True
+        return len(text)
+
+
+class Silent:
+    """Says nothing; the methods of all reporters, which any thread may call."""
+
+    def begin(self, total: int) -> None:
+        """Name the number of files to fetch; it may grow."""
+
+    def started(self, activity: Activity) -> None:
+        """Begin to show a file."""
+
+    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        """Say that a request failed and is made again in `delay` seconds."""
+
+    def refreshing(self, count: int) -> None:
+        """Say that the listing is asked again, for `count` files whose URLs have expired."""
+
+    def finished(self, activity: Activity | None, result: FileResult) -> None:
+        """Tell a file's end; `activity` is None where nothing had to be fetched."""
+
+    def waiting(self, what: str) -> None:
+        """Say what is awaited; an empty text is nothing."""
+
+    def close(self) -> None:
+        """Say the rest and stop; needed at every end, and harmless twice."""
+
+
+@dataclass(slots=True)
+class Fetch:
+    """A file under way: since when (seconds), from which byte, and its latest retry."""
+
+    activity: Activity
+    began: float
+    first: int
+    note: str = ""
+    until: float = 0.0
+    told: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How far the whole is: files, and bytes on disk, known to be wanted, received."""
+
+    done: int
+    total: int
+    bytes: int
+    size: int
+    sized: bool
+    """Whether `size` is all of it: it becomes known file by file."""
+    transferred: int
+    speed: float
+    """Bytes received a second, lately."""
+
+
+class Speed:
+    """Bytes a second over the last seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def update(self, now: float, transferred: int) -> float:
+        """Add what was received until now, and return the speed."""
+        samples = self._samples
+        samples.append((now, transferred))
+        while len(samples) > 2 and samples[1][0] <= now - SPEED_WINDOW:
+            samples.popleft()
+        seconds = now - samples[0][0]
+        return max(0.0, (transferred - samples[0][1]) / seconds) if seconds > 0 else 0.0
+
+
+class Tracker(Silent):
+    """What the reporters that do speak have in common: the facts, and the timer thread.
+
+    `ticks` is the time between two calls of `tick` in seconds; with None it is the caller's.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
+    ) -> None:
+        self.stream = Guarded(stream)
+        self.clock = clock
+        self.active: dict[int, Fetch] = {}
+        self.lock = threading.Lock()
+        self._speed = Speed()
+        self._ticks = ticks
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._total = self._done = self._bytes = self._transferred = 0
+
+    def begin(self, total: int) -> None:
+        self._total = total
+        self.totals()  # from here on the speed is measured
+        self._wake()
+
+    def waiting(self, what: str) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
+        with self.lock:
+            if self._ticks is not None and self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._ticks):
+            self.tick()
+
+    def tick(self) -> None:
+        """Write what is due."""
+
+    def started(self, activity: Activity) -> None:
+        fetch = Fetch(activity, self.clock(), activity.position)
+        with self.lock:
+            self.active.setdefault(id(activity), fetch)
+        self._wake()
+
+    def finished(self, activity: Activity | None, result: FileResult) -> None:
+        with self.lock:
+            self.active.pop(id(activity), None)
+            if activity is None and result.outcome not in {Outcome.DOWNLOADED, Outcome.FAILED}:
+                return
+            self._done += 1
+            self._transferred += result.transferred
+            if result.outcome is Outcome.DOWNLOADED:
+                self._bytes += result.size or 0
+
+    def totals(self) -> Totals:
+        """Add up the files that have ended and those under way."""
+        with self.lock:
+            fetches = list(self.active.values())
+            done, total = self._done, max(self._total, self._done + len(fetches))
+            size, transferred = self._bytes, self._transferred
+            on_disk = self._bytes
+        for fetch in fetches:
+            position = fetch.activity.position
+            on_disk += position
+            size += max(fetch.activity.size or 0, position)
+            transferred += max(0, position - fetch.first)
+        sized = total == done + len(fetches) and all(f.activity.size is not None for f in fetches)
+        with self.lock:
+            speed = self._speed.update(self.clock(), transferred)
+        return Totals(done, total, on_disk, size, sized, transferred, speed)
+
+    def close(self) -> None:
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(LAST_WORDS)
+            if self._thread.is_alive():
+                return  # stderr takes nothing now; the program must end all the same
+        self.last_words()
+
+    def last_words(self) -> None:
+        """Write what is left, at the end."""
+        self.tick()
+
+
+def summary_text(totals: Totals) -> str:
+    """Write how far the whole is, in one line; the time left only where all sizes are known."""
+    parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
+    if totals.size:
+        least = "" if totals.sized else "at least "
+        parts.append(f"{human_size(totals.bytes)} of {least}{human_size(totals.size)}")
+    if totals.speed:
+        parts.append(f"{human_size(totals.speed)}/s")
+        if totals.sized:
+            left = (totals.size - totals.bytes) / totals.speed
+            parts.append((f"{left:.0f} s" if left < 60 else human_seconds(left)) + " left")
+    return ", ".join(parts)
+
+
+def refresh_text(number: int) -> str:
+    """Say that URLs have expired."""
+    return f"the URLs of {count(number, 'file')} have expired: asking the listing again"

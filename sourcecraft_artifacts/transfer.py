@@ -1,0 +1,323 @@
+"""One artifact on its way: from its `download_url` into partial data, by one worker or several.
+
+A worker claims a piece, asks the storage for it, judges the answer, writes what comes, and goes
+on with the next piece until there is none. What fails is tried again as long as the bytes grow.
+The transfer never sees the API: a stale URL is exchanged by a function that it is given.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from .backoff import backoff, retry_after_seconds
+from .checksums import expected_digests
+from .errors import ExpiredUrl, TransferError
+from .models import Artifact
+from .partial import Partial, Piece, Superseded
+from .ranges import Verdict, Version, judge, range_header, read_version
+from .storage import Answer, BrokenTransfer, Storage
+from .text import visible, without_secrets
+
+MIN_PIECE = 1 << 20
+MAX_PIECE = 16 << 20
+"""Bytes of the smallest and largest piece that a second connection is opened for."""
+_BUFFER = 1 << 20
+_EXPIRED = frozenset({400, 401, 403, 410})
+_REFRESHES = 2
+"""New URLs that one artifact may ask for without progress."""
+
+
+class Busy(BrokenTransfer):
+    """The storage asks for patience (429, 503): `retry_after` is in seconds, where it says."""
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        super().__init__(message, code="busy")
+        self.retry_after = retry_after
+
+
+class Host(Protocol):
+    """What a transfer needs of whoever runs it; each method may be called from any thread."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or raise Cancelled."""
+
+    def spend(self, count: int) -> None:
+        """Wait as long as the rate limit asks after `count` bytes."""
+
+    def fresh_url(self, artifact: Artifact, stale: str | None) -> str:
+        """Return a URL newer than `stale`. Raises ArtifactsError."""
+
+    def connections(self) -> int:
+        """Return how many connections one file may have by now."""
+
+    def opened(self, seconds: float) -> None:
+        """Learn the time to the first byte of an answer."""
+
+    def troubled(self) -> None:
+        """Learn that the storage is busy or breaks connections."""
+
+    def changed(self) -> None:
+        """Learn that there may be pieces to claim."""
+
+    def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
+        """Learn that a request will be repeated after `delay` seconds."""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Counts failures in a row; any progress of the file starts the count anew."""
+
+    allowed: int
+    failed: int = 0
+    best: int = 0
+
+    def note(self, position: int) -> int:
+        """Count a failure at `position` bytes; return how many came without progress."""
+        if position > self.best:
+            self.best, self.failed = position, 0
+        self.failed += 1
+        return self.failed
+
+
+class Transfer:
+    """One artifact on its way; `name` is fit to be shown, `started` in monotonic seconds.
+
+    As an activity it tells `size` and `position` in bytes; `received` counts the bytes that came
+    in this run. `failed` stops all its workers.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        storage: Storage,
+        artifact: Artifact,
+        name: str,
+        partial: Partial,
+        *,
+        retries: int,
+        buffer_size: int = _BUFFER,
+    ) -> None:
+        self.artifact = artifact
+        self.name = name
+        self.partial = partial
+        self.started = time.monotonic()
+        self.received = 0
+        self.failed = False
+        self._host = host
+        self._storage = storage
+        self._url = artifact.download_url
+        self._buffer_size = buffer_size
+        self._tries = _Tries(retries, best=self.partial.position)
+        self._refreshes = 0
+        self._refreshed_at = -1
+        self._shared = False
+        """Whether several connections may fetch it: the storage serves ranges of it."""
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int | None:
+        """The artifact's size in bytes, where it is known."""
+        return self.partial.size
+
+    @property
+    def position(self) -> int:
+        """Bytes of it on disk."""
+        return self.partial.position
+
+    @property
+    def wants_help(self) -> bool:
+        """Whether another connection would find something to do."""
+        partial = self.partial
+        return self._shared and not self.failed and partial.unclaimed >= 2 * MIN_PIECE
+
+    def work(self) -> None:
+        """Fetch pieces until none is left to claim.
+
+        Raises TransferError when the artifact cannot be had, OSError when it cannot be written,
+        Cancelled when called off; other workers of the transfer may still be at it then.
+        """
+        while not self.failed and (piece := self._claim()) is not None:
+            url = self._url
+            try:
+                self._fetch(piece, url)
+                continue
+            except Superseded:
+                continue
+            except ExpiredUrl as error:
+                failure: TransferError = error
+            except BrokenTransfer as error:
+                failure = error
+            finally:
+                self.partial.release(piece)
+                self._host.changed()
+            if isinstance(failure, ExpiredUrl):
+                self._refresh(url, failure)
+            elif not self._retry(failure):
+                return
+
+    def _claim(self) -> Piece | None:
+        with self._lock:
+            if self.partial.pieces and not self._shared:
+                return None
+            return self.partial.claim(self._piece_size())
+
+    def _piece_size(self) -> int:
+        """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
+
+        Half of an equal share of what is left: large at first, small at the end, so that all
+        connections end together.
+        """
+        if not self._shared:
+            return self.partial.size or MAX_PIECE
+        share = self.partial.unclaimed // (2 * max(1, self._host.connections()))
+        return min(max(share, MIN_PIECE), MAX_PIECE)
+
+    def _fetch(self, piece: Piece, url: str | None) -> None:
+        if url is None:
+            raise ExpiredUrl("the service gave no download_url")
+        have = self.partial.version
+        headers = self._range_headers(piece, have)
+        asked = time.monotonic()
+        with self._storage.get(url, headers) as answer:
+            self._host.opened(time.monotonic() - asked)
+            check_status(answer, ranged=bool(headers))
+            if self._accept(piece, answer, have if headers else None):
+                self._pump(piece, answer)
+
+    def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
+        if have is None or not have.resumable:
+            return {}
+        open_ended = self.partial.reaches_end(piece)
+        if piece.start == 0 and open_ended:
+            return {}
+        asked = range_header(piece.start, None if open_ended else piece.end)
+        return {"Range": asked, "If-Range": have.validator or ""}
+
+    def _accept(self, piece: Piece, answer: Answer, have: Version | None) -> bool:
+        """Tell whether the answer's body is to be read into the piece, restarted if need be."""
+        found = read_version(answer.header, answer.length)
+        verdict = Verdict.RESTART
+        if have is not None:
+            verdict = judge(answer.status, answer.header, piece.start, have)
+        elif answer.status != 200 or answer.header("Content-Range") is not None:
+            raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
+        alone = self.partial.pieces == 1
+        if verdict is Verdict.CONTINUE:
+            return True
+        if verdict is Verdict.UNUSABLE or (not alone and found == have):
+            # Ranges do not work here: the others go on, or the next request is for the whole.
+            self._shared = False
+            if alone:
+                self.partial.forget()
+            return False
+        self._restart(piece, answer, found, ranged=have is not None)
+        return True
+
+    def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
+        expected = expected_digests(answer.status, answer.header, answer.length)
+        accepts = (answer.header("Accept-Ranges") or "").lower() == "bytes"
+        self._shared = accepts and found.resumable and not ranged
+        most = MAX_PIECE if self._shared else found.size or 0
+        self.partial.restart(piece, found, expected, most)
+        if self._shared:
+            self._host.changed()
+
+    def _pump(self, piece: Piece, answer: Answer) -> None:
+        partial, buffer = self.partial, _buffer(self._buffer_size)
+        while not self.failed:
+            room = min(len(buffer), piece.end - piece.position)
+            count = answer.read_into(buffer[:room])
+            if not count:
+                partial.end_here(piece)
+                return
+            partial.write(piece, buffer[:count])
+            with self._lock:
+                self.received += count
+            self._host.spend(count)
+            if piece.position == piece.end and (
+                answer.ended or not partial.extend(piece, self._piece_size())
+            ):
+                return
+
+    def _retry(self, failure: TransferError) -> bool:
+        """Wait before another try; False when others should go on without this worker."""
+        self._host.troubled()
+        with self._lock:
+            version = self.partial.version
+            tries = self._tries.note(self.partial.position)
+            alone = not self.partial.pieces
+            if alone and not (version and version.resumable):
+                self.partial.forget()
+        if tries > self._tries.allowed:
+            if alone:
+                raise failure
+            self._shared = False
+            return False
+        delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
+        self._host.retrying(self, failure.message, delay)
+        self._host.pause(delay)
+        return True
+
+    def _refresh(self, stale: str | None, failure: ExpiredUrl) -> None:
+        with self._lock:
+            if stale != self._url:
+                return
+            if self.partial.position > self._refreshed_at:
+                self._refreshes = 0
+            self._refreshed_at = self.partial.position
+            self._refreshes += 1
+            if self._refreshes > _REFRESHES:
+                raise TransferError(
+                    f"{failure.message}, also with a new download_url", code="denied"
+                )
+            self._url = self._host.fresh_url(self.artifact, stale)
+
+
+_buffers = threading.local()
+
+
+def _buffer(size: int) -> memoryview:
+    """Return the calling thread's buffer: made once, since its memory would cost a fault a page."""
+    made: memoryview | None = getattr(_buffers, "made", None)
+    if made is None or len(made) < size:
+        made = _buffers.made = memoryview(bytearray(size))
+    return made[:size]
+
+
+def check_status(answer: Answer, *, ranged: bool) -> None:
+    """Raise what the status of an answer means, unless its body can be judged.
+
+    Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
+    """
+    status = answer.status
+    if status in (200, 206) or (ranged and status == 416):
+        return
+    what = f"the storage answered {_status_text(status)}{_detail(answer)}"
+    if status in (408, 429) or status >= 500:
+        raise Busy(what, retry_after_seconds(answer.header("Retry-After")))
+    if status in _EXPIRED:
+        raise ExpiredUrl(what)
+    raise TransferError(what, code=f"http_{status}")
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _detail(answer: Answer) -> str:
+    """Return what an S3 error body says in its Code and Message, where it is one."""
+    text = answer.text()
+    parts = []
+    for tag in ("Code", "Message"):
+        _, found, rest = text.partition(f"<{tag}>")
+        inside, closed, _ = rest.partition(f"</{tag}>")
+        if found and closed:
+            parts.append(visible(without_secrets(inside[:200])))
+    return f" ({': '.join(parts)})" if parts else ""

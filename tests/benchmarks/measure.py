@@ -1,0 +1,136 @@
+"""Run commands by turns, and take their wall time in seconds or their peak memory in MiB."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_LONGEST = 300
+# A child starts with the peak of the process that started it, so a bare interpreter is between.
+_PEAK = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
+class Broken(Exception):
+    """A command that failed, or whose result is not what was asked for."""
+
+
+def _accept(folder: Path, stdout: bytes) -> None:
+    """Check nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A command in a race, run in an empty folder; `check` looks at what is there and on stdout.
+
+    A check raises `Broken`.
+    """
+
+    name: str
+    argv: Sequence[str]
+    check: Callable[[Path, bytes], None] = _accept
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Result:
+    """What the runs of one contender gave, or the problem that kept it from running."""
+
+    name: str
+    values: list[float] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs contenders below one folder, with an environment that holds only what is named here."""
+
+    scratch: Path
+    env: Mapping[str, str]
+
+    def race(self, contenders: Sequence[Contender], runs: int) -> list[Result]:
+        """Measure seconds: one run of each for its check, then runs by turns."""
+        return self._by_turns(contenders, runs, self._seconds)
+
+    def weigh(self, contenders: Sequence[Contender], runs: int) -> list[Result]:
+        """Measure the peak resident MiB of a command's largest process, after a checked run."""
+        return self._by_turns(contenders, runs, self._peak)
+
+    def _by_turns(
+        self, contenders: Sequence[Contender], runs: int, measure: Callable[[Contender], float]
+    ) -> list[Result]:
+        results = [Result(contender.name) for contender in contenders]
+        turns = [self._check, *[measure] * runs]
+        for turn in turns:
+            for contender, result in zip(contenders, results, strict=True):
+                if not result.problem:
+                    self._turn(contender, result, turn)
+        return results
+
+    def _turn(
+        self, contender: Contender, result: Result, turn: Callable[[Contender], float | None]
+    ) -> None:
+        try:
+            value = turn(contender)
+        except Broken as error:
+            result.problem = str(error)
+        else:
+            result.values += [] if value is None else [value]
+
+    def _check(self, contender: Contender) -> None:
+        if shutil.which(contender.argv[0]) is None:
+            raise Broken("not installed")
+        self._run(contender, contender.argv, contender.check)
+
+    def _seconds(self, contender: Contender) -> float:
+        seconds, _ = self._run(contender, contender.argv)
+        return seconds
+
+    def _peak(self, contender: Contender) -> float:
+        argv = [sys.executable, "-I", "-S", "-c", _PEAK, *contender.argv]
+        _, stdout = self._run(contender, argv)
+        return int(stdout) / 1024
+
+    def _run(
+        self,
+        contender: Contender,
+        argv: Sequence[str],
+        check: Callable[[Path, bytes], None] = _accept,
+    ) -> tuple[float, bytes]:
+        env = {**self.env, **contender.env}
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            os.sync()  # no run pays for what another left to be written
+            start = time.perf_counter()
+            try:
+                done = subprocess.run(
+                    argv, cwd=folder, env=env, capture_output=True, timeout=_LONGEST, check=False
+                )
+            except subprocess.TimeoutExpired as error:
+                raise Broken(f"still running after {_LONGEST} s") from error
+            seconds = time.perf_counter() - start
+            if done.returncode != 0:
+                last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+                raise Broken(f"exit {done.returncode}: {last}")
+            check(Path(folder), done.stdout)
+        return seconds, done.stdout
+
+
+def spread(folder: Path) -> None:
+    """Have ext4 put the folders made in this one far from each other; elsewhere nothing happens.
+
+    For minutes ext4 passes over the inodes that were freed in the same region of the disk, one by
+    one: after some thousand removals creating a file costs up to twenty times as much.
+    """
+    if program := shutil.which("chattr"):
+        subprocess.run([program, "+T", str(folder)], capture_output=True, check=False)

@@ -1,0 +1,133 @@
+"""What all tests share: a scrubbed environment, a fake service, the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
+
+_OUTSIDE = re.compile(
+    r".*_PROXY|SOURCECRAFT_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE"
+    r"|NETRC|NO_COLOR|FORCE_COLOR|CLICOLOR(_FORCE)?|COLUMNS",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the command ended."""
+
+    code: int
+    stdout: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode()
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        return json.loads(self.stdout)
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """What became of each artifact, from the report."""
+        return {one["local_path"]: one["outcome"] for one in self.json["files"]}
+
+
+class Cli:
+    """The command, in a clean environment that points at the fake service."""
+
+    def __init__(self, home: Path, service: FakeService) -> None:
+        self.cwd = home / "work"
+        self.out = self.cwd / "out"
+        self.cwd.mkdir()
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "SOURCECRAFT_API_URL": service.api.url,
+            "SOURCECRAFT_TOKEN": TOKEN,
+            "SOURCECRAFT_ARTIFACTS_REPO": REPO,
+        }
+        self.config = home / "config" / "sourcecraft-artifacts" / "config.toml"
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str | None] | None = None,
+        wrap: Sequence[str] = (),
+        **options: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start the command, behind another that execs it; None unsets a variable."""
+        merged = {**self.env, **(env or {})}
+        clean = {name: value for name, value in merged.items() if value is not None}
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        command = [*wrap, sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
+        options = {"cwd": self.cwd, **pipes, **options}
+        return subprocess.Popen(command, env=clean, **options)
+
+    def finish(self, process: subprocess.Popen[bytes], stdin: bytes = b"") -> Finished:
+        """Wait for the end, and hold it to what is promised of every output."""
+        try:
+            out, err = process.communicate(stdin, timeout=WAIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"did not end: {err!r}") from None
+        finished = Finished(process.returncode, out or b"", (err or b"").decode())
+        assert "Traceback" not in finished.err, finished.err
+        assert TOKEN.encode() not in finished.stdout + (err or b""), finished
+        if "--with-urls" not in str(process.args):
+            assert SIGNATURE.encode() not in finished.stdout + (err or b""), finished
+        return finished
+
+    def __call__(
+        self, *arguments: str, code: int | tuple[int, ...] = 0, stdin: bytes = b"", **options: Any
+    ) -> Finished:
+        """Run the command to its end, which must be with this exit status."""
+        finished = self.finish(self.start(*arguments, **options), stdin)
+        wanted = (code,) if isinstance(code, int) else code
+        assert finished.code in wanted, f"{finished.code}, not {code}: {finished.err}"
+        return finished
+
+    def download(self, *arguments: str, **options: Any) -> Finished:
+        """Download the usual cube to `out`."""
+        return self("download", "7", *CUBE, "-d", "out", *arguments, **options)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, TLS, colour or service setting of the machine reaches a test."""
+    for name in [name for name in os.environ if _OUTSIDE.fullmatch(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    """A service without artifacts, held to what is promised of every request."""
+    with FakeService() as service:
+        yield service
+    for received in service.storage.requests:
+        assert received.method == "GET"
+        assert received.header("Authorization") is None
+        assert received.header("Cookie") is None
+    assert all(received.method == "GET" for received in service.api.requests)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, service: FakeService) -> Cli:
+    """The command in a home of its own, with a token, pointed at the service."""
+    return Cli(tmp_path, service)

@@ -1,0 +1,259 @@
+"""Repositories, runs and names, and the places that they are read from."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sourcecraft_artifacts.address import (
+    WEB_FORM,
+    Address,
+    looks_like_web_address,
+    name_matches,
+    parse_address,
+    parse_repo,
+    repo_from_git,
+    repo_from_remote,
+)
+from sourcecraft_artifacts.errors import UsageError
+
+WEB = "https://sourcecraft.dev/o/r/cicd/runs/12"
+
+
+@pytest.mark.parametrize(
+    ("names", "exact"),
+    [
+        (["w", "t", "c"], True),
+        (["w", "t", "[c]"], True),
+        (["w", "t"], False),
+        ([], False),
+        (["w", "t", "*"], False),
+        (["w?", "t", "c"], False),
+    ],
+)
+def test_three_plain_names_are_exact(names: list[str], exact: bool) -> None:
+    """Only then does one request to the API do."""
+    assert parse_address("latest", names, explicit_repo="o/r").exact is exact
+
+
+def test_plain_arguments_are_taken_as_they_are() -> None:
+    """A slug may be any text; percent-encoding is the client's."""
+    address = parse_address("..", ["a b", "ы/%2F", "?#"], explicit_repo="o/r")
+    assert address == Address("o/r", "..", "a b", "ы/%2F", "?#")
+
+
+@pytest.mark.parametrize(
+    ("run", "names", "address"),
+    [
+        (WEB, [], Address("o/r", "12")),
+        (f"{WEB}/", [], Address("o/r", "12")),
+        (f"{WEB}/w", [], Address("o/r", "12", "w")),
+        (f"{WEB}/w/t/c", [], Address("o/r", "12", "w", "t", "c")),
+        (f"{WEB}/w/t/c//?tab=log#l1", [], Address("o/r", "12", "w", "t", "c")),
+        (f"{WEB}?tab=a/b", ["w"], Address("o/r", "12", "w")),
+        (f"{WEB}/w", ["t", "c"], Address("o/r", "12", "w", "t", "c")),
+        (f"{WEB}/w/t", [None, None, None], Address("o/r", "12", "w", "t")),
+        (f"{WEB}/a%20b/%D1%8B%2F/c%3F+d", [], Address("o/r", "12", "a b", "ы/", "c?+d")),
+        ("http://SourceCraft.dev/o/r/cicd/runs/latest", [], Address("o/r", "latest")),
+        ("sourcecraft.dev/o/r/cicd/runs/12", [], Address("o/r", "12")),
+    ],
+)
+def test_a_web_address_sets_repository_run_and_names(
+    run: str, names: Sequence[str | None], address: Address
+) -> None:
+    """Names after it go on where it ends, and the default repository is not even asked."""
+    assert parse_address(run, names, default_repo=lambda: pytest.fail("asked")) == address
+    assert parse_address(run, names, explicit_repo="o/r") == address
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "https://sourcecraft.dev",
+        "https://sourcecraft.dev/o/r",
+        "https://sourcecraft.dev/o/r/cicd/runs",
+        "https://sourcecraft.dev/o/r/cicd/runs/",
+        "https://sourcecraft.dev/o/r/issues/runs/12",
+        "https://sourcecraft.dev//r/cicd/runs/12",
+        "https://sourcecraft.dev/o%2Fx/r/cicd/runs/12",
+        f"{WEB}/w//c",
+        f"{WEB}/w/t/c/d",
+        f"{WEB}/%FF",
+        "https://sourcecraft.dev.example.org/o/r/cicd/runs/12",
+        "https://sourcecraft.dev:8443/o/r/cicd/runs/12",
+        "https://user:SECRET@sourcecraft.dev/o/r/cicd/runs/12",
+        "https://example.org/o/r/cicd/runs/12?s=SECRET",
+        "ftp://sourcecraft.dev/o/r/cicd/runs/12",
+    ],
+)
+def test_another_web_address_shows_the_expected_form(run: str) -> None:
+    """What is no address of a run is told so, without user info and query."""
+    with pytest.raises(UsageError) as caught:
+        parse_address(run)
+    assert WEB_FORM in caught.value.message
+    assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.parametrize("names", [["x"], ["x", "y"]])
+def test_names_may_not_follow_a_full_web_address(names: list[str]) -> None:
+    """There is nothing below a cube."""
+    with pytest.raises(UsageError, match="WORKFLOW and TASK and CUBE already"):
+        parse_address(f"{WEB}/w/t/c", names)
+
+
+def test_the_command_line_must_not_contradict_a_web_address() -> None:
+    """Two repositories are a mistake, and both are named."""
+    with pytest.raises(UsageError, match=r"o/other.*o/r"):
+        parse_address(WEB, explicit_repo="o/other")
+
+
+def test_the_command_line_beats_the_default_repository() -> None:
+    """The default is found only when nothing names a repository: it may need git."""
+    assert parse_address("1", default_repo=lambda: "d/r").repo == "d/r"
+    address = parse_address("1", explicit_repo="o/r", default_repo=lambda: pytest.fail("asked"))
+    assert address.repo == "o/r"
+    with pytest.raises(UsageError, match="no repository"):
+        parse_address("1")
+
+
+@pytest.mark.parametrize("repo", ["", "o", "o/", "/r", "o/r/x", "o/ ", "https://h/o", "a/\ud800"])
+def test_a_repository_has_two_parts(repo: str) -> None:
+    """Anything but ORG/REPO is a usage error, from every source."""
+    with pytest.raises(UsageError, match="the repository"):
+        parse_repo(repo)
+    with pytest.raises(UsageError, match="the repository"):
+        parse_address("1", default_repo=lambda: repo)
+
+
+def test_a_password_in_a_repository_is_not_shown() -> None:
+    """A remote pasted after `--repo` keeps its user info to itself."""
+    with pytest.raises(UsageError) as caught:
+        parse_repo("https://user:SECRET@git.sourcecraft.dev/o/r.git")
+    assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("run", "names", "what"),
+    [
+        ("", [], "RUN is empty"),
+        ("1", [""], "WORKFLOW is empty"),
+        ("1", ["w", "t", ""], "CUBE is empty"),
+        ("1", ["w", "\udc80"], "TASK is not valid text"),
+        ("https://sourcecraft.dev/o/r/cicd/runs/\udc80", [], "not valid text"),
+    ],
+)
+def test_empty_and_broken_names_are_usage_errors(run: str, names: list[str], what: str) -> None:
+    """What could not stand in a path of the API is refused here."""
+    with pytest.raises(UsageError, match=what):
+        parse_address(run, names, explicit_repo="o/r")
+
+
+@pytest.mark.parametrize(
+    ("text", "web"),
+    [
+        ("12", False),
+        ("latest", False),
+        ("sourcecraft.dev", False),
+        ("x/sourcecraft.dev/y", False),
+        ("SourceCraft.dev/o", True),
+        ("https://x", True),
+        ("ftp://x", True),
+    ],
+)
+def test_a_web_address_is_told_from_a_slug(text: str, web: bool) -> None:
+    """A wrong web address is still meant as one."""
+    assert looks_like_web_address(text) is web
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        (None, "anything", True),
+        ("build", "build", True),
+        ("build", "builds", False),
+        ("build", "Build", False),
+        ("b*", "build", True),
+        ("*", "", True),
+        ("*", "a/b\nc", True),
+        ("b?", "b", False),
+        ("b?", "bы", True),
+        ("[ab]", "a", False),
+        ("[ab]*", "[ab]c", True),
+        ("a.*", "abc", False),
+        ("a*b?", "a*b?", True),
+        ("*" * 50 + "x", "a" * 50, False),
+    ],
+)
+def test_names_match_literally_or_as_globs(pattern: str | None, name: str, matches: bool) -> None:
+    """Only `*` and `?` are special, and no other character of a regular expression."""
+    assert name_matches(pattern, name) is matches
+
+
+@pytest.mark.parametrize(
+    ("url", "repo"),
+    [
+        ("ssh://ssh.sourcecraft.dev/o/r.git", "o/r"),
+        ("ssh://git@ssh.sourcecraft.dev:22/o/r", "o/r"),
+        ("SSH://git@SSH.SourceCraft.dev/o/r.git/", "o/r"),
+        ("git@ssh.sourcecraft.dev:o/r.git", "o/r"),
+        ("ssh.sourcecraft.dev:/o/r.x", "o/r.x"),
+        ("https://git.sourcecraft.dev/o/r.git", "o/r"),
+        ("https://git.sourcecraft.dev/o/r/", "o/r"),
+        ("https://user:p@ss@git.sourcecraft.dev:443/o/r.git", "o/r"),
+        ("", None),
+        ("/srv/o/r.git", None),
+        ("http://git.sourcecraft.dev/o/r.git", None),
+        ("https://ssh.sourcecraft.dev/o/r.git", None),
+        ("ssh://git.sourcecraft.dev/o/r.git", None),
+        ("https://git.sourcecraft.dev/o", None),
+        ("https://git.sourcecraft.dev/o/r/x.git", None),
+        ("https://git.sourcecraft.dev/o/r.git?x", None),
+        ("https://git.sourcecraft.dev.example.org/o/r.git", None),
+        ("https://git.sourcecraft.dev@example.org/o/r.git", None),
+        ("git@ssh.sourcecraft.dev.example.org:o/r.git", None),
+        ("git@example.org:o/r.git", None),
+        ("x/git@ssh.sourcecraft.dev:o/r.git", None),
+        ("https://github.com/o/r.git", None),
+    ],
+)
+def test_only_remotes_on_sourcecraft_name_a_repository(url: str, repo: str | None) -> None:
+    """The three forms of SourceCraft's hosts are read, user info and all; nothing else is."""
+    assert repo_from_remote(url) == repo
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.text() | st.text().map("https://git.sourcecraft.dev/o/{}".format))
+def test_no_remote_is_a_crash(url: str) -> None:
+    """Whatever stands in a git configuration, the answer is ORG/REPO or None."""
+    repo = repo_from_remote(url)
+    assert repo is None or parse_repo(repo) == repo
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_origin_of_a_checkout_names_the_repository(tmp_path: Path) -> None:
+    """From any folder of the checkout; without a fitting `origin` there is none."""
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    _git(tmp_path, "init", "-q")
+    assert repo_from_git(str(below)) is None
+    _git(tmp_path, "remote", "add", "origin", "https://u:p@git.sourcecraft.dev/o/r.git")
+    assert repo_from_git(str(below)) == "o/r"
+    _git(tmp_path, "remote", "set-url", "origin", "https://example.org/o/r.git")
+    assert repo_from_git(str(below)) is None
+
+
+def test_no_git_and_no_folder_are_no_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is raised and nothing is printed."""
+    assert repo_from_git(str(tmp_path / "absent")) is None
+    assert repo_from_git(str(tmp_path)) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert repo_from_git(str(tmp_path)) is None
+    assert capfd.readouterr() == ("", "")

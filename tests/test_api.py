@@ -1,0 +1,639 @@
+"""The API client: what it sends, what it makes of every answer, and what it never says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import Answer, ScriptedServer, json_answer
+
+from sourcecraft_artifacts import network
+from sourcecraft_artifacts.api import Answer as Got
+from sourcecraft_artifacts.api import (
+    Client,
+    describe,
+    read_artifacts,
+    read_object,
+    read_page_token,
+    segment,
+)
+from sourcecraft_artifacts.errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
+from sourcecraft_artifacts.models import CubeAddress
+from sourcecraft_artifacts.text import visible
+
+TOKEN = "tok-7f3c9a1d"
+SECRET = "sig-5e8b"
+CUBE = CubeAddress("o/r", "12", "ci", "build", "linux")
+PATH = "/repos/o/r/cicd/artifacts/12/ci/build/linux"
+LISTING = {"artifacts": [{"local_path": "a", "download_url": f"https://s/a?x={SECRET}"}]}
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    """No proxy of one test reaches another."""
+    yield
+    network._proxy.cache_clear()
+
+
+@dataclass
+class Desk:
+    """A server and the means to make clients of it, which never really sleep."""
+
+    server: ScriptedServer
+    slept: list[float] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    token: str | None = TOKEN
+
+    def client(self, api_url: str | None = None, **options: Any) -> Client:
+        """A client with this desk's token, sleep and log."""
+        known: dict[str, Any] = {"sleep": self.slept.append, "log": self.lines.append}
+        return Client(api_url or self.server.url, self.token, **{**known, **options})
+
+    def listing(self, *answers: Answer, **options: Any) -> list[str]:
+        """The paths that a client lists when the server answers so."""
+        if answers:
+            self.server.on("/", *answers)
+        with self.client(**options) as client:
+            return [artifact.local_path for artifact in client.artifacts(CUBE)]
+
+    def fault(self, *answers: Answer, **options: Any) -> ArtifactsError:
+        """The error that a listing ends with; no word of it or of the log holds a secret."""
+        with pytest.raises(ArtifactsError) as caught:
+            self.listing(*answers, **options)
+        said = "\n".join([caught.value.message, caught.value.hint or "", *self.lines])
+        assert TOKEN not in said
+        assert SECRET not in said
+        assert said.replace("\n", "").isprintable()
+        return caught.value
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A desk whose server has no script yet."""
+    with ScriptedServer() as server:
+        yield Desk(server)
+
+
+# What is sent
+
+
+def test_a_listing_is_one_request_with_the_token(desk: Desk) -> None:
+    """The artifacts come with their URLs, over the documented path."""
+    desk.server.on(PATH, json_answer(LISTING))
+    (artifact,) = desk.client().artifacts(CUBE)
+    (request,) = desk.server.requests
+    assert (request.method, request.target) == ("GET", PATH)
+    assert request.header("Authorization") == f"Bearer {TOKEN}"
+    assert (request.header("Accept"), request.header("Cookie")) == ("application/json", None)
+    assert (artifact.local_path, artifact.address) == ("a", CUBE)
+    assert artifact.download_url == f"https://s/a?x={SECRET}"
+
+
+def test_without_a_token_there_is_no_header(desk: Desk) -> None:
+    """Public repositories are asked for without one."""
+    desk.token = None
+    assert desk.listing(json_answer(LISTING)) == ["a"]
+    assert desk.server.requests[0].header("Authorization") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("linux", "linux"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "..."),
+        ("a/b", "a%2Fb"),
+        ("../x", "..%2Fx"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("100%", "100%25"),
+        ("%2e", "%252e"),
+        ("a b+c", "a%20b%2Bc"),
+        ("~;=@:&", "~%3B%3D%40%3A%26"),
+        ("сборка", "%D1%81%D0%B1%D0%BE%D1%80%D0%BA%D0%B0"),
+        ("\ud800", "%ED%A0%80"),
+        ("a\r\nHost: x", "a%0D%0AHost%3A%20x"),
+    ],
+)
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_every_name_is_one_segment_sent_byte_for_byte(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, sent: str, by_proxy: bool
+) -> None:
+    """No name can steer the path, and no library on the way rewrites it."""
+    if by_proxy:
+        monkeypatch.setenv("HTTP_PROXY", desk.server.url)
+    desk.server.on("", json_answer({}))
+    api_url = "http://127.0.0.1:9" if by_proxy else desk.server.url
+    desk.client(api_url).artifacts(CubeAddress(f"o/{name}", name, name, name, name))
+    target = desk.server.requests[0].target.removeprefix(api_url)
+    assert target == f"/repos/o/{sent}/cicd/artifacts/{sent}/{sent}/{sent}/{sent}"
+
+
+@pytest.mark.parametrize("repo", ["", "o", "o/", "/r"])
+def test_an_empty_name_is_a_usage_error(desk: Desk, repo: str) -> None:
+    """It would ask another endpoint."""
+    with pytest.raises(UsageError, match="empty"):
+        desk.client().run(repo, "1")
+    assert desk.server.requests == []
+
+
+@given(st.text(st.characters(), min_size=1))
+def test_a_segment_is_plain_ascii(name: str) -> None:
+    """Nothing that means something in a URL is left, whatever the name."""
+    assert not set(segment(name)) & set("/?#\\ \r\n")
+    assert segment(name).isascii()
+    assert segment(name) not in (".", "..")
+
+
+def test_a_path_in_the_api_address_is_kept(desk: Desk) -> None:
+    """A service behind a prefix is reached."""
+    desk.server.on(f"/prefix{PATH}", json_answer(LISTING))
+    assert desk.client(f"{desk.server.url}/prefix/").artifacts(CUBE)
+
+
+@pytest.mark.parametrize("url", ["http://api.example", "ftp://h", "https://u:p@h", "nonsense"])
+def test_an_unsafe_api_address_is_refused(url: str) -> None:
+    """The token must not leave in clear, nor to an address with user info."""
+    with pytest.raises(UsageError):
+        Client(url, TOKEN)
+
+
+def test_a_token_that_is_no_header_is_refused() -> None:
+    """A line break would begin another header."""
+    with pytest.raises(UsageError) as caught:
+        Client("https://h", f"{TOKEN}\r\nX: y")
+    assert TOKEN not in caught.value.message
+
+
+# Where the token goes
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
+    """The other origin hears nothing; the error names it, without its query."""
+    with ScriptedServer(host="localhost") as canary:
+        location = f"{canary.url}/a?x={SECRET}"
+        fault = desk.fault(Answer(status, {"Location": location}, b"x" * 100_000))
+        assert (canary.opened, type(fault)) == (0, ApiError)
+    assert "a redirect to localhost, which is not followed" in fault.message
+    assert len(desk.server.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["//[", "http://", "\x1b", "/x", "http://\x9b/"])
+def test_a_malformed_redirect_is_an_api_error(desk: Desk, location: str) -> None:
+    """Where it leads is only looked at to be shown."""
+    assert desk.fault(Answer(302, {"Location": location})).code == "api"
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_netrc_is_never_read(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    by_variable: bool,
+    token: str | None,
+) -> None:
+    """Neither the file in the home folder nor the one in NETRC supplies credentials."""
+    netrc = tmp_path / ("hostile" if by_variable else ".netrc")
+    netrc.write_text("default login evil password evil\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if by_variable:
+        monkeypatch.setenv("NETRC", str(netrc))
+    desk.token = token
+    desk.listing(json_answer(LISTING))
+    expected = f"Bearer {token}" if token else None
+    assert desk.server.requests[0].header("Authorization") == expected
+
+
+def test_a_cookie_is_not_kept(desk: Desk) -> None:
+    """Nothing but the token says who asks."""
+    desk.server.on("/", json_answer({}, set_cookie="a=b"))
+    with desk.client() as client:
+        client.artifacts(CUBE)
+        client.artifacts(CUBE)
+    assert [request.header("Cookie") for request in desk.server.requests] == [None, None]
+
+
+# Proxies
+
+
+def test_a_proxy_is_used_and_no_proxy_spares_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy gets the whole address and its own credentials."""
+    with ScriptedServer() as proxy:
+        proxy.on("http:", json_answer(LISTING))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//u:p@"))
+        assert desk.listing() == ["a"]
+        (request,) = proxy.requests
+        assert request.target == desk.server.url + PATH
+        assert request.header("Proxy-Authorization") == "Basic dTpw"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        network._proxy.cache_clear()
+        assert desk.listing(json_answer({})) == []
+        assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_refuses_a_tunnel_never_sees_the_token(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel is asked for before anything else, and its password is in no message."""
+    desk.server.on("api.example:443", Answer(407))
+    monkeypatch.setenv("HTTPS_PROXY", desk.server.url.replace("//", f"//u:{SECRET}@"))
+    fault = desk.fault(api_url="https://api.example", retries=0)
+    assert f"through the proxy 127.0.0.1:{desk.server.port}" in fault.message
+    assert "407" in fault.message
+    (request,) = desk.server.requests
+    assert (request.method, request.header("Authorization")) == ("CONNECT", None)
+
+
+# TLS
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[ScriptedServer, str]]:
+    """A server with a certificate for localhost, and the file of its CA."""
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    with ScriptedServer(tls=context, host="localhost") as server:
+        server.on("/", json_answer(LISTING))
+        yield server, str(path)
+
+
+@pytest.mark.parametrize("setting", ["--ca-bundle", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_ca_bundle_is_trusted(
+    tls: tuple[ScriptedServer, str], monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """The option and both variables reach the connection, which is kept."""
+    server, path = tls
+    if setting != "--ca-bundle":
+        monkeypatch.setenv(setting, path)
+    with Client(server.url, ca_bundle=path if setting == "--ca-bundle" else None) as client:
+        assert client.artifacts(CUBE) == client.artifacts(CUBE)
+    assert server.opened == 1
+
+
+def test_a_proxy_over_tls_is_trusted_by_the_same_cas(
+    tls: tuple[ScriptedServer, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA bundle counts on the way to the proxy, too."""
+    proxy, path = tls
+    proxy.on("http:", json_answer(LISTING))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    with Client("http://127.0.0.1:9", ca_bundle=path) as client:
+        assert len(client.artifacts(CUBE)) == 1
+
+
+@pytest.mark.parametrize("wrong", ["ca", "host"])
+def test_a_wrong_certificate_is_final(
+    tls: tuple[ScriptedServer, str], wrong: str, desk: Desk
+) -> None:
+    """No other try can help, and the hint says what can."""
+    server, path = tls
+    url = server.url.replace("localhost", "127.0.0.1") if wrong == "host" else server.url
+    fault = desk.fault(api_url=url, ca_bundle=path if wrong == "host" else None)
+    assert "its certificate is not trusted" in fault.message
+    assert "--ca-bundle" in (fault.hint or "")
+    assert (server.requests, desk.slept) == ([], [])
+
+
+# Trying again
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Answer(429),
+        Answer(500),
+        Answer(502, body=b"<html>Bad gateway"),
+        Answer(503),
+        Answer(504),
+        Answer(599),
+        Answer(raw=b""),
+        Answer(raw=b"nonsense\r\n\r\n"),
+        Answer(reset_after=0, body=b"{}"),
+        Answer(cut_after=1, body=b"{}"),
+        Answer(cut_after=1, body=b"{}", chunked=True),
+        Answer(body=b'{"artifacts": [', no_length=True),
+        Answer(headers={"Content-Encoding": "gzip"}, body=b"no gzip"),
+    ],
+)
+def test_a_passing_fault_is_tried_again(desk: Desk, broken: Answer) -> None:
+    """Two of them, then the listing; both waits are logged and jittered."""
+    assert desk.listing(broken, broken, json_answer(LISTING)) == ["a"]
+    assert len(desk.server.requests) == 3
+    assert 0 <= desk.slept[0] <= 0.5
+    assert 0 <= desk.slept[1] <= 1
+    assert sum(f"GET {PATH}: retrying in " in line for line in desk.lines) == 2
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        Answer(400),
+        Answer(401),
+        Answer(403),
+        Answer(404),
+        Answer(410),
+        Answer(501),
+        Answer(505),
+        Answer(304),
+        Answer(204),
+        Answer(body=b'{"artifacts": ['),
+    ],
+)
+def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Answer) -> None:
+    """What another try would not change ends at once."""
+    desk.fault(final)
+    assert (len(desk.server.requests), desk.slept) == (1, [])
+
+
+@pytest.mark.parametrize(("retries", "tries"), [(-1, 1), (0, 1), (1, 2), (5, 6)])
+def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int) -> None:
+    """The last answer is reported, and how many tries there were."""
+    fault = desk.fault(json_answer({"message": "busy"}, 503), retries=retries)
+    assert len(desk.server.requests) == tries
+    assert "503 Service Unavailable: busy" in fault.message
+    assert (f"after {tries} tries" in fault.message) == (tries > 1)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"),
+    [("3", 3, 3), ("3600", 60, 60), (formatdate(4e9, usegmt=True), 60, 60), ("x", 0, 0.5)],
+)
+def test_retry_after_is_honoured(desk: Desk, retry_after: str, least: float, most: float) -> None:
+    """Seconds and dates, up to a minute."""
+    busy = json_answer({}, 429, retry_after=retry_after)
+    assert desk.listing(busy, json_answer(LISTING)) == ["a"]
+    assert least <= desk.slept[0] <= most
+
+
+def test_a_refused_connection_names_the_host(desk: Desk) -> None:
+    """After the last try the message says who could not be reached, and why."""
+    with ScriptedServer() as gone:
+        url = gone.url
+    fault = desk.fault(api_url=url, retries=2)
+    assert f"cannot reach {url.removeprefix('http://')}: Connection refused" in fault.message
+    assert len(desk.slept) == 2
+
+
+def test_an_unknown_host_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that knows nothing is asked again too."""
+
+    def lookup(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", lookup)
+    fault = desk.fault(api_url="https://api.example", retries=1)
+    assert "cannot reach api.example: its name cannot be resolved" in fault.message
+    assert len(desk.slept) == 1
+
+
+def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
+    """What a signal's handler raises goes through, and nothing is sent any more."""
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    desk.server.on("/", Answer(503))
+    with pytest.raises(KeyboardInterrupt):
+        desk.client(sleep=interrupted).artifacts(CUBE)
+    assert len(desk.server.requests) == 1
+
+
+# Time and size
+
+
+def test_silence_is_tried_again(desk: Desk) -> None:
+    """`timeout` bounds it."""
+    assert desk.listing(Answer(hang=True), json_answer(LISTING), timeout=0.05) == ["a"]
+    assert "nothing was heard for 0.05 s" in "".join(desk.lines)
+
+
+@pytest.mark.parametrize(
+    "dripping", [Answer(drip_headers=0.01), Answer(body=b" " * 10**6, drip=0.01)]
+)
+def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Answer) -> None:
+    """A byte now and then outlives every read timeout, and is not asked for again."""
+    fault = desk.fault(dripping, deadline=0.1)
+    assert "no whole answer within 0.1 s" in fault.message
+    assert desk.slept == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_over_long_body_is_refused(desk: Desk, chunked: bool, packed: bool) -> None:
+    """The cap counts decoded bytes."""
+    body = b" " * 100_001
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    answer = Answer(200, headers, gzip.compress(body) if packed else body, chunked=chunked)
+    fault = desk.fault(answer, max_body=100_000)
+    assert "longer than 100,000 bytes" in fault.message
+    assert desk.slept == []
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_bomb_ends_within_bounded_memory(desk: Desk, status: int) -> None:
+    """64 MiB that arrive as 64 KiB are never all in memory."""
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        desk.fault(Answer(status, {"Content-Encoding": "gzip"}, bomb), max_body=10**6)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_gzip_is_read(desk: Desk) -> None:
+    """A packed listing is a listing."""
+    packed = gzip.compress(json.dumps(LISTING).encode())
+    assert desk.listing(Answer(200, {"Content-Encoding": "gzip"}, packed)) == ["a"]
+
+
+# What answers mean
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "200 with an empty body"),
+        (b"<html><style>p{}</style><p>Sign&nbsp;in\x1b", r"text/html instead of JSON: 'Sign&nbsp;"),
+        (b"<html>" + TOKEN.encode(), "instead of JSON: '[redacted]'"),
+        (b"go to https://s/a?x=" + SECRET.encode(), "'go to https://s/a?[redacted]'"),
+        (b'{"download_url": "https:\\/\\/s\\/a?x=' + SECRET.encode(), "200 with malformed JSON"),
+        (b"[]", "200 with JSON that is no object"),
+        (b"null", "200 with JSON that is no object"),
+        (b"[" * 100_000, "200 with JSON nested too deeply"),
+        (b'{"a":' * 100_000, "200 with JSON nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "200 with malformed JSON"),
+        (b"\xff\xfe\xfa", "text/html instead of JSON"),
+        (b'{"artifacts": 7}', "artifacts is not a list"),
+        (b'{"artifacts": [null]}', "artifacts is not a list"),
+    ],
+)
+def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> None:
+    """The message says what came instead, and repeats no secret."""
+    fault = desk.fault(Answer(200, {"Content-Type": "text/html; charset=x"}, body))
+    assert (said in fault.message, fault.code) == (True, "api")
+
+
+@pytest.mark.parametrize("value", [{}, {"artifacts": None}, {"artifacts": []}, {"new": 1}])
+def test_absent_null_and_empty_are_one(desk: Desk, value: object) -> None:
+    """A service may leave out what is empty."""
+    assert desk.listing(json_answer(value)) == []
+
+
+def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
+    """Message, code and request, made safe to show."""
+    error = {"message": f"bad \x1b[31mslug {TOKEN}", "error_code": "ValidationError"}
+    fault = desk.fault(json_answer({**error, "request_id": "r-1"}, 400))
+    said = r"400 Bad Request: bad \x1b[31mslug [redacted] (error_code ValidationError, request_id"
+    assert f"{said} r-1)" in fault.message
+    assert "workflow ci, task build, cube linux in run 12 of o/r" in fault.message
+
+
+@pytest.mark.parametrize("body", [b"", b"<p>no</p>", b"{}", b"[]", b'{"message": []}', b"{"])
+def test_the_request_id_may_be_in_a_header(desk: Desk, body: bytes) -> None:
+    """An error whose body says nothing can still be traced."""
+    fault = desk.fault(Answer(400, {"X-Request-Id": "r-2"}, body))
+    assert fault.message.endswith("(request_id r-2)")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("token", "hint"), [(None, "auth login"), (TOKEN, "expired, or lack permission")]
+)
+def test_no_permission_says_how_to_log_in(
+    desk: Desk, status: int, token: str | None, hint: str
+) -> None:
+    """The repository is named, and what to do depends on whether there was a token."""
+    desk.token = token
+    fault = desk.fault(json_answer({"message": "no"}, status))
+    assert isinstance(fault, AuthError)
+    assert "o/r" in fault.message
+    assert hint in (fault.hint or "")
+
+
+@pytest.mark.parametrize(("token", "hint"), [(None, "auth login"), (TOKEN, "check the names")])
+def test_not_found_names_what_was_asked_for(desk: Desk, token: str | None, hint: str) -> None:
+    """Also where the body is cut off."""
+    desk.token = token
+    fault = desk.fault(Answer(404, body=b"x" * 100, cut_after=10))
+    assert isinstance(fault, NotFound)
+    assert "workflow ci, task build, cube linux in run 12 of o/r" in fault.message
+    assert hint in (fault.hint or "")
+
+
+def test_the_log_has_a_line_for_each_exchange(desk: Desk) -> None:
+    """Method, path, status, duration and request, and no secret."""
+    desk.listing(json_answer(LISTING, x_request_id=f"r-3\x9b{TOKEN}"))
+    (line,) = desk.lines
+    assert line.startswith(f"GET {PATH}: 200 in ")
+    assert line.endswith(r" s (request_id r-3Â\x9b[redacted])")
+
+
+# Runs
+
+
+def test_a_run_is_read(desk: Desk) -> None:
+    """By its path, with its workflows."""
+    desk.server.on("/repos/o/r/cicd/runs/12", json_answer({"slug": "12", "workflows": [{}]}))
+    run = desk.client().run("o/r", "12")
+    assert (run.slug, len(run.workflows)) == ("12", 1)
+    with pytest.raises(NotFound, match="run 13 of o/r"):
+        desk.client().run("o/r", "13")
+
+
+def page(*slugs: int, token: object = None) -> Answer:
+    """A page of runs."""
+    return json_answer({"runs": [{"slug": str(n)} for n in slugs], "next_page_token": token})
+
+
+def test_runs_are_paged_lazily(desk: Desk) -> None:
+    """A page is asked for when the one before is used up; a run that moved comes once."""
+    desk.server.on("/", page(3, 2, token="a&b я"), page(token="c"), page(2, 1))
+    runs = desk.client().runs("o/r", page_size=2)
+    assert [next(runs).slug, next(runs).slug] == ["3", "2"]
+    assert len(desk.server.requests) == 1
+    assert [run.slug for run in runs] == ["1"]
+    base = "/repos/o/r/cicd/runs?page_size=2"
+    tokens = ["", "&page_token=a%26b+%D1%8F", "&page_token=c"]
+    assert [request.target for request in desk.server.requests] == [base + t for t in tokens]
+    assert not any("page_token" in line for line in desk.lines)
+
+
+@pytest.mark.parametrize("token", [None, "", 0, []])
+def test_no_token_is_the_last_page(desk: Desk, token: object) -> None:
+    """Absent, null and empty are one."""
+    desk.server.on("/", page(1, token=token))
+    assert len(list(desk.client().runs("o/r"))) == 1
+    assert len(desk.server.requests) == 1
+
+
+def test_a_token_that_repeats_ends_the_pages(desk: Desk) -> None:
+    """The same token would bring the same page."""
+    desk.server.on("/", page(1, token="a"))
+    assert len(list(desk.client().runs("o/r"))) == 1
+    assert len(desk.server.requests) == 2
+
+
+def test_pages_in_circles_are_an_api_error(desk: Desk) -> None:
+    """Ever new tokens without a new run do not go on for ever."""
+    numbers = iter(range(1000))
+    desk.server.on("/", lambda received: page(1, token=f"t{next(numbers)}"))
+    with pytest.raises(ApiError, match="circles"):
+        list(desk.client().runs("o/r"))
+    assert len(desk.server.requests) == 22
+
+
+def test_a_token_of_another_type_is_an_api_error() -> None:
+    """It says which field is wrong."""
+    with pytest.raises(ApiError, match="next_page_token"):
+        read_page_token({"next_page_token": {"a": 1}})
+
+
+# Properties
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters())
+NAMES = st.sampled_from(
+    ["artifacts", "dates", "local_path", "status", "download_url", "message", "request_id", "id"]
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES | st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_any_json_is_a_listing_or_an_error(value: object) -> None:
+    """Nothing that a service sends is a crash."""
+    answer = Got(200, "OK", {}, json.dumps(value).encode())
+    with suppress(ArtifactsError):
+        read_artifacts(CUBE, read_object(answer))
+
+
+@given(st.integers(100, 599), st.text(), st.binary() | VALUES.map(lambda v: json.dumps(v).encode()))
+def test_any_answer_can_be_described(status: int, reason: str, body: bytes) -> None:
+    """In one line that steers no terminal."""
+    answer = Got(status, reason, {"Location": reason, "Content-Type": reason}, body)
+    assert describe(answer) == visible(describe(answer))
+    assert TOKEN not in describe(replace(answer, body=body + TOKEN.encode()), [TOKEN])

@@ -1,0 +1,174 @@
+"""Which run and which cubes an address means, and how little is asked to find out."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+
+import pytest
+from conftest import Cli
+from servers import Answer, Received, json_answer
+from service import CUBE, REPO, FakeService, problem, target
+
+NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hidden", "dist/"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["-i", "*.txt"], {"top.txt", "a/b.txt", "a/x/y/b.txt"}),
+        (["-i", "a/*.txt"], {"a/b.txt"}),
+        (["-i", "a/**/b.txt"], {"a/b.txt", "a/x/y/b.txt"}),
+        (["-i", "a/**"], {"a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "a/.hidden"}),
+        (["-i", "?.txt", "-i", "dist"], {"a/b.txt", "a/x/y/b.txt", "dist/"}),
+        (["--include", "**/b.txt", "--exclude", "a/x/**"], {"a/b.txt"}),
+        (["-i", "[slug].tsx"], {"[slug].tsx"}),
+        (["-x", "*.txt", "-x", "**/*", "-i", "*"], set()),
+    ],
+)
+def test_globs(service: FakeService, cli: Cli, arguments: list[str], chosen: set[str]) -> None:
+    """`*` stays inside a component, `**` crosses them, a bare pattern is a file name."""
+    for name in NAMES:
+        service.add(name)
+    lines = cli("list", *arguments, "7", *CUBE).out.splitlines()
+    assert {line.split("\t")[5] for line in lines} == chosen
+
+
+def test_a_wide_address_reads_the_run_once_and_cubes_at_once(
+    service: FakeService, cli: Cli
+) -> None:
+    """The selected cubes alone are asked, several at a time, each name as one segment."""
+    odd = ("a/b c%2F", "?#", "ы")
+    for cube in (odd, CUBE, ("ci", "test", "linux")):
+        service.add("same.txt", cube=cube)
+    together = threading.Barrier(3)
+
+    def listing(received: Received) -> Answer:
+        try:
+            together.wait(10)
+        except threading.BrokenBarrierError:
+            return problem(404, "the requests came one after the other")
+        return json_answer({"artifacts": [service.record(service.artifacts[0])]})
+
+    service.api.on(target("7"), listing)
+    lines = cli("list", "7").out.splitlines()
+    assert [tuple(line.split("\t")[:3]) for line in lines] == [odd, CUBE, ("ci", "test", "linux")]
+    targets = [received.target for received in service.api.requests]
+    assert targets[0] == target("7", kind="runs")
+    assert set(targets[1:]) == {
+        target("7", *names) for names in (odd, CUBE, ("ci", "test", "linux"))
+    }
+    assert len(targets) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "cubes"),
+    [
+        (["*", "t*", "linux"], 0, {("ci", "test", "linux")}),
+        (["ci", "*", "linu?"], 0, {CUBE, ("ci", "test", "linux")}),
+        (["deploy"], 0, {("deploy", "build", "linux")}),
+        (["nope"], 5, set()),
+        (["ci", "nope"], 5, set()),
+        (["ci", "build", "nope"], 5, set()),
+    ],
+)
+def test_names_and_globs_choose_cubes(
+    service: FakeService, cli: Cli, names: list[str], code: int, cubes: set[tuple[str, ...]]
+) -> None:
+    """A plain name that is not in the run is not found."""
+    for cube in (CUBE, ("ci", "test", "linux"), ("deploy", "build", "linux")):
+        service.add("same.txt", cube=cube)
+    lines = cli("list", "7", *names, code=code).out.splitlines()
+    assert {tuple(line.split("\t")[:3]) for line in lines} == cubes
+
+
+def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:
+    """A slug stays one segment, whatever it contains."""
+    cli("list", "..", "..", ".", "..", code=(2, 5))
+    assert not any("/.." in received.target for received in service.api.requests)
+
+
+@pytest.mark.parametrize(
+    ("page", "arguments", "run"),
+    [(50, [], "9"), (2, [], "9"), (1, ["--run-status", "success"], "8")],
+)
+def test_latest_is_the_newest_run_in_any_order(
+    service: FakeService, cli: Cli, page: int, arguments: list[str], run: str
+) -> None:
+    """The newest by creation wins wherever it stands, and is named on stderr."""
+    service.page = page
+    for slug, status, hour in [("3", "success", 3), ("10", "success", 1), ("8", "success", 8)]:
+        service.add_run(slug, status, f"2026-11-01T0{hour}:00:00Z")
+    service.add_run("9", "failed", "2026-11-01T09:00:00Z")
+    service.add("a.txt", run=run)
+    finished = cli("list", "latest", *CUBE, *arguments, "--json")
+    assert (finished.json["run"], len(finished.json["artifacts"])) == (run, 1)
+    assert run in finished.err
+
+
+def test_runs_pages_as_far_as_it_must(service: FakeService, cli: Cli) -> None:
+    """Columns, document, limit and page tokens are as promised; hostile text is visible."""
+    service.page = 2
+    for slug in range(9, 1, -1):
+        service.add_run(str(slug), created_at=f"2026-11-0{slug}T00:00:00Z")
+    service.runs["9"].status = "odd\x1b[0m"
+    finished = cli("runs", "-L", "3")
+    assert finished.out.splitlines() == [
+        "9\todd\\x1b[0m\tpush\t2026-11-09T00:00:00Z",
+        "8\tsuccess\tpush\t2026-11-08T00:00:00Z",
+        "7\tsuccess\tpush\t2026-11-07T00:00:00Z",
+    ]
+    document = cli("runs", "--json").json
+    first = document["runs"][0]
+    keys = {"slug", "status", "event_type", "created_at", "started_at", "finished_at"}
+    assert set(first) == keys | {"updated_at", "pull", "user"}
+    assert document | {"runs": 0} == {"schema_version": 1, "repo": REPO, "runs": 0}
+    assert [run["slug"] for run in document["runs"]] == list("98765432")
+    service.runs.clear()
+    assert cli("runs").stdout == b""
+
+
+WEB = f"https://sourcecraft.dev/{REPO}/cicd/runs/7"
+
+
+@pytest.mark.parametrize("address", [[WEB], [f"{WEB}/ci"], [f"{WEB}/ci/build/linux"], [f"{WEB}/"]])
+def test_a_web_address_names_the_repository_too(
+    service: FakeService, cli: Cli, address: list[str]
+) -> None:
+    """The address bar of the browser is a valid RUN, before the variable's repository."""
+    service.add("a.txt")
+    env = {"SOURCECRAFT_ARTIFACTS_REPO": "not/this"}
+    assert cli("list", *address, "--json", env=env).json["repo"] == REPO
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        f"ssh://ssh.sourcecraft.dev/{REPO}.git",
+        f"git@ssh.sourcecraft.dev:{REPO}.git",
+        f"https://ann:pa55word@git.sourcecraft.dev/{REPO}.git",
+    ],
+)
+def test_the_git_remote_is_the_last_resort(service: FakeService, cli: Cli, remote: str) -> None:
+    """In a checkout no repository need be named; its user info is never printed."""
+    service.add("a.txt")
+    for command in (["init", "-q"], ["remote", "add", "origin", remote]):
+        subprocess.run(["git", *command], cwd=cli.cwd, env=cli.env, check=True)
+    unset = {"SOURCECRAFT_ARTIFACTS_REPO": None}
+    finished = cli("list", "7", "--json", "--debug", env=unset)
+    assert finished.json["repo"] == REPO
+    assert "pa55word" not in finished.err
+
+
+def test_the_command_line_beats_the_environment(service: FakeService, cli: Cli) -> None:
+    """Every option has a variable, and loses to the argument; no repository at all is usage."""
+    service.add("a.txt")
+    service.add("b.txt")
+    env = {
+        "SOURCECRAFT_ARTIFACTS_REPO": "not/this",
+        "SOURCECRAFT_ARTIFACTS_JSON": "1",
+        "SOURCECRAFT_ARTIFACTS_INCLUDE": "b.txt",
+    }
+    document = cli("list", "-R", REPO, "7", env=env).json
+    assert [one["local_path"] for one in document["artifacts"]] == ["b.txt"]
+    cli("list", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)

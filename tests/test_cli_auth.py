@@ -1,0 +1,198 @@
+"""Tokens, configuration and the sandbox, from outside."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import termios
+import tomllib
+
+import pytest
+from conftest import Cli
+from servers import json_answer
+from service import CUBE, REPO, TOKEN, FakeService, eventually
+
+OTHER = "other-1a2b3c4d5e6f"
+NO_TOKEN = {"SOURCECRAFT_TOKEN": None}
+
+
+def sent(service: FakeService) -> str | None:
+    """The Authorization header of the last API request."""
+    return service.api.requests[-1].header("Authorization")
+
+
+def test_a_token_is_stored_shown_masked_and_removed(service: FakeService, cli: Cli) -> None:
+    """login, status, use, logout; the file is private and keeps what else it held."""
+    service.add("a")
+    cli("auth", "status", env=NO_TOKEN, code=4)
+    cli.config.parent.mkdir(parents=True)
+    cli.config.write_text(f'# why we are here\nrepo = "{REPO}"  # ours\n')
+    cli.config.chmod(0o644)
+    cli("auth", "login", "--with-token", stdin=f"  {OTHER}\r\n".encode(), env=NO_TOKEN)
+    assert cli.config.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(cli.config.parent) == ["config.toml"]
+    text = cli.config.read_text()
+    assert OTHER in text
+    assert "# why we are here" in text
+    assert tomllib.loads(text)["repo"] == REPO
+    unset = NO_TOKEN | {"SOURCECRAFT_ARTIFACTS_REPO": None}
+    assert cli("list", "7", *CUBE, "--json", env=unset).json["repo"] == REPO
+    assert sent(service) == f"Bearer {OTHER}"
+    status = cli("auth", "status", env=NO_TOKEN)
+    assert OTHER not in status.out + status.err
+    assert str(cli.config) in status.out + status.err
+    cli("auth", "logout", env=NO_TOKEN)
+    assert OTHER not in cli.config.read_text()
+    assert tomllib.loads(cli.config.read_text())["repo"] == REPO
+    cli("auth", "status", env=NO_TOKEN, code=4)
+    cli("list", "7", *CUBE, env=NO_TOKEN)
+    assert sent(service) is None
+
+
+def test_the_environment_beats_the_file_and_hosts_are_bound(service: FakeService, cli: Cli) -> None:
+    """The variable wins; a stored token goes to the host it was stored for, and to no other."""
+    service.add("a")
+    cli("auth", "login", "--with-token", stdin=OTHER.encode(), env=NO_TOKEN)
+    cli("list", "7", *CUBE)
+    assert sent(service) == f"Bearer {TOKEN}"
+    status = cli("auth", "status")
+    assert "SOURCECRAFT_TOKEN" in status.out + status.err
+    cli("list", "7", *CUBE, env={"SOURCECRAFT_TOKEN": ""})
+    assert sent(service) == f"Bearer {OTHER}"
+    elsewhere = service.api.url.replace("127.0.0.1", "localhost")
+    cli("list", "7", *CUBE, "--api-url", elsewhere, env=NO_TOKEN)
+    assert sent(service) is None
+
+
+def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
+    """A token typed at the prompt is stored, and stays off the screen."""
+    master, slave = pty.openpty()
+    process = cli.start(
+        "auth",
+        "login",
+        env=NO_TOKEN,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    eventually(lambda: not termios.tcgetattr(master)[3] & termios.ECHO, "the prompt is there")
+    screen = b""
+    os.write(master, f"{OTHER}\n".encode())
+    try:
+        while piece := os.read(master, 4096):
+            screen += piece
+    except OSError:
+        pass
+    os.close(master)
+    assert process.wait(10) == 0, screen
+    assert OTHER.encode() not in screen
+    assert OTHER in cli.config.read_text()
+
+
+@pytest.mark.parametrize("token", ["a\nb-secret", "tök-secret", "a\x01b-secret", "a\x7fb-secret"])
+def test_malformed_tokens(service: FakeService, cli: Cli, token: str) -> None:
+    """Control and non-ASCII characters are usage errors wherever the token comes from."""
+    service.add("a")
+    said = cli("list", "7", *CUBE, env={"SOURCECRAFT_TOKEN": token}, code=2).err
+    said += cli("auth", "login", "--with-token", stdin=token.encode(), env=NO_TOKEN, code=2).err
+    assert "-secret" not in said
+    assert not cli.config.exists()
+    assert service.api.requests == []
+
+
+def test_a_padded_token_is_trimmed(service: FakeService, cli: Cli) -> None:
+    """Whitespace around a pasted token does no harm; an empty one on stdin is usage."""
+    service.add("a")
+    cli("list", "7", *CUBE, env={"SOURCECRAFT_TOKEN": f" \t{TOKEN}\r\n"})
+    assert sent(service) == f"Bearer {TOKEN}"
+    cli("auth", "login", "--with-token", stdin=b"  \n", env=NO_TOKEN, code=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[tokens\n"127.0.0.1" = "{OTHER}"\n',
+        f'tokens = "{OTHER}"\n',
+        f'[tokens]\n"127.0.0.1" = ["{OTHER}"]\n',
+        "api_url = 7\n",
+        'api_url = "http://api.example.com"\n',
+        "repo = 7\n",
+        "\x00",
+    ],
+)
+def test_a_bad_config_names_itself(service: FakeService, cli: Cli, text: str) -> None:
+    """Bad configuration is exit 2, names the file, and prints no token from it."""
+    cli.config.parent.mkdir(parents=True)
+    cli.config.write_text(text)
+    unset = {"SOURCECRAFT_API_URL": None, "HTTPS_PROXY": "http://127.0.0.1:1"}
+    said = cli("list", "7", *CUBE, env=NO_TOKEN | unset, code=2).err
+    assert str(cli.config) in said
+    assert OTHER not in said
+
+
+def test_the_config_file_names_the_api(service: FakeService, cli: Cli) -> None:
+    """`api_url` of the file is used last, after the option and the variable."""
+    service.add("a")
+    cli.config.parent.mkdir(parents=True)
+    cli.config.write_text(f'api_url = "{service.api.url}/"\n')
+    cli("list", "7", *CUBE, env={"SOURCECRAFT_API_URL": None})
+    wrong = {"SOURCECRAFT_API_URL": "http://127.0.0.1:1"}
+    cli("list", "7", *CUBE, "--retries", "0", env=wrong, code=7)
+    cli("list", "--api-url", service.api.url, "7", *CUBE, env=wrong)
+    assert len(service.api.requests) == 2
+
+
+def test_a_refusal_without_a_token_says_how_to_log_in(service: FakeService, cli: Cli) -> None:
+    """401, 403 and 404 of a private repository name it, and 401 and 403 say what to do."""
+    for status, code in ((401, 4), (403, 4), (404, 5)):
+        service.api.on(f"/repos/{REPO}/cicd/", json_answer({"message": "hidden"}, status))
+        said = cli("list", "7", *CUBE, env=NO_TOKEN, code=code).err
+        assert REPO in said
+        assert "auth login" in said
+
+
+def test_the_sandbox_runs_a_command_and_ends_with_its_status(cli: Cli) -> None:
+    """The command finds its settings in the environment; nothing of the user's is needed."""
+    unset = dict.fromkeys(
+        ("SOURCECRAFT_API_URL", "SOURCECRAFT_TOKEN", "SOURCECRAFT_ARTIFACTS_REPO")
+    )
+    names = " && ".join(f'test -n "${name}"' for name in unset)
+    cli("sandbox", "--", "sh", "-c", f"{names} && exit 7", code=7, env=unset)
+    assert cli("sandbox", "--", "no-such-command-here", code=(1, 2, 126, 127), env=unset).err
+
+
+def run_in(cli: Cli, settings: dict[str, str], *arguments: str, code: int = 0) -> str:
+    """The output of the command in a sandbox that is running."""
+    return cli(*arguments, env=settings, code=code).out
+
+
+def test_the_sandbox_serves_a_sample_that_is_always_the_same(cli: Cli) -> None:
+    """Its export lines lead to runs, downloads and all four artifact statuses, twice alike."""
+    seen: list[object] = []
+    for attempt in ("one", "two"):
+        process = cli.start("sandbox")
+        assert process.stdout
+        lines = [process.stdout.readline().decode() for _ in range(3)]
+        matches = [re.fullmatch(r"export (\w+)=['\"]?([^'\"]*)['\"]?\n", line) for line in lines]
+        settings = {match[1]: match[2] for match in matches if match}
+        assert set(settings) == {
+            "SOURCECRAFT_API_URL",
+            "SOURCECRAFT_TOKEN",
+            "SOURCECRAFT_ARTIFACTS_REPO",
+        }
+        statuses = [line.split("\t")[1] for line in run_in(cli, settings, "runs").splitlines()]
+        assert statuses.count("success") >= 2
+        assert {"created", "prepared", "processing"} & set(statuses)
+        arguments = ("download", "latest", "--run-status", "success", "--allow-missing", "--json")
+        report = cli(*arguments, "-d", attempt, env=settings).json
+        run_in(cli, settings, "verify", attempt)
+        files = report["files"]
+        seen.append([(one["local_path"], one["status"], one["sha256"]) for one in files])
+        process.send_signal(signal.SIGINT)
+        assert cli.finish(process).code in (0, 130)
+    assert seen[0] == seen[1]
+    assert seen[0]

@@ -1,0 +1,249 @@
+"""`download`, from outside: what lands where, what stays, what is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from servers import Answer, Received, ranged
+from service import CUBE, DATES, REPO, SIGNATURE, STATE, FakeService, tree
+
+BINARY = bytes(range(256)) + b"\r\n\r\n\x1a"
+
+
+def test_a_second_run_asks_the_storage_nothing(service: FakeService, cli: Cli) -> None:
+    """The first run leaves files and a manifest, the second only asks the API."""
+    service.add("dist/ёж.bin", BINARY)
+    service.add("./empty", b"")
+    first = cli.download()
+    assert first.stdout == b""
+    assert tree(cli.out) == {"dist/ёж.bin": BINARY, "empty": b""}
+    assert os.listdir(cli.out / STATE) == ["manifest.json"]
+    manifest = (cli.out / STATE / "manifest.json").read_text()
+    assert json.loads(manifest)
+    for part in (hashlib.sha256(BINARY).hexdigest(), *CUBE, *DATES.values()):
+        assert part in manifest
+    assert SIGNATURE not in manifest
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert (cli.out / "empty").stat().st_mode & 0o777 == 0o666 & ~umask
+    service.storage.requests.clear()
+    service.api.requests.clear()
+    assert set(cli.download("--json").outcomes.values()) == {"unchanged"}
+    assert service.storage.requests == []
+    assert len(service.api.requests) == 1
+
+
+def test_a_folder_collects_several_downloads(service: FakeService, cli: Cli) -> None:
+    """A second cube in the same folder does not make the first forgotten."""
+    other = ("ci", "test", "linux")
+    service.add("a", b"1")
+    service.add("b", b"2", cube=other)
+    cli.download()
+    cli("download", "7", *other, "-d", "out")
+    cli("download", "7", "-d", "out", "--layout", "mirror")
+    assert tree(cli.out) == {"a": b"1", "b": b"2"}
+    assert len(service.storage.requests) == 2
+
+
+def test_the_report_is_the_promised_document(service: FakeService, cli: Cli) -> None:
+    """Each file has all its keys, the summary counts, and one error is told apart."""
+    service.add("dist/a", BINARY)
+    service.add("lost", b"", Answer(404, body=b"<Error>NoSuchKey</Error>"))
+    service.add("later", status="registered")
+    report = cli.download("--json", code=6).json
+    assert set(report) == {"schema_version", "repo", "run", "dir", "files", "summary"}
+    assert [report[key] for key in ("schema_version", "repo", "run", "dir")] == [
+        1,
+        REPO,
+        "7",
+        "out",
+    ]
+    good, lost, later = report["files"]
+    seconds = good.pop("seconds")
+    assert seconds >= 0
+    assert good == {
+        "workflow": "ci",
+        "task": "build",
+        "cube": "linux",
+        "local_path": "dist/a",
+        "path": os.path.join("out", "dist/a"),
+        "status": "success",
+        "outcome": "downloaded",
+        "size": len(BINARY),
+        "sha256": hashlib.sha256(BINARY).hexdigest(),
+        "transferred": len(BINARY),
+        "error": None,
+    }
+    assert lost["outcome"] == "failed"
+    assert set(lost["error"]) == {"code", "message"}
+    assert (later["outcome"], later["status"]) == ("unavailable", "registered")
+    summary = report["summary"]
+    assert summary.pop("seconds") >= 0
+    counts = {"selected": 3, "downloaded": 1, "failed": 1, "unavailable": 1}
+    assert summary == counts | {"unchanged": 0, "skipped": 0, "bytes": len(BINARY)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "places"),
+    [
+        ([*CUBE], ["dist/a.txt"]),
+        (["ci", "build", "linu*"], ["ci/build/linux/dist/a.txt"]),
+        ([], ["ci/build/linux/dist/a.txt", "ci/test/linux/b.txt"]),
+        (["--layout", "flat"], ["a.txt", "b.txt"]),
+        (["--layout", "mirror", "-x", "b.*"], ["dist/a.txt"]),
+        ([*CUBE, "--layout", "nested"], ["ci/build/linux/dist/a.txt"]),
+    ],
+)
+def test_layouts(service: FakeService, cli: Cli, arguments: list[str], places: list[str]) -> None:
+    """`auto` mirrors one exactly named cube and nests all else; `--paths` names what came."""
+    service.add("dist/a.txt", b"a")
+    service.add("b.txt", b"b", cube=("ci", "test", "linux"))
+    finished = cli("download", "7", *arguments, "--dir", "out", "--paths")
+    assert sorted(finished.out.splitlines()) == [os.path.join("out", place) for place in places]
+    assert sorted(tree(cli.out)) == places
+
+
+def test_one_artifact_to_a_file_or_to_stdout(service: FakeService, cli: Cli) -> None:
+    """`-o` replaces its file and leaves no folder behind; `-` is byte for byte."""
+    service.add("dist/a.bin", BINARY)
+    (cli.cwd / "b.bin").write_bytes(b"old")
+    assert cli("download", "7", *CUBE, "-o", "b.bin").stdout == b""
+    assert cli("download", "7", "-o", "-", "-i", "a.bin").stdout == BINARY
+    assert tree(cli.cwd) == {"b.bin": BINARY}
+    assert os.listdir(cli.cwd) == ["b.bin"]
+    service.artifacts[0].replies = [Answer(404)]
+    assert cli("download", "7", *CUBE, "-o", "-", code=6).stdout == b""
+    cli("download", "7", *CUBE, "-o", "b.bin", code=6)
+    assert (cli.cwd / "b.bin").read_bytes() == BINARY
+
+
+def test_dry_run_writes_nothing(service: FakeService, cli: Cli) -> None:
+    """The plan is shown, as a report too, and neither storage nor disk is touched."""
+    service.add("dist/a", b"1")
+    assert cli.download("--dry-run", "--json").outcomes == {"dist/a": "planned"}
+    shown = cli.download("-n")
+    assert "dist/a" in shown.out + shown.err
+    assert os.listdir(cli.cwd) == []
+    assert service.storage.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [([], 6), (["--allow-missing"], 0), (["-x", "no-*"], 0)]
+)
+def test_unavailable_artifacts(
+    service: FakeService, cli: Cli, arguments: list[str], code: int
+) -> None:
+    """What the service does not have is shown, and fails the command unless allowed."""
+    service.add("here", b"1")
+    names = {f"no-{status}": status for status in ("registered", "failed", "missing")}
+    for name, status in names.items():
+        service.add(name, status=status)
+    finished = cli.download("--json", *arguments, code=code)
+    shown = dict.fromkeys(() if "-x" in arguments else names, "unavailable")
+    assert finished.outcomes == shown | {"here": "downloaded"}
+    assert all(name in finished.out + finished.err for name in shown)
+    assert tree(cli.out) == {"here": b"1"}
+
+
+def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
+    """Nothing is exit 3 with a list of what there is, unless allowed."""
+    service.add("dist/there.txt", b"1")
+    assert "there.txt" in cli.download("-i", "nope", code=3).err
+    report = cli.download("-i", "nope", "--allow-empty", "--json").json
+    assert (report["files"], report["summary"]["selected"]) == ([], 0)
+    assert not (cli.out / STATE).exists()
+    assert service.storage.requests == []
+
+
+@pytest.mark.parametrize(("arguments", "most"), [(["--fail-fast"], 1), ([], 9)])
+def test_fail_fast(service: FakeService, cli: Cli, arguments: list[str], most: int) -> None:
+    """The first failure ends it only when asked to; else all others are fetched."""
+    for at in range(8):
+        service.add(f"lost-{at}", b"", Answer(404))
+    service.add("there", b"1")
+    finished = cli.download("-j", "1", *arguments, code=6)
+    assert sum(bool(one.requests) for one in service.artifacts) == most
+    assert (cli.out / "there").exists() == (most == 9)
+    assert "lost-" in finished.err
+
+
+def test_jobs_bound_the_connections(service: FakeService, cli: Cli) -> None:
+    """Several come at a time, never more connections than allowed, slices included."""
+    together = threading.Barrier(3)
+
+    def reply(received: Received) -> Answer:
+        try:
+            together.wait(10)
+        except threading.BrokenBarrierError:
+            return Answer(404)
+        return ranged(BINARY)(received)
+
+    for at in range(9):
+        service.add(f"small-{at}", BINARY, reply)
+    cli.download("-j", "3", "-q")
+    service.add("large", bytes(24 << 20))
+    assert cli.download("--jobs", "3", "-q").err == ""
+    assert service.storage.max_open <= 3
+    assert len(tree(cli.out)) == 10
+
+
+def test_a_manifest_that_lies_costs_no_data(service: FakeService, cli: Cli) -> None:
+    """A damaged manifest makes files strangers: refused or fetched again, never a crash."""
+    service.add("a", b"1")
+    cli.download()
+    for garbage in (b"", b"{", b"[]", b'{"files": 7}', b"\xff\xfe"):
+        (cli.out / STATE / "manifest.json").write_bytes(garbage)
+        finished = cli.download(code=(0, 1, 8))
+        assert finished.err
+        assert tree(cli.out) == {"a": b"1"}
+    cli.download("--if-exists", "overwrite", code=(0, 1))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "f", "-d", "out"],
+        ["-o", "f", "--layout", "flat"],
+        ["--layout", "bogus"],
+        ["--if-exists", "bogus"],
+        ["--jobs", "0"],
+        ["--limit-rate", "fast"],
+        ["--wait", "--wait-timeout", "5x"],
+        ["--retries", "x"],
+        ["--stall-timeout", "-1"],
+        ["--progress", "bogus"],
+    ],
+)
+def test_usage_errors_ask_nobody(service: FakeService, cli: Cli, arguments: list[str]) -> None:
+    """Bad arguments are exit 2 before any request, and write nothing."""
+    service.add("a")
+    assert cli("download", "7", *CUBE, *arguments, code=2).err
+    assert service.api.requests == []
+    assert os.listdir(cli.cwd) == []
+
+
+def test_one_file_cannot_hold_several_artifacts(service: FakeService, cli: Cli) -> None:
+    """`-o` with more than one selected artifact is usage, before any transfer."""
+    service.add("a")
+    service.add("b")
+    cli("download", "7", *CUBE, "-o", "f", code=2)
+    assert service.storage.requests == []
+    assert os.listdir(cli.cwd) == []
+
+
+def test_odd_folders(service: FakeService, cli: Cli, tmp_path: Path) -> None:
+    """A file for DIR is a local fault; DIR itself may be a symlink, or come from a variable."""
+    service.add("a", b"1")
+    (cli.cwd / "file").write_bytes(b"theirs")
+    cli("download", "7", *CUBE, "-d", "file", code=1)
+    (tmp_path / "real").mkdir()
+    (cli.cwd / "link").symlink_to(tmp_path / "real")
+    cli("download", "7", *CUBE, env={"SOURCECRAFT_ARTIFACTS_DIR": "link"})
+    assert tree(tmp_path / "real") == {"a": b"1"}
+    assert (cli.cwd / "file").read_bytes() == b"theirs"

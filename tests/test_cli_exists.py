@@ -1,0 +1,93 @@
+"""`--if-exists`, from outside: each mode against each thing that may stand in the way."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import Cli
+from servers import ranged
+from service import FakeService, tree
+
+STATES = ["right", "touched", "stale", "damaged", "rewritten", "stranger", "absent"]
+
+
+def prepare(service: FakeService, cli: Cli, states: list[str]) -> None:
+    """Bring about each state of a file that a second download may meet."""
+    for state in states:
+        service.add(state, b"new " + state.encode())
+    mine = {"right", "touched", "stale", "damaged", "rewritten"}
+    chosen = [word for state in states if state in mine for word in ("-i", state)]
+    if chosen:
+        cli.download(*chosen)
+    cli.out.mkdir(exist_ok=True)
+    for one in service.artifacts:
+        place = cli.out / one.local_path
+        if one.local_path == "touched":
+            os.utime(place, (1, 1))
+        elif one.local_path == "stale":
+            one.dates = {**one.dates, "updated_at": "2026-11-02T00:00:00Z"}
+            one.replies = [ranged(b"newer stale", etag='"v2"')]
+        elif one.local_path == "damaged":
+            place.write_bytes(b"cut")
+        elif one.local_path == "rewritten":
+            place.write_bytes(b"New rewritten")
+            os.utime(place, (1, 1))
+        elif one.local_path == "stranger":
+            place.write_bytes(b"theirs")
+        elif one.local_path == "folder":
+            place.mkdir()
+        elif one.local_path == "symlink":
+            (cli.cwd / "outside").write_bytes(b"theirs")
+            place.symlink_to(cli.cwd / "outside")
+    service.storage.requests.clear()
+
+
+@pytest.mark.parametrize(
+    ("mode", "left_out", "outcome"),
+    [
+        ("update", ["stranger"], {"right": "unchanged", "touched": "unchanged"}),
+        ("skip", [], {state: "skipped" for state in STATES if state != "absent"}),
+        ("overwrite", [], {}),
+    ],
+)
+def test_if_exists(
+    service: FakeService, cli: Cli, mode: str, left_out: list[str], outcome: dict[str, str]
+) -> None:
+    """What is not left alone is downloaded: the truth table of the modes."""
+    states = [state for state in STATES if state not in left_out]
+    prepare(service, cli, states)
+    before = tree(cli.out)
+    outcomes = cli.download("--json", "--if-exists", mode).outcomes
+    if mode == "skip":  # Whether what is right is skipped or unchanged, is not promised.
+        outcomes |= {"right": "skipped", "touched": "skipped"}
+    assert outcomes == {state: outcome.get(state, "downloaded") for state in states}
+    after = tree(cli.out)
+    for state in states:
+        fresh = b"newer stale" if state == "stale" else b"new " + state.encode()
+        assert after[state] == (before[state] if state in outcome else fresh)
+    assert len(service.storage.requests) == len(states) - len(outcome)
+
+
+@pytest.mark.parametrize(
+    ("mode", "state"),
+    [
+        ("update", "stranger"),
+        ("update", "folder"),
+        ("update", "symlink"),
+        ("error", "right"),
+        ("error", "damaged"),
+        ("error", "stranger"),
+        ("error", "folder"),
+        ("error", "symlink"),
+        ("overwrite", "folder"),
+    ],
+)
+def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str) -> None:
+    """One file in the way refuses the plan before any transfer, by name."""
+    prepare(service, cli, [state, "absent"])
+    before = tree(cli.out)
+    finished = cli.download("--if-exists", mode, code=8)
+    assert state in finished.err
+    assert service.storage.requests == []
+    assert tree(cli.out) == before

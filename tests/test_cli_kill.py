@@ -1,0 +1,167 @@
+"""Ends that nobody planned, from outside: kill, signals, full disks, and the run after."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from functools import partial
+
+import pytest
+from conftest import Cli
+from servers import Answer, ranged
+from service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
+
+LARGE = bytes(range(256)) * (32 << 10)
+SMALL = b"small"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)],
+)
+def test_the_run_after_goes_on_where_it_stopped(
+    service: FakeService, cli: Cli, number: int, code: int
+) -> None:
+    """Partial data outlives the end, no final name is half a body, whole files are not asked."""
+    gate = threading.Event()
+    service.add("small", SMALL)
+    large = service.add("large", LARGE, held(LARGE, gate))
+    process = cli.start("download", "7", *CUBE, "-d", "out")
+    eventually(lambda: partial_bytes(cli.out) >= 2 << 20, "half of the large file has come")
+    eventually((cli.out / "small").exists, "the small file is there")
+    sent = time.monotonic()
+    process.send_signal(number)
+    assert cli.finish(process).code == code
+    assert time.monotonic() - sent < 2
+    gate.set()
+    assert tree(cli.out) == {"small": SMALL}
+    service.storage.requests.clear()
+    large.requests.clear()
+    report = cli.download("--json")
+    assert report.outcomes == {"small": "unchanged", "large": "downloaded"}
+    assert tree(cli.out) == {"small": SMALL, "large": LARGE}
+    assert partial_bytes(cli.out) == 0
+    assert 0 < report.json["summary"]["bytes"] <= len(LARGE) - (1 << 20)
+    assert large.requests == service.storage.requests
+    for received in large.requests:
+        assert (received.header("Range") or "").startswith("bytes=")
+        assert received.header("If-Range") == '"v1"'
+
+
+def test_a_run_after_a_change_starts_over(service: FakeService, cli: Cli) -> None:
+    """Partial data of an object that has changed meanwhile is not mixed into the new one."""
+    other = LARGE[::-1]
+    cut = ranged(LARGE, cut_first=3 << 20)
+    stored = service.add("large", LARGE, cut, Answer(404))
+    (cli.out).mkdir()
+    (cli.out / "large").write_bytes(b"older")
+    cli.download("--retries", "0", "--if-exists", "overwrite", code=6)
+    assert tree(cli.out) == {"large": b"older"}
+    stored.replies = [ranged(other, etag='"v2"')]
+    cli.download("--if-exists", "overwrite")
+    assert tree(cli.out) == {"large": other}
+
+
+def come_or_ended(cli: Cli, process: subprocess.Popen[bytes], enough: int) -> bool:
+    """Whether so many files have their names, or no more will come."""
+    return len(tree(cli.out)) >= enough or process.poll() is not None
+
+
+def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> None:
+    """Whatever instant a kill hits, the next run finds its own files and no strangers."""
+    names = [f"dir-{at % 7}/file-{at}" for at in range(300)]
+    for name in names:
+        service.add(name, name.encode())
+    for enough in (1, 60, 150):
+        process = cli.start("download", "7", *CUBE, "-d", "out", "-j", "4")
+        eventually(partial(come_or_ended, cli, process, enough), "files have come")
+        process.kill()
+        assert cli.finish(process).code in (-9, 0)
+        assert all(name.encode() == body for name, body in tree(cli.out).items())
+    cli.download()
+    assert tree(cli.out) == {name: name.encode() for name in names}
+    assert partial_bytes(cli.out) == 0
+    assert len(service.storage.requests) <= len(names) + 3 * 8
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_every_wait(service: FakeService, cli: Cli, number: int, code: int) -> None:
+    """A silent storage, a long Retry-After and a body that stops do not hold the program up."""
+    for at in range(8):
+        service.add(f"hang-{at}", LARGE, Answer(hang=True))
+    service.add("busy", LARGE, Answer(503, {"Retry-After": "50"}))
+    service.add("held", LARGE, held(LARGE, threading.Event()))
+    process = cli.start("download", "7", *CUBE, "-d", "out", "-j", "16")
+    eventually(lambda: all(one.asked.is_set() for one in service.artifacts), "all are asked")
+    sent = time.monotonic()
+    process.send_signal(number)
+    assert cli.finish(process).code == code
+    assert time.monotonic() - sent < 2
+    assert tree(cli.out) == {}
+
+
+@pytest.mark.parametrize("command", ["list", "download"])
+def test_ctrl_c_ends_a_silent_api(service: FakeService, cli: Cli, command: str) -> None:
+    """Waiting for the listing ends at once as well."""
+    service.api.on(f"/repos/{REPO}/cicd/", Answer(hang=True))
+    process = cli.start(command, "7", *CUBE)
+    eventually(lambda: service.api.requests, "the listing is asked")
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert cli.finish(process).code == 130
+    assert time.monotonic() - sent < 2
+
+
+LIMITED = ("sh", "-c", 'ulimit -f 2048; exec "$@"', "sh")
+TINY = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=2m none out && exec "$@"', "sh")
+
+
+@pytest.mark.parametrize("wrap", [LIMITED, TINY])
+def test_a_full_disk(service: FakeService, cli: Cli, wrap: tuple[str, ...]) -> None:
+    """No room is a local fault; nothing half gets its name, and the next run goes on."""
+    cli.out.mkdir()
+    tried = shutil.which(wrap[0]) and subprocess.run([*wrap, "true"], cwd=cli.cwd, check=False)
+    if not tried or tried.returncode:
+        pytest.skip("needs leave to mount")
+    service.add("small", SMALL)
+    large = service.add("large", LARGE)
+    finished = cli.download("--json", wrap=wrap, code=1)
+    assert finished.outcomes["large"] == "failed"
+    assert "large" in finished.err
+    assert len(large.requests) < 16
+    assert "large" not in tree(cli.out)
+    cli.download()
+    assert tree(cli.out) == {"small": SMALL, "large": LARGE}
+
+
+def test_a_reader_that_leaves_a_full_stdout(service: FakeService, cli: Cli) -> None:
+    """`-o -` into a closed pipe ends quietly, and into a full disk as a local fault."""
+    service.add("large", LARGE)
+    process = cli.start("download", "7", *CUBE, "-o", "-", "-q")
+    assert process.stdout
+    assert process.stdout.read(10) == LARGE[:10]
+    process.stdout.close()
+    process.stdout = None
+    finished = cli.finish(process)
+    assert (finished.code in (0, 141, -13), finished.err) == (True, "")
+    with open("/dev/full", "wb") as full:
+        cli("download", "7", *CUBE, "-o", "-", stdout=full, code=1)
+
+
+def test_two_at_once_in_one_folder(service: FakeService, cli: Cli) -> None:
+    """Two processes in one folder may wait or refuse, but never spoil a file."""
+    gate = threading.Event()
+    for at in range(4):
+        service.add(f"large-{at}", LARGE, held(LARGE, gate))
+    first = cli.start("download", "7", *CUBE, "-d", "out")
+    eventually(lambda: service.storage.requests, "the first has begun")
+    second = cli.start("download", "7", *CUBE, "-d", "out")
+    eventually(lambda: service.listings() > 1 or second.poll() is not None, "the second has begun")
+    gate.set()
+    assert 0 in (cli.finish(first).code, cli.finish(second).code)
+    assert set(tree(cli.out).values()) == {LARGE}
+    cli.download()
+    assert set(cli.download("--json").outcomes.values()) == {"unchanged"}

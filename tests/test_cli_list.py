@@ -1,0 +1,194 @@
+"""`list` and `runs`, from outside: what scripts read, whom they ask, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from typing import Any
+
+import pytest
+from conftest import Cli
+from servers import Answer, json_answer
+from service import CUBE, DATES, REPO, FakeService, problem, target
+
+LISTING = target("7", *CUBE)
+HOSTILE = "a\x1b[31m\tb\nc\u202e[red]x[/nope]:bomb:\x9b"
+
+
+def test_a_cube_is_one_request_and_lines_of_six_columns(service: FakeService, cli: Cli) -> None:
+    """Three plain names ask the artifacts endpoint once; the order is that of the service."""
+    service.add("z/last.bin", b"1")
+    service.add("./dist", status="registered", dates={})
+    finished = cli("list", "-q", "7", "ci", "build", "linux")
+    assert finished.out.split("\n") == [
+        f"ci\tbuild\tlinux\tsuccess\t{DATES['updated_at']}\tz/last.bin",
+        "ci\tbuild\tlinux\tregistered\t\t./dist",
+        "",
+    ]
+    assert finished.err == ""
+    assert [received.target for received in service.api.requests] == [LISTING]
+
+
+def test_json_keeps_the_temporary_urls_to_itself(service: FakeService, cli: Cli) -> None:
+    """The document is the promised one; `download_url` comes only when asked for."""
+    stored = service.add(HOSTILE, b"1")
+    entry: dict[str, Any] = {"workflow": "ci", "task": "build", "cube": "linux", "id": "id-0"}
+    entry |= {"local_path": HOSTILE, "status": "success", "dates": DATES}
+    document = {"schema_version": 1, "repo": REPO, "run": "7", "artifacts": [entry]}
+    assert cli("list", "--json", "7", *CUBE).json == document
+    document["artifacts"] = [entry | {"download_url": service.url(stored)}]
+    assert cli("list", "7", *CUBE, "--json", "--with-urls").json == document
+
+
+@pytest.mark.parametrize("body", [{}, {"artifacts": None}, {"artifacts": []}, {"new": {"x": 1}}])
+def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str, Any]) -> None:
+    """Absent, null and empty are one, and print nothing."""
+    service.api.on(LISTING, json_answer(body))
+    assert cli("list", "7", *CUBE).stdout == b""
+
+
+def test_an_empty_selection_is_an_empty_json_array(service: FakeService, cli: Cli) -> None:
+    """`list` succeeds where the globs leave nothing."""
+    service.add("a")
+    assert cli("list", "7", *CUBE, "-i", "nope", "--json").json["artifacts"] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (4, problem(401, "who are you")),
+        (4, problem(403, "who are you")),
+        (5, problem(404, "who are you")),
+        (7, problem(500, "who are you")),
+        (5, Answer(404, {"Content-Type": "text/html"}, b"<html>lost</html>")),
+        (7, Answer(200, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
+        (7, Answer(502, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
+        (7, Answer(200, body=b'{"artifacts": [')),
+        (7, Answer(200, body=b"[" * 100_000)),
+        (7, json_answer({"artifacts": {"a": 1}})),
+        (7, json_answer(["artifacts"])),
+        (7, Answer(302, {"Location": "/moved"})),
+        (7, Answer(200, body=b'{"artifacts": []}', cut_after=5)),
+        (7, Answer(raw=b"SSH-2.0-OpenSSH\r\n")),
+        (7, Answer(raw=b"")),
+    ],
+)
+def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: Answer) -> None:
+    """Each fault has its exit status; described errors show all three of their parts."""
+    service.api.on(LISTING, answer)
+    service.api.on("/moved", json_answer({"artifacts": []}))
+    finished = cli("list", "7", *CUBE, "--retries", "0", code=code)
+    assert finished.stdout == b""
+    assert finished.err.strip()
+    if b"who are you" in answer.body:
+        assert all(part in finished.err for part in ("who are you", "Odd", "req-17"))
+    if code in (4, 5) and answer.body.startswith(b"{"):
+        assert REPO in finished.err
+    if code == 4:
+        assert "auth login" in finished.err
+    assert [received.target for received in service.api.requests] == [LISTING]
+
+
+def test_an_api_that_is_not_there(service: FakeService, cli: Cli) -> None:
+    """A refused connection is exit 7 and says where it went."""
+    address = service.api.url
+    service.api.close()
+    finished = cli("list", "7", *CUBE, "--retries", "0", code=7)
+    assert address.removeprefix("http://").split(":")[0] in finished.err
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_busy_answers_are_tried_again(service: FakeService, cli: Cli, status: int) -> None:
+    """Rate limits and short outages wait and go on."""
+    busy = Answer(status, {"Retry-After": "0"}, b"<html>busy</html>")
+    reset = Answer(200, body=b"{}", reset_after=1)
+    service.api.on(LISTING, busy, reset, json_answer({"artifacts": []}))
+    cli("list", "7", *CUBE)
+    assert len(service.api.requests) == 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_closed_stdout_ends_quietly(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    """`list | head -1` over 20,000 artifacts says nothing, whoever closes first."""
+    record = service.record(service.add("dist/file"))
+    many = [{**record, "local_path": f"dist/file-{at}"} for at in range(20_000)]
+    service.api.on(LISTING, json_answer({"artifacts": many}))
+    process = cli.start("list", "7", *CUBE, *arguments)
+    assert process.stdout
+    assert process.stdout.read(1)
+    process.stdout.close()
+    process.stdout = None
+    finished = cli.finish(process)
+    assert finished.code in (0, 141, -13)
+    assert finished.err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_stdout_is_a_local_fault(service: FakeService, cli: Cli) -> None:
+    """Output that cannot be written is not success."""
+    service.add("a")
+    with open("/dev/full", "wb") as full:
+        assert cli("list", "7", *CUBE, stdout=full, code=1).err
+
+
+def test_hostile_text_is_made_visible(service: FakeService, cli: Cli) -> None:
+    """Controls, bidi and escapes never reach a reader, and nothing is read as markup."""
+    service.add(HOSTILE, dates={"updated_at": "now\r"}, cube=("ci", "b\tc", "linux"))
+    plain = cli("list", "7", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}).out
+    assert plain.count("\t") == 5
+    assert plain.isascii()
+    master, slave = pty.openpty()
+    size = {"COLUMNS": "250", "TERM": "xterm-256color", "NO_COLOR": "1"}
+    process = cli.start("list", "7", stdout=slave, stderr=subprocess.PIPE, env=size)
+    os.close(slave)
+    table = b""
+    try:
+        while piece := os.read(master, 65536):
+            table += piece
+    except OSError:
+        pass
+    finally:
+        os.close(master)
+    assert cli.finish(process).code == 0
+    for shown in (plain, table.decode()):
+        assert "[red]x[/nope]:bomb:" in shown
+        assert not any(raw in shown for raw in ("\x1b[31m", "\u202e", "\x9b"))
+
+
+def test_the_document_survives_a_locale_without_unicode(service: FakeService, cli: Cli) -> None:
+    """Cyrillic names go through a C locale as JSON and as lines."""
+    service.add("отчёт.txt")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    assert json.loads(cli("list", "7", "--json", env=ascii_only).stdout)["artifacts"]
+    assert cli("list", "7", env=ascii_only).stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["list", "7", "-R", "noslash"],
+        ["list", "7", "-R", "a/b/c"],
+        ["list", "7", "a", "b", "c", "d"],
+        ["list", f"https://sourcecraft.dev/{REPO}/cicd/runs/7", "-R", "other/repo"],
+        ["list", "7", "--retries", "-1"],
+        ["runs", "-L", "0"],
+        ["list", "7", "--nope"],
+        ["nope"],
+    ],
+)
+def test_usage_errors_ask_nobody(service: FakeService, cli: Cli, arguments: list[str]) -> None:
+    """Bad arguments are exit 2, before any request."""
+    assert cli(*arguments, code=2).err
+    assert service.api.requests == []
+
+
+def test_help_and_version_stand_alone(cli: Cli) -> None:
+    """`--version` prints one line; `-h` works on every command."""
+    assert cli("--version").out.startswith("sourcecraft-artifacts ")
+    for command in ("list", "download", "runs", "verify", "auth", "sandbox"):
+        assert "Usage" in cli(command, "-h").out

@@ -1,0 +1,144 @@
+"""Where the token and the signed URLs go, from outside: to their one place and nowhere else.
+
+Every run of the command is searched for both by `Cli.finish`, and every request of the storage for
+credentials by the `service` fixture; these tests bring about the moments when they might leak.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from servers import Answer, Received, ScriptedServer, json_answer, ranged
+from service import (
+    CUBE,
+    REPO,
+    SIGNATURE,
+    TOKEN,
+    FakeService,
+    eventually,
+    held,
+    partial_bytes,
+    problem,
+    target,
+)
+
+BODY = bytes(range(256)) * 20_000
+
+
+def bytes_below(folder: Path) -> bytes:
+    """The names and the contents of all files, in one piece."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return b"\n".join(str(path).encode() + path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize("arguments", [["--debug"], ["--debug", "--progress", "json"], ["--json"]])
+def test_troubled_transfers_tell_no_secrets(
+    service: FakeService, cli: Cli, arguments: list[str]
+) -> None:
+    """Retries, refreshes, redirects, errors that echo the URL, refused connections: no secret."""
+    with ScriptedServer(host="localhost") as gone:
+        dead = f"{gone.url}/x?X-Signature={SIGNATURE}"
+    moved = {"Location": f"/final?X-Signature={SIGNATURE}"}
+    service.storage.on("/final", Answer(200, (), BODY))
+    service.add("moved", BODY, Answer(302, moved))
+    service.add("dead", url=dead)
+    service.add("cut", BODY, ranged(BODY, cut_first=100_000), ranged(BODY))
+    service.add("echo", BODY, lambda r: Answer(404, body=f"<Error>{r.target}</Error>".encode()))
+    service.add("bad", BODY, Answer(raw=b"HTTP/9 hello\r\n\r\n"))
+    circle = {"Location": f"http://example.com/?X-Signature={SIGNATURE}"}
+    service.add("circle", BODY, Answer(302, circle))
+    service.stale_listings = 1
+    finished = cli.download("--retries", "1", *arguments, code=(6, 8))
+    if "--debug" in arguments:
+        assert "/cicd/artifacts/7/ci/build/linux" in finished.err
+    left = bytes_below(cli.cwd)
+    assert TOKEN.encode() not in left
+    assert SIGNATURE.encode() not in left
+
+
+def test_partial_data_tells_no_secrets(service: FakeService, cli: Cli) -> None:
+    """What a killed run leaves behind holds no key to the file."""
+    service.add("large", BODY, held(BODY, threading.Event()))
+    process = cli.start("download", "7", *CUBE, "-d", "out", "--debug")
+    eventually(lambda: partial_bytes(cli.out), "something is on disk")
+    process.kill()
+    cli.finish(process)
+    left = bytes_below(cli.cwd)
+    assert TOKEN.encode() not in left
+    assert SIGNATURE.encode() not in left
+
+
+def test_an_api_error_that_echoes_the_token(service: FakeService, cli: Cli) -> None:
+    """A service that repeats what it was sent does not put it on the screen."""
+
+    def echo(received: Received) -> Answer:
+        return problem(403, f"bad {received.header('Authorization')} \x1b[31m[red]hm[/nope]\u202e")
+
+    service.api.on(f"/repos/{REPO}/cicd/", echo)
+    finished = cli("list", "7", *CUBE, "--debug", code=4)
+    assert "[red]hm[/nope]" in finished.err
+    assert not {"\x1b", "\u202e"} & set(finished.err)
+
+
+def test_the_token_goes_to_the_api_alone(service: FakeService, cli: Cli, tmp_path: Path) -> None:
+    """`.netrc` is not read, neither for the API nor for the storage."""
+    netrc = "".join(
+        f"machine {h} login l password netrc-pa55\n" for h in ("localhost", "127.0.0.1")
+    )
+    (tmp_path / ".netrc").write_text(netrc)
+    (tmp_path / ".netrc").chmod(0o600)
+    service.add("file", b"x")
+    cli.download(env={"NETRC": str(tmp_path / ".netrc")})
+    cli.download("--if-exists", "overwrite", env={"SOURCECRAFT_TOKEN": None})
+    sent = [received.header("Authorization") for received in service.api.requests]
+    assert sent == [f"Bearer {TOKEN}", None]
+
+
+def test_api_redirects_are_not_followed(service: FakeService, cli: Cli) -> None:
+    """A redirect of the API is an error, and the other origin is not asked."""
+    moved = {"Location": f"{service.storage.url}/elsewhere"}
+    for status in (301, 302, 307, 308):
+        service.api.on(target("7", *CUBE), Answer(status, moved))
+        cli("list", "7", *CUBE, code=7)
+    assert service.storage.requests == []
+    assert len(service.api.requests) == 4
+
+
+def test_proxies_are_honoured_and_their_passwords_kept(service: FakeService, cli: Cli) -> None:
+    """Requests go through HTTP_PROXY but for NO_PROXY, whose user info is never shown."""
+    answer = json_answer({"artifacts": []})
+    with ScriptedServer() as proxy:
+        proxy.on("http://", answer)
+        url = proxy.url.replace("//", "//ann:pa55word@")
+        env = {"HTTP_PROXY": url, "http_proxy": url}
+        finished = cli("list", "7", *CUBE, "--debug", env=env)
+        assert "pa55word" not in finished.err
+        assert [one.target for one in proxy.requests] == [service.api.url + target("7", *CUBE)]
+        assert proxy.requests[0].header("Proxy-Authorization")
+        service.add("file", b"x")
+        cli.download(env={**env, "NO_PROXY": "127.0.0.1,localhost"})
+        assert len(proxy.requests) == 1
+        assert all(one.header("Proxy-Authorization") is None for one in service.api.requests)
+    finished = cli("list", "7", *CUBE, "--debug", "--retries", "0", env=env, code=7)
+    assert "pa55word" not in finished.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.com",
+        "http://ann:pa55word@127.0.0.1:1",
+        "https://ann:pa55word@api.example.com",
+        "ftp://127.0.0.1",
+        "127.0.0.1",
+        "http://127.0.0.1@example.com",
+        "http://localhost.example.com",
+    ],
+)
+def test_an_unsafe_api_address_is_usage(cli: Cli, url: str) -> None:
+    """Plain http stays on loopback, and user info in an address is refused unprinted."""
+    finished = cli("list", "7", *CUBE, "--api-url", url, code=2)
+    assert "pa55word" not in finished.err

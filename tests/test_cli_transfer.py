@@ -1,0 +1,267 @@
+"""The transfer, from outside: storages that break, lie and change under it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import os
+import sys
+import time
+
+import pytest
+from conftest import Cli
+from servers import Answer, Received, Reply, ranged
+from service import CUBE, FakeService, tree
+
+BODY = bytes(range(256)) * 400
+OTHER = BODY[::-1]
+CHECKED = b"123456789"
+
+
+def b64(data: bytes) -> str:
+    """Bytes as checksum headers carry them."""
+    return base64.b64encode(data).decode()
+
+
+MD5, SHA1, SHA256, SHA512 = (
+    b64(hashlib.new(name, CHECKED).digest()) for name in ("md5", "sha1", "sha256", "sha512")
+)
+# The check values of the CRC catalogue for the text "123456789".
+CRC32, CRC32C, CRC64 = (
+    b64(bytes.fromhex(check)) for check in ("cbf43926", "e3069283", "ae8b14860a799888")
+)
+HEADERS = [
+    ("Content-MD5", MD5),
+    ("x-amz-checksum-crc32", CRC32),
+    ("x-amz-checksum-crc32c", CRC32C),
+    ("x-amz-checksum-crc64nvme", CRC64),
+    ("x-amz-checksum-sha1", SHA1),
+    ("x-amz-checksum-sha256", SHA256),
+    ("x-goog-hash", f"md5={MD5}"),
+    ("x-goog-hash", f"crc32c={CRC32C},md5={MD5}"),
+    ("Digest", f"SHA-256={SHA256}"),
+    ("Digest", f"unixsum=30637, sha-512={SHA512}"),
+    ("Repr-Digest", f"sha-256=:{SHA256}:"),
+    ("Repr-Digest", f"unknown=:AAAA:, sha-512=:{SHA512}:"),
+]
+
+
+def test_checksums_decide_what_gets_its_name(service: FakeService, cli: Cli) -> None:
+    """Every whole-object checksum is checked; a wrong body never replaces an older file."""
+    for at, (name, value) in enumerate(HEADERS):
+        reply = ranged(CHECKED, headers={name: value})
+        wrong = ranged(b"12345678x", headers={name: value})
+        service.add(f"good-{at}", CHECKED, reply)
+        service.add(f"bad-{at}", CHECKED, wrong)
+    composite = {"x-amz-checksum-crc32": f"{CRC32}-2", "ETag": f'"{"0" * 32}-2"'}
+    service.add("good-composite", CHECKED, ranged(b"12345678x", headers=composite))
+    by_type = {"x-amz-checksum-crc32": CRC32, "x-amz-checksum-type": "COMPOSITE"}
+    service.add("good-by-type", CHECKED, ranged(b"12345678x", headers=by_type))
+    cli.out.mkdir()
+    (cli.out / "bad-0").write_bytes(b"older")
+    arguments = ("--json", "--retries", "0", "--if-exists", "overwrite")
+    report = cli.download(*arguments, code=6)
+    failed = {name for name, outcome in report.outcomes.items() if outcome == "failed"}
+    assert failed == {f"bad-{at}" for at in range(len(HEADERS))}
+    assert {name for name in tree(cli.out) if "bad" in name} == {"bad-0"}
+    assert (cli.out / "bad-0").read_bytes() == b"older"
+
+
+def same_etag_other_total(received: Received) -> Answer:
+    """Claim that the same object has got longer."""
+    return ranged(BODY + b"more")(received)
+
+
+def whole_or_part_of_other(received: Received) -> Answer:
+    """Ignore If-Range and serve the range of another object."""
+    kept = [pair for pair in received.headers if pair[0].lower() != "if-range"]
+    bare = Received(received.method, received.target, tuple(kept))
+    return ranged(OTHER, etag='"v2"')(bare)
+
+
+def parts(received: Received) -> Answer:
+    """Answer a range with multipart/byteranges, and anything else with the whole body."""
+    if received.header("Range") in (None, "bytes=0-"):
+        return ranged(BODY)(received)
+    kind = {"Content-Type": "multipart/byteranges; boundary=B", "ETag": '"v1"'}
+    return Answer(206, kind, b"--B\r\nContent-Range: bytes 0-1/2\r\n\r\nxx\r\n--B--\r\n")
+
+
+def cut(etag: str | None = '"v1"', last_modified: str | None = None) -> Reply:
+    """The old body, broken off in the middle."""
+    good = ranged(BODY, etag=etag, last_modified=last_modified, cut_first=50_000)
+    return lambda received: good(received)
+
+
+LATER = "Sat, 01 Nov 2025 10:00:00 GMT"
+BROKEN: list[tuple[str, bytes, list[Reply]]] = [
+    ("resumed", BODY, [cut(), ranged(BODY)]),
+    ("by-date", BODY, [cut(None, LATER), ranged(BODY, etag=None, last_modified=LATER)]),
+    ("reset", BODY, [Answer(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
+    ("weak", OTHER, [cut('W/"v1"'), ranged(OTHER, etag='W/"v1"')]),
+    ("no-validator", OTHER, [cut(None), ranged(OTHER, etag=None)]),
+    ("whole-again", BODY, [cut(), ranged(BODY, ignore_range=True)]),
+    ("200-of-a-part", BODY, [cut(), ranged(BODY, status_200_with_content_range=True)]),
+    ("wrong-start", BODY, [cut(), ranged(BODY, wrong_start=True)]),
+    ("changed", OTHER, [cut(), ranged(OTHER, etag='"v2"')]),
+    ("changed-no-if-range", OTHER, [cut(), whole_or_part_of_other]),
+    ("grown", BODY + b"more", [cut(), same_etag_other_total]),
+    ("multipart", BODY, [cut(), parts]),
+    ("chunked", BODY, [Answer(200, (), BODY, chunked=True, cut_after=9), ranged(BODY)]),
+    ("no-length", BODY, [Answer(200, (), BODY, no_length=True)]),
+    ("gone-416", OTHER[:9], [cut(), ranged(OTHER[:9], etag='"v1"')]),
+    ("busy", BODY, [Answer(503, {"Retry-After": "0"}), Answer(429), ranged(BODY)]),
+    ("extra", BODY, [Answer(200, (), BODY, extra=b"junk")]),
+    (
+        "encoded",
+        gzip.compress(BODY),
+        [ranged(gzip.compress(BODY), headers={"Content-Encoding": "gzip"})],
+    ),
+]
+
+
+def test_broken_transfers_end_with_the_exact_bytes(service: FakeService, cli: Cli) -> None:
+    """Whatever the second answer is, it is never mixed into the first one's bytes."""
+    for name, body, replies in BROKEN:
+        service.add(name, body, *replies)
+    cli.download("-j", "8")
+    got = tree(cli.out)
+    assert [name for name, body, _ in BROKEN if got.get(name) != body] == []
+    resumed, by_date = (one.requests[1] for one in service.artifacts[:2])
+    assert (resumed.header("Range") or "").startswith("bytes=50000-")
+    assert (resumed.header("If-Range"), by_date.header("If-Range")) == ('"v1"', LATER)
+    assert service.artifacts[-1].requests[0].header("Accept-Encoding") == "identity"
+
+
+def test_a_checksum_seen_before_a_cut_still_counts(service: FakeService, cli: Cli) -> None:
+    """A liar that keeps the ETag of the old object and serves the new one's rest is caught."""
+    promise = {"Content-MD5": b64(hashlib.md5(BODY).digest())}
+    service.add("a", BODY, ranged(BODY, headers=promise, cut_first=50_000), ranged(OTHER))
+    cli.download(code=(0, 6))
+    assert tree(cli.out) in ({}, {"a": OTHER})
+
+
+@pytest.mark.parametrize("arguments", [("--retries", "1"), ("--retries", "1", "-o", "older")])
+def test_a_storage_that_never_delivers(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    """A cut that comes again and again ends, with exit 6 and the older file untouched."""
+    service.add("older", BODY, Answer(200, (), BODY, cut_after=500))
+    (cli.cwd / "older").write_bytes(b"older")
+    cli("download", "7", *CUBE, "--if-exists", "overwrite", *arguments, code=6)
+    assert (cli.cwd / "older").read_bytes() == b"older"
+    assert 2 <= len(service.storage.requests) <= 6
+
+
+def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli) -> None:
+    """`--retries 1` is two requests; Retry-After is not cut short; final errors are not tried."""
+    arrivals: list[float] = []
+
+    def busy(_: Received) -> Answer:
+        arrivals.append(time.monotonic())
+        return Answer(503, {"Retry-After": "1"}, b"<html>busy</html>")
+
+    service.add("busy", BODY, busy)
+    service.add("lost", BODY, Answer(404))
+    report = cli.download("--retries", "1", "--json", code=6)
+    assert [len(one.requests) for one in service.artifacts] == [2, 1]
+    assert arrivals[1] - arrivals[0] > 0.95
+    assert all(one["error"]["message"] for one in report.json["files"])
+
+
+def test_silence_is_given_up(service: FakeService, cli: Cli) -> None:
+    """No head, a head that drips and a body that drips slower than a byte a second are bounded."""
+    service.add("hang", BODY, Answer(hang=True))
+    service.add("head", BODY, Answer(200, (), BODY, drip_headers=1.8))
+    service.add("body", BODY, Answer(200, (), BODY, drip=1.8))
+    outcomes = cli.download("--stall-timeout", "2", "--retries", "0", "--json", code=6).outcomes
+    assert outcomes == dict.fromkeys(("hang", "head", "body"), "failed")
+
+
+def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli) -> None:
+    """All that wait share one new listing; the transfer goes on at the same byte."""
+    for at, status in enumerate((403, 401, 400, 410) * 3):
+        service.add(f"file-{at}", BODY).expired = status
+    service.stale_listings = 1
+    cli.download("-j", "12", "--retries", "0")
+    assert service.listings() == 2
+    assert set(tree(cli.out).values()) == {BODY}
+
+    def cut_and_expire(received: Received) -> Answer:
+        service.expire()
+        return ranged(BODY, cut_first=50_000)(received)
+
+    late = service.add("late", BODY, cut_and_expire, ranged(BODY))
+    cli.download("-i", "late")
+    assert (cli.out / "late").read_bytes() == BODY
+    assert (late.requests[-1].header("Range") or "").startswith("bytes=50000-")
+
+
+@pytest.mark.parametrize("still_listed", [True, False])
+def test_a_url_that_no_listing_revives(service: FakeService, cli: Cli, still_listed: bool) -> None:
+    """A storage that refuses every URL ends soon, and takes no other artifact with it."""
+
+    def refuse(_: Received) -> Answer:
+        lost.run = "7" if still_listed else "gone"
+        return Answer(403, body=b"<Error>AccessDenied</Error>")
+
+    lost = service.add("lost", BODY, refuse)
+    service.add("there", BODY)
+    assert cli.download("--json", code=6).outcomes == {"lost": "failed", "there": "downloaded"}
+    assert 2 <= service.listings() <= 4
+
+
+ODD_URL = "/x/%7Ea/../b//./%2f%2F+%20;p?sig=a%2Fb/../~&&x=%7e;?=&q='(*)"
+
+
+def test_urls_are_sent_byte_for_byte(service: FakeService, cli: Cli) -> None:
+    """A signature holds for the very bytes of a URL, a redirect's too."""
+    service.add("a", url=service.storage.url + ODD_URL)
+    moved = {"Location": service.storage.url + "/moved" + ODD_URL}
+    service.storage.on("/x/", Answer(302, moved))
+    service.storage.on("/moved", Answer(200, (), BODY))
+    cli.download()
+    assert [one.target for one in service.storage.requests] == [ODD_URL, "/moved" + ODD_URL]
+    assert tree(cli.out) == {"a": BODY}
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://192.0.2.1/x", "file:///etc/passwd", "http://u:pa55@localhost/x", "/loop", "", "//"],
+)
+def test_redirects_are_bounded_and_under_the_rule(
+    service: FakeService, cli: Cli, location: str
+) -> None:
+    """Storage may redirect within the rule for URLs, and not for ever."""
+    service.add("a", BODY, Answer(302, {"Location": location}))
+    service.storage.on("/loop", Answer(307, {"Location": "/loop"}))
+    finished = cli.download("--retries", "0", code=(6, 8))
+    assert tree(cli.out) == {}
+    assert "pa55" not in finished.err
+    assert len(service.storage.requests) < 50
+
+
+def test_slices_of_a_changing_object_are_not_mixed(service: FakeService, cli: Cli) -> None:
+    """A large object that changes under its slices ends whole, old or new."""
+    old, new = bytes(24 << 20), b"\1" * (24 << 20)
+    service.add("large", old, ranged(old), ranged(new, etag='"v2"'))
+    service.add("steady", new, ranged(new))
+    cli.download()
+    got = tree(cli.out)
+    assert got["large"] in (old, new)
+    assert got["steady"] == new
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="maxrss is in KiB on Linux alone")
+def test_memory_does_not_grow_with_the_size(service: FakeService, cli: Cli) -> None:
+    """160 MiB pass through a process that stays well below that."""
+    peaks = []
+    for size in (1 << 20, 160 << 20):
+        service.add(f"file-{size}", bytes(size))
+        process = cli.start("download", "7", *CUBE, "-q", "-d", f"out-{size}", "-i", f"*-{size}")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert cli.finish(process).code == 0
+        peaks.append(usage.ru_maxrss)
+    assert (peaks[1] - peaks[0]) / 1024 < 64

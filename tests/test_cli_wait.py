@@ -1,0 +1,176 @@
+"""Waiting, verifying, checksums, rates and progress, from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import Cli
+from servers import Answer, Received, json_answer, ranged
+from service import CUBE, STATE, FakeService, target, tree
+
+BODY = bytes(range(256)) * 1200
+
+
+def test_wait_fetches_each_artifact_as_it_becomes_ready(service: FakeService, cli: Cli) -> None:
+    """The run ends only after the first artifact was fetched: who waits for the end, hangs."""
+    late = ("ci", "test", "slow")
+    service.add_run("7", "created")
+
+    def first(received: Received) -> Answer:
+        service.runs["7"].cubes[late] = "success"
+        slow.status = "success"
+        service.runs["7"].status = "success"
+        return ranged(BODY)(received)
+
+    def started(received: Received) -> Answer:
+        answer = json_answer(service.run_record(service.runs["7"]) | {"workflows": None})
+        service.runs["7"].status = "processing"
+        return answer
+
+    quick = service.add("quick", BODY, first)
+    slow = service.add("slow", BODY, cube=late, status="registered")
+    service.runs["7"].cubes[late] = "processing"
+    service.api.on(
+        target("7", kind="runs"),
+        started,
+        lambda _: json_answer(service.run_record(service.runs["7"])),
+    )
+    report = cli("download", "7", "--wait", "-d", "out", "--json").json
+    assert sorted(one["outcome"] for one in report["files"]) == ["downloaded", "downloaded"]
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY, "ci/test/slow/slow": BODY}
+    assert len(quick.requests) == 1
+
+
+def test_wait_has_an_end(service: FakeService, cli: Cli) -> None:
+    """`--wait-timeout` is exit 9, with what was ready in its place."""
+    service.add_run("7", "processing").cubes[("ci", "test", "slow")] = "processing"
+    service.add("quick", BODY)
+    service.add("later", status="registered", cube=("ci", "test", "slow"))
+    began = time.monotonic()
+    cli("download", "7", "--wait", "--wait-timeout", "2s", "-d", "out", code=9)
+    assert time.monotonic() - began >= 2
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY}
+
+
+def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> None:
+    """A cube that has ended is not held up by others; what it lacks then is unavailable."""
+    service.add_run("7", "processing").cubes[("ci", "test", "slow")] = "processing"
+    service.add("quick", BODY)
+    service.add("never", status="registered")
+    finished = cli("download", "7", *CUBE, "--wait", "--json", "-d", "out", code=6)
+    assert finished.outcomes == {"quick": "downloaded", "never": "unavailable"}
+
+
+def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) -> None:
+    """A line a file; damage that keeps size and time is found; the network is not used."""
+    for name in ("good", "sly", "cut", "lost", "linked"):
+        service.add(f"dir/{name}", BODY)
+    cli.download()
+    service.api.requests.clear()
+    offline = {"SOURCECRAFT_TOKEN": None, "SOURCECRAFT_ARTIFACTS_REPO": None}
+    lines = cli("verify", "out", env=offline).out.splitlines()
+    assert len(lines) == 5
+    assert all("OK" in line for line in lines)
+    sly = cli.out / "dir/sly"
+    times = sly.stat()
+    sly.write_bytes(BODY[::-1])
+    os.utime(sly, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (cli.out / "dir/cut").write_bytes(BODY[:-1])
+    (cli.out / "dir/lost").unlink()
+    (cli.out / "dir/linked").rename(cli.cwd / "real")
+    (cli.out / "dir/linked").symlink_to(cli.cwd / "real")
+    lines = cli("verify", cwd=cli.out, code=8).out.splitlines()
+    found = {
+        name: line for line in lines for name in ("good", "sly", "cut", "lost") if name in line
+    }
+    for name, word in [("good", "OK"), ("sly", "FAILED"), ("cut", "FAILED"), ("lost", "MISSING")]:
+        assert word in found[name]
+    assert not any("linked" in line and "OK" in line for line in lines)
+    assert service.api.requests == []
+
+
+@pytest.mark.parametrize("manifest", [None, b"", b"{}", b"[]", b'{"files": [1]}', b"\xff"])
+def test_verify_without_a_sane_manifest(cli: Cli, manifest: bytes | None) -> None:
+    """A folder that cannot be checked is never reported as good."""
+    (cli.out / STATE).mkdir(parents=True)
+    if manifest is not None:
+        (cli.out / STATE / "manifest.json").write_bytes(manifest)
+    assert cli("verify", "out", code=(1, 2, 3, 5, 8)).err
+
+
+def test_a_hostile_manifest_leads_nowhere(service: FakeService, cli: Cli) -> None:
+    """Paths of a manifest that came with the folder are judged as those of the service are."""
+    service.add("inside-file", BODY)
+    cli.download()
+    (cli.cwd / "victim").write_bytes(BODY)
+    manifest = cli.out / STATE / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("inside-file", "../victim"))
+    finished = cli("verify", "out", code=(1, 2, 8))
+    assert not any("victim" in line and "OK" in line for line in finished.out.splitlines())
+    cli.download("--if-exists", "overwrite", code=(0, 1, 8))
+    assert (cli.cwd / "victim").read_bytes() == BODY
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs sha256sum")
+def test_checksums_are_what_sha256sum_accepts(service: FakeService, cli: Cli) -> None:
+    """Odd names included, after a first and after a second run."""
+    for name in ("plain", "dir/two words", "back\\slash", "*star", "отчёт"):
+        service.add(name, name.encode())
+    for _ in range(2):
+        cli.download("--checksums", "SUMS")
+        assert len((cli.cwd / "SUMS").read_text().splitlines()) == 5
+        command = ["sha256sum", "--strict", "-c", str(cli.cwd / "SUMS")]
+        checks = [
+            subprocess.run(command, cwd=folder, check=False, capture_output=True)
+            for folder in (cli.cwd, cli.out)
+        ]
+        assert 0 in [check.returncode for check in checks], checks
+        (cli.cwd / "SUMS").unlink()
+
+
+def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:
+    """600 kB at 200K a second take their time, on however many connections."""
+    service.add("one", BODY)
+    service.add("two", BODY)
+    began = time.monotonic()
+    cli.download("--limit-rate", "200K")
+    assert time.monotonic() - began > 1.5
+
+
+def test_progress_as_events(service: FakeService, cli: Cli) -> None:
+    """With `json` every line on stderr is an event, whatever happens."""
+    service.add("good", BODY)
+    service.add("lost", BODY, Answer(404))
+    service.add("odd\u202e", BODY, Answer(503, {"Retry-After": "0"}), ranged(BODY))
+    finished = cli.download("--progress", "json", code=6)
+    events = [json.loads(line) for line in finished.err.splitlines()]
+    assert all(isinstance(event, dict) for event in events)
+    assert "good" in finished.err
+    assert finished.stdout == b""
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [([], True), (["--progress", "none"], False)])
+def test_progress_as_lines(
+    service: FakeService, cli: Cli, arguments: list[str], shown: bool
+) -> None:
+    """Away from a terminal a plain line tells that a file has ended; no escape, no bar."""
+    for name in ("alpha", "omega"):
+        service.add(name, BODY)
+    finished = cli.download(*arguments, env={"CLICOLOR_FORCE": None, "TERM": "xterm-256color"})
+    assert finished.stdout == b""
+    assert "\x1b" not in finished.err
+    assert "\r" not in finished.err
+    assert all((name in finished.err) == shown for name in ("alpha", "omega"))
+
+
+def test_quiet_is_silent_but_for_errors(service: FakeService, cli: Cli) -> None:
+    """`-q` leaves the errors."""
+    service.add("good", BODY)
+    assert cli.download("-q").err == ""
+    service.add("lost", BODY, Answer(404))
+    assert "lost" in cli.download("--quiet", code=6).err

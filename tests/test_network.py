@@ -1,0 +1,192 @@
+"""Proxies, trusted CAs, deadlines and faults in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from sourcecraft_artifacts import network
+from sourcecraft_artifacts.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    """Nothing read from the environment of one test reaches another."""
+    yield
+    network._proxy.cache_clear()
+    network._context.cache_clear()
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> str:
+    """A file with one CA."""
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "proxy"),
+    [
+        ({}, "https://h/", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https://h/a?b", "http://p:1"),
+        ({"https_proxy": "p:1"}, "HTTPS://h/", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1"}, "http://h/", None),
+        ({"HTTP_PROXY": "http://u:w@p:1"}, "http://h/", "http://u:w@p:1"),
+        ({"ALL_PROXY": "https://p"}, "https://h/", "https://p"),
+        ({"ALL_PROXY": "http://a", "HTTPS_PROXY": "http://p"}, "https://h/", "http://p"),
+        ({"HTTPS_PROXY": " "}, "https://h/", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "x, h"}, "https://h/", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": ".example"}, "https://a.example/", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h:444"}, "https://h/", "http://p"),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "10.0.0.0/8"}, "https://10.1.1.1/", None),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "*"}, "https://h/", None),
+    ],
+)
+def test_the_environment_chooses_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], url: str, proxy: str | None
+) -> None:
+    """The four variables mean what they mean to curl and requests."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert network.proxy_for(url) == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://u:s3cret@", "http://u:s3cret@p:x", "ftp://u:s3cret@p", "u:s3cret@[p"]
+)
+def test_a_malformed_proxy_is_a_usage_error_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """The message names the variables, never what is in them."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError, match="HTTPS_PROXY or ALL_PROXY") as caught:
+        network.proxy_for("https://h/")
+    assert "s3cret" not in caught.value.message
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4"])
+def test_a_socks_proxy_without_its_package_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """The package that is missing is named."""
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://p:1080")
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="PySocks"):
+        network.proxy_for("https://h/")
+
+
+def test_a_proxy_is_shown_without_its_user_info() -> None:
+    """Neither name nor password is left, even where they hold an `@`."""
+    assert network.shown_proxy("http://u:p@ss@proxy.example:3128/") == "proxy.example:3128"
+
+
+def test_the_option_beats_the_environment(monkeypatch: pytest.MonkeyPatch, ca: str) -> None:
+    """`--ca-bundle`, then REQUESTS_CA_BUNDLE, then SSL_CERT_FILE; empty is unset."""
+    assert network.ca_bundle(None) is None
+    monkeypatch.setenv("SSL_CERT_FILE", ca)
+    assert network.ca_bundle(None) == ca
+    folder = os.path.dirname(ca)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", folder)
+    assert network.ca_bundle("") == folder
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+    assert network.ca_bundle(ca) == ca
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
+    assert network.ca_bundle(None) == ca
+
+
+@pytest.mark.parametrize("setting", ["--ca-bundle", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_missing_ca_bundle_names_its_setting(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """The user learns which of the three to mend."""
+    option = "/no\x1bwhere" if setting == "--ca-bundle" else None
+    if not option:
+        monkeypatch.setenv(setting, "/no\x1bwhere")
+    with pytest.raises(UsageError, match=rf"{setting} names '/no\\x1bwhere'"):
+        network.ca_bundle(option)
+
+
+def test_ssl_cert_file_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """OpenSSL reads a file there."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path))
+    with pytest.raises(UsageError, match="SSL_CERT_FILE"):
+        network.ca_bundle(None)
+
+
+def test_every_context_checks_certificate_and_host(ca: str) -> None:
+    """Whatever the CAs, the checks are on, and a context is built once."""
+    for bundle in (None, ca, os.path.dirname(ca)):
+        context = network.ssl_context(bundle)
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+        assert network.ssl_context(bundle) is context
+    assert network.ssl_context(ca).cert_store_stats()["x509_ca"] == 1
+    assert network.ssl_context(None).cert_store_stats()["x509_ca"] > 50
+
+
+def test_a_bundle_without_cas_is_a_usage_error(tmp_path: Path) -> None:
+    """The message names the file and the settings it can come from."""
+    path = tmp_path / "ca.pem"
+    path.write_text("no CA")
+    with pytest.raises(UsageError, match=r"ca\.pem' cannot be used: it holds no CAs") as caught:
+        network.ssl_context(str(path))
+    assert "SSL_CERT_FILE" in (caught.value.hint or "")
+
+
+def test_within_returns_and_raises_what_the_call_does() -> None:
+    """The thread in between is not to be seen."""
+    assert network.within(60, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        network.within(60, lambda: 1 // 0)
+
+
+def test_within_does_not_wait_longer() -> None:
+    """A call that hangs is left behind, in a thread that holds nothing up."""
+    hang = threading.Event()
+    try:
+        with pytest.raises(network.DeadlinePassed):
+            network.within(0.01, hang.wait)
+        left = [thread for thread in threading.enumerate() if thread.name == "exchange"]
+        assert all(thread.daemon for thread in left)
+    finally:
+        hang.set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_a_signal_ends_the_wait() -> None:
+    """What its handler raises in the main thread is not held up by the call."""
+    hang = threading.Event()
+
+    def interrupt() -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return hang.wait()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            network.within(60, interrupt)
+    finally:
+        hang.set()
+
+
+def test_root_cause_stops_where_the_chain_is_cut() -> None:
+    """`from None` hides what came before on purpose."""
+    cut = ValueError("cut")
+    cut.__context__, cut.__suppress_context__ = OSError("hidden"), True
+    outer = RuntimeError("outer")
+    outer.__context__ = cut
+    assert network.root_cause(outer) is cut
+
+
+def test_an_unknown_fault_is_named_without_its_text() -> None:
+    """A library may quote an address, and a password in it."""
+    shown = network.explain(ValueError("http://u:s3cret@p"), 30)
+    assert shown == "the answer is broken (ValueError)"

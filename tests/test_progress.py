@@ -1,0 +1,503 @@
+import io
+import json
+import re
+import threading
+from dataclasses import dataclass
+
+import pytest
+from rich.cells import cell_len
+
+from sourcecraft_artifacts.bars import Bars, clipped, fitted
+from sourcecraft_artifacts.errors import TransferError
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.progress import JsonEvents, Plain, make_reporter
+from sourcecraft_artifacts.results import FileResult, Outcome
+from sourcecraft_artifacts.tracking import Silent, Totals, Tracker, summary_text
+
+MIB = 1 << 20
+HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\r\tb"
+STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
+DISPLAY_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+@dataclass
+class FakeActivity:
+    name: str
+    size: int | None = None
+    position: int = 0
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class AsciiTerminal(Terminal):
+    encoding = "ascii"
+
+
+class Broken(Terminal):
+    """A terminal, or a pipe's reader, that has gone away."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+
+
+def result(
+    name: str = "f", outcome: Outcome = Outcome.DOWNLOADED, size: int = MIB, message: str = ""
+) -> FileResult:
+    artifact = Artifact(CubeAddress("o/r", "1", "w", "t", "c"), name, "registered", ArtifactDates())
+    error = TransferError(message, code="http") if message else None
+    return FileResult(artifact, f"out/{name}", outcome, size, None, size, 0.5, error)
+
+
+def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
+    lines = [line.plain for line in bars.lines(width, height)]
+    assert all(cell_len(line) <= width for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "terminal", "term", "made"),
+    [
+        ("auto", True, "xterm", Bars),
+        ("auto", True, "dumb", Plain),
+        ("auto", False, "xterm", Plain),
+        ("bar", True, "xterm", Bars),
+        ("bar", False, "xterm", Plain),
+        ("plain", True, "xterm", Plain),
+        ("json", True, "xterm", JsonEvents),
+        ("none", True, "xterm", Silent),
+    ],
+)
+def test_the_reporter_fits_the_wish_and_the_stream(
+    kind: str, terminal: bool, term: str, made: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars appear only where the cursor can move; --quiet silences all."""
+    monkeypatch.setenv("TERM", term)
+    stream = Terminal() if terminal else io.StringIO()
+    assert type(make_reporter(kind, quiet=False, stream=stream)) is made
+    assert type(make_reporter(kind, quiet=True, stream=stream)) is Silent
+
+
+def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed stderr (`2>&-`) leaves Python without one."""
+    monkeypatch.setattr("sys.stderr", None)
+    assert type(make_reporter("plain", quiet=False)) is Silent
+
+
+@pytest.mark.parametrize(
+    ("totals", "text"),
+    [
+        (Totals(0, 1, 0, 0, False, 0, 0.0), "0 of 1 file"),
+        (
+            Totals(12, 40, 103 * MIB, 220 * MIB, False, 0, 21.0 * MIB),
+            "12 of 40 files, 103.0 MiB of at least 220.0 MiB, 21.0 MiB/s",
+        ),
+        (
+            Totals(1, 2, 10 * MIB, 52 * MIB, True, 0, 2.0 * MIB),
+            "1 of 2 files, 10.0 MiB of 52.0 MiB, 2.0 MiB/s, 21 s left",
+        ),
+        (
+            Totals(1, 2, 0, 180 * MIB, True, 0, 2.0 * MIB),
+            "1 of 2 files, 0 B of 180.0 MiB, 2.0 MiB/s, 1 min 30 s left",
+        ),
+        (Totals(1, 2, 0, MIB, True, 0, 0.0), "1 of 2 files, 0 B of 1.0 MiB"),
+    ],
+)
+def test_the_summary_claims_only_what_is_known(totals: Totals, text: str) -> None:
+    """The time left needs a speed and all sizes."""
+    assert summary_text(totals) == text
+
+
+def test_totals_add_up_what_ended_and_what_is_under_way() -> None:
+    """What an earlier run had left counts as on disk, and not as received."""
+    clock = FakeClock()
+    tracker = Tracker(io.StringIO(), clock=clock, ticks=None)
+    tracker.begin(3)
+    resumed, unsized = FakeActivity("a", 10 * MIB, 4 * MIB), FakeActivity("b")
+    tracker.started(resumed)
+    tracker.started(unsized)
+    resumed.position, unsized.position = 6 * MIB, MIB
+    tracker.finished(FakeActivity("c"), result(size=2 * MIB))
+    tracker.finished(None, result(outcome=Outcome.UNCHANGED))
+    clock.now += 2
+    assert tracker.totals() == Totals(
+        1, 3, 9 * MIB, 13 * MIB, sized=False, transferred=5 * MIB, speed=2.5 * MIB
+    )
+
+
+def test_the_speed_is_that_of_the_last_seconds() -> None:
+    """A fast start does not flatter a slow end, and silence brings the speed to zero."""
+    clock = FakeClock()
+    tracker = Tracker(io.StringIO(), clock=clock, ticks=None)
+    tracker.begin(1)
+    activity = FakeActivity("a")
+    tracker.started(activity)
+    speeds = []
+    for position in (50, 100, 101, 102, 102, 102):
+        clock.now += 5
+        activity.position = position
+        speeds.append(tracker.totals().speed)
+    assert speeds == [10.0, 10.0, 0.2, 0.2, 0.0, 0.0]
+
+
+def test_plain_says_each_end_and_retry_in_a_line() -> None:
+    """Files that had not to be fetched are left to the summary."""
+    stream = io.StringIO()
+    plain = Plain(stream, ticks=None)
+    plain.begin(4)
+    one, two = FakeActivity("one"), FakeActivity("two")
+    plain.started(one)
+    plain.started(two)
+    plain.retrying(one, "connection reset", 2.0)
+    plain.retrying(one, "a wrong checksum", 0.0)
+    plain.refreshing(3)
+    plain.finished(one, result("one"))
+    plain.finished(two, result("two", Outcome.FAILED, message="the storage answered 500"))
+    plain.finished(None, result("three", Outcome.UNAVAILABLE))
+    plain.finished(None, result("four", Outcome.UNCHANGED))
+    for what in ("3 of 5 cubes", "3 of 5 cubes", ""):
+        plain.waiting(what)
+    assert stream.getvalue() == ""
+    plain.close()
+    plain.close()
+    assert stream.getvalue().splitlines() == [
+        "one: retrying in 2.0 s: connection reset",
+        "one: retrying: a wrong checksum",
+        "the URLs of 3 files have expired: asking the listing again",
+        "one: 1.0 MiB in 0.5 s",
+        "two: failed: the storage answered 500",
+        "three: unavailable: the service reports it as registered",
+        "waiting: 3 of 5 cubes",
+    ]
+
+
+def test_plain_sums_up_every_few_seconds_while_something_is_active() -> None:
+    """An idle wait prints nothing."""
+    stream, clock = io.StringIO(), FakeClock()
+    plain = Plain(stream, clock=clock, ticks=None)
+    plain.begin(2)
+    activity = FakeActivity("a", 20 * MIB)
+    plain.started(activity)
+    for _ in range(12):
+        clock.now += 1
+        activity.position += MIB
+        plain.tick()
+    plain.finished(activity, result())
+    clock.now += 60
+    plain.tick()
+    assert stream.getvalue().splitlines() == [
+        "0 of 2 files, 5.0 MiB of at least 20.0 MiB, 1.0 MiB/s",
+        "0 of 2 files, 10.0 MiB of at least 20.0 MiB, 1.0 MiB/s",
+        "a: 1.0 MiB in 0.5 s",
+    ]
+
+
+def test_many_small_files_cost_one_write() -> None:
+    """Lines are collected, so that a thousand files do not make a thousand system calls."""
+    writes: list[str] = []
+
+    class Counting(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    plain = Plain(Counting(), ticks=None)
+    plain.begin(1000)
+    for number in range(1000):
+        plain.finished(FakeActivity(f"f{number}"), result())
+    plain.close()
+    assert len(writes) == 1
+    assert writes[0].count("\n") == 1000
+
+
+def events(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_events_have_the_documented_fields() -> None:
+    """Each event of one download, in order."""
+    stream, clock = io.StringIO(), FakeClock()
+    reporter = JsonEvents(stream, clock=clock, ticks=None)
+    reporter.begin(2)
+    activity = FakeActivity("a", 100, 10)
+    reporter.started(activity)
+    for position in (30, 40, 40):
+        clock.now += 0.6
+        activity.position = position
+        reporter.tick()
+    reporter.retrying(activity, "reset", 1.25)
+    reporter.refreshing(2)
+    reporter.waiting("run 12")
+    reporter.finished(activity, result("a", Outcome.FAILED, 0, "no such object"))
+    reporter.finished(None, result("b", Outcome.UNCHANGED))
+    reporter.close()
+    start, *rest = events(stream)
+    assert start == {
+        "event": "summary",
+        "done": 0,
+        "total": 2,
+        "bytes": 0,
+        "size": 0,
+        "sized": False,
+        "transferred": 0,
+        "speed": 0,
+    }
+    assert rest == [
+        {"event": "started", "name": "a", "size": 100, "position": 10},
+        {"event": "progress", "name": "a", "size": 100, "position": 40},
+        start | {"bytes": 40, "size": 100, "transferred": 30, "speed": 25},
+        {"event": "retrying", "name": "a", "reason": "reset", "delay": 1.25},
+        {"event": "refreshing", "count": 2},
+        {"event": "waiting", "what": "run 12"},
+        {
+            "event": "finished",
+            "name": "a",
+            "path": "out/a",
+            "outcome": "failed",
+            "size": 0,
+            "transferred": 0,
+            "seconds": 0.5,
+            "error": {"code": "http", "message": "no such object"},
+        },
+        {
+            "event": "finished",
+            "name": "b",
+            "path": "out/b",
+            "outcome": "unchanged",
+            "size": MIB,
+            "transferred": MIB,
+            "seconds": 0.5,
+            "error": None,
+        },
+        start | {"done": 1},
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_bars_show_each_file_and_the_total(width: int) -> None:
+    """Every line fits the terminal, whatever its width."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(40)
+    bars.started(FakeActivity("x/" * 100 + "app.tar.gz", 10 * MIB, 5 * MIB))
+    bars.started(FakeActivity("日本語" * 40, None, 3 * MIB))
+    clock.now += 1
+    first, second, total = shown(bars, width)
+    assert " 50% of 10.0 MiB" in first or width == 20
+    assert "3.0 MiB" in second or width == 20
+    assert total.lstrip("━─ ").startswith("0 of 40 files")
+    assert ("━" in first) == (width >= 60)
+
+
+def test_bars_at_80_columns_look_so() -> None:
+    """Names are cut in the middle; the columns line up."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(2)
+    bars.started(FakeActivity("dist/some long folder/app-linux-x86_64.tar.gz", 40 * MIB, 10 * MIB))
+    bars.started(FakeActivity("plan.json", 100, 100))
+    clock.now += 1
+    assert shown(bars) == [
+        "dist/some lon…der/app-linux-x86_64.tar.gz  ━━━━────────────   25% of 40.0 MiB",
+        f"{'plan.json':<41}  ━━━━━━━━━━━━━━━━  100% of 100 B",
+        "━━━━────────────  0 of 2 files, 10.0 MiB of 40.0 MiB",
+    ]
+
+
+def test_bars_show_the_longest_running_first_and_count_the_rest() -> None:
+    """The display never fills a terminal, and files that end at once never flash by."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(100)
+    for number in range(33):
+        bars.started(FakeActivity(f"file{number}"))
+    clock.now += 1
+    bars.started(FakeActivity("just begun"))
+    lines = shown(bars)
+    assert [line.split()[0] for line in lines[:10]] == [f"file{n}" for n in range(10)]
+    assert lines[10] == "and 23 more"
+    assert len(lines) == 12
+    assert len(shown(bars, height=8)) == 6
+    assert len(shown(bars, height=2)) == 3
+
+
+def test_a_retry_is_said_in_the_files_own_line_until_it_moves() -> None:
+    """The delay counts down; the first new byte brings the bar back."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(1)
+    activity = FakeActivity("a", 100, 10)
+    bars.started(activity)
+    bars.retrying(activity, "connection reset", 2.0)
+    bars.retrying(FakeActivity("unknown"), "connection reset", 2.0)
+    said = []
+    for _ in range(3):
+        said.append(shown(bars)[0])
+        clock.now += 1
+    activity.position = 20
+    assert said == [
+        "a  retrying in 2 s: connection reset",
+        "a  retrying in 1 s: connection reset",
+        "a  retrying: connection reset",
+    ]
+    assert shown(bars)[0] == "a  ━━━─────────────   20% of 100 B"
+
+
+def test_waiting_stays_and_a_refresh_passes() -> None:
+    """Both are status lines between the files and the total."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.waiting("2 of 3 cubes")
+    assert shown(bars) == ["waiting: 2 of 3 cubes"]
+    bars.begin(1)
+    bars.refreshing(1)
+    assert shown(bars)[:2] == [
+        "waiting: 2 of 3 cubes",
+        "the URLs of 1 file have expired: asking the listing again",
+    ]
+    clock.now += 10
+    assert shown(bars)[0] == "waiting: 2 of 3 cubes"
+    bars.waiting("")
+    assert shown(bars) == ["────────────────  0 of 1 file"]
+
+
+def drive(reporter: Tracker, clock: FakeClock) -> None:
+    activity = FakeActivity(HOSTILE, 100, 10)
+    reporter.begin(2)
+    reporter.started(activity)
+    clock.now += 1
+    reporter.tick()
+    reporter.retrying(activity, HOSTILE, 2.0)
+    reporter.waiting(HOSTILE)
+    clock.now += 6
+    reporter.tick()
+    reporter.finished(activity, result(HOSTILE, Outcome.FAILED, message=HOSTILE))
+    reporter.finished(None, result(HOSTILE, Outcome.UNAVAILABLE))
+    reporter.tick()
+    reporter.close()
+
+
+@pytest.mark.parametrize("made", [Plain, JsonEvents, Bars])
+def test_hostile_names_come_out_harmless(made: type[Tracker]) -> None:
+    """No control character of theirs reaches the terminal, and no markup of theirs is read."""
+    stream, clock = Terminal(), FakeClock()
+    drive(made(stream, clock=clock, ticks=None), clock)
+    written = stream.getvalue()
+    assert not STEERING.search(DISPLAY_CODES.sub("", written) if made is Bars else written)
+    assert "[/nope] [red]:bomb:" in re.sub(r"\x1b\[[0-9;]*m", "", written)
+
+
+@pytest.mark.parametrize("made", [Plain, JsonEvents, Bars])
+def test_a_stderr_that_breaks_ends_nothing(made: type[Tracker]) -> None:
+    """A closed pipe loses the messages, not the download."""
+    clock = FakeClock()
+    drive(made(Broken(), clock=clock, ticks=None), clock)
+
+
+def test_after_the_end_only_failures_are_left() -> None:
+    """What a terminal shows after the bars have gone is the failures alone, in order."""
+    stream, clock = Terminal(), FakeClock()
+    bars = Bars(stream, clock=clock, ticks=None)
+    bars.begin(2)
+    activity = FakeActivity("good", 100, 10)
+    bars.started(activity)
+    clock.now += 1
+    bars.tick()
+    bars.finished(FakeActivity("bad"), result("bad", Outcome.FAILED, message="gone [/x]"))
+    bars.tick()
+    bars.finished(activity, result("good"))
+    bars.close()
+    assert screen(stream.getvalue()) == ["✗ bad: gone [/x]"]
+
+
+def screen(written: str) -> list[str]:
+    """Play what was written on a small terminal, and give the rows that are not empty."""
+    rows, row, column = [""], 0, 0
+    for code, text in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", written):
+        if code == "\n":
+            row, column = row + 1, 0
+            rows.extend([""] * (row + 1 - len(rows)))
+        elif code == "\r":
+            column = 0
+        elif code.endswith("A"):
+            row -= int(code[2:-1])
+        elif code == "\x1b[2K":
+            rows[row] = ""
+        elif text:
+            rows[row] = rows[row][:column] + text + rows[row][column + len(text) :]
+            column += len(text)
+    return [line for line in rows if line]
+
+
+def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR leaves the bars, whose two halves differ by shape."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream, clock = Terminal(), FakeClock()
+    drive(Bars(stream, clock=clock, ticks=None), clock)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", stream.getvalue())
+    assert "━" in stream.getvalue()
+    assert "─" in stream.getvalue()
+
+
+def test_an_ascii_terminal_gets_plain_signs() -> None:
+    """Nothing of our own is outside the stream's encoding."""
+    stream, clock = AsciiTerminal(), FakeClock()
+    drive(Bars(stream, clock=clock, ticks=None), clock)
+    assert stream.getvalue().isascii()
+    assert "#" in stream.getvalue()
+
+
+def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stopped terminal blocks the timer thread alone; workers and the end go on."""
+    monkeypatch.setattr("sourcecraft_artifacts.tracking.LAST_WORDS", 0.01)
+    blocked, released = threading.Event(), threading.Event()
+
+    class Stopped(io.StringIO):
+        def write(self, text: str) -> int:
+            blocked.set()
+            released.wait(10)
+            return len(text)
+
+    plain = Plain(Stopped(), ticks=0.001)
+    plain.begin(1)
+    plain.finished(FakeActivity("a"), result())
+    assert blocked.wait(10)
+    plain.finished(FakeActivity("b"), result())
+    plain.close()
+    released.set()
+
+
+@pytest.mark.parametrize("width", range(12))
+@pytest.mark.parametrize("text", ["abc", "abcdefghijkl", "日本語日本語日本語", "a日b本c語d"])
+def test_texts_are_fitted_by_cells(text: str, width: int) -> None:
+    """Wide characters take two cells, and are never cut in halves."""
+    assert cell_len(fitted(text, width, "…")) == width
+    assert cell_len(clipped(text, width, "…")) == min(width, cell_len(text))

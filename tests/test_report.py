@@ -1,0 +1,370 @@
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from sourcecraft_artifacts.errors import ArtifactsError, TransferError
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
+from sourcecraft_artifacts.report import (
+    listing_json,
+    listing_lines,
+    listing_table,
+    person_time,
+    report_json,
+    runs_json,
+    runs_lines,
+    runs_table,
+    summary_lines,
+)
+from sourcecraft_artifacts.results import FileResult, Outcome, Report
+from sourcecraft_artifacts.tables import fitting
+
+HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
+HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
+STAMP = "2025-11-24T10:22:33.123456789Z"
+
+
+def artifact(path: str = "plan.json", status: str = "success", cube: str = "linux") -> Artifact:
+    return Artifact(
+        CubeAddress("o/r", "12", "build", "compile", cube),
+        path,
+        status,
+        ArtifactDates(registered_at=STAMP, updated_at=STAMP),
+        "id-1",
+        "https://storage/x?signature=secret",
+    )
+
+
+def result(
+    path: str,
+    outcome: Outcome,
+    error: ArtifactsError | None = None,
+    action: str = "",
+    cube: str = "linux",
+) -> FileResult:
+    status = "missing" if outcome is Outcome.UNAVAILABLE else "success"
+    return FileResult(
+        artifact(path, status, cube),
+        None if outcome is Outcome.UNAVAILABLE else f"out/{path}",
+        outcome,
+        size=1024,
+        sha256="ab" * 32,
+        transferred=1024 if outcome is Outcome.DOWNLOADED else 0,
+        seconds=0.12345,
+        error=error,
+        action=action,
+    )
+
+
+def report(*files: FileResult, seconds: float = 2.0) -> Report:
+    return Report("o/r", "12", "out", files, seconds)
+
+
+def table(
+    artifacts: list[Artifact],
+    width: int = 80,
+    encoding: str = "utf-8",
+    force: bool = False,
+) -> list[str]:
+    """Print a listing to a stream of that encoding, and give what arrived."""
+    raw = io.BytesIO()
+    console = Console(
+        file=io.TextIOWrapper(raw, encoding, newline="\n"), width=width, force_terminal=force
+    )
+    listing_table(artifacts, console)
+    console.file.flush()
+    return raw.getvalue().decode(encoding).splitlines()
+
+
+@pytest.fixture
+def moscow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the local zone UTC+3, where the system can."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the local zone cannot be set here")
+    monkeypatch.setenv("TZ", "MSK-3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_listing_line_has_six_fields_whatever_the_names() -> None:
+    """Times stay as the service sent them; a tab or a line feed in a name makes no new field."""
+    bare = Artifact(CubeAddress("o/r", "12", "w\t", "t", "c"), HOSTILE, "", ArtifactDates())
+    assert list(listing_lines([artifact(), bare])) == [
+        f"build\tcompile\tlinux\tsuccess\t{STAMP}\tplan.json",
+        "w\\t\tt\tc\t\t\t" + HARMLESS,
+    ]
+
+
+def test_listing_lines_come_one_by_one() -> None:
+    """A reader that stops after one line has made only that line."""
+
+    def endless() -> Iterator[Artifact]:
+        while True:
+            yield artifact()
+
+    assert next(listing_lines(endless())).endswith("plan.json")
+
+
+def test_run_lines_have_four_fields() -> None:
+    """What is absent is empty."""
+    runs = [Run("12", "success", "push", created_at=STAMP), Run("11", HOSTILE)]
+    assert list(runs_lines(runs)) == [f"12\tsuccess\tpush\t{STAMP}", f"11\t{HARMLESS}\t\t"]
+
+
+def test_the_listing_document_shows_no_url_unless_asked() -> None:
+    """The schema, with null for an absent date."""
+    fields = {
+        "workflow": "build",
+        "task": "compile",
+        "cube": "linux",
+        "id": "id-1",
+        "local_path": HOSTILE,
+        "status": "success",
+        "dates": {"registered_at": STAMP, "obtained_at": None, "updated_at": STAMP},
+    }
+    written = listing_json("o/r", "12", [artifact(HOSTILE)], with_urls=False)
+    head = {"schema_version": 1, "repo": "o/r", "run": "12"}
+    assert json.loads(written) == head | {"artifacts": [fields]}
+    assert written.isascii()
+    assert written.isprintable()
+    with_urls = json.loads(listing_json("o/r", "12", [artifact(HOSTILE)], with_urls=True))
+    url = "https://storage/x?signature=secret"
+    assert with_urls == head | {"artifacts": [fields | {"download_url": url}]}
+    assert json.loads(listing_json("o/r", "12", [], with_urls=True)) == head | {"artifacts": []}
+
+
+def test_the_document_of_runs() -> None:
+    """The schema, with null for what is absent."""
+    run = Run("12", "processing", "pr_update", created_at=STAMP, pull="7")
+    assert json.loads(runs_json("o/r", [run])) == {
+        "schema_version": 1,
+        "repo": "o/r",
+        "runs": [
+            {
+                "slug": "12",
+                "status": "processing",
+                "event_type": "pr_update",
+                "created_at": STAMP,
+                "started_at": None,
+                "finished_at": None,
+                "updated_at": None,
+                "pull": "7",
+                "user": None,
+            }
+        ],
+    }
+
+
+def test_the_report_document() -> None:
+    """The schema: each file, and the counts."""
+    error = TransferError("no such object", code="http", hint="look there")
+    files = (
+        result("a", Outcome.DOWNLOADED),
+        result("b", Outcome.FAILED, error),
+        result("c", Outcome.UNAVAILABLE),
+        result("d", Outcome.UNCHANGED),
+        result("e", Outcome.SKIPPED),
+        result("f", Outcome.PLANNED, action="download"),
+    )
+    document: dict[str, Any] = json.loads(report_json(report(*files, seconds=1.23456)))
+    assert document["files"][0] == {
+        "workflow": "build",
+        "task": "compile",
+        "cube": "linux",
+        "local_path": "a",
+        "path": "out/a",
+        "status": "success",
+        "outcome": "downloaded",
+        "size": 1024,
+        "sha256": "ab" * 32,
+        "transferred": 1024,
+        "seconds": 0.123,
+        "error": None,
+    }
+    assert document["files"][1]["error"] == {"code": "http", "message": "no such object"}
+    assert document["files"][2]["path"] is None
+    assert [file["outcome"] for file in document["files"][2:]] == [
+        "unavailable",
+        "unchanged",
+        "skipped",
+        "planned",
+    ]
+    del document["files"]
+    assert document == {
+        "schema_version": 1,
+        "repo": "o/r",
+        "run": "12",
+        "dir": "out",
+        "summary": {
+            "selected": 6,
+            "downloaded": 1,
+            "unchanged": 1,
+            "skipped": 1,
+            "unavailable": 1,
+            "failed": 1,
+            "bytes": 1024,
+            "seconds": 1.235,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        ([], ["Downloaded nothing."]),
+        (
+            [result("a", Outcome.DOWNLOADED), result("b", Outcome.UNCHANGED)],
+            ["Downloaded 1 file, 1.0 KiB in 2.0 s (512 B/s); 1 unchanged."],
+        ),
+        (
+            [result("a", Outcome.UNCHANGED)] * 1200 + [result("b", Outcome.SKIPPED)],
+            ["Downloaded nothing; 1,200 unchanged, 1 skipped."],
+        ),
+        (
+            [
+                result(HOSTILE, Outcome.FAILED, TransferError(HOSTILE, code="x", hint="again")),
+                result("b", Outcome.FAILED, TransferError("reset", code="y", hint="again")),
+                result("c", Outcome.UNAVAILABLE),
+            ],
+            [
+                "Downloaded nothing; 1 unavailable, 2 failed.",
+                "  unavailable: c: the service reports it as missing",
+                f"  failed: {HARMLESS}: {HARMLESS}",
+                "  failed: b: reset",
+                "  again",
+            ],
+        ),
+        (
+            [result("a", Outcome.UNAVAILABLE), result("a", Outcome.UNCHANGED, cube="mac")],
+            [
+                "Downloaded nothing; 1 unchanged, 1 unavailable.",
+                "  unavailable: build/compile/linux: a: the service reports it as missing",
+            ],
+        ),
+        (
+            [
+                result("a", Outcome.PLANNED, action="download"),
+                result(HOSTILE, Outcome.PLANNED, action="replace"),
+                result("c", Outcome.PLANNED, action="keep"),
+                result("d", Outcome.UNCHANGED),
+            ],
+            [
+                "download  out/a",
+                f"replace   out/{HARMLESS}",
+                "keep      out/c",
+                "Would fetch 2 files; 2 unchanged.",
+            ],
+        ),
+        (
+            [result("a", Outcome.PLANNED, action="download")],
+            ["download  out/a", "Would fetch 1 file."],
+        ),
+    ],
+)
+def test_the_summary_says_what_was_done_and_names_what_is_missing(
+    files: list[FileResult], lines: list[str]
+) -> None:
+    """Counts of what there is, then each missing file with its reason, each hint once."""
+    assert summary_lines(report(*files)) == lines
+
+
+def test_the_summary_names_ten_at_most() -> None:
+    """Hundreds of failures do not bury the sentence that counts them."""
+    lines = summary_lines(report(*[result("a", Outcome.FAILED)] * 22))
+    assert lines[0] == "Downloaded nothing; 22 failed."
+    assert lines[1:11] == ["  failed: a: it could not be had"] * 10
+    assert lines[11:] == ["  and 12 more failed"]
+
+
+@pytest.mark.usefixtures("moscow")
+@pytest.mark.parametrize(
+    ("stamp", "shown"),
+    [
+        ("2025-11-24T22:22:33Z", "2025-11-25 01:22"),
+        (STAMP, "2025-11-24 13:22"),
+        ("2025-11-24T10:22:33+01:00", "2025-11-24 12:22"),
+        ("soon\x1b", r"soon\x1b"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_person_reads_local_time(stamp: str | None, shown: str) -> None:
+    """What is no time is shown as it came."""
+    assert person_time(stamp) == shown
+
+
+@pytest.mark.usefixtures("moscow")
+def test_the_table_says_shared_names_once() -> None:
+    """Names that differ get a column; the path is whole, however long."""
+    long = "dist/" + "x" * 60 + "/[/nope] :bomb:"
+    lines = table([artifact(long), artifact("b", "failed", "mac"), artifact("c", "registered")])
+    assert lines == [
+        "workflow build, task compile",
+        "Status        Cube   Updated           Path",
+        "✓ success     linux  2025-11-24 13:22  dist/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "                                       xxxxxxxxxxxxxxxxxxxxxxxx/[/nope] :bomb:",
+        "✗ failed      mac    2025-11-24 13:22  b",
+        "• registered  linux  2025-11-24 13:22  c",
+    ]
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:
+    """Hostile names fold like others, in every encoding."""
+    names = [HOSTILE, "отчёты/日本語" * 20, "p" * 300]
+    lines = table([artifact(name, name, name) for name in names], width, encoding)
+    assert all(cell_len(line) <= width for line in lines)
+    assert all(line.isprintable() for line in lines)
+    assert "".join(lines).count("p") >= 900
+
+
+def test_a_table_is_coloured_by_status() -> None:
+    """On a terminal the sign and the word of a status are coloured, and nothing else is."""
+    (line,) = [line for line in table([artifact("b", "failed")], force=True) if "failed" in line]
+    assert re.match(r"\x1b\[31m✗ failed\x1b\[0m  ", line)
+
+
+@pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 1000])
+def test_a_table_has_all_rows(count: int) -> None:
+    """Writing it bit by bit loses nothing; an empty listing prints nothing."""
+    lines = table([artifact(f"file{number}") for number in range(count)])
+    assert [line.split()[-1] for line in lines[2:]] == [f"file{n}" for n in range(count)]
+    assert len(lines) == (count + 2 if count else 0)
+
+
+@pytest.mark.usefixtures("moscow")
+def test_the_table_of_runs_leaves_out_empty_columns() -> None:
+    """Pull and user appear where there is one."""
+    console = Console(file=io.StringIO(), width=80)
+    runs_table([Run("12", "success", "push", STAMP, user="[ann]"), Run("11", "timeout")], console)
+    runs_table([], console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "Status     Run  Event  Created           User",
+        "✓ success  12   push   2025-11-24 13:22  [ann]",
+        "✗ timeout  11",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "narrowed"),
+    [
+        ([10, 16, 20], 50, [10, 16, 20]),
+        ([10, 16, 60], 50, [10, 16, 24]),
+        ([10, 40, 60], 50, [10, 20, 20]),
+        ([10, 10, 10], 8, [8, 8, 8]),
+    ],
+)
+def test_the_widest_columns_give_way(widths: list[int], room: int, narrowed: list[int]) -> None:
+    """Narrow columns stay whole as long as wide ones can be folded."""
+    assert fitting(widths, room) == narrowed
