@@ -1,421 +1,387 @@
-"""Runs a plan: workers that share files and connections, and the outcome of each artifact."""
+"""The story of a download: listing, plan, run, report; for the command line and as a library."""
 
 from __future__ import annotations
 
-import errno
-import threading
+import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from .errors import ArtifactsError, Cancelled, LocalError, TransferError
+from .address import Address
+from .engine import Downloads, Job, Reporter, Tuning
+from .errors import ArtifactsError, LocalError, NothingMatched, UsageError
 from .links import Links
-from .models import Artifact, CubeAddress
-from .pacing import Pace, RateLimit
-from .partial import Partial
-from .results import FileResult, Outcome
+from .listing import Listing, list_artifacts
+from .models import Artifact
+from .output import OutputFolder
+from .pacing import RateLimit
+from .plan import Action, IfExists, Layout, Step, decide, plan
+from .results import FileResult, Outcome, Report
+from .select import Selection
+from .single import OutputFile, Stream, streamed
 from .storage import Storage
-from .text import visible
-from .tracking import Activity
-from .transfer import Transfer
+from .text import count, visible
+from .tracking import Silent
 
-_PULSE = 0.05
-_SAVE_EVERY = 0.25
-_SYNC_EVERY = 5.0
-"""Seconds between looks at the pace, checkpoints, and checkpoints that outlive a power loss."""
-_GRACE = 1.2
-"""Seconds that workers get to leave their parts in order after a signal."""
+if TYPE_CHECKING:
+    from .api import Client
+
+_MOST_NAMED = 10
+_FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One artifact to fetch; `path` is its final place as the report shows it."""
+class Request:
+    """What to download, where to, and how; the command's options as one value.
 
-    artifact: Artifact
-    path: str
+    `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
+    `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
+    second; `jobs` None leaves the number of connections to the tool.
+    """
 
-
-class Reporter(Protocol):
-    """Who is told how it goes; methods may be called from any thread, and must not block."""
-
-    def begin(self, total: int) -> None:
-        """Learn how many files are to be fetched; called again when there are more."""
-
-    def started(self, activity: Activity) -> None:
-        """Learn that a file is being fetched: its numbers can be read at any time."""
-
-    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        """Learn that a request is repeated in `delay` seconds."""
-
-    def refreshing(self, count: int) -> None:
-        """Learn that the listing is asked again, for `count` files whose URLs expired."""
-
-    def finished(self, activity: Activity | None, result: FileResult) -> None:
-        """Learn how an artifact ended; without an activity when it was not fetched."""
-
-    def waiting(self, what: str) -> None:
-        """Learn what a run in progress is waited for."""
-
-    def close(self) -> None:
-        """Say the last, and leave the terminal in order."""
-
-
-class Target(Protocol):
-    """Where finished artifacts go."""
-
-    def open(self, job: Job) -> Partial:
-        """Return the partial data for a job. Raises OSError."""
-
-    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
-        """Move complete partial data to its final name; return its size in bytes.
-
-        Raises ArtifactsError or OSError; what stood at the final name stays then.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How to fetch: `jobs` connections at most, `limit_rate` in bytes a second (None: no limit)."""
-
+    address: Address
+    directory: str = "."
+    output: str | None = None
+    selection: Selection = field(default_factory=Selection)
+    layout: Layout = Layout.AUTO
+    if_exists: IfExists | None = None
+    portable_paths: bool = False
     jobs: int | None = None
     limit_rate: float | None = None
     retries: int = 5
+    stall_timeout: float = 30.0
     fail_fast: bool = False
+    wait: bool = False
+    wait_timeout: float | None = None
+    allow_empty: bool = False
+    dry_run: bool = False
+    ca_bundle: str | None = None
+    log: Callable[[str], None] | None = None
+    notice: Callable[[str], None] = field(default=lambda text: None)
+    write: Callable[[memoryview], None] | None = None
+
+    @property
+    def tuning(self) -> Tuning:
+        """How the engine is to fetch."""
+        return Tuning(self.jobs, self.limit_rate, self.retries, self.fail_fast)
+
+    def storage(self) -> Storage:
+        """Return connections to the storage of this request's kind. Raises `UsageError`."""
+        from .network import ca_bundle
+
+        bundle = ca_bundle(self.ca_bundle)
+        return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle, log=self.log)
 
 
-class _Run:
-    """One job under way: its transfer, the workers at it, and the first error."""
+def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:
+    """Put the selected artifacts on disk, and tell what became of each.
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.transfer: Transfer | None = None
-        self.workers = 0
-        self.error: ArtifactsError | None = None
-        self.settling = False
-        self.checked = False
-        """Whether its checksums failed once already."""
-
-
-class Downloads:
-    """Fetches jobs with as many connections as pay; use it as a context.
-
-    Leaving the context normally waits for all jobs; leaving it by an exception calls them off,
-    within two seconds, with all partial data kept.
+    Raises `NothingMatched`, `Refused` (the plan is unsafe; nothing was written), `LocalError`,
+    and what the API's client raises. Artifacts that cannot be had are in the report instead.
+    Whatever ends it, partial data is kept, and the same call goes on where it stopped.
     """
+    started = time.monotonic()
+    reporter = reporter or Silent()
+    listing = selected(list_artifacts(client, request.address, watch=request.wait), request)
+    try:
+        if request.output is None:
+            report = _to_folder(client, request, listing, reporter)
+        else:
+            report = _to_one(client, request, listing, reporter)
+    finally:
+        reporter.close()
+    return replace(report, seconds=time.monotonic() - started)
+
+
+def selected(listing: Listing, request: Request) -> Listing:
+    """Return a listing with the selected artifacts only.
+
+    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come.
+    """
+    chosen = tuple(a for a in listing.artifacts if request.selection.matches(a.local_path))
+    if not chosen and not request.allow_empty and (listing.ended or not request.wait):
+        raise NothingMatched("no artifact is selected", hint=_what_there_is(listing.artifacts))
+    return replace(listing, artifacts=chosen)
+
+
+def _what_there_is(artifacts: Sequence[Artifact]) -> str:
+    if not artifacts:
+        return "there are no artifacts at that address; --allow-empty makes this a success"
+    names = [visible(path) for path in dict.fromkeys(a.local_path for a in artifacts)]
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
+
+
+# Into a folder.
+
+
+def _to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
+    if_exists = request.if_exists or IfExists.UPDATE
+    layout = _layout(request)
+    with OutputFolder(request.directory, overwrite=if_exists is IfExists.OVERWRITE) as folder:
+        decide_all = partial(
+            plan,
+            disk=folder,
+            layout=layout,
+            portable=request.portable_paths,
+            if_exists=if_exists,
+        )
+        if request.dry_run:
+            steps = decide_all(listing.artifacts)
+            return _report(request, listing, [_planned(step, folder) for step in steps])
+        folder.lock(request.notice)
+        steps = decide_all(listing.artifacts)
+        folder.create()
+        fetches = request.wait or any(step.fetches for step in steps)
+        if fetches and folder.prepare(request.notice):
+            steps = decide_all(listing.artifacts)
+        run = _FolderRun(client, request, folder, decide_all, reporter)
+        try:
+            timed_out = run.fetch(listing, steps)
+        except BaseException:
+            folder.finish(complete=False)
+            raise
+        results = run.results()
+        folder.finish(complete=all(result.error is None for result in results))
+        return replace(_report(request, listing, results), timed_out=timed_out)
+
+
+def _layout(request: Request) -> Layout:
+    if request.layout is not Layout.AUTO:
+        return request.layout
+    return Layout.MIRROR if request.address.exact else Layout.NESTED
+
+
+class _FolderRun:
+    """Carries out plans for one folder, as the listing grows."""
 
     def __init__(
         self,
-        storage: Storage,
-        target: Target,
-        relist: Callable[[CubeAddress], list[Artifact]],
+        client: Client,
+        request: Request,
+        folder: OutputFolder,
+        decide_all: Callable[[Sequence[Artifact]], list[Step]],
         reporter: Reporter,
-        tuning: Tuning,
     ) -> None:
-        self.results: dict[Job, FileResult] = {}
-        self._storage = storage
-        self._target = target
-        self._links = Links(relist, self._notice_refresh)
+        self._client = client
+        self._request = request
+        self._folder = folder
+        self._decide_all = decide_all
         self._reporter = reporter
-        self._tuning = tuning
-        self._pace = Pace(tuning.jobs)
-        self._limit = RateLimit(tuning.limit_rate)
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        """Told to workers, one for each piece of work."""
-        self._done = threading.Condition(self._lock)
-        """Told to the caller when nothing is left."""
-        self._queue: deque[_Run] = deque()
-        self._active: list[_Run] = []
-        self._busy = 0
-        self._idle = 0
-        self._total = 0
-        self._received = 0
-        self._threads: list[threading.Thread] = []
-        self._closing = False
-        self._cancelled = threading.Event()
-        self._over = threading.Event()
-        self._pulse: threading.Thread | None = None
+        self._jobs: dict[tuple[object, str], Job] = {}
+        self._done: dict[tuple[object, str], FileResult] = {}
+        self._steps: list[Step] = []
+        self._results: dict[Job, FileResult] = {}
 
-    def __enter__(self) -> Downloads:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._cancel()
-        with self._lock:
-            self._closing = True
-            self._work.notify_all()
-        deadline = time.monotonic() + _GRACE
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()) if kind else None)
-        self._over.set()
-        self._storage.close()
-
-    def submit(self, jobs: Iterable[Job]) -> None:
-        """Add jobs to fetch; returns at once."""
-        with self._lock:
-            runs = [_Run(job) for job in jobs]
-            self._queue.extend(runs)
-            self._total += len(runs)
-            self._reporter.begin(self._total)
-            self._staff()
-            self._work.notify(len(runs))
-        if self._pulse is None and runs:
-            self._pulse = threading.Thread(target=self._beat, daemon=True, name="pulse")
-            self._pulse.start()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all submitted jobs have ended, or for `seconds`; tell whether they have."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with self._lock:
-            while self._queue or self._active:
-                left = 1.0 if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._done.wait(min(left, 1.0))
-            return True
-
-    # What a transfer needs (transfer.Host).
-
-    def pause(self, seconds: float) -> None:
-        """Wait, or raise Cancelled."""
-        if self._cancelled.wait(seconds):
-            raise Cancelled
-
-    def spend(self, count: int) -> None:
-        """Note received bytes, and wait as long as the rate limit asks."""
-        self._received += count  # a lost update between threads only blurs the pace
-        owed = self._limit.owed(count)
-        if owed > 0:
-            self.pause(owed)
-
-    def fresh_url(self, artifact: Artifact, stale: str | None) -> str:
-        """Return a newer URL than `stale`."""
-        return self._links.fresh(artifact, stale)
-
-    def connections(self) -> int:
-        """Return how many connections one file may have by now."""
-        return self._pace.slices
-
-    def opened(self, seconds: float) -> None:
-        """Note a time to the first byte."""
-        self._pace.opened(seconds)
-
-    def troubled(self) -> None:
-        """Go on with fewer connections."""
-        self._pace.troubled(self._busy, time.monotonic())
-
-    def changed(self) -> None:
-        """Wake a worker that may find a piece to fetch."""
-        if self._idle:
-            with self._lock:
-                self._work.notify()
-
-    def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
-        """Tell that a request is repeated."""
-        self._reporter.retrying(transfer, reason, delay)
-
-    def _notice_refresh(self, address: CubeAddress) -> None:
-        with self._lock:
-            waiting = sum(run.job.artifact.address == address for run in self._active)
-        self._reporter.refreshing(waiting)
-
-    # The workers.
-
-    def _staff(self) -> None:
-        """Start workers as far as there is work for them; called under the condition."""
-        helpers = self._pace.slices if any(self._wants_help(run) for run in self._active) else 0
-        wanted = min(self._pace.width, len(self._queue) + self._busy + helpers)
-        while len(self._threads) < wanted and not self._cancelled.is_set():
-            thread = threading.Thread(target=self._worker, daemon=True, name="worker")
-            self._threads.append(thread)
-            thread.start()
-
-    def _worker(self) -> None:
-        while (run := self._next()) is not None:
-            self._serve(run)
-        self._storage.drop_connections()
-
-    def _next(self) -> _Run | None:
-        """Wait for a job, or for a file that wants another connection; None is the end."""
-        with self._lock:
-            while not self._cancelled.is_set():
-                run = self._choose() if self._busy < self._pace.width else None
-                if run is not None:
-                    run.workers += 1
-                    self._busy += 1
-                    return run
-                if self._closing and not self._queue and not self._active:
-                    break
-                self._idle += 1
-                self._work.wait()
-                self._idle -= 1
-            return None
-
-    def _choose(self) -> _Run | None:
-        if self._queue:
-            run = self._queue.popleft()
-            self._active.append(run)
-            return run
-        if self._busy < self._pace.slices:
-            return next((run for run in self._active if self._wants_help(run)), None)
-        return None
-
-    @staticmethod
-    def _wants_help(run: _Run) -> bool:
-        return run.transfer is not None and not run.settling and run.transfer.wants_help
-
-    def _serve(self, run: _Run) -> None:
-        """Work on a job until there is nothing to do there; the last worker settles it."""
-        try:
-            self._transfer(run).work()
-        except Cancelled:
-            pass
-        except Exception as error:
-            self._fail(run, self._explained(error, run.job))
-        with self._lock:
-            run.workers -= 1
-            run.settling = last = not run.workers
-        again = last and not self._settle(run)
-        with self._lock:
-            again = again and not self._cancelled.is_set()
-            if again:
-                run.settling = False
-                self._queue.appendleft(run)
-        if last and not again and run.job not in self.results:
-            self._settle(run)
-        with self._lock:
-            self._busy -= 1
-            if last:
-                self._active.remove(run)
-            if not self._queue and not self._active:
-                self._done.notify_all()
-                self._work.notify_all()
-
-    def _transfer(self, run: _Run) -> Transfer:
-        if run.transfer is None:
-            job = run.job
-            run.transfer = Transfer(
-                self,
-                self._storage,
-                job.artifact,
-                visible(job.path),
-                self._target.open(job),
-                retries=self._tuning.retries,
-                buffer_size=self._limit.buffer_size,
-            )
-            self._reporter.started(run.transfer)
-        return run.transfer
-
-    def _fail(self, run: _Run, error: ArtifactsError) -> None:
-        run.error = run.error or error
-        if run.transfer is not None:
-            run.transfer.failed = True
-
-    def _settle(self, run: _Run) -> bool:
-        """Commit a complete file or park its part; False when it has to be worked on again."""
-        transfer, size, digest = run.transfer, None, None
-        if transfer is not None and run.error is None and transfer.partial.complete:
+    def fetch(self, listing: Listing, steps: list[Step]) -> bool:
+        """Fetch what the steps say, and with `wait` what becomes ready; True when time ran out."""
+        request = self._request
+        with Downloads(
+            request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
+        ) as downloads:
+            self._results = downloads.results
+            self._submit(downloads, steps)
             try:
-                digest = transfer.partial.digest()
-                size = self._target.commit(run.job, transfer.partial, digest)
-            except TransferError as error:
-                transfer.partial.forget()
-                if not run.checked:
-                    run.checked = True
-                    self._reporter.retrying(transfer, error.message, 0.0)
-                    return False
-                run.error = error
-            except Exception as error:
-                run.error = self._explained(error, run.job)
-        elif run.error is None and not self._cancelled.is_set():
-            return False
-        if digest is None or run.error is not None:
-            if transfer is not None:
-                transfer.partial.park()
-            run.error = run.error or TransferError("it was called off", code="cancelled")
-        self._finish(run, size, digest)
-        return True
+                if request.wait:
+                    for grown in self._follow(listing, downloads):
+                        self._submit(downloads, self._decide_all(grown.artifacts))
+            except TimeoutError:
+                downloads.cancel()
+                return True
+            downloads.wait()
+        return False
 
-    def _finish(self, run: _Run, size: int | None, digest: str | None) -> None:
-        transfer, error = run.transfer, run.error
-        result = FileResult(
-            run.job.artifact,
-            run.job.path,
-            Outcome.DOWNLOADED if error is None else Outcome.FAILED,
-            size=size,
-            sha256=digest if error is None else None,
-            transferred=transfer.received if transfer else 0,
-            seconds=time.monotonic() - transfer.started if transfer else 0.0,
-            error=error,
+    def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
+        self._steps = steps
+        jobs = []
+        for step in steps:
+            key = (step.artifact.address, step.artifact.local_path)
+            if key in self._jobs or key in self._done:
+                continue
+            if step.fetches:
+                self._jobs[key] = self._folder.job(step)
+                jobs.append(self._jobs[key])
+            elif step.action is not Action.NONE:
+                self._done[key] = result = _settled(step, self._folder)
+                self._reporter.finished(None, result)
+        downloads.submit(jobs)
+
+    def _follow(self, listing: Listing, downloads: Downloads) -> Iterable[Listing]:
+        """Yield newer listings until the run has ended. Raises TimeoutError."""
+        request, pause = self._request, _FIRST_POLL
+        limit = request.wait_timeout
+        deadline = None if limit is None else time.monotonic() + limit
+        while not listing.ended:
+            self._reporter.waiting(_awaited(listing))
+            seconds = pause * random.uniform(0.8, 1.2)
+            if deadline is not None:
+                seconds = min(seconds, deadline - time.monotonic())
+                if seconds <= 0:
+                    raise TimeoutError
+            time.sleep(seconds)
+            pause = min(pause * 1.3, _LONGEST_POLL)
+            before = listing.awaited
+            listing = list_artifacts(self._client, request.address, watch=True)
+            listing = selected(listing, request)
+            pause = _FIRST_POLL if listing.awaited != before else pause
+            yield listing
+        self._reporter.waiting("")
+
+    def results(self) -> list[FileResult]:
+        """Return what became of each artifact, in the order of the last listing."""
+        return [self._result(step) for step in self._steps]
+
+    def _result(self, step: Step) -> FileResult:
+        key = (step.artifact.address, step.artifact.local_path)
+        job = self._jobs.get(key)
+        if job is not None:
+            return self._results[job]
+        if key in self._done:
+            return self._done[key]
+        result = _settled(step, self._folder)
+        self._reporter.finished(None, result)
+        return result
+
+
+def _awaited(listing: Listing) -> str:
+    if not listing.awaited:
+        return f"waiting for run {visible(listing.run)} to end"
+    shown = ", ".join(visible(name) for name in listing.awaited[:3])
+    more = f" and {len(listing.awaited) - 3} more" if len(listing.awaited) > 3 else ""
+    return f"waiting for {shown}{more}"
+
+
+def _settled(step: Step, folder: OutputFolder) -> FileResult:
+    outcomes = {Action.KEEP: Outcome.UNCHANGED, Action.SKIP: Outcome.SKIPPED}
+    outcome = outcomes.get(step.action, Outcome.UNAVAILABLE)
+    path = folder.path_of(step.place)
+    if step.action is Action.KEEP and step.entry is not None:
+        return FileResult(
+            step.artifact, path, outcome, size=step.entry.size, sha256=step.entry.sha256
         )
-        self.results[run.job] = result
-        self._reporter.finished(transfer, result)
-        if error is not None and self._tuning.fail_fast:
-            self._cancel()
-
-    def _explained(self, error: Exception, job: Job) -> ArtifactsError:
-        if isinstance(error, ArtifactsError):
-            return error
-        if isinstance(error, OSError):
-            return local_fault(error, job.path)
-        return LocalError(f"a bug: {type(error).__name__}: {visible(str(error))}")
-
-    def _cancel(self) -> None:
-        with self._lock:
-            if self._cancelled.is_set():
-                return
-            self._cancelled.set()
-        self._storage.cancel()
-        with self._lock:
-            unstarted = list(self._queue)
-            self._queue.clear()
-            self._work.notify_all()
-        for run in unstarted:
-            run.error = run.error or TransferError("it was called off", code="cancelled")
-            self._finish(run, None, None)
-
-    # The pulse.
-
-    def _beat(self) -> None:
-        """Keep the pace and the checkpoints, until all is done."""
-        saved = synced = time.monotonic()
-        while not self._over.wait(_PULSE):
-            now = time.monotonic()
-            with self._lock:
-                active = list(self._active)
-                shared = any(self._wants_help(run) for run in active)
-                queued = bool(self._queue)
-                self._pace.tick(now, self._received, self._busy, queued=queued, shared=shared)
-                self._staff()
-                self._work.notify(self._pace.width)
-            if now - saved >= _SAVE_EVERY:
-                saved, sync = now, now - synced >= _SYNC_EVERY
-                synced = now if sync else synced
-                for run in active:
-                    _save(run, sync=sync)
+    size = step.before.st_size if step.before is not None else None
+    return FileResult(step.artifact, path, outcome, size=size, action=step.action)
 
 
-def _save(run: _Run, *, sync: bool) -> None:
-    """Write a checkpoint; one that cannot be written is no reason to fail a transfer."""
-    if run.transfer is not None and not run.settling:
-        with suppress(OSError):
-            run.transfer.partial.checkpoint(sync=sync)
+def _planned(step: Step, folder: OutputFolder) -> FileResult:
+    if not step.fetches:
+        return _settled(step, folder)
+    path = folder.path_of(step.place)
+    return FileResult(step.artifact, path, Outcome.PLANNED, action=step.action)
 
 
-def local_fault(error: OSError, path: str) -> LocalError:
-    """Return what a failure of this machine's means to the user."""
-    hints = {
-        errno.ENOSPC: "make room and run the same command again: it goes on where it stopped",
-        errno.EDQUOT: "make room and run the same command again: it goes on where it stopped",
-        errno.EACCES: "check the permissions of the folder",
-        errno.EROFS: "choose another output folder",
-        errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
-        errno.ENAMETOOLONG: "choose another output folder or --layout",
-    }
-    reason = error.strerror or str(error)
-    message = f"cannot write {visible(path)}: {visible(reason)}"
-    return LocalError(message, hint=hints.get(error.errno or 0))
+def _report(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:
+    directory = request.directory if request.output is None else None
+    return Report(listing.repo, listing.run, directory, tuple(results))
+
+
+# To one file or a stream.
+
+
+def _to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
+    listing = _wait_for_one(client, request, listing, reporter)
+    if len(listing.artifacts) > 1:
+        names = _what_there_is(listing.artifacts)
+        raise UsageError(
+            f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
+            " are selected",
+            hint=f"choose one with --include: {names}",
+        )
+    if not listing.artifacts:
+        return _report(request, listing, [])
+    artifact = listing.artifacts[0]
+    if not artifact.available:
+        result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
+    elif request.output == "-":
+        result = _to_stream(client, request, artifact, reporter)
+    else:
+        result = _to_file(client, request, artifact, reporter)
+    return _report(request, listing, [result])
+
+
+def _wait_for_one(
+    client: Client, request: Request, listing: Listing, reporter: Reporter
+) -> Listing:
+    deadline = None if request.wait_timeout is None else time.monotonic() + request.wait_timeout
+    pause = _FIRST_POLL
+    while request.wait and not listing.ended:
+        if len(listing.artifacts) == 1 and listing.artifacts[0].available:
+            break
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+        reporter.waiting(_awaited(listing))
+        time.sleep(pause)
+        pause = min(pause * 1.3, _LONGEST_POLL)
+        listing = selected(list_artifacts(client, request.address, watch=True), request)
+    return listing
+
+
+def _to_file(
+    client: Client, request: Request, artifact: Artifact, reporter: Reporter
+) -> FileResult:
+    path = request.output or ""
+    with OutputFile(path) as target:
+        action = Action.DOWNLOAD
+        if target.exists and request.if_exists not in (None, IfExists.UPDATE):
+            action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
+        if action is Action.SKIP:
+            return FileResult(artifact, path, Outcome.SKIPPED)
+        if request.dry_run:
+            return FileResult(artifact, path, Outcome.PLANNED, action=Action.DOWNLOAD)
+        job = Job(artifact, path)
+        with Downloads(
+            request.storage(), target, client.artifacts, reporter, request.tuning
+        ) as downloads:
+            downloads.submit([job])
+            downloads.wait()
+        return downloads.results[job]
+
+
+def _to_stream(
+    client: Client, request: Request, artifact: Artifact, reporter: Reporter
+) -> FileResult:
+    if request.dry_run:
+        return FileResult(artifact, "-", Outcome.PLANNED, action=Action.DOWNLOAD)
+    if request.write is None:
+        raise UsageError("there is no stream to write to")
+    links = Links(client.artifacts, lambda address: reporter.refreshing(1))
+    stream = Stream(
+        request.storage(),
+        links,
+        request.write,
+        retries=request.retries,
+        limit=RateLimit(request.limit_rate),
+        pause=time.sleep,
+        retrying=lambda reason, delay: reporter.retrying(stream, reason, delay),
+    )
+    stream.name = visible(artifact.local_path)
+    started = time.monotonic()
+    reporter.begin(1)
+    reporter.started(stream)
+    digest, error = None, None
+    try:
+        digest = stream.send(artifact)
+    except ArtifactsError as failure:
+        error = failure
+    seconds = time.monotonic() - started
+    result = streamed(artifact, stream, digest, seconds)
+    if error is not None:
+        result = replace(result, outcome=Outcome.FAILED, error=error)
+    reporter.finished(stream, result)
+    return result
+
+
+def exit_status(report: Report, *, allow_missing: bool) -> int:
+    """Return the exit status that a report deserves (contract section 5)."""
+    errors = [result.error for result in report.files if result.error is not None]
+    if report.timed_out:
+        return 9
+    if any(isinstance(error, LocalError) for error in errors):
+        return 1
+    if errors:
+        return max(int(error.exit_code) for error in errors)
+    if report.count(Outcome.UNAVAILABLE) and not allow_missing:
+        return 6
+    return 0

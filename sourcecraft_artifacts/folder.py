@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from .errors import LocalError, Refused
 from .paths import SafePath
 from .text import visible
@@ -114,6 +119,19 @@ class Directory:
         except OSError as error:
             if error.errno not in _CANNOT_SYNC:
                 raise
+
+    def lock(self) -> bool:
+        """Take an exclusive lock on the folder itself, until it is closed; False when it is taken.
+
+        Where the system or the file system has no such locks, it is taken as had.
+        """
+        if fcntl is None or self._descriptor is None:
+            return True
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+        return True
 
     def close(self) -> None:
         """Give the descriptor back; what is tried afterwards fails."""

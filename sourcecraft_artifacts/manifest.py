@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .errors import Refused
@@ -123,13 +123,15 @@ class Manifest:
             self._written += 1
             mine = self._written
             self._files[place] = value
+            self._intended.discard(place)
             self._changed = True
         self._sync(descriptor, mine)
 
-    def renew(self, place: str, entry: Entry) -> None:
-        """Replace an entry whose file was found unchanged, to be saved with the rest."""
+    def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
+        """Note the new time of a file whose bytes were found unchanged, to be saved later."""
         with self._lock:
-            self._files[place] = _to_json(entry)
+            self._files[place] = _to_json(replace(entry, mtime_ns=mtime_ns))
+            self._intended.discard(place)
             self._changed = True
 
     def save(self) -> None:

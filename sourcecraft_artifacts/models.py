@@ -45,11 +45,25 @@ class Artifact:
     id: str = ""
     download_url: str | None = field(default=None, repr=False)
 
+    @property
+    def available(self) -> bool:
+        """Whether its bytes can be asked for; a status not known yet is believed to its URL."""
+        if self.status in UNAVAILABLE_STATUSES:
+            return False
+        return self.status == "success" or self.download_url is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Cube:
+    """A cube of a task: the step of a run that leaves artifacts."""
+
     slug: str
     status: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the cube's status is final."""
+        return self.status in FINAL_STATUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class Partial:
         self._synced: list[Span] = []
         self._saved: Checkpoint | None = None
         self._in_order = True
+        self._sealed = False
         if checkpoint is not None:
             self._resume(checkpoint)
 
@@ -243,13 +244,14 @@ class Partial:
         with self._saving:
             with self._lock:
                 version, body = self.version, self._body
-                if version is None or body is None or not version.resumable:
+                if version is None or not version.resumable or not (body or self._sealed):
                     return
                 done, in_order = self._done(), self._in_order
                 if not sync and self._saved and (done, in_order) == self._saved.told:
                     return
-            if sync:
+            if sync and body is not None:
                 os.fsync(body.descriptor)
+            if sync or self._sealed:
                 self._synced = done
             self._save(version, done, in_order)
 
@@ -272,11 +274,13 @@ class Partial:
             os.fsync(self._body.descriptor)
             found = os.fstat(self._body.descriptor)
             self._retire()
+            self._sealed = True
             return found
 
     def placed(self) -> None:
         """Remove the checkpoint of a part that was moved to its final name."""
         with self._saving:
+            self._sealed = False
             if self._saved is not None:
                 self._remove(f"{self.stem}.json")
 

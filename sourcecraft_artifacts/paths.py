@@ -129,8 +129,8 @@ def fold_key(text: str) -> str:
     """Make texts equal that are a canonical caseless match (Unicode 3.13, D145)."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFD", text)
-    return unicodedata.normalize("NFD", decomposed.casefold())
+    # What is decomposed stays so when folded: D145's second normalisation would change nothing.
+    return unicodedata.normalize("NFD", text).casefold()
 
 
 @dataclass(frozen=True, slots=True)

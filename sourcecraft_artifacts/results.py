@@ -45,6 +45,8 @@ class Report:
     dir: str | None
     files: tuple[FileResult, ...] = field(default=())
     seconds: float = 0.0
+    timed_out: bool = False
+    """Whether `--wait-timeout` passed before the run had ended."""
 
     def count(self, outcome: Outcome) -> int:
         """Return how many artifacts ended so."""

@@ -25,7 +25,7 @@ def test_paths_are_seen_normalised(local_path: str, seen: str) -> None:
 @pytest.mark.parametrize(
     ("glob", "matching", "others"),
     [
-        ("*.json", ["a.json", "x/y/a.json", ".json", "x/\n.json"], ["a.jsonl", "a.json/b"]),
+        ("*.json", ["a.json", "x/y/a.json", ".json", "x\n/\n.json"], ["a.jsonl", "a.json/b"]),
         ("a.json", ["a.json", "x/a.json"], ["aXjson", "xa.json", "a.json/b"]),
         ("?.txt", ["a.txt", "x/é.txt"], [".txt", "ab.txt", "a/.txt"]),
         ("*", ["a", "x/y"], []),
@@ -42,6 +42,7 @@ def test_paths_are_seen_normalised(local_path: str, seen: str) -> None:
         ("**/b", ["b", "a/b", "a/x/b"], ["ab", "a/xb", "b/c"]),
         ("**/a/**/b", ["a/b", "x/a/y/b"], ["b", "xa/b"]),
         ("a/b**c", ["a/bc", "a/b/x/c"], ["a/c"]),
+        ("a**/b", ["a/b", "ax/y/b"], ["ab"]),
         ("a?b/c", ["axb/c"], ["a/b/c"]),
         ("a/*/c", ["a/b/c", "a//b/c"], ["a/c", "a/b/b/c"]),
         ("../*", ["../a"], ["a"]),

@@ -99,7 +99,7 @@ def _line(row: Row, results: Sequence[Result]) -> str:
     ratio = "-" if reached is None or row.memory else f"{reached:.2f}"
     shown = f"{reached:.1f} MiB" if row.memory and reached is not None else _seconds(mine)
     notes = [f"ours: {mine.problem}"] if mine.problem else []
-    notes += [f"{peer.name}: {_seconds(peer)} {peer.problem}".rstrip() for peer in peers]
+    notes += [f"{peer.name}: {peer.problem or _seconds(peer)}" for peer in peers]
     return _LINE.format(
         row.key, row.work, shown, ratio, f"{row.reach:g}", verdict, "; ".join(notes)
     )

@@ -1,0 +1,196 @@
+"""From an address to the artifacts below it: which run, which cubes, what each of them left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from .address import Address, name_matches
+from .errors import NotFound
+from .models import Artifact, CubeAddress, Run, Task, Workflow
+from .text import visible
+
+AT_ONCE = 16
+"""Cubes that are asked for at the same time."""
+_SAMPLE = 20
+"""Runs that must be in order before the order of the service is believed."""
+_MOST_NAMED = 10
+
+Named = TypeVar("Named", Workflow, Task)
+
+
+class Api(Protocol):
+    """What is needed of the API."""
+
+    def artifacts(self, address: CubeAddress) -> list[Artifact]: ...
+    def run(self, repo: str, run: str) -> Run: ...
+    def runs(self, repo: str) -> Iterator[Run]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The artifacts below an address; `run` is a slug, and `ended` tells that no more can come."""
+
+    repo: str
+    run: str
+    artifacts: tuple[Artifact, ...]
+    ended: bool = True
+    awaited: tuple[str, ...] = ()
+    """The selected cubes that have not ended, as `workflow/task/cube`."""
+
+
+def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
+    """List what is below an address whose run is a slug.
+
+    Three plain names make one request; anything wider, and `watch`, which asks also how far the
+    cubes are, reads the run and then asks for each selected cube. Raises `ArtifactsError`.
+    """
+    if address.exact and not watch:
+        cube = CubeAddress(
+            address.repo,
+            address.run,
+            address.workflow or "",
+            address.task or "",
+            address.cube or "",
+        )
+        return Listing(address.repo, address.run, tuple(api.artifacts(cube)))
+    run = api.run(address.repo, address.run)
+    cubes = select_cubes(run, address, partial=watch and not run.ended)
+    # Asked after the run: what ended by then has its artifacts in these listings.
+    listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
+    awaited = [f"{c.workflow}/{c.task}/{c.cube}" for c, ended in cubes if not ended]
+    return Listing(
+        address.repo,
+        address.run,
+        tuple(artifact for artifacts in listed for artifact in artifacts),
+        run.ended or (bool(cubes) and address.exact and not awaited),
+        tuple(awaited),
+    )
+
+
+def _artifacts(api: Api, cube: CubeAddress) -> list[Artifact]:
+    try:
+        return api.artifacts(cube)
+    except NotFound:
+        # The run has this cube: it just left nothing yet.
+        return []
+
+
+def _in_parallel(
+    ask: Callable[[CubeAddress], list[Artifact]], cubes: Sequence[CubeAddress]
+) -> list[list[Artifact]]:
+    if len(cubes) <= 1:
+        return [ask(cube) for cube in cubes]
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(min(AT_ONCE, len(cubes)))
+    try:
+        return list(pool.map(ask, cubes))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def select_cubes(
+    run: Run, address: Address, *, partial: bool = False
+) -> list[tuple[CubeAddress, bool]]:
+    """Return the cubes of a run that an address selects, each with whether it has ended.
+
+    Raises `NotFound`, with the nearest names, for a plain name that is not there; not with
+    `partial`, when the run may still get it.
+    """
+    workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
+    where = f"workflow {address.workflow or '*'} of run {run.slug}"
+    tasks = [(w, t) for w in workflows for t in w.tasks]
+    picked = set(map(id, _chosen([t for _, t in tasks], address.task, "task", where, partial)))
+    where = f"task {address.task or '*'} of run {run.slug}"
+    found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
+    cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
+    if not cubes and not partial:
+        _require(address.cube, [c.slug for _, _, c in found], "cube", where)
+    return [
+        (CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug), c.ended)
+        for w, t, c in cubes
+    ]
+
+
+def _chosen(
+    items: Sequence[Named], pattern: str | None, kind: str, where: str, partial: bool
+) -> list[Named]:
+    chosen = [item for item in items if name_matches(pattern, item.slug)]
+    if not chosen and not partial:
+        _require(pattern, [item.slug for item in items], kind, where)
+    return chosen
+
+
+def _require(pattern: str | None, names: Iterable[str], kind: str, where: str) -> None:
+    """Raise NotFound for a plain name; a glob may well match nothing."""
+    if pattern is None or "*" in pattern or "?" in pattern:
+        return
+    there = nearest(pattern, names)
+    hint = f"there is {', '.join(there)}" if there else f"there is no {kind} at all"
+    raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Return what there is, fit to be shown, the names most like `name` first."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return -SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    found = sorted(dict.fromkeys(names), key=likeness)
+    shown = [visible(other) for other in found[:_MOST_NAMED]]
+    return shown + ([f"and {len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else [])
+
+
+def newest_runs(
+    runs: Iterable[Run], limit: int, wanted: Callable[[Run], bool] = lambda run: True
+) -> list[Run]:
+    """Return the newest `limit` of the wanted runs, newest first, reading no more than it must.
+
+    The order of the service is not documented: as long as what comes is newest first, the rest
+    is taken to be older; once it is not, all of it is read.
+    """
+    kept: list[Run] = []
+    seen, ordered, last = 0, True, None
+    for run in runs:
+        age = _age(run)
+        ordered = ordered and (last is None or age <= last)
+        last = age
+        seen += 1
+        if wanted(run):
+            kept.append(run)
+        if ordered and len(kept) >= limit and seen >= _SAMPLE:
+            break
+    if not ordered:
+        kept.sort(key=_age, reverse=True)
+    return kept[:limit]
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _age(run: Run) -> tuple[datetime, int]:
+    """Return when a run was created, and its counter where the service tells no time."""
+    try:
+        created = datetime.fromisoformat(run.created_at or "")
+        created = created if created.tzinfo else created.replace(tzinfo=UTC)
+    except ValueError:
+        created = _NEVER
+    return created, int(run.slug) if run.slug.isascii() and run.slug.isdigit() else 0
+
+
+def latest_run(api: Api, repo: str, status: str | None) -> Run:
+    """Return the newest run, of those in `status` where one is given. Raises `NotFound`."""
+    found = newest_runs(
+        api.runs(repo), 1, lambda run: status is None or run.status.lower() == status.lower()
+    )
+    if found:
+        return found[0]
+    what = f"run with the status {visible(status)}" if status else "run"
+    raise NotFound(
+        f"the repository {visible(repo)} has no {what}",
+        hint="sourcecraft-artifacts runs shows what there is",
+    )

@@ -1,0 +1,275 @@
+"""The output folder as the plan sees it and the download fills it, with its state folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+from .engine import Job, local_fault
+from .errors import LocalError, Refused
+from .folder import Directory, Tree
+from .manifest import Entry, Manifest
+from .models import Artifact
+from .partial import Partial
+from .parts import PartialStore
+from .paths import STATE_FOLDER, SafePath, folds_names
+from .plan import Step
+from .text import visible
+
+_PARTIAL = "partial"
+_BLOCK = 1 << 20
+_LOCK_POLL = 0.1
+
+
+class OutputFolder:
+    """An output folder: facts for the plan (`plan.Disk`), then a target (`engine.Target`).
+
+    As a context. Opening it creates nothing; `prepare` does. A lock on the state folder keeps a
+    second run out; where the lock fails to, the runs may redo each other's work and no more.
+    """
+
+    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+        self.path = path
+        self._overwrite = overwrite
+        self._tree: Tree | None = None
+        self._state: Directory | None = None
+        self._partial: Directory | None = None
+        self._parts: PartialStore | None = None
+        self._locked = False
+        self._touched: dict[tuple[str, ...], SafePath] = {}
+        self._lock = threading.Lock()
+        self._folds: bool | None = None
+        self._steps: dict[Job, Step] = {}
+        self.manifest = Manifest(None)
+
+    def __enter__(self) -> Self:
+        self.look()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.manifest.close()
+        for directory in (self._partial, self._state, self._tree):
+            if directory is not None:
+                directory.close()
+
+    def look(self) -> None:
+        """Open what exists. Raises `LocalError`, and `Refused` for a state folder not ours."""
+        if not os.path.lexists(self.path):
+            return
+        self._tree = Tree.open(self.path, create=False)
+        with suppress(FileNotFoundError):
+            self._state = self._tree.root.child(STATE_FOLDER, create=False)
+            self.manifest = Manifest(self._state)
+
+    def lock(self, notice: Callable[[str], None]) -> None:
+        """Keep other runs out of the folder, after waiting for one that is at it.
+
+        `notice` is told of the wait. What the other run did is seen afterwards.
+        """
+        if self._state is None or self._locked:
+            return
+        waited = False
+        while not self._state.lock():
+            if not waited:
+                notice(f"waiting for another download into {visible(self.path)} to end")
+            waited = True
+            time.sleep(_LOCK_POLL)
+        self._locked = True
+        self.manifest = Manifest(self._state)
+
+    def prepare(self, notice: Callable[[str], None]) -> bool:
+        """Make the folder and its state ready to be written; True when that changed the facts."""
+        try:
+            if self._tree is None:
+                self._tree = Tree.open(self.path, create=True)
+            is_new = self._state is None
+            if self._state is None:
+                self._state = self._tree.root.child(STATE_FOLDER, create=True)
+            self.lock(notice)
+            self._partial = self._state.child(_PARTIAL, create=True)
+        except OSError as error:
+            raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
+        self._parts = PartialStore(self._partial)
+        return is_new
+
+    def create(self) -> None:
+        """Make the folder itself. Raises `LocalError`."""
+        if self._tree is None:
+            self._tree = Tree.open(self.path, create=True)
+
+    # Facts for the plan.
+
+    @property
+    def folds_names(self) -> bool:
+        """Whether names that differ by case or normalisation are one file here."""
+        if self._folds is None:
+            self._folds = folds_names(self.path)
+        return self._folds
+
+    def lstat(self, place: SafePath) -> os.stat_result | None:
+        """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
+        try:
+            return None if self._tree is None else self._tree.lstat(place)
+        except OSError as error:
+            raise local_fault(error, self.path_of(place)) from error
+
+    def entry(self, place: SafePath) -> Entry | None:
+        """Return what the manifest has of a place."""
+        return self.manifest.get(str(place))
+
+    def was_only_intended(self, place: SafePath) -> bool:
+        """Tell whether a killed run may not have come to put its first file here."""
+        return self.manifest.was_only_intended(str(place))
+
+    def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
+        """Tell whether the file there is the recorded one: by size and time, else by SHA-256.
+
+        A file that was only touched is recorded anew with its time.
+        """
+        if entry.looks_like(found):
+            return True
+        if found.st_size != entry.size:
+            return False
+        try:
+            same = self.sha256(place) == entry.sha256
+        except OSError:
+            return False
+        if same:
+            self.manifest.renewed(str(place), entry, found.st_mtime_ns)
+        return same
+
+    def sha256(self, place: SafePath) -> str:
+        """Hash the file at a place. Raises OSError, and `Refused` for a symlink."""
+        assert self._tree is not None, "a file was seen below it"
+        with (
+            self._tree.parent(place, create=False) as parent,
+            os.fdopen(parent.open(place.name, os.O_RDONLY), "rb", buffering=0) as file,
+        ):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def path_of(self, place: SafePath) -> str:
+        """Return a place as the report shows it: DIR joined with what is below."""
+        return os.path.join(self.path, *place.parts)
+
+    # The target of the download.
+
+    def job(self, step: Step) -> Job:
+        """Return the job that carries out a step."""
+        job = Job(step.artifact, self.path_of(step.place))
+        self._steps[job] = step
+        return job
+
+    def open(self, job: Job) -> Partial:
+        """Return the partial data for a job."""
+        assert self._parts is not None, "the folder was not prepared"
+        return self._parts.open(part_key(job.artifact))
+
+    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
+        """Move complete partial data to its place: synced, recorded, then renamed.
+
+        The folder's own names are synced at the end of the run, before the manifest that speaks
+        of them: a loss of power before that leaves the old file or none, never an empty one.
+        """
+        step = self._steps[job]
+        place, artifact, version = step.place, job.artifact, partial.version
+        found = partial.seal()
+        if version is not None and found.st_size != version.size:
+            raise LocalError(f"the partial data of {visible(job.path)} was changed by others")
+        entry = Entry(
+            artifact.address,
+            artifact.local_path,
+            artifact.dates,
+            found.st_size,
+            sha256,
+            found.st_mtime_ns,
+            version.validator if version else None,
+        )
+        assert self._tree is not None, "the folder was not prepared"
+        with self._tree.parent(place, create=True) as parent:
+            self._check_unchanged(parent.lstat(place.name), step)
+            self.manifest.intend(str(place), entry)
+            _move(partial.directory, partial.part_name, parent, place.name)
+        partial.placed()
+        with self._lock:
+            self._touched[place.parts[:-1]] = place
+        return found.st_size
+
+    def _check_unchanged(self, found: os.stat_result | None, step: Step) -> None:
+        """Refuse to replace what came to stand at the place after the plan was made."""
+        before = step.before
+        if found is None or self._overwrite:
+            return
+        if before is None or (found.st_ino, found.st_mtime_ns, found.st_size) != (
+            before.st_ino,
+            before.st_mtime_ns,
+            before.st_size,
+        ):
+            raise Refused("a file came to stand in its place while it was downloaded")
+
+    def finish(self, *, complete: bool) -> None:
+        """Sync the folders, write the manifest, and after a complete run leave nothing else.
+
+        Raises `LocalError`; the journal then stays for the next run.
+        """
+        try:
+            self._sync_touched()
+            self.manifest.save()
+        except OSError as error:
+            raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
+        if complete and self._parts is not None:
+            self._parts.clear()
+        with suppress(OSError, Refused):
+            if self._state is not None and (self._locked or complete):
+                self._state.rmdir(_PARTIAL)
+        with suppress(OSError, Refused):
+            if self._tree is not None and self._parts is not None:
+                self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
+
+    def _sync_touched(self) -> None:
+        assert self._tree is not None or not self._touched
+        for place in self._touched.values():
+            if self._tree is not None:
+                with self._tree.parent(place, create=False) as parent:
+                    parent.sync()
+        self._touched.clear()
+
+
+def part_key(artifact: Artifact, more: str = "") -> str:
+    """Return the name under which an artifact's partial data is found again."""
+    where = artifact.address
+    names = (where.repo, where.run, where.workflow, where.task, where.cube, artifact.local_path)
+    text = "\0".join((*names, more))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _move(source: Directory, name: str, target: Directory, target_name: str) -> None:
+    """Rename a synced file; across file systems, by way of a synced copy beside the target."""
+    try:
+        source.replace(name, target, target_name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = f".{name}"
+        try:
+            _copy(source, name, target, copy)
+            target.replace(copy, target, target_name)
+        except OSError:
+            target.unlink(copy)
+            raise
+        source.unlink(name)
+
+
+def _copy(source: Directory, name: str, target: Directory, target_name: str) -> None:
+    reader = source.open(name, os.O_RDONLY)
+    writer = target.open(target_name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with os.fdopen(reader, "rb") as old, os.fdopen(writer, "wb") as new:
+        while block := old.read(_BLOCK):
+            new.write(block)
+        new.flush()
+        os.fsync(writer)

@@ -1,0 +1,205 @@
+"""What is to be done with each artifact: decided before any transfer, from facts alone.
+
+`--dry-run` is to stop after this.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from .errors import Refused
+from .manifest import Entry
+from .models import Artifact, CubeAddress
+from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
+from .text import count, visible
+from .urls import unsafe_url_reason
+
+
+class Layout(StrEnum):
+    """Where an artifact lands below the output folder."""
+
+    AUTO = "auto"
+    MIRROR = "mirror"
+    NESTED = "nested"
+    FLAT = "flat"
+
+
+class IfExists(StrEnum):
+    """What happens to a file that is there already."""
+
+    UPDATE = "update"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    ERROR = "error"
+
+
+class Action(StrEnum):
+    """What the plan does with an artifact."""
+
+    DOWNLOAD = "download"
+    REPLACE = "replace"
+    KEEP = "keep"
+    SKIP = "skip"
+    NONE = "unavailable"
+
+
+class Disk(Protocol):
+    """The facts about an output folder."""
+
+    @property
+    def folds_names(self) -> bool:
+        """Whether names that differ by case or normalisation are one file there."""
+
+    def lstat(self, place: SafePath) -> os.stat_result | None:
+        """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
+
+    def entry(self, place: SafePath) -> Entry | None:
+        """Return what the manifest has of a place."""
+
+    def was_only_intended(self, place: SafePath) -> bool:
+        """Tell whether a killed run may not have come to put its first file here."""
+
+    def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
+        """Tell whether the file there is the one that the entry describes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One artifact's part of the plan; `before` is what stood at its place then."""
+
+    artifact: Artifact
+    place: SafePath
+    action: Action
+    before: os.stat_result | None = None
+    entry: Entry | None = None
+
+    @property
+    def fetches(self) -> bool:
+        """Whether bytes are to be asked for."""
+        return self.action in (Action.DOWNLOAD, Action.REPLACE)
+
+
+def plan(
+    artifacts: Sequence[Artifact],
+    disk: Disk,
+    *,
+    layout: Layout,
+    portable: bool = False,
+    if_exists: IfExists = IfExists.UPDATE,
+) -> list[Step]:
+    """Decide for each artifact, in order; writes nothing.
+
+    Raises `Refused`, with every offender named, when one of them cannot be had safely.
+    """
+    flaws = list(_unsafe_urls(artifacts))
+    places: list[SafePath] = []
+    placed: list[Artifact] = []
+    for artifact in artifacts:
+        try:
+            places.append(place_of(artifact, layout, portable=portable))
+            placed.append(artifact)
+        except UnsafePath as flaw:
+            flaws.append((artifact, str(flaw)))
+    for collision in collisions(places, fold=portable or disk.folds_names):
+        flaws += [(placed[index], collision.reason) for index in collision.indexes]
+    _refuse(flaws)
+    steps: list[Step] = []
+    for artifact, place in zip(placed, places, strict=True):
+        try:
+            steps.append(_step(artifact, place, disk, if_exists))
+        except Refused as refusal:
+            flaws.append((artifact, refusal.message))
+    _refuse(flaws)
+    return steps
+
+
+def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
+    """Return where an artifact lands below the output folder. Raises `UnsafePath`."""
+    if layout is Layout.NESTED:
+        return nested_path(artifact.address, artifact.local_path, portable=portable)
+    if layout is Layout.FLAT:
+        return flat_path(artifact.local_path, portable=portable)
+    return safe_path(artifact.local_path, portable=portable)
+
+
+def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[tuple[Artifact, str]]:
+    for artifact in artifacts:
+        if artifact.available and artifact.download_url is not None:
+            reason = unsafe_url_reason(artifact.download_url)
+            if reason is not None:
+                yield artifact, f"its download_url is unsafe: {reason}"
+
+
+def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists) -> Step:
+    if not artifact.available:
+        return Step(artifact, place, Action.NONE)
+    found = disk.lstat(place)
+    if found is None:
+        return Step(artifact, place, Action.DOWNLOAD)
+    entry = disk.entry(place)
+    same = (
+        if_exists is IfExists.UPDATE
+        and entry is not None
+        and stat.S_ISREG(found.st_mode)
+        and disk.holds(place, entry, found)
+    )
+    ours = same or (entry is not None and not disk.was_only_intended(place))
+    right = same and entry is not None and entry.is_of(artifact)
+    action = decide(if_exists, found.st_mode, ours=ours, right=right)
+    return Step(artifact, place, action, found, entry)
+
+
+def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action:
+    """Decide about something that stands at an artifact's place.
+
+    | there          | update  | skip    | overwrite | error   |
+    | -------------- | ------- | ------- | --------- | ------- |
+    | ours and right | keep    | skip    | replace   | refuse  |
+    | ours, not right| replace | skip    | replace   | refuse  |
+    | a stranger's   | refuse  | skip    | replace   | refuse  |
+    | a link, device | refuse  | skip    | replace   | refuse  |
+    | a folder       | refuse  | refuse  | refuse    | refuse  |
+
+    A link or a device is replaced by a file; it is never written through. Raises `Refused`.
+    """
+    if stat.S_ISDIR(mode):
+        raise Refused("a folder stands in its place")
+    if if_exists is IfExists.ERROR:
+        raise Refused("something is there already, and --if-exists is error")
+    if if_exists is IfExists.SKIP:
+        return Action.SKIP
+    if if_exists is IfExists.OVERWRITE:
+        return Action.REPLACE
+    if right:
+        return Action.KEEP
+    if ours and stat.S_ISREG(mode):
+        return Action.REPLACE
+    if stat.S_ISREG(mode):
+        raise Refused("a file that this tool did not put there stands in its place")
+    raise Refused("something that is not a plain file stands in its place")
+
+
+def _refuse(flaws: Sequence[tuple[Artifact, str]]) -> None:
+    if not flaws:
+        return
+    several = len({artifact.address for artifact, _ in flaws}) > 1
+    lines = [
+        f"  {visible(_name(artifact, several=several))}: {visible(reason)}"
+        for artifact, reason in flaws
+    ]
+    offenders = count(len({id(artifact) for artifact, _ in flaws}), "artifact")
+    raise Refused(
+        "\n".join([f"nothing was downloaded: {offenders} refused", *lines]),
+        hint="leave out what is not needed with --exclude, or see --layout and --if-exists",
+    )
+
+
+def _name(artifact: Artifact, *, several: bool) -> str:
+    where: CubeAddress = artifact.address
+    prefix = f"{where.workflow}/{where.task}/{where.cube}: " if several else ""
+    return prefix + (artifact.local_path or "(an empty path)")

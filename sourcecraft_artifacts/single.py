@@ -1,0 +1,213 @@
+"""One artifact to one file that the user named (`-o FILE`), or to a stream (`-o -`)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Self
+
+from .backoff import backoff
+from .checksums import Digests, expected_digests
+from .engine import Job, local_fault
+from .errors import ExpiredUrl, Refused, TransferError, UsageError
+from .folder import Directory, open_root
+from .links import Links
+from .models import Artifact
+from .output import part_key
+from .pacing import RateLimit
+from .partial import Partial
+from .parts import PartialStore
+from .ranges import Verdict, Version, judge, range_header, read_version
+from .results import FileResult, Outcome
+from .storage import Answer, BrokenTransfer, Storage
+from .text import visible
+from .transfer import Busy, check_status
+
+_PREFIX = ".sourcecraft-artifacts-"
+_REFRESHES = 2
+
+
+class OutputFile:
+    """A file that the user named: a target (`engine.Target`) for one job, as a context.
+
+    Partial data lies beside it under a hidden name until it is complete. Raises `UsageError`
+    for a name that cannot be a file's, `LocalError` when its folder cannot be opened, `Refused`
+    when it is a folder, a device or a link to one.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        folder, self._name = os.path.split(path)
+        if self._name in ("", ".", ".."):
+            raise UsageError(f"{visible(path)} does not name a file")
+        try:
+            found = os.stat(path)
+        except OSError:
+            pass  # nothing there, or a link to nothing
+        else:
+            if not stat.S_ISREG(found.st_mode):
+                raise Refused(
+                    f"{visible(path)} is not a plain file", hint="write to a stream with -o -"
+                )
+        try:
+            self._directory: Directory = open_root(folder or ".")
+        except OSError as error:
+            raise local_fault(error, path) from error
+        self._parts = PartialStore(self._directory, _PREFIX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.close()
+
+    @property
+    def exists(self) -> bool:
+        """Whether something stands at the name."""
+        return os.path.lexists(self.path)
+
+    def open(self, job: Job) -> Partial:
+        """Return the partial data for the job."""
+        return self._parts.open(part_key(job.artifact, self._name))
+
+    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
+        """Rename complete partial data, synced, to the file's name; a link there is replaced."""
+        size = partial.seal().st_size
+        self._directory.replace(partial.part_name, self._directory, self._name)
+        partial.placed()
+        self._directory.sync()
+        return size
+
+
+class Stream:
+    """Sends one artifact to a stream, byte for byte; what was sent cannot be taken back.
+
+    A transfer that breaks goes on at its byte, if the storage proves it to be of the same
+    object: by its validator, or by sending again what was sent, which is then compared.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        links: Links,
+        write: Callable[[memoryview], None],
+        *,
+        retries: int,
+        limit: RateLimit,
+        pause: Callable[[float], None],
+        retrying: Callable[[str, float], None],
+    ) -> None:
+        self.position = 0
+        self.received = 0
+        self.size: int | None = None
+        self.name = ""
+        self._storage = storage
+        self._links = links
+        self._write = write
+        self._retries = retries
+        self._limit = limit
+        self._pause = pause
+        self._retrying = retrying
+        self._version: Version | None = None
+        self._digests = Digests()
+
+    def send(self, artifact: Artifact) -> str:
+        """Send the whole artifact and return its SHA-256.
+
+        Raises TransferError when it cannot be had; part of it may have been sent then. What
+        `write` raises comes through.
+        """
+        url, failed, refreshed, best = artifact.download_url, 0, 0, -1
+        while True:
+            try:
+                if url is None:
+                    raise ExpiredUrl("the service gave no download_url")
+                self._once(url)
+                self._digests.check()
+                return self._digests.sha256
+            except (ExpiredUrl, BrokenTransfer) as error:
+                if self.position > best:
+                    best, failed, refreshed = self.position, 0, 0
+                if isinstance(error, ExpiredUrl):
+                    refreshed += 1
+                    if refreshed > _REFRESHES:
+                        raise
+                    url = self._links.fresh(artifact, url)
+                    continue
+                failed += 1
+                if failed > self._retries:
+                    raise
+                delay = backoff(failed, error.retry_after if isinstance(error, Busy) else None)
+                self._retrying(error.message, delay)
+                self._pause(delay)
+
+    def _once(self, url: str) -> None:
+        have = self._version if self._version and self._version.resumable else None
+        headers = {}
+        if have is not None and self.position:
+            headers = {"Range": range_header(self.position, None), "If-Range": have.validator or ""}
+        with self._storage.get(url, headers) as answer:
+            check_status(answer, ranged=bool(headers))
+            found = read_version(answer.header, answer.length)
+            verdict = Verdict.RESTART
+            if headers and have is not None:
+                verdict = judge(answer.status, answer.header, self.position, have)
+            if verdict is Verdict.UNUSABLE or (not headers and answer.status != 200):
+                self._version = None  # the next try asks for all of it, and compares
+                raise BrokenTransfer("the storage does not serve the rest", code="protocol")
+            if verdict is Verdict.RESTART:
+                self._begin(answer, found)
+            self._pump(answer)
+
+    def _begin(self, answer: Answer, found: Version) -> None:
+        if self.position:
+            self._compare(answer)
+        else:
+            expected = expected_digests(answer.status, answer.header, answer.length)
+            self._digests = Digests(expected)
+        self._version, self.size = found, found.size
+
+    def _compare(self, answer: Answer) -> None:
+        """Read again what was sent; go on only behind the very same bytes."""
+        again = Digests()
+        buffer = memoryview(bytearray(self._limit.buffer_size))
+        while (left := self.position - again.position) > 0:
+            count = answer.read_into(buffer[: min(left, len(buffer))])
+            if not count:
+                break
+            again.update(buffer[:count])
+            self._spend(count)
+        if again.sha256 != self._digests.sha256:
+            raise TransferError(
+                "the artifact changed while it was sent to the stream", code="changed"
+            )
+
+    def _pump(self, answer: Answer) -> None:
+        buffer = memoryview(bytearray(self._limit.buffer_size))
+        while count := answer.read_into(buffer):
+            self._write(buffer[:count])
+            self._digests.update(buffer[:count])
+            self.position += count
+            self._spend(count)
+        if self.size is not None and self.position != self.size:
+            raise BrokenTransfer("the storage sent less than the whole", code="cut")
+
+    def _spend(self, count: int) -> None:
+        self.received += count
+        owed = self._limit.owed(count)
+        if owed > 0:
+            self._pause(owed)
+
+
+def streamed(artifact: Artifact, stream: Stream, sha256: str | None, seconds: float) -> FileResult:
+    """Return the result of a stream that came to its end."""
+    return FileResult(
+        artifact,
+        "-",
+        Outcome.DOWNLOADED,
+        size=stream.position,
+        sha256=sha256,
+        transferred=stream.received,
+        seconds=seconds,
+    )
