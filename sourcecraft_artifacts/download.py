@@ -62,6 +62,10 @@ class Request:
     notice: Callable[[str], None] = field(default=lambda text: None)
     write: Callable[[memoryview], None] | None = None
 
+    def at(self, address: Address) -> Request:
+        """Return the same request for another address."""
+        return replace(self, address=address)
+
     @property
     def tuning(self) -> Tuning:
         """How the engine is to fetch."""

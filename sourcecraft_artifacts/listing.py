@@ -154,12 +154,11 @@ def newest_runs(
     is taken to be older; once it is not, all of it is read.
     """
     kept: list[Run] = []
-    seen, ordered, last = 0, True, None
-    for run in runs:
+    ordered, last = True, None
+    for seen, run in enumerate(runs, start=1):
         age = _age(run)
         ordered = ordered and (last is None or age <= last)
         last = age
-        seen += 1
         if wanted(run):
             kept.append(run)
         if ordered and len(kept) >= limit and seen >= _SAMPLE:

@@ -139,6 +139,7 @@ class Partial:
             piece.start = piece.position = 0
             piece.end = min(end, most) if version.size is not None else end
             self._free = [(piece.end, end)] if piece.end < end else []
+            piece.body = self._body
             self._hold(piece)
 
     def forget(self) -> None:

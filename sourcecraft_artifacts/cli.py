@@ -1,0 +1,303 @@
+"""The command line: arguments to a request, and the one boundary from errors to exit statuses.
+
+requests and rich are imported by the commands that use them, so that `--help` and completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options as opt
+from .errors import AuthError, UsageError
+from .session import Session, guarded, run_app
+
+if TYPE_CHECKING:
+    from .models import Run
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    name="sourcecraft-artifacts",
+    help="List and download the CI artifacts of SourceCraft runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+)
+auth = typer.Typer(
+    help="Store, remove and explain the token.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
+)
+app.add_typer(auth, name="auth")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from . import __version__
+
+        typer.echo(f"sourcecraft-artifacts {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """List and download the CI artifacts of SourceCraft runs."""
+
+
+@app.command("list")
+@guarded
+def list_command(
+    ctx: typer.Context,
+    run: opt.RunArgument,
+    workflow: opt.WorkflowArgument = None,
+    task: opt.TaskArgument = None,
+    cube: opt.CubeArgument = None,
+    repo: opt.Repo = None,
+    run_status: opt.RunStatus = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    json: opt.Json = False,
+    with_urls: opt.WithUrls = False,
+    retries: opt.Retries = 5,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show the artifacts of a cube, or of everything under the address.
+
+    On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
+    updated_at, local_path.
+    """
+    from .listing import list_artifacts
+    from .report import listing_json, listing_lines, listing_table
+    from .select import Selection
+
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    address = session.address(run, (workflow, task, cube), repo, run_status)
+    if with_urls and not json:
+        raise UsageError("--with-urls goes with --json")
+    with session.client() as client:
+        listing = list_artifacts(client, session.resolved(client, address, run_status))
+    selection = Selection(tuple(include or ()), tuple(exclude or ()))
+    chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
+    if json:
+        session.write([listing_json(listing.repo, listing.run, chosen, with_urls)])
+    elif session.shows_tables:
+        listing_table(chosen, session.console())
+    else:
+        session.write(listing_lines(chosen))
+
+
+@app.command("download")
+@guarded
+def download_command(
+    ctx: typer.Context,
+    run: opt.RunArgument,
+    workflow: opt.WorkflowArgument = None,
+    task: opt.TaskArgument = None,
+    cube: opt.CubeArgument = None,
+    repo: opt.Repo = None,
+    run_status: opt.RunStatus = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    directory: opt.Dir = None,
+    output: opt.Output = None,
+    layout: opt.LayoutOption = None,
+    if_exists: opt.IfExistsOption = None,
+    portable_paths: opt.PortablePaths = False,
+    jobs: opt.Jobs = None,
+    limit_rate: opt.LimitRate = None,
+    retries: opt.Retries = 5,
+    stall_timeout: opt.StallTimeout = 30.0,
+    wait: opt.Wait = False,
+    wait_timeout: opt.WaitTimeout = None,
+    allow_missing: opt.AllowMissing = False,
+    allow_empty: opt.AllowEmpty = False,
+    fail_fast: opt.FailFast = False,
+    dry_run: opt.DryRun = False,
+    json: opt.Json = False,
+    paths: opt.Paths = False,
+    checksums: opt.Checksums = None,
+    progress: opt.ProgressOption = opt.Progress.AUTO,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Put the artifacts of a cube, or of everything under the address, on disk.
+
+    Run again, it fetches only what is new, and goes on where it was interrupted.
+    """
+    from .checksum_file import write_checksums
+    from .download import Request, download, exit_status
+    from .plan import Layout
+    from .select import Selection
+
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    output, directory, layout = session.one_target(output, directory, layout)
+    session.one_use_of_stdout(output, json=json, paths=paths)
+    if not stall_timeout > 0:
+        raise UsageError("--stall-timeout must be more than 0 seconds")
+    if wait_timeout is not None and not wait and session.was_given("wait_timeout"):
+        raise UsageError("--wait-timeout goes with --wait")
+    address = session.address(run, (workflow, task, cube), repo, run_status)
+    request = Request(
+        address=address,
+        directory=directory or ".",
+        output=output,
+        selection=Selection(tuple(include or ()), tuple(exclude or ())),
+        layout=layout or Layout.AUTO,
+        if_exists=if_exists,
+        portable_paths=portable_paths,
+        jobs=jobs,
+        limit_rate=opt.read_rate(limit_rate),
+        retries=retries,
+        stall_timeout=stall_timeout,
+        fail_fast=fail_fast,
+        wait=wait,
+        wait_timeout=opt.read_duration(wait_timeout),
+        allow_empty=allow_empty,
+        dry_run=dry_run,
+        ca_bundle=ca_bundle,
+        log=session.log,
+        notice=session.notice,
+        write=session.write_bytes if output == "-" else None,
+    )
+    with session.client() as client:
+        request = request.at(session.resolved(client, address, run_status))
+        report = download(client, request, session.reporter(progress))
+    if checksums is not None and not dry_run:
+        write_checksums(checksums, report)
+    session.show(report, json=json, paths=paths, dry_run=dry_run)
+    raise typer.Exit(exit_status(report, allow_missing=allow_missing))
+
+
+@app.command("runs")
+@guarded
+def runs_command(
+    ctx: typer.Context,
+    repo: opt.Repo = None,
+    limit: opt.Limit = 20,
+    json: opt.Json = False,
+    retries: opt.Retries = 5,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show the newest runs of the repository.
+
+    On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
+    created_at.
+    """
+    from .listing import newest_runs
+    from .report import runs_json, runs_lines, runs_table
+
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    name = session.repo(repo)
+    with session.client() as client:
+        runs: list[Run] = newest_runs(client.runs(name), limit)
+    if json:
+        session.write([runs_json(name, runs)])
+    elif session.shows_tables:
+        runs_table(runs, session.console())
+    else:
+        session.write(runs_lines(runs))
+
+
+@app.command("verify")
+@guarded
+def verify_command(
+    directory: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="Download folder (.).", show_default=False)
+    ] = ".",
+    quiet: opt.Quiet = False,
+) -> None:
+    """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
+    from .session import write_lines
+    from .verify import verify
+
+    good = True
+    lines = []
+    for path, verdict in verify(directory):
+        good = good and verdict == "OK"
+        if not quiet or verdict != "OK":
+            lines.append(f"{path}: {verdict}")
+    write_lines(lines)
+    raise typer.Exit(0 if good else 8)
+
+
+@auth.command("login")
+@guarded
+def login_command(
+    ctx: typer.Context, with_token: opt.WithToken = False, api_url: opt.ApiUrl = None
+) -> None:
+    """Store a token in the config file, for the API's host alone."""
+    from .login import ask_token, store
+
+    session = Session(ctx, api_url)
+    store(session.api_url, ask_token(session.api_url, from_stdin=with_token), session.notice)
+
+
+@auth.command("logout")
+@guarded
+def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
+    """Remove the stored token of the API's host."""
+    from .login import remove
+
+    session = Session(ctx, api_url)
+    remove(session.api_url, session.notice)
+
+
+@auth.command("status")
+@guarded
+def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
+    """Say where the token comes from, and show it masked; 4 without one."""
+    from .config import api_host, masked
+
+    session = Session(ctx, api_url)
+    token = session.token
+    session.write([f"API    {session.api_url}"])
+    if token is None:
+        session.write(["token  none"])
+        raise AuthError(
+            f"there is no token for {api_host(session.api_url)}",
+            hint="log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN",
+        )
+    session.write([f"token  {masked(token.value)}, from {token.source}"])
+
+
+@app.command(
+    "sandbox", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@guarded
+def sandbox_command(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND …]", help="Run this with the sandbox's settings."),
+    ] = None,
+) -> None:
+    """Serve a local stand-in for the service, on loopback, to try the tool with no account.
+
+    Without a command, print its settings as export lines and serve until Ctrl-C.
+    """
+    from .sandbox import run_sandbox
+
+    raise typer.Exit(run_sandbox(command or []))
+
+
+def main() -> None:
+    """Run the program, and exit."""
+    sys.exit(run_app(app))

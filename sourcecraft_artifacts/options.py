@@ -1,0 +1,190 @@
+"""The options that commands share, each written once, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from .errors import UsageError
+from .plan import IfExists, Layout
+from .text import visible
+
+PREFIX = "SOURCECRAFT_ARTIFACTS_"
+
+
+class Progress(StrEnum):
+    """How progress is shown on stderr."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> Any:
+    """Make an option that also has an environment variable, named after its long name."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = PREFIX + long[2:].replace("-", "_").upper()
+    return typer.Option(
+        *names, envvar=[*variables, variable], show_envvar=False, show_default=False, **settings
+    )
+
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Slug of a run, its web address, or latest.")
+]
+WorkflowArgument = Annotated[
+    str | None, typer.Argument(metavar="[WORKFLOW", help="Name or glob; all when omitted.")
+]
+TaskArgument = Annotated[
+    str | None, typer.Argument(metavar="[TASK", help="Name or glob; all when omitted.")
+]
+CubeArgument = Annotated[
+    str | None, typer.Argument(metavar="[CUBE]]]", help="Name or glob; all when omitted.")
+]
+Repo = Annotated[
+    str | None,
+    _option("--repo", "-R", metavar="ORG/REPO", help="Repository (default: that of the checkout)."),
+]
+RunStatus = Annotated[
+    str | None,
+    _option("--run-status", metavar="STATUS", help="With latest: only runs in this status."),
+]
+Include = Annotated[
+    list[str] | None,
+    _option("--include", "-i", metavar="GLOB", help="Only artifacts that match; repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    _option("--exclude", "-x", metavar="GLOB", help="No artifacts that match; repeatable."),
+]
+Json = Annotated[bool, _option("--json", help="Write one JSON document to stdout.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="Say nothing but errors.")]
+Debug = Annotated[
+    bool, _option("--debug", help="Show requests, retries and decisions on stderr, no secrets.")
+]
+Retries = Annotated[
+    int,
+    _option("--retries", min=0, metavar="N", help="Tries after the first of each request (5)."),
+]
+ApiUrl = Annotated[
+    str | None,
+    _option(
+        "--api-url",
+        variables=("SOURCECRAFT_API_URL",),
+        metavar="URL",
+        help="Address of the API (https://api.sourcecraft.tech).",
+    ),
+]
+CaBundle = Annotated[
+    str | None, _option("--ca-bundle", metavar="FILE", help="Trust the CAs in this file.")
+]
+WithUrls = Annotated[
+    bool,
+    _option("--with-urls", help="With --json: also each download_url, a key to the file."),
+]
+Limit = Annotated[
+    int, _option("--limit", "-L", min=1, metavar="N", help="Show the newest N runs (20).")
+]
+Dir = Annotated[
+    str | None, _option("--dir", "-d", metavar="DIR", help="Output folder, made when absent (.).")
+]
+Output = Annotated[
+    str | None,
+    _option("--output", "-o", metavar="FILE", help="One artifact to this file; - is stdout."),
+]
+LayoutOption = Annotated[
+    Layout | None,
+    _option(
+        "--layout",
+        help="mirror: DIR/local_path; nested: DIR/workflow/task/cube/local_path; flat: names only"
+        " (auto: mirror for one exactly named cube, else nested).",
+    ),
+]
+IfExistsOption = Annotated[
+    IfExists | None,
+    _option("--if-exists", help="What to do with a file that is there already (update)."),
+]
+PortablePaths = Annotated[
+    bool, _option("--portable-paths", help="Refuse paths that Windows or macOS cannot hold.")
+]
+Jobs = Annotated[
+    int | None,
+    _option("--jobs", "-j", min=1, metavar="N", help="Most storage connections at once."),
+]
+LimitRate = Annotated[
+    str | None, _option("--limit-rate", metavar="RATE", help="Bytes a second, as in 500K or 10M.")
+]
+StallTimeout = Annotated[
+    float,
+    _option(
+        "--stall-timeout",
+        metavar="SECONDS",
+        help="Give up a connection that moves less than 1 byte a second this long (30).",
+    ),
+]
+Wait = Annotated[
+    bool, _option("--wait", help="Follow a run in progress and fetch what becomes ready.")
+]
+WaitTimeout = Annotated[
+    str | None,
+    _option("--wait-timeout", metavar="DURATION", help="Stop waiting after 90s, 30m or 2h."),
+]
+AllowMissing = Annotated[
+    bool,
+    _option("--allow-missing", help="Artifacts the service does not have do not fail the command."),
+]
+AllowEmpty = Annotated[bool, _option("--allow-empty", help="Selecting nothing is success.")]
+FailFast = Annotated[bool, _option("--fail-fast", help="Stop at the first artifact that fails.")]
+DryRun = Annotated[
+    bool, _option("--dry-run", "-n", help="Show the plan; ask no storage, write nothing.")
+]
+Paths = Annotated[bool, _option("--paths", help="Write each finished path to stdout, a line each.")]
+Checksums = Annotated[
+    str | None,
+    _option("--checksums", metavar="FILE", help="Also write a file for sha256sum -c."),
+]
+ProgressOption = Annotated[
+    Progress,
+    _option("--progress", help="On stderr; auto is bar on a terminal and plain elsewhere."),
+]
+WithToken = Annotated[bool, _option("--with-token", help="Read the token from stdin.")]
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?", re.IGNORECASE)
+_DURATION = re.compile(
+    r"(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?",
+    re.IGNORECASE,
+)
+
+
+def read_rate(text: str | None) -> float | None:
+    """Read a rate such as `500K` or `10M`, in powers of 1024 as curl does, as bytes a second.
+
+    Raises `UsageError`.
+    """
+    if text is None:
+        return None
+    match = _RATE.fullmatch(text.strip())
+    rate = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
+    if rate < 1:
+        raise UsageError(
+            f"--limit-rate: {visible(text)} is no rate", hint="write 500K or 10M, bytes a second"
+        )
+    return rate
+
+
+def read_duration(text: str | None) -> float | None:
+    """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds. Raises `UsageError`."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise UsageError(
+            f"--wait-timeout: {visible(text)} is no duration", hint="write 90s, 30m or 2h"
+        )
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
