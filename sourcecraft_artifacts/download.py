@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -148,7 +149,9 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
             folder.finish(complete=False)
             raise
         results = run.results()
-        folder.finish(complete=all(result.error is None for result in results))
+        complete = all(result.error is None for result in results)
+        with suppress(*([] if complete else [LocalError])):  # one local fault is told already
+            folder.finish(complete=complete)
         return replace(_report(request, listing, results), timed_out=timed_out)
 
 

@@ -91,6 +91,8 @@ class Manifest:
         self._synced = 0
         self._changed = False
         self.damaged = False
+        self.exists = False
+        """Whether there is a manifest or a journal, readable or not."""
         if directory is not None:
             self._load(directory)
 
@@ -174,7 +176,8 @@ class Manifest:
                 self._synced = covered
 
     def _load(self, directory: Directory) -> None:
-        text = _read(directory, MANIFEST)
+        text, journal = _read(directory, MANIFEST), _read(directory, JOURNAL)
+        self.exists = text is not None or journal is not None
         try:
             value: Any = {"schema_version": SCHEMA, "files": {}}
             if text is not None:
@@ -192,7 +195,7 @@ class Manifest:
                 hint="update sourcecraft-artifacts, or choose another output folder",
             )
         self._files = files
-        self._load_journal(_read(directory, JOURNAL) or b"")
+        self._load_journal(journal or b"")
 
     def _load_journal(self, text: bytes) -> None:
         for line in text.splitlines():

@@ -106,11 +106,6 @@ class OutputFolder:
     # Facts for the plan.
 
     @property
-    def is_ours(self) -> bool:
-        """Whether there is a state folder."""
-        return self._state is not None
-
-    @property
     def folds_names(self) -> bool:
         """Whether names that differ by case or normalisation are one file here."""
         if self._folds is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import typer
 
 from .errors import ArtifactsError, Interrupted, LocalError, UsageError
-from .text import visible, without_secrets
+from .text import to_json, visible, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +63,17 @@ class Session:
         """The API's address, checked."""
         from .config import DEFAULT_API_URL, check_api_url
 
-        return check_api_url(self._api_url or self.config.api_url or DEFAULT_API_URL)
+        if self._api_url or self.config.api_url is None:
+            return check_api_url(self._api_url or DEFAULT_API_URL)
+        return self._from_config(check_api_url, self.config.api_url)
+
+    def _from_config(self, check: Callable[[str], str], value: str) -> str:
+        """Check a value of the config file, and name the file where it is no good."""
+        try:
+            return check(value)
+        except UsageError as error:
+            where = f"in the config file {self.config.path}: "
+            raise UsageError(where + error.message, hint=error.hint) from error
 
     @cached_property
     def token(self) -> Token | None:
@@ -102,9 +112,11 @@ class Session:
         return parse_repo(found)
 
     def _default_repo(self) -> str | None:
-        from .address import repo_from_git
+        from .address import parse_repo, repo_from_git
 
-        return self.config.repo or repo_from_git(os.getcwd())
+        if self.config.repo is not None:
+            return self._from_config(parse_repo, self.config.repo)
+        return repo_from_git(os.getcwd())
 
     def address(
         self, run: str, names: Sequence[str | None], repo: str | None, run_status: str | None
@@ -179,6 +191,7 @@ class Session:
         from .progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
+        Voice.as_events = kind == "json"
         return make_reporter(kind, quiet=self._quiet)
 
     def write(self, lines: Iterable[str]) -> None:
@@ -199,12 +212,11 @@ class Session:
         """Show what became of a download: on stdout for programs, on stderr for people."""
         from .report import report_json, summary_lines
 
-        if not self._quiet:
-            for line in summary_lines(report):
-                say(line)
-        elif not dry_run:
-            for line in summary_lines(report)[1:]:
-                say(line)
+        lines = summary_lines(report)
+        if self._quiet:
+            lines = [] if dry_run else lines[1:]  # only what is missing
+        if not Voice.as_events:
+            say("\n".join(lines))
         if json:
             self.write([report_json(report)])
         if paths:
@@ -212,7 +224,8 @@ class Session:
 
     def _log(self, line: str) -> None:
         token = self.token
-        say("debug: " + visible(without_secrets(line, [token.value] if token else [])))
+        text = visible(without_secrets(line, [token.value] if token else []))
+        say(text if Voice.as_events else f"debug: {text}", event="debug")
 
 
 def write_lines(lines: Iterable[str]) -> None:
@@ -242,8 +255,18 @@ def write_paths(report: Report) -> None:
         sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
 
 
-def say(text: str) -> None:
-    """Write a line to stderr; one that is gone is no reason to fail."""
+class Voice:
+    """How stderr is spoken to: in lines for people, or with `--progress json` in events."""
+
+    as_events = False
+
+
+def say(text: str, *, event: str = "notice", **fields: str | None) -> None:
+    """Write to stderr; one that is gone is no reason to fail."""
+    if not text:
+        return
+    if Voice.as_events:
+        text = to_json({"event": event, "message": text, **fields})
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -253,10 +276,13 @@ def say(text: str) -> None:
 
 def show_error(error: ArtifactsError) -> None:
     """Say what went wrong, and what to do about it."""
-    lines = error.message.split("\n")
-    say("\n".join(["error: " + visible(lines[0]), *map(visible, lines[1:])]))
+    if Voice.as_events:
+        say(error.message, event="error", code=error.code, hint=error.hint)
+        return
+    lines = [visible(line) for line in error.message.split("\n")]
+    say("\n".join([f"error: {lines[0]}", *lines[1:]]))
     if error.hint:
-        say("  hint: " + visible(error.hint))
+        say(f"  hint: {visible(error.hint)}")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -273,7 +299,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
-            show_error(LocalError(f"{error.strerror or error}", hint=None))
+            what = f"{error.filename}: " if error.filename else ""
+            show_error(LocalError(f"{what}{error.strerror or error}"))
+            _forget_stdout()
             raise typer.Exit(1) from error
 
     return run

@@ -223,6 +223,9 @@ class Transfer:
         self._shared = accepts and found.resumable and not ranged
         most = MAX_PIECE if self._shared else found.size or 0
         self.partial.restart(piece, found, expected, most)
+        if (found.size or 0) >= MIN_PIECE:
+            # From here on a kill at any moment leaves what has come.
+            self.partial.checkpoint(sync=False)
         if self._shared:
             self._host.changed()
 

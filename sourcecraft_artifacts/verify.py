@@ -25,7 +25,7 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
                 hint="download again with --if-exists overwrite",
             )
         places = sorted(folder.manifest.places())
-        if not places and not folder.is_ours:
+        if not folder.manifest.exists:
             raise UsageError(
                 f"{visible(directory)} holds no manifest of a download",
                 hint="give the folder that was downloaded into",

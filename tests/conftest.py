@@ -62,6 +62,7 @@ class Cli:
             "SOURCECRAFT_TOKEN": TOKEN,
             "SOURCECRAFT_ARTIFACTS_REPO": REPO,
         }
+        self._started: list[subprocess.Popen[bytes]] = []
         self.config = home / "config" / "sourcecraft-artifacts" / "config.toml"
 
     def start(
@@ -77,7 +78,16 @@ class Cli:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         command = [*wrap, sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
         options = {"cwd": self.cwd, **pipes, **options}
-        return subprocess.Popen(command, env=clean, **options)
+        process = subprocess.Popen(command, env=clean, **options)
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test has left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def finish(self, process: subprocess.Popen[bytes], stdin: bytes = b"") -> Finished:
         """Wait for the end, and hold it to what is promised of every output."""
@@ -128,6 +138,8 @@ def service() -> Iterator[FakeService]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, service: FakeService) -> Cli:
+def cli(tmp_path: Path, service: FakeService) -> Iterator[Cli]:
     """The command in a home of its own, with a token, pointed at the service."""
-    return Cli(tmp_path, service)
+    cli = Cli(tmp_path, service)
+    yield cli
+    cli.close()
