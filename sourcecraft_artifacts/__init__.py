@@ -1,17 +1,79 @@
-"""List and download the CI artifacts of SourceCraft runs."""
+"""List and download the CI artifacts of SourceCraft runs.
 
-from .errors import ApiError, ArtifactsError, ExitCode
-from .models import Artifact, Cube, Run, Task, Workflow
+As a library: a `Client` for the API, the records that it returns, `list_artifacts` and
+`download` with a `Request`, a reporter and a `Report`, and the errors. Names are imported when
+they are first used, so that importing the package costs next to nothing.
+
+    from sourcecraft_artifacts import Address, Client, Request, download
+
+    with Client(token="…") as client:
+        address = Address("org/repo", "12", "ci", "build", "linux")
+        report = download(client, Request(address, directory="out"))
+    for file in report.files:
+        print(file.path, file.outcome, file.sha256)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .address import Address as Address
+    from .address import parse_address as parse_address
+    from .api import Client as Client
+    from .choices import IfExists as IfExists
+    from .choices import Layout as Layout
+    from .engine import Reporter as Reporter
+    from .errors import ApiError as ApiError
+    from .errors import ArtifactsError as ArtifactsError
+    from .errors import AuthError as AuthError
+    from .errors import ExitCode as ExitCode
+    from .errors import LocalError as LocalError
+    from .errors import NotFound as NotFound
+    from .errors import NothingMatched as NothingMatched
+    from .errors import Refused as Refused
+    from .errors import TransferError as TransferError
+    from .errors import UsageError as UsageError
+    from .fetch import Request as Request
+    from .fetch import download as download
+    from .listing import Listing as Listing
+    from .listing import latest_run as latest_run
+    from .listing import list_artifacts as list_artifacts
+    from .models import Artifact as Artifact
+    from .models import ArtifactDates as ArtifactDates
+    from .models import Cube as Cube
+    from .models import CubeAddress as CubeAddress
+    from .models import Run as Run
+    from .models import Task as Task
+    from .models import Workflow as Workflow
+    from .results import FileResult as FileResult
+    from .results import Outcome as Outcome
+    from .results import Report as Report
+    from .select import Selection as Selection
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ApiError",
-    "Artifact",
-    "ArtifactsError",
-    "Cube",
-    "ExitCode",
-    "Run",
-    "Task",
-    "Workflow",
-]
+_HOMES = {
+    "address": "Address parse_address",
+    "api": "Client",
+    "choices": "IfExists Layout",
+    "fetch": "Request download",
+    "engine": "Reporter",
+    "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
+    " Refused TransferError UsageError",
+    "listing": "Listing latest_run list_artifacts",
+    "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
+    "results": "FileResult Outcome Report",
+    "select": "Selection",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options as opt
+from .choices import Layout, Progress
 from .errors import AuthError, UsageError
 from .session import Session, guarded, run_app
 
@@ -81,7 +82,7 @@ def list_command(
     updated_at, local_path.
     """
     from .listing import list_artifacts
-    from .report import listing_json, listing_lines, listing_table
+    from .listing_report import listing_json, listing_lines, listing_table
     from .select import Selection
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
@@ -130,7 +131,7 @@ def download_command(
     json: opt.Json = False,
     paths: opt.Paths = False,
     checksums: opt.Checksums = None,
-    progress: opt.ProgressOption = opt.Progress.AUTO,
+    progress: opt.ProgressOption = Progress.AUTO,
     api_url: opt.ApiUrl = None,
     ca_bundle: opt.CaBundle = None,
     quiet: opt.Quiet = False,
@@ -141,8 +142,7 @@ def download_command(
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
     from .checksum_file import write_checksums
-    from .download import Request, download, exit_status
-    from .plan import Layout
+    from .fetch import Request, download, exit_status
     from .select import Selection
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
@@ -203,7 +203,7 @@ def runs_command(
     created_at.
     """
     from .listing import newest_runs
-    from .report import runs_json, runs_lines, runs_table
+    from .listing_report import runs_json, runs_lines, runs_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     name = session.repo(repo)

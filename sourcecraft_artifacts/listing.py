@@ -39,6 +39,8 @@ class Listing:
     ended: bool = True
     awaited: tuple[str, ...] = ()
     """The selected cubes that have not ended, as `workflow/task/cube`."""
+    others: tuple[str, ...] = ()
+    """Where no cube is selected: those that the run has."""
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
@@ -67,7 +69,15 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
         tuple(artifact for artifacts in listed for artifact in artifacts),
         run.ended or (bool(cubes) and address.exact and not awaited),
         tuple(awaited),
+        () if cubes else tuple(_cube_names(run)),
     )
+
+
+def _cube_names(run: Run) -> Iterator[str]:
+    for workflow in run.workflows:
+        for task in workflow.tasks:
+            for cube in task.cubes:
+                yield f"{workflow.slug}/{task.slug}/{cube.slug}"
 
 
 def _artifacts(api: Api, cube: CubeAddress) -> list[Artifact]:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import Refused
@@ -51,12 +51,12 @@ class Entry:
 
 def _to_json(entry: Entry) -> dict[str, Any]:
     return {
-        **asdict(entry.address),
+        **entry.address._asdict(),
         "local_path": entry.local_path,
         "size": entry.size,
         "sha256": entry.sha256,
         "validator": entry.validator,
-        "dates": asdict(entry.dates),
+        "dates": entry.dates._asdict(),
         "mtime_ns": entry.mtime_ns,
     }
 

@@ -5,8 +5,7 @@ ignored and unknown enum values are kept as they are.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ApiError
 
@@ -14,8 +13,7 @@ FINAL_STATUSES = frozenset({"success", "failed", "canceled", "timeout"})
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactDates:
+class ArtifactDates(NamedTuple):
     """When an artifact was registered, obtained and updated, as the service wrote it."""
 
     registered_at: str | None = None
@@ -23,8 +21,7 @@ class ArtifactDates:
     updated_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CubeAddress:
+class CubeAddress(NamedTuple):
     """A cube, by the six names that the API wants for it."""
 
     repo: str
@@ -34,8 +31,7 @@ class CubeAddress:
     cube: str
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(NamedTuple):
     """One artifact of a cube. `download_url` is a temporary key to its bytes: never show it."""
 
     address: CubeAddress
@@ -43,7 +39,11 @@ class Artifact:
     status: str
     dates: ArtifactDates
     id: str = ""
-    download_url: str | None = field(default=None, repr=False)
+    download_url: str | None = None
+
+    def __repr__(self) -> str:
+        """Show everything but the URL."""
+        return f"<{self.address} {self.local_path!r} {self.status}>"
 
     @property
     def available(self) -> bool:
@@ -53,8 +53,7 @@ class Artifact:
         return self.status == "success" or self.download_url is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Cube:
+class Cube(NamedTuple):
     """A cube of a task: the step of a run that leaves artifacts."""
 
     slug: str
@@ -66,22 +65,19 @@ class Cube:
         return self.status in FINAL_STATUSES
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     slug: str
     status: str = ""
     cubes: tuple[Cube, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(NamedTuple):
     slug: str
     status: str = ""
     tasks: tuple[Task, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A CI run; its slug is its counter within the repository."""
 
     slug: str

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from .choices import IfExists, Layout, Progress
 from .errors import UsageError
-from .plan import IfExists, Layout
 from .text import visible
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
-
-
-class Progress(StrEnum):
-    """How progress is shown on stderr."""
-
-    AUTO = "auto"
-    BAR = "bar"
-    PLAIN = "plain"
-    JSON = "json"
-    NONE = "none"
 
 
 def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> Any:

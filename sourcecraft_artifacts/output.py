@@ -118,6 +118,10 @@ class OutputFolder:
             return None if self._tree is None else self._tree.lstat(place)
         except OSError as error:
             raise local_fault(error, self.path_of(place)) from error
+        except UnicodeEncodeError as error:
+            raise Refused(
+                f"its name cannot be written in this system's encoding ({error.encoding})"
+            ) from error
 
     def entry(self, place: SafePath) -> Entry | None:
         """Return what the manifest has of a place."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .models import CubeAddress
+from .select import components
 
 STATE_FOLDER = ".sourcecraft-artifacts"
 
@@ -47,11 +48,6 @@ class SafePath:
 
     def __str__(self) -> str:
         return "/".join(self.parts)
-
-
-def components(local_path: str) -> tuple[str, ...]:
-    """Split at slashes, without the empty and `.` components; `..` stays, to be refused."""
-    return tuple([name for name in local_path.split("/") if name not in ("", ".")])
 
 
 def safe_path(local_path: str, *, portable: bool) -> SafePath:

@@ -12,30 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from .choices import IfExists, Layout
 from .errors import Refused
 from .manifest import Entry
 from .models import Artifact, CubeAddress
 from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from .text import count, visible
 from .urls import unsafe_url_reason
-
-
-class Layout(StrEnum):
-    """Where an artifact lands below the output folder."""
-
-    AUTO = "auto"
-    MIRROR = "mirror"
-    NESTED = "nested"
-    FLAT = "flat"
-
-
-class IfExists(StrEnum):
-    """What happens to a file that is there already."""
-
-    UPDATE = "update"
-    SKIP = "skip"
-    OVERWRITE = "overwrite"
-    ERROR = "error"
 
 
 class Action(StrEnum):

@@ -4,10 +4,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .paths import components
-
 _TOKEN = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|[*?]|[^*?]+")
 _STARS = re.compile(r"\*+")
+
+
+def components(local_path: str) -> tuple[str, ...]:
+    """Split at slashes, without the empty and `.` components; `..` stays, to be refused."""
+    return tuple([name for name in local_path.split("/") if name not in ("", ".")])
 
 
 def normalised(local_path: str) -> str:

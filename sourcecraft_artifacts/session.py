@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
     from .address import Address
     from .api import Client
+    from .choices import Layout, Progress
     from .config import Config, Token
     from .models import Run
-    from .options import Progress
-    from .plan import Layout
     from .results import Report
     from .tracking import Silent
 
@@ -200,6 +200,8 @@ class Session:
 
     def write_bytes(self, data: memoryview) -> None:
         """Write bytes to stdout, all of them."""
+        if isinstance(sys.stdout, Nowhere):
+            raise LocalError("stdout is closed: there is nowhere to write to")
         while data:
             data = data[os.write(1, data) :]
 
@@ -230,8 +232,6 @@ class Session:
 
 def write_lines(lines: Iterable[str]) -> None:
     """Write lines to stdout, in blocks; what its encoding lacks is escaped."""
-    if sys.stdout is None:
-        return
     block: list[str] = []
     for line in lines:
         block.append(line)
@@ -303,8 +303,42 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             show_error(LocalError(f"{what}{error.strerror or error}"))
             _forget_stdout()
             raise typer.Exit(1) from error
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:
+            # Only its kind and place: its text, or a traceback, may hold a secret.
+            show_error(_bug(error))
+            raise typer.Exit(1) from error
 
     return run
+
+
+def _bug(error: Exception) -> LocalError:
+    """Return what to say of an error that nobody thought of."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = (
+        f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}" if where else ""
+    )
+    return LocalError(
+        f"a bug in this tool: {type(error).__name__} in {place}", hint="please report it"
+    )
+
+
+class Nowhere(io.TextIOWrapper):
+    """What stands for a stdout that was closed before the program began."""
+
+
+def _fill_closed_streams() -> None:
+    """Take the places of closed standard streams, or a connection's socket would take them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Nowhere(open(os.devnull, "wb"))
 
 
 def _forget_stdout() -> None:
@@ -314,6 +348,7 @@ def _forget_stdout() -> None:
 
 def run_app(app: typer.Typer) -> int:
     """Run the program with its signals in order, and return its exit status."""
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             reconfigure: Any = getattr(stream, "reconfigure", None)

@@ -222,24 +222,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {place: path.read_bytes() for place, path in mine.items() if path.is_file()}
 
 
-def settled(folder: Path, seconds: float = 0.6) -> Callable[[], bool]:
-    """A condition: nothing in the state folder has changed for so long."""
-    seen: tuple[float, object] = (time.monotonic(), None)
-
-    def condition() -> bool:
-        nonlocal seen
-        paths = (folder / STATE).rglob("*")
-        stats = {}
-        for path in paths:
-            with suppress(FileNotFoundError):
-                stats[path] = path.stat().st_mtime_ns
-        if stats != seen[1]:
-            seen = (time.monotonic(), stats)
-        return time.monotonic() - seen[0] > seconds
-
-    return condition
-
-
 def partial_bytes(folder: Path) -> int:
     """How many bytes lie in the state folder, besides the manifest, at this moment."""
     size = 0

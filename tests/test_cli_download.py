@@ -155,6 +155,8 @@ def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
     """Nothing is exit 3 with a list of what there is, unless allowed."""
     service.add("dist/there.txt", b"1")
     assert "there.txt" in cli.download("-i", "nope", code=3).err
+    assert "build" in cli("download", "7", "ci", "nope*", "-d", "out", code=3).err
+    cli("download", "7", "nope*", "-d", "out", "--allow-empty")
     report = cli.download("-i", "nope", "--allow-empty", "--json").json
     assert (report["files"], report["summary"]["selected"]) == ([], 0)
     assert not (cli.out / STATE).exists()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 from servers import Answer, json_answer
-from service import CUBE, DATES, REPO, FakeService, problem, target
+from service import CUBE, DATES, REPO, FakeService, problem, target, tree
 
 LISTING = target("7", *CUBE)
 HOSTILE = "a\x1b[31m\tb\nc\u202e[red]x[/nope]:bomb:\x9b"
@@ -125,6 +125,25 @@ def test_a_closed_stdout_ends_quietly(
     finished = cli.finish(process)
     assert finished.code in (0, 141, -13)
     assert finished.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "7"],
+        ["list", "7", "--json"],
+        ["runs"],
+        ["download", "7", "--json"],
+    ],
+)
+def test_streams_that_are_not_there(service: FakeService, cli: Cli, arguments: list[str]) -> None:
+    """A program started with stdout or all streams closed, as by a daemon, ends quietly."""
+    service.add("a", b"1")
+    for closed in (">&-", "<&- >&- 2>&-"):
+        wrap = ("sh", "-c", f'exec "$@" {closed}', "sh")
+        assert cli(*arguments, "-q", wrap=wrap).err == ""
+    cli("download", "7", "-o", "-", "-q", wrap=wrap, code=(0, 1))
+    assert not tree(cli.cwd) or [*tree(cli.cwd)] == ["ci/build/linux/a"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

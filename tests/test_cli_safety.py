@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_odd_but_safe_paths_land_below_the_folder(service: FakeService, cli: Cli
     assert tree(cli.out) == {place: place.encode() for place in SAFE.values()}
     assert "[red]x[_nope]:bomb:" in finished.err
     assert "\u202e" not in finished.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others name files in Unicode always")
+def test_names_that_the_system_cannot_write(service: FakeService, cli: Cli) -> None:
+    """Where file names are ASCII, others are stored or told apart, by name, and never a crash."""
+    service.add("отчёт", b"1")
+    service.add("plain", b"2")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    finished = cli.download(env=ascii_only, code=(0, 1, 6, 8))
+    assert finished.code == 0 or finished.err
+    cli.download("-x", "о*", env=ascii_only | {"PYTHONUTF8": "1"})
+    assert tree(cli.out)["plain"] == b"2"
 
 
 def test_portable_paths_judge_as_windows_does(service: FakeService, cli: Cli) -> None:

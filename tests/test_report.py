@@ -11,17 +11,16 @@ from rich.console import Console
 
 from sourcecraft_artifacts.errors import ArtifactsError, TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
-from sourcecraft_artifacts.report import (
+from sourcecraft_artifacts.listing_report import (
     listing_json,
     listing_lines,
     listing_table,
     person_time,
-    report_json,
     runs_json,
     runs_lines,
     runs_table,
-    summary_lines,
 )
+from sourcecraft_artifacts.report import report_json, summary_lines
 from sourcecraft_artifacts.results import FileResult, Outcome, Report
 from sourcecraft_artifacts.tables import fitting
 

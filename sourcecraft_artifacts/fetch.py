@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .address import Address
+from .choices import IfExists, Layout
 from .engine import Downloads, Job, Reporter, Tuning
 from .errors import ArtifactsError, LocalError, NothingMatched, UsageError
 from .links import Links
@@ -18,7 +19,7 @@ from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder
 from .pacing import RateLimit
-from .plan import Action, IfExists, Layout, Step, decide, plan
+from .plan import Action, Step, decide, plan
 from .results import FileResult, Outcome, Report
 from .select import Selection
 from .single import OutputFile, Stream, streamed
@@ -107,14 +108,15 @@ def selected(listing: Listing, request: Request) -> Listing:
     """
     chosen = tuple(a for a in listing.artifacts if request.selection.matches(a.local_path))
     if not chosen and not request.allow_empty and (listing.ended or not request.wait):
-        raise NothingMatched("no artifact is selected", hint=_what_there_is(listing.artifacts))
+        raise NothingMatched("no artifact is selected", hint=_what_there_is(listing))
     return replace(listing, artifacts=chosen)
 
 
-def _what_there_is(artifacts: Sequence[Artifact]) -> str:
-    if not artifacts:
+def _what_there_is(listing: Listing) -> str:
+    found = [artifact.local_path for artifact in listing.artifacts] or listing.others
+    if not found:
         return "there are no artifacts at that address; --allow-empty makes this a success"
-    names = [visible(path) for path in dict.fromkeys(a.local_path for a in artifacts)]
+    names = [visible(name) for name in dict.fromkeys(found)]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
 
@@ -290,7 +292,7 @@ def _report(request: Request, listing: Listing, results: Sequence[FileResult]) -
 def _to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
     listing = _wait_for_one(client, request, listing, reporter)
     if len(listing.artifacts) > 1:
-        names = _what_there_is(listing.artifacts)
+        names = _what_there_is(listing)
         raise UsageError(
             f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
             " are selected",

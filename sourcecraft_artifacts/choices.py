@@ -1,0 +1,31 @@
+"""The choices that a user has, by the names that options, settings and calls know them by."""
+
+from enum import StrEnum
+
+
+class Layout(StrEnum):
+    """Where an artifact lands below the output folder."""
+
+    AUTO = "auto"
+    MIRROR = "mirror"
+    NESTED = "nested"
+    FLAT = "flat"
+
+
+class IfExists(StrEnum):
+    """What happens to a file that is there already."""
+
+    UPDATE = "update"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    ERROR = "error"
+
+
+class Progress(StrEnum):
+    """How progress is shown on stderr."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"

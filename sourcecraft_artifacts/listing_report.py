@@ -1,0 +1,134 @@
+"""Listings of artifacts and runs, rendered: tab-separated lines, JSON, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .models import Artifact, CubeAddress, Run
+from .text import to_json, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA_VERSION = 1
+
+
+def listing_lines(artifacts: Iterable[Artifact]) -> Iterator[str]:
+    """Yield `workflow task cube status updated_at local_path`, tab-separated, one by one."""
+    address: CubeAddress | None = None
+    names = ""
+    for artifact in artifacts:
+        if artifact.address is not address:
+            address = artifact.address
+            names = _tabbed(address.workflow, address.task, address.cube)
+        updated = artifact.dates.updated_at or ""
+        yield names + "\t" + _tabbed(artifact.status, updated, artifact.local_path)
+
+
+def runs_lines(runs: Iterable[Run]) -> Iterator[str]:
+    """Yield `slug status event_type created_at`, tab-separated, one by one."""
+    for run in runs:
+        yield _tabbed(run.slug, run.status, run.event_type, run.created_at or "")
+
+
+def _tabbed(*fields: str) -> str:
+    return "\t".join([visible(field) for field in fields])
+
+
+def listing_json(repo: str, run: str, artifacts: Iterable[Artifact], with_urls: bool) -> str:
+    """Write a listing as one document; `download_url` is a key to the file, so only if asked."""
+    return to_json(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "repo": repo,
+            "run": run,
+            "artifacts": [_artifact_fields(artifact, with_urls) for artifact in artifacts],
+        }
+    )
+
+
+def _artifact_fields(artifact: Artifact, with_urls: bool) -> dict[str, Any]:
+    address, dates = artifact.address, artifact.dates
+    fields: dict[str, Any] = {
+        "workflow": address.workflow,
+        "task": address.task,
+        "cube": address.cube,
+        "id": artifact.id,
+        "local_path": artifact.local_path,
+        "status": artifact.status,
+        "dates": {
+            "registered_at": dates.registered_at,
+            "obtained_at": dates.obtained_at,
+            "updated_at": dates.updated_at,
+        },
+    }
+    if with_urls:
+        fields["download_url"] = artifact.download_url
+    return fields
+
+
+def runs_json(repo: str, runs: Iterable[Run]) -> str:
+    """Write runs as one document."""
+    return to_json(
+        {"schema_version": SCHEMA_VERSION, "repo": repo, "runs": [_run_fields(run) for run in runs]}
+    )
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    return {
+        "slug": run.slug,
+        "status": run.status,
+        "event_type": run.event_type,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "updated_at": run.updated_at,
+        "pull": run.pull,
+        "user": run.user,
+    }
+
+
+def person_time(stamp: str | None) -> str:
+    """Write a time of the service (RFC 3339) in the local zone, to the minute."""
+    from datetime import datetime
+
+    try:
+        return f"{datetime.fromisoformat(stamp or '').astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return visible(stamp or "")
+
+
+def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
+    """Print artifacts for a person; names that all share stand once, above the table."""
+    from .tables import print_table  # rich costs start-up time
+
+    columns: dict[str, list[str]] = {}
+    shared: list[str] = []
+    for name in ("workflow", "task", "cube"):
+        values: list[str] = [getattr(artifact.address, name) for artifact in artifacts]
+        if len(set(values)) > 1:
+            columns[name.title()] = values
+        else:
+            shared.extend(f"{name} {value}" for value in values[:1])
+    columns["Updated"] = [person_time(artifact.dates.updated_at) for artifact in artifacts]
+    columns["Path"] = [artifact.local_path for artifact in artifacts]
+    if artifacts:
+        statuses = [artifact.status for artifact in artifacts]
+        print_table(console, statuses, columns, title=", ".join(shared))
+
+
+def runs_table(runs: Sequence[Run], console: Console) -> None:
+    """Print runs for a person."""
+    from .tables import print_table
+
+    columns = {
+        "Run": [run.slug for run in runs],
+        "Event": [run.event_type for run in runs],
+        "Created": [person_time(run.created_at) for run in runs],
+        "Pull": [run.pull or "" for run in runs],
+        "User": [run.user or "" for run in runs],
+    }
+    columns = {name: values for name, values in columns.items() if any(values)}
+    if runs:
+        print_table(console, [run.status for run in runs], columns)
