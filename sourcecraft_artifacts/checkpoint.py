@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from .checksums import ALGORITHMS
 from .ranges import Version
 
 SCHEMA = 1
+_SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
+"""What can be sent back in `If-Range`."""
 
 Span = tuple[int, int]
 """Bytes from the first number up to, not including, the second."""
@@ -54,13 +58,16 @@ class Checkpoint:
     @classmethod
     def from_bytes(cls, text: bytes) -> Checkpoint:
         """Read a file's content. Raises ValueError, KeyError or TypeError for what is not ours."""
-        value: Any = json.loads(text)
+        try:
+            value: Any = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
         if value["schema_version"] != SCHEMA:
             raise ValueError("it is of another version")
         validator, size = value["validator"], value["size"]
-        if not isinstance(validator, str) or type(size) is not int or size <= 0:
+        if not _SENDABLE.fullmatch(validator) or type(size) is not int or size <= 0:
             raise ValueError("it names no version of an object")
-        digests = {str(name): bytes.fromhex(text) for name, text in value["digests"].items()}
+        digests = _read_digests(value["digests"])
         done, synced = (_read_spans(value[name], size) for name in ("done", "synced"))
         version, in_order = Version(validator, size), value["in_order"] is True
         return cls(version, digests, done, synced, in_order, value["boot"])
@@ -72,6 +79,12 @@ class Checkpoint:
         if self.in_order:
             return [(0, min(on_disk, self.version.size or 0))] if on_disk else []
         return [span for span in self.done if span[1] <= on_disk]
+
+
+def _read_digests(value: Any) -> dict[str, bytes]:
+    if not isinstance(value, dict) or not value.keys() <= ALGORITHMS:
+        raise ValueError("its digests are not known")
+    return {name: bytes.fromhex(text) for name, text in value.items()}
 
 
 def _read_spans(value: Any, size: int) -> list[Span]:

@@ -22,6 +22,7 @@ Headers = Callable[[str], str | None]
 _NAMES = {"md5": "md5", "sha": "sha1", "sha1": "sha1", "sha-1": "sha1"}
 _NAMES |= {"sha256": "sha256", "sha-256": "sha256", "sha512": "sha512", "sha-512": "sha512"}
 _NAMES |= {"crc32": "crc32", "crc32c": "crc32c", "crc64nvme": "crc64nvme"}
+ALGORITHMS = frozenset(_NAMES.values())
 _AMAZON = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _SLOW_LIMIT = 16 << 20
@@ -99,7 +100,8 @@ def expected_digests(status: int, header: Headers, size: int | None) -> dict[str
         algorithm = _NAMES.get(name.strip().lower())
         value = _decoded(text)
         if algorithm and value is not None and len(value) == len(new_hash(algorithm).digest()):
-            found[algorithm] = value
+            # Of two that contradict each other at least one is wrong: no bytes may pass then.
+            found[algorithm] = value if found.get(algorithm, value) == value else b""
     strong = found.keys() - _SLOW
     if strong and (size or 0) > _SLOW_LIMIT:
         return {name: found[name] for name in strong}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .choices import IfExists, Layout, Progress
+from .completion import complete_cube, complete_run, complete_task, complete_workflow
 from .errors import UsageError
 from .text import visible
 
@@ -24,16 +25,30 @@ def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> An
 
 
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Slug of a run, its web address, or latest.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Slug of a run, its web address, or latest.",
+        autocompletion=complete_run,
+    ),
 ]
 WorkflowArgument = Annotated[
-    str | None, typer.Argument(metavar="[WORKFLOW", help="Name or glob; all when omitted.")
+    str | None,
+    typer.Argument(
+        metavar="[WORKFLOW", help="Name or glob; all when omitted.", autocompletion=complete_workflow
+    ),
 ]
 TaskArgument = Annotated[
-    str | None, typer.Argument(metavar="[TASK", help="Name or glob; all when omitted.")
+    str | None,
+    typer.Argument(
+        metavar="[TASK", help="Name or glob; all when omitted.", autocompletion=complete_task
+    ),
 ]
 CubeArgument = Annotated[
-    str | None, typer.Argument(metavar="[CUBE]]]", help="Name or glob; all when omitted.")
+    str | None,
+    typer.Argument(
+        metavar="[CUBE]]]", help="Name or glob; all when omitted.", autocompletion=complete_cube
+    ),
 ]
 Repo = Annotated[
     str | None,

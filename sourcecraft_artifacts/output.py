@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Self
 
 from .engine import Job, local_fault
@@ -46,14 +47,14 @@ class OutputFolder:
         self._lock = threading.Lock()
         self._folds: bool | None = None
         self._steps: dict[Job, Step] = {}
-        self.manifest = Manifest(None)
 
     def __enter__(self) -> Self:
         self.look()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.manifest.close()
+        if "manifest" in vars(self):
+            self.manifest.close()
         for directory in (self._partial, self._state, self._tree):
             if directory is not None:
                 directory.close()
@@ -65,7 +66,14 @@ class OutputFolder:
         self._tree = Tree.open(self.path, create=False)
         with suppress(FileNotFoundError):
             self._state = self._tree.root.child(STATE_FOLDER, create=False)
-            self.manifest = Manifest(self._state)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, read when it is first asked for: after `lock`, where there is one.
+
+        Raises `Refused` where a newer version of this tool wrote it.
+        """
+        return Manifest(self._state)
 
     def lock(self, notice: Callable[[str], None]) -> None:
         """Keep other runs out of the folder, after waiting for one that is at it.
@@ -81,7 +89,6 @@ class OutputFolder:
             waited = True
             time.sleep(_LOCK_POLL)
         self._locked = True
-        self.manifest = Manifest(self._state)
 
     def prepare(self, notice: Callable[[str], None]) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
@@ -91,6 +98,7 @@ class OutputFolder:
             is_new = self._state is None
             if self._state is None:
                 self._state = self._tree.root.child(STATE_FOLDER, create=True)
+                vars(self).pop("manifest", None)
             self.lock(notice)
             self._partial = self._state.child(_PARTIAL, create=True)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-START = 32
+START = 64
 MOST = 96
 """Connections to begin with when there are files enough, and the most that are ever opened."""
 ENOUGH = 400e6

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from .checkpoint import Checkpoint, Span, boot_id, gaps
 from .checksums import Digests
+from .errors import LocalError
 from .files import write_file
 from .folder import Directory
 from .ranges import Version
@@ -269,11 +270,16 @@ class Partial:
                 self._forget()
 
     def seal(self) -> os.stat_result:
-        """Put the complete bytes on the disk and close them, ready to be moved. Raises OSError."""
+        """Put the complete bytes on the disk and close them, ready to be moved.
+
+        Raises LocalError where they are not as many as the object's, and OSError.
+        """
         with self._saving, self._lock:
             assert self._body is not None, "there is nothing to seal"
             os.fsync(self._body.descriptor)
             found = os.fstat(self._body.descriptor)
+            if found.st_size != self.size:
+                raise LocalError(f"{self.part_name} was changed by others")
             self._retire()
             self._sealed = True
             return found
@@ -289,17 +295,20 @@ class Partial:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self._body = _Body(self.directory.open(self.part_name, os.O_RDWR))
-        size = checkpoint.version.size or 0
-        done = checkpoint.trusted(os.fstat(self._body.descriptor).st_size)
+        size, on_disk = checkpoint.version.size or 0, os.fstat(self._body.descriptor).st_size
+        if on_disk > size:
+            self._retire()
+            raise ValueError("it is longer than the object")
+        done = checkpoint.trusted(on_disk)
         if done == [(0, size)]:
             # Without the last byte, so that the storage has to confirm the version.
             done = [(0, size - 1)] if size > 1 else []
         self._set_version(checkpoint.version, checkpoint.digests)
-        self._synced = done
+        self._synced = [span for span in checkpoint.synced if span[1] <= on_disk]
         self._free = gaps(done, size)
         self.position = sum(end - start for start, end in done)
         self._saved = checkpoint
-        self._in_order = done == [(0, os.fstat(self._body.descriptor).st_size)]
+        self._in_order = done == [(0, on_disk)]
 
     def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
         self.version = version

@@ -13,6 +13,8 @@ from .folder import Directory
 from .partial import Partial
 
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArtifactsError)
+_SUFFIXES = ("part", "json", "json.new")
+"""Of a part's files; the last one is of a write that a kill cut short."""
 
 
 class PartialStore:
@@ -26,13 +28,20 @@ class PartialStore:
         self._found: dict[str, list[str]] | None = None
 
     def open(self, key: str) -> Partial:
-        """Return the part for `key`, resumed where an earlier run left one that can be trusted."""
+        """Return the part for `key`, resumed where an earlier run left one that can be trusted.
+
+        Whatever else earlier runs left for it is removed.
+        """
         stem = f"{self._prefix}{key}-{self._token}"
+        found: Partial | None = None
         for old in self._stems().pop(key, []):
-            with suppress(*_UNUSABLE):
-                return self._adopt(old, stem)
-            self._remove(f"{old}.part", f"{old}.json", f"{stem}.part", f"{stem}.json")
-        return Partial(self._directory, stem, None)
+            if found is None:
+                with suppress(*_UNUSABLE):
+                    found = self._adopt(old, stem)
+            self._remove(old)
+        if found is None:
+            self._remove(stem)
+        return found or Partial(self._directory, stem, None)
 
     def _adopt(self, old: str, stem: str) -> Partial:
         """Give an old part a stem of this run: whoever renames it has it, killed at any moment."""
@@ -40,14 +49,13 @@ class PartialStore:
         checkpoint = Checkpoint.from_bytes(text)
         write_file(self._directory, f"{stem}.json", text, sync=False)
         self._directory.replace(f"{old}.part", self._directory, f"{stem}.part")
-        self._remove(f"{old}.json")
         return Partial(self._directory, stem, checkpoint)
 
     def clear(self) -> None:
         """Remove every part that no one opened."""
         for stems in self._stems().values():
             for stem in stems:
-                self._remove(f"{stem}.part", f"{stem}.json")
+                self._remove(stem)
         self._stems().clear()
 
     def _stems(self) -> dict[str, list[str]]:
@@ -59,14 +67,14 @@ class PartialStore:
             return self._found
 
     def _note(self, name: str, found: dict[str, list[str]]) -> None:
-        stem, dot, suffix = name.rpartition(".")
-        key, dash, token = stem.removeprefix(self._prefix).rpartition("-")
-        if not (stem.startswith(self._prefix) and dot and dash and suffix in ("part", "json")):
+        stem, _, suffix = name.removeprefix(self._prefix).partition(".")
+        key, _, token = stem.rpartition("-")
+        if not (name.startswith(self._prefix) and key and suffix in _SUFFIXES):
             return
-        if token != self._token and stem not in found.setdefault(key, []):
-            found[key].append(stem)
+        if token != self._token and self._prefix + stem not in found.setdefault(key, []):
+            found[key].append(self._prefix + stem)
 
-    def _remove(self, *names: str) -> None:
-        for name in names:
+    def _remove(self, stem: str) -> None:
+        for suffix in _SUFFIXES:
             with suppress(OSError):
-                self._directory.unlink(name)
+                self._directory.unlink(f"{stem}.{suffix}")

@@ -13,7 +13,8 @@ from enum import Enum, auto
 
 Header = Callable[[str], str | None]
 
-_CONTENT_RANGE = re.compile(r"bytes\s+([0-9]+)-([0-9]+)/([0-9]+)", re.IGNORECASE)
+_NUMBER = r"([0-9]{1,19})"
+_CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def _is_strong_date(modified: str, date: str | None) -> bool:
     try:
         changed = parsedate_to_datetime(modified)
         return date is None or (parsedate_to_datetime(date) - changed).total_seconds() >= 1
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return False
 
 
@@ -74,6 +75,7 @@ def judge(status: int, header: Header, start: int, have: Version) -> Verdict:
     | --------------------------------------------------- | --------- |
     | 206, same start, total and validator                | CONTINUE  |
     | 206 otherwise, and multipart/byteranges             | UNUSABLE  |
+    | 206 whose Content-Length is not that of its range   | UNUSABLE  |
     | 200 without Content-Range                           | RESTART   |
     | 200 with Content-Range (neither part nor whole)     | UNUSABLE  |
     | 416 (no range is asked for beyond the known size)   | UNUSABLE  |
@@ -84,8 +86,15 @@ def judge(status: int, header: Header, start: int, have: Version) -> Verdict:
     part = read_content_range(told)
     if status != 206 or part is None:
         return Verdict.UNUSABLE
-    same = part[0] == start and Version(_validator(header), part[2]) == have
-    return Verdict.CONTINUE if same else Verdict.UNUSABLE
+    first, end, total = part
+    same = first == start and Version(_validator(header), total) == have
+    return Verdict.CONTINUE if same and _is_as_long(header, end - first) else Verdict.UNUSABLE
+
+
+def _is_as_long(header: Header, count: int) -> bool:
+    """Tell whether a Content-Length, where there is one, is `count` bytes."""
+    told = header("Content-Length")
+    return told is None or {text.strip() for text in told.split(",")} == {str(count)}
 
 
 def read_content_range(text: str | None) -> tuple[int, int, int] | None:

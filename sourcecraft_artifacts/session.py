@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import io
 import os
 import signal
@@ -315,15 +316,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 def _bug(error: Exception) -> LocalError:
     """Return what to say of an error that nobody thought of."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
+    where, place = error.__traceback__, "?"
+    while where is not None:
+        place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
         where = where.tb_next
-    place = (
-        f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}" if where else ""
-    )
-    return LocalError(
-        f"a bug in this tool: {type(error).__name__} in {place}", hint="please report it"
-    )
+    return LocalError(f"a bug: {type(error).__name__} in {place}", hint="please report it")
 
 
 class Nowhere(io.TextIOWrapper):
@@ -338,7 +335,7 @@ def _fill_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
-        sys.stdout = Nowhere(open(os.devnull, "wb"))
+        sys.stdout = Nowhere(io.FileIO(os.open(os.devnull, os.O_WRONLY), "wb"))
 
 
 def _forget_stdout() -> None:
@@ -348,6 +345,8 @@ def _forget_stdout() -> None:
 
 def run_app(app: typer.Typer) -> int:
     """Run the program with its signals in order, and return its exit status."""
+    # Collecting among the objects of imports and listings, which live to the end, costs a tenth.
+    gc.set_threshold(100_000, 20, 20)
     _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -5,6 +5,7 @@ read the same way by `urllib.parse`, and its path and query can be sent byte for
 """
 
 import re
+from functools import lru_cache
 
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 _START = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
@@ -31,6 +32,7 @@ def unsafe_url_reason(url: str) -> str | None:
     return _authority_reason(authority, secure=scheme == "https")
 
 
+@lru_cache(maxsize=256)
 def _authority_reason(authority: str, *, secure: bool) -> str | None:
     if "@" in authority:
         return "it holds user info"

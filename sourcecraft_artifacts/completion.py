@@ -1,0 +1,134 @@
+"""Names completed while one types: runs, workflows, tasks and cubes, asked of the service.
+
+A person waits at the prompt. So all of it ends within a second, a short cache answers the next
+key, and any failure is silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import typer
+
+from .text import visible
+
+if TYPE_CHECKING:
+    from .api import Client
+    from .models import Run
+
+Names = list[tuple[str, str]]
+"""Names, each with the status that is shown beside it."""
+
+LIMIT = 1.0
+"""Seconds that the names may take, all in all."""
+_MOST_RUNS = 50
+
+
+def complete_run(ctx: typer.Context) -> Names:
+    """Complete RUN: `latest`, which needs no asking, and the newest runs."""
+    return [("latest", "the newest run"), *_quietly(lambda: Service(ctx).runs())]
+
+
+def complete_workflow(ctx: typer.Context) -> Names:
+    """Complete WORKFLOW."""
+    return _quietly(lambda: Service(ctx).below())
+
+
+def complete_task(ctx: typer.Context) -> Names:
+    """Complete TASK."""
+    return _quietly(lambda: Service(ctx).below("workflow"))
+
+
+def complete_cube(ctx: typer.Context) -> Names:
+    """Complete CUBE."""
+    return _quietly(lambda: Service(ctx).below("workflow", "task"))
+
+
+def _quietly(ask: Callable[[], Names]) -> Names:
+    """Return each name that is found within the limit once, and nothing on any failure."""
+    from .network import within
+
+    try:
+        found = within(LIMIT, ask)
+    except Exception:
+        return []
+    return list({name: (name, visible(status)) for name, status in found if _fits(name)}.values())
+
+
+def _fits(name: str) -> bool:
+    """Whether a name can stand on a command line.
+
+    It comes from outside and is put there unread: with an escape in it it would steer the
+    terminal, and with a leading `-` it would be an option.
+    """
+    return bool(name) and visible(name) == name and not name.startswith("-")
+
+
+class Service:
+    """What the service has for what is typed so far. Raises whatever goes wrong."""
+
+    def __init__(self, ctx: typer.Context) -> None:
+        from .session import Session
+
+        self._params = ctx.params
+        self._ca_bundle: str | None = ctx.params.get("ca_bundle")
+        self._session = Session(ctx, ctx.params.get("api_url"), self._ca_bundle, quiet=True)
+
+    def runs(self) -> Names:
+        """Return the newest runs."""
+        repo = self._session.repo(self._params.get("repo"))
+        return [(run.slug, run.status) for run in self._newest(repo)]
+
+    def below(self, *levels: str) -> Names:
+        """Return the names one level below what is typed; a web address may hold some of it."""
+        from .address import name_matches
+
+        names, status = [self._params[level] for level in levels], self._params["run_status"]
+        address = self._session.address(self._params["run"], names, self._params["repo"], status)
+        workflows = self._run(address.repo, address.run, status).workflows
+        if address.workflow is None:
+            return [(workflow.slug, workflow.status) for workflow in workflows]
+        tasks = [t for w in workflows if name_matches(address.workflow, w.slug) for t in w.tasks]
+        if address.task is None:
+            return [(task.slug, task.status) for task in tasks]
+        cubes = [c for task in tasks if name_matches(address.task, task.slug) for c in task.cubes]
+        return [(cube.slug, cube.status) for cube in cubes] if address.cube is None else []
+
+    def _newest(self, repo: str) -> Sequence[Run]:
+        from .listing import newest_runs
+        from .name_cache import remembered
+
+        def ask() -> list[Run]:
+            with self._client() as client:
+                found = newest_runs(islice(client.runs(repo), _MOST_RUNS), _MOST_RUNS)
+            return [run._replace(workflows=()) for run in found]
+
+        return remembered((self._session.api_url, repo), ask)
+
+    def _run(self, repo: str, slug: str, status: str | None) -> Run:
+        from .name_cache import remembered
+
+        if slug == "latest":
+            wanted = status and status.lower()
+            slug = next(r.slug for r in self._newest(repo) if wanted in (None, r.status.lower()))
+
+        def ask() -> list[Run]:
+            with self._client() as client:
+                return [client.run(repo, slug)]
+
+        return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
+
+    def _client(self) -> Client:
+        from .api import Client
+
+        token = self._session.token
+        return Client(
+            self._session.api_url,
+            token.value if token else None,
+            retries=0,
+            timeout=LIMIT,
+            deadline=LIMIT,
+            ca_bundle=self._ca_bundle,
+        )

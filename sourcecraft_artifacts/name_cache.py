@@ -1,0 +1,107 @@
+"""Answers kept for the next key that is pressed: a file for each question, named by its hash.
+
+A file holds slugs and statuses, and no token, URL or artifact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+from .errors import ApiError
+from .models import Cube, Run, Task, Workflow, objects, read_run
+from .text import to_json
+
+SECONDS = 30
+SECONDS_WHEN_FINAL = 300
+_FORGOTTEN = 3600
+_PREFIX = "names-"
+
+
+def remembered(
+    question: Sequence[str],
+    ask: Callable[[], Sequence[Run]],
+    final: Callable[[Sequence[Run]], bool] = lambda runs: False,
+) -> Sequence[Run]:
+    """Return the answer of some seconds ago, or ask, and keep the answer if the disk allows.
+
+    An answer is kept for 30 seconds, and for 5 minutes where it is `final`. Raises what `ask`
+    raises.
+    """
+    folder = _folder()
+    if folder is None:
+        return ask()
+    digest = sha256("\n".join(question).encode("utf-8", "surrogateescape")).hexdigest()
+    path = os.path.join(folder, f"{_PREFIX}{digest[:32]}.json")
+    known = _load(path)
+    if known is not None:
+        return known
+    runs = ask()
+    with suppress(OSError):
+        _store(path, runs, SECONDS_WHEN_FINAL if final(runs) else SECONDS)
+    return runs
+
+
+def _folder() -> str | None:
+    from platformdirs import user_cache_dir
+
+    folder = user_cache_dir("sourcecraft-artifacts", appauthor=False)
+    return folder if os.path.isabs(folder) else None
+
+
+def _load(path: str) -> list[Run] | None:
+    """Read a kept answer; None where there is none, or one that is old or broken."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            age = time.time() - os.fstat(file.fileno()).st_mtime
+            kept = json.load(file)
+        if 0 <= age < kept["seconds"]:
+            return [read_run(run) for run in objects(kept, "runs")]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ApiError):
+        pass
+    return None
+
+
+def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
+    """Write an answer whole, readable by its owner alone, and forget those of an hour ago."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _forget_old(folder)
+    # mkstemp opens with O_EXCL and mode 0600.
+    descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(to_json({"seconds": seconds, "runs": [_record(run) for run in runs]}))
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """Write a run as the service does: its names and statuses alone."""
+    return _named(run, workflows=[_workflow(workflow) for workflow in run.workflows])
+
+
+def _workflow(workflow: Workflow) -> dict[str, Any]:
+    tasks = [_named(task, cubes=[_named(cube) for cube in task.cubes]) for task in workflow.tasks]
+    return _named(workflow, tasks=tasks)
+
+
+def _named(record: Run | Workflow | Task | Cube, **below: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"slug": record.slug, "status": record.status, **below}
+
+
+def _forget_old(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if entry.name.startswith(_PREFIX) and age > _FORGOTTEN:
+                with suppress(OSError):
+                    os.unlink(entry.path)

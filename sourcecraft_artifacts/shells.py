@@ -1,0 +1,265 @@
+"""What the shells ask for at the Tab key, and what each of them can take for an answer.
+
+A script hands over the line up to the cursor, in the variables that typer's own scripts use.
+Those scripts are not used themselves: names come from the service, and there they would be
+evaluated as code in zsh, and be put on the line without quotes in bash and PowerShell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from typer._click.shell_completion import CompletionItem, ShellComplete
+
+from .choices import Shell
+
+if TYPE_CHECKING:
+    from typer._click.core import Command
+
+PROGRAM = "sourcecraft-artifacts"
+VARIABLE = "_SOURCECRAFT_ARTIFACTS_COMPLETE"
+
+# bash 3.2, which macOS has, knows neither mapfile nor nosort.
+_BASH = r"""
+_sourcecraft_artifacts_completion() {
+    local reply
+    COMPREPLY=()
+    while IFS= read -r reply; do
+        COMPREPLY+=("$reply")
+    done < <(env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD="$COMP_CWORD" \
+        COMP_WORDBREAKS="$COMP_WORDBREAKS" _TYPER_COMPLETE_ARGS="${COMP_LINE:0:COMP_POINT}" \
+        _SOURCECRAFT_ARTIFACTS_COMPLETE=complete_bash "${1/#\~\//$HOME/}" 2>/dev/null)
+}
+
+complete -o default -o nosort -F _sourcecraft_artifacts_completion sourcecraft-artifacts \
+    2>/dev/null ||
+    complete -o default -F _sourcecraft_artifacts_completion sourcecraft-artifacts
+"""
+
+# Found in fpath, the file is the function's body at its first call; else it is sourced.
+_ZSH = r"""
+#compdef sourcecraft-artifacts
+
+_sourcecraft-artifacts() {
+    local -a replies
+    replies=("${(@f)$(env _TYPER_COMPLETE_ARGS="${(j: :)words[1,CURRENT]}" \
+        _SOURCECRAFT_ARTIFACTS_COMPLETE=complete_zsh ${~${(Q)words[1]}} 2>/dev/null)}")
+    if [[ -n "${replies[1]}" ]]; then
+        _describe -V sourcecraft-artifacts replies
+    else
+        _files
+    fi
+}
+
+if [[ "${funcstack[1]}" == _sourcecraft-artifacts ]]; then
+    _sourcecraft-artifacts "$@"
+else
+    compdef _sourcecraft-artifacts sourcecraft-artifacts
+fi
+"""
+
+_FISH = r"""
+function __sourcecraft_artifacts_completion
+    set -l program (commandline -opc | string replace -r '^~/' $HOME/)[1]
+    set -l replies (env _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) \
+        _SOURCECRAFT_ARTIFACTS_COMPLETE=complete_fish $program 2>/dev/null)
+    if test (count $replies) -gt 0
+        printf '%s\n' $replies
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+
+complete --command sourcecraft-artifacts --no-files --keep-order \
+    --arguments '(__sourcecraft_artifacts_completion)'
+"""
+
+_POWERSHELL = r"""
+Register-ArgumentCompleter -Native -CommandName sourcecraft-artifacts -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $words = $commandAst.CommandElements |
+        Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
+        ForEach-Object {
+            if ($_ -is [System.Management.Automation.Language.StringConstantExpressionAst]) {
+                $_.Value
+            } else {
+                $_.Extent.Text
+            }
+        }
+    try {
+        $Env:_SOURCECRAFT_ARTIFACTS_COMPLETE = 'complete_powershell'
+        $Env:_TYPER_COMPLETE_ARGS = $words -join "`n"
+        $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
+        sourcecraft-artifacts 2>$null | ForEach-Object {
+            $text, $name, $help = $_ -split "`t", 3
+            [System.Management.Automation.CompletionResult]::new(
+                $text, $name, 'ParameterValue', $help)
+        }
+    } finally {
+        Remove-Item -ErrorAction Ignore Env:_SOURCECRAFT_ARTIFACTS_COMPLETE,
+            Env:_TYPER_COMPLETE_ARGS, Env:_TYPER_COMPLETE_WORD_TO_COMPLETE
+    }
+}
+"""
+
+_SCRIPTS = {
+    Shell.BASH: _BASH,
+    Shell.ZSH: _ZSH,
+    Shell.FISH: _FISH,
+    Shell.POWERSHELL: _POWERSHELL,
+}
+
+
+def script(shell: Shell) -> str:
+    """Return a shell's completion script."""
+    return _SCRIPTS[shell].lstrip("\n")
+
+
+def answer(command: Command, instruction: str) -> int:
+    """Write what a script asks for to stdout; return an exit status. A failure is silent.
+
+    `complete_SHELL` asks for what fits the line, and `source_SHELL` for the script itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        what, _, name = instruction.partition("_")
+        shell = Shell(name)
+        lines = [script(shell).rstrip("\n")] if what == "source" else _REPLIES[shell](command)
+        text = "".join(f"{line}\n" for line in lines)
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding))
+        sys.stdout.flush()
+    except Exception:
+        return 1
+    return 0
+
+
+@dataclass
+class Typed:
+    """A line up to the cursor, its quotes resolved."""
+
+    words: list[str] = field(default_factory=list)
+    """The words before the one being typed, the program first."""
+    word: str = ""
+    quote: str = ""
+    """The quote that is still open in the word being typed."""
+    held: int = 0
+    """How many characters of the word stand before the piece that bash will replace."""
+    mended: bool = False
+    """Whether a quote was opened and closed in the word being typed."""
+
+
+def read_line(line: str, breaks: str = "", *, fish: bool = False) -> Typed:
+    """Read a line as a POSIX shell does, or fish, where `'` and `\\` are escaped in `'…'` too.
+
+    `breaks` are the characters besides blanks at which bash begins a new piece.
+    """
+    typed, started = Typed(), False
+    characters = iter(line)
+    for character in characters:
+        if character == "\\" and (typed.quote != "'" or fish):
+            following = next(characters, "")
+            escapable = {"": following, '"': '"\\$`', "'": "'\\"}[typed.quote]
+            typed.word += following if following in escapable else character + following
+        elif character == typed.quote:
+            typed.quote, typed.mended = "", True
+        elif typed.quote:
+            typed.word += character
+        elif character in "'\"":
+            typed.quote, typed.held = character, len(typed.word)
+        elif character in " \t\n":
+            if started:
+                typed = Typed([*typed.words, typed.word])
+            started = False
+            continue
+        else:
+            typed.word += character
+            typed.held = len(typed.word) if character in breaks else typed.held
+        started = True
+    return typed
+
+
+class _Resolver(ShellComplete):
+    """Finds what fits the words; how they came and how the answer goes is told below."""
+
+    name = source_template = ""
+
+    def source_vars(self) -> dict[str, object]:
+        return {}
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        return [], ""
+
+    def format_completion(self, item: CompletionItem) -> str:
+        return str(item.value)
+
+
+def _candidates(command: Command, words: Sequence[str], word: str) -> Mapping[str, str]:
+    """Return what the word being typed could become, whole, each with its help."""
+    resolver = _Resolver(command, {}, PROGRAM, VARIABLE)
+    items = resolver.get_completions(list(words[1:]), word)
+    option = re.match(r"--[^=]*=", word)
+    before = option[0] if option else ""
+    return {before + item.value: " ".join((item.help or "").split()) for item in items}
+
+
+def _for_bash(command: Command) -> list[str]:
+    line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    if not line:
+        # A caller of typer's kind, which gives the words and quotes the answer by itself.
+        words = [*read_line(os.environ["COMP_WORDS"] + " ").words, ""]
+        at = int(os.environ["COMP_CWORD"])
+        return list(_candidates(command, words[:at], words[min(at, len(words) - 1)]))
+    typed = read_line(line, os.environ.get("COMP_WORDBREAKS", ""))
+    if typed.mended:
+        return []
+    found = _candidates(command, typed.words, typed.word)
+    return [_quoted_for_bash(value[typed.held :], typed.quote) for value in found]
+
+
+def _quoted_for_bash(text: str, quote: str) -> str:
+    """Quote what bash puts on the line, behind the quote that is open there."""
+    if quote == "'":
+        return text.replace("'", r"'\''")
+    special = r'(["\\$`])' if quote else r"([^\w@%+=:,./-])"
+    return re.sub(special, r"\\\1", text)
+
+
+def _for_zsh(command: Command) -> list[str]:
+    typed = read_line(os.environ["_TYPER_COMPLETE_ARGS"])
+
+    def escaped(text: str) -> str:
+        return text.replace("\\", "\\\\").replace(":", "\\:")
+
+    found = _candidates(command, typed.words, typed.word)
+    return [escaped(value) + (f":{escaped(help_)}" if help_ else "") for value, help_ in found.items()]
+
+
+def _for_fish(command: Command) -> list[str]:
+    typed = read_line(os.environ["_TYPER_COMPLETE_ARGS"], fish=True)
+    found = _candidates(command, typed.words, typed.word)
+    return [value + (f"\t{help_}" if help_ else "") for value, help_ in found.items()]
+
+
+def _for_powershell(command: Command) -> list[str]:
+    words = os.environ["_TYPER_COMPLETE_ARGS"].split("\n")
+    word = os.environ.get("_TYPER_COMPLETE_WORD_TO_COMPLETE", "").lstrip("'\"")
+    found = _candidates(command, words, word)
+    return [f"{_quoted_for_powershell(v)}\t{v}\t{help_ or v}" for v, help_ in found.items()]
+
+
+def _quoted_for_powershell(text: str) -> str:
+    return text if re.fullmatch(r"[\w./:=+-]+", text) else "'" + text.replace("'", "''") + "'"
+
+
+_REPLIES: Mapping[Shell, Callable[[Command], list[str]]] = {
+    Shell.BASH: _for_bash,
+    Shell.ZSH: _for_zsh,
+    Shell.FISH: _for_fish,
+    Shell.POWERSHELL: _for_powershell,
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Install what the tests run and pip does not bring, where that is possible.
+set -euo pipefail
+
+PATH="$PATH:/usr/sbin"
+wanted=()
+for program in nginx strace; do
+  command -v "$program" >/dev/null || wanted+=("$program")
+done
+[ "${#wanted[@]}" != 0 ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "not installed: ${wanted[*]}; their tests will be skipped" >&2
+  exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get -qq update && apt-get -qq install --no-install-recommends "${wanted[@]}"; } >/dev/null; then
+  echo "could not be installed: ${wanted[*]}; their tests will be skipped" >&2
+fi

@@ -1,0 +1,895 @@
+"""Partial data: claimed, written, given up, left behind and found again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sourcecraft_artifacts import checkpoint as checkpoint_module
+from sourcecraft_artifacts import partial as module
+from sourcecraft_artifacts.checkpoint import Checkpoint
+from sourcecraft_artifacts.errors import LocalError, TransferError
+from sourcecraft_artifacts.folder import Directory, open_root
+from sourcecraft_artifacts.partial import UNKNOWN_END, Partial, Piece, Superseded
+from sourcecraft_artifacts.parts import PartialStore
+from sourcecraft_artifacts.ranges import Version
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks, reads /proc")
+
+BODY = random.Random(1).randbytes(1000)
+OTHER = random.Random(2).randbytes(1000)
+V1, V2 = Version('"v1"', 1000), Version('"v2"', 1000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Directory]:
+    """An open folder for parts; nothing but it stays open after a test."""
+    with open_root(str(tmp_path)) as directory:
+        before = descriptors()
+        yield directory
+        for thread in threading.enumerate():
+            if thread.name == "hash":
+                thread.join(5)
+        assert descriptors() == before
+
+
+def descriptors() -> set[str]:
+    """What is open in this process, by number and target, where the system tells."""
+    if sys.platform != "linux":
+        return set()
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+    return {one for one in found if "/proc/" not in one}
+
+
+def claimed(partial: Partial, most: int = 1 << 30) -> Piece:
+    """The next piece, which must be there."""
+    piece = partial.claim(most)
+    assert piece is not None
+    return piece
+
+
+def begun(
+    partial: Partial, version: Version = V1, most: int = 1 << 30, md5: bytes | None = None
+) -> Piece:
+    """The first piece of a version whose answer has come."""
+    piece = claimed(partial)
+    partial.restart(piece, version, {"md5": md5} if md5 else {}, most)
+    return piece
+
+
+def put(partial: Partial, piece: Piece, body: bytes, count: int | None = None) -> None:
+    """Write the next bytes of a piece, as the storage sends them."""
+    end = piece.end if count is None else piece.position + count
+    partial.write(piece, memoryview(body)[piece.position : end])
+
+
+def filled(partial: Partial, body: bytes) -> None:
+    """Fetch all that is missing."""
+    while (piece := partial.claim(300)) is not None:
+        put(partial, piece, body)
+        partial.release(piece)
+
+
+def placed(partial: Partial, path: Path) -> bytes:
+    """Seal a complete part, take its bytes away, and leave nothing of it."""
+    partial.seal()
+    body = (path / partial.part_name).read_bytes()
+    (path / partial.part_name).unlink()
+    partial.placed()
+    return body
+
+
+def names(path: Path) -> list[str]:
+    """What lies in the folder."""
+    return sorted(one.name for one in path.iterdir())
+
+
+def opened(directory: Directory, key: str = "key") -> Partial:
+    """The part as a new run finds it."""
+    return PartialStore(directory).open(key)
+
+
+# One life of a part.
+
+
+def test_pieces_cover_the_object_once(directory: Directory, tmp_path: Path) -> None:
+    """Each byte is claimed by one piece, from the front on, and given back when it lacks."""
+    partial = opened(directory)
+    first = begun(partial, most=300)
+    assert (first.start, first.end, partial.size, partial.unclaimed) == (0, 300, 1000, 700)
+    second = claimed(partial, 300)
+    third = claimed(partial, 9999)
+    assert [(p.start, p.end) for p in (second, third)] == [(300, 600), (600, 1000)]
+    assert partial.claim(300) is None
+    assert (partial.pieces, partial.unclaimed, partial.complete) == (3, 0, False)
+    put(partial, second, BODY, 100)
+    partial.release(second)
+    put(partial, first, BODY)
+    partial.release(first)
+    again = claimed(partial, 1 << 30)
+    assert (again.start, again.end) == (400, 600)
+    put(partial, again, BODY)
+    put(partial, third, BODY)
+    assert not partial.complete
+    partial.release(again)
+    partial.release(third)
+    partial.release(third)
+    assert (partial.complete, partial.position) == (True, 1000)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+    assert names(tmp_path) == []
+
+
+def test_a_piece_goes_on_where_nobody_is(directory: Directory) -> None:
+    """A piece grows into the free span behind it, and never into another piece."""
+    partial = opened(directory)
+    first = begun(partial, most=100)
+    second = claimed(partial, 100)
+    assert not partial.extend(first, 100)
+    assert not partial.reaches_end(first)
+    assert partial.reaches_end(second)
+    assert partial.extend(second, 100)
+    assert (second.start, second.end) == (100, 300)
+    partial.release(second)
+    assert partial.extend(first, 5000)
+    assert (first.end, partial.unclaimed) == (1000, 0)
+    assert partial.reaches_end(first)
+    assert not partial.extend(first, 100)
+    partial.release(first)
+    partial.forget()
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000])
+def test_an_object_of_any_size(directory: Directory, tmp_path: Path, size: int) -> None:
+    """Also an empty object is a version, complete with its first answer."""
+    partial = opened(directory)
+    piece = begun(partial, Version('"v1"', size))
+    partial.write(piece, memoryview(BODY)[:size])
+    partial.release(piece)
+    assert partial.complete
+    assert partial.digest() == hashlib.sha256(BODY[:size]).hexdigest()
+    assert placed(partial, tmp_path) == BODY[:size]
+
+
+def test_an_object_of_unknown_size_ends_where_the_storage_ends(
+    directory: Directory, tmp_path: Path
+) -> None:
+    """Without a size there is one piece without an end, until the answer ends."""
+    partial = opened(directory)
+    piece = begun(partial, Version('"v1"', None))
+    assert (piece.end, partial.size, partial.claim(100)) == (UNKNOWN_END, None, None)
+    put(partial, piece, BODY, 700)
+    partial.end_here(piece)
+    partial.release(piece)
+    assert (partial.size, partial.complete) == (700, True)
+    assert partial.digest() == hashlib.sha256(BODY[:700]).hexdigest()
+    assert placed(partial, tmp_path) == BODY[:700]
+
+
+def test_a_known_size_is_not_settled_anew(directory: Directory) -> None:
+    """An answer that ends early does not make the object shorter."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, 300)
+    partial.end_here(piece)
+    partial.release(piece)
+    assert (partial.size, partial.complete, partial.unclaimed) == (1000, False, 700)
+    partial.park()
+
+
+def test_a_restart_ends_the_other_pieces(directory: Directory, tmp_path: Path) -> None:
+    """Whoever is still at the old version cannot write a byte into the new one."""
+    partial = opened(directory)
+    first = begun(partial, most=300)
+    second = claimed(partial, 300)
+    put(partial, second, BODY, 10)
+    partial.restart(first, V2, {}, 1 << 30)
+    with pytest.raises(Superseded):
+        put(partial, second, BODY, 10)
+    with pytest.raises(Superseded):
+        partial.restart(second, V1, {}, 1 << 30)
+    partial.release(second)
+    assert (partial.position, first.start, first.end) == (0, 0, 1000)
+    put(partial, first, OTHER)
+    partial.release(first)
+    assert partial.digest() == hashlib.sha256(OTHER).hexdigest()
+    assert placed(partial, tmp_path) == OTHER
+
+
+def test_a_late_write_cannot_spoil_the_digest(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that a restart overtakes is in neither the bytes nor the SHA-256 of the new one."""
+    partial = opened(directory)
+    first = begun(partial, most=300)
+    second = claimed(partial, 300)
+    real = os.pwrite
+
+    def overtaken(descriptor: int, data: Any, at: int) -> int:
+        monkeypatch.setattr(os, "pwrite", real)
+        partial.restart(second, V2, {}, 1 << 30)
+        return real(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", overtaken)
+    with pytest.raises(Superseded):
+        put(partial, first, BODY, 100)
+    partial.release(first)
+    put(partial, second, OTHER)
+    partial.release(second)
+    assert partial.digest() == hashlib.sha256(OTHER).hexdigest()
+    assert placed(partial, tmp_path) == OTHER
+
+
+def test_all_bytes_can_be_forgotten(directory: Directory, tmp_path: Path) -> None:
+    """After that nothing is on the disk, and the next piece is the whole of whatever comes."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, 300)
+    partial.checkpoint(sync=True)
+    partial.forget()
+    assert names(tmp_path) == []
+    with pytest.raises(Superseded):
+        put(partial, piece, BODY, 10)
+    partial.release(piece)
+    assert (partial.version, partial.size, partial.position) == (None, None, 0)
+    again = begun(partial, V2)
+    assert again.end == 1000
+    partial.release(again)
+    partial.forget()
+
+
+def test_a_wrong_digest_is_told(directory: Directory) -> None:
+    """The digests of the first answer are held against all bytes, however they came."""
+    partial = opened(directory)
+    piece = begun(partial, md5=hashlib.md5(OTHER, usedforsecurity=False).digest())
+    put(partial, piece, BODY)
+    partial.release(piece)
+    with pytest.raises(TransferError, match="md5"):
+        partial.digest()
+    partial.forget()
+
+
+@pytest.mark.parametrize("followed", [0, 1 << 40])
+def test_many_writers_at_once(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, followed: int
+) -> None:
+    """Any number of threads, some of which give up, make one exact object and its SHA-256."""
+    monkeypatch.setattr(module, "_FOLLOWED", followed)
+    monkeypatch.setattr(module, "_BLOCK", 1 << 12)
+    body = random.Random(3).randbytes(1 << 20)
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    partial = opened(directory)
+    partial.release(begun(partial, Version('"v1"', len(body)), 1 << 14, md5))
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        while (piece := partial.claim(chance.randrange(1, 1 << 14))) is not None:
+            while piece.position < piece.end and chance.random() < 0.9:
+                put(
+                    partial, piece, body, min(chance.randrange(1, 9000), piece.end - piece.position)
+                )
+                if piece.position == piece.end:
+                    partial.extend(piece, 1 << 12)
+            partial.release(piece)
+            if chance.random() < 0.1:
+                partial.checkpoint(sync=False)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    filled(partial, body)
+    assert (partial.complete, partial.position) == (True, len(body))
+    assert partial.digest() == hashlib.sha256(body).hexdigest()
+    assert placed(partial, tmp_path) == body
+
+
+def test_a_hash_that_cannot_follow_is_made_up_for(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read error behind the writers is met, or not, by whoever asks for the digest."""
+    monkeypatch.setattr(module, "_FOLLOWED", 0)
+    real, failing = os.preadv, [True]
+
+    def sick(*arguments: Any) -> int:
+        if failing[0]:
+            raise OSError(errno.EIO, "sick")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "preadv", sick)
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY)
+    partial.release(piece)
+    with pytest.raises(OSError, match="sick"):
+        partial.digest()
+    failing[0] = False
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+
+
+# Left behind, and found again.
+
+
+def left(
+    directory: Directory, count: int, *, version: Version = V1, md5: bytes | None = None
+) -> None:
+    """Let a run receive so many bytes, and end as on SIGTERM."""
+    partial = opened(directory)
+    piece = begun(partial, version, md5=md5)
+    put(partial, piece, BODY, count)
+    partial.release(piece)
+    partial.park()
+
+
+@pytest.mark.parametrize("followed", [0, 1 << 40])
+def test_a_parked_part_goes_on(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, followed: int
+) -> None:
+    """Bytes, version, digests and the SHA-256 of the earlier bytes are there again."""
+    monkeypatch.setattr(module, "_FOLLOWED", followed)
+    expected = hashlib.md5(BODY, usedforsecurity=False).digest()
+    left(directory, 300, md5=expected)
+    assert len(names(tmp_path)) == 2
+    partial = opened(directory)
+    assert (partial.version, partial.position, partial.unclaimed) == (V1, 300, 700)
+    piece = claimed(partial)
+    assert (piece.start, piece.end) == (300, 1000)
+    put(partial, piece, BODY)
+    partial.release(piece)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "count"),
+    [(Version(None, 1000), 300), (Version('"v1"', None), 300), (V1, 0)],
+)
+def test_what_cannot_be_resumed_is_not_left(
+    directory: Directory, tmp_path: Path, version: Version, count: int
+) -> None:
+    """Without a validator, a size or a byte there is nothing to go on with."""
+    left(directory, count, version=version)
+    assert names(tmp_path) == []
+    assert opened(directory).version is None
+
+
+def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Path) -> None:
+    """Its last byte is asked for again, so that a changed object is not taken for the old one."""
+    left(directory, 1000)
+    partial = opened(directory)
+    piece = claimed(partial)
+    assert (piece.start, piece.end, partial.complete) == (999, 1000, False)
+    put(partial, piece, BODY)
+    partial.release(piece)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+
+
+def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) -> None:
+    """A sealed part that found no place is parked, whole and synced."""
+    partial = opened(directory)
+    filled_piece = begun(partial)
+    put(partial, filled_piece, BODY)
+    partial.release(filled_piece)
+    assert partial.digest() == SHA256
+    partial.seal()
+    partial.park()
+    (state,) = [json.loads(one.read_bytes()) for one in tmp_path.glob("*.json")]
+    assert state["synced"] == [[0, 1000]]
+    again = opened(directory)
+    assert again.position == 999
+    again.forget()
+
+
+def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Partial:
+    """Let pieces of a part be written in this order, and forget to park it."""
+    partial = opened(directory)
+    open_pieces = [begun(partial, most=most)]
+    partial.checkpoint(sync=False)
+    while (piece := partial.claim(most)) is not None:
+        open_pieces.append(piece)
+    for number, count in pieces:
+        put(partial, open_pieces[number], BODY, count)
+    return partial
+
+
+def abandon(partial: Partial) -> None:
+    """Close what a killed process would have closed."""
+    for piece in list(partial._pieces):
+        partial._drop(piece)
+    partial._retire()
+
+
+def test_bytes_in_order_count_to_the_last(directory: Directory) -> None:
+    """A killed run with one connection loses nothing, though no checkpoint saw its bytes."""
+    abandon(killed(directory, [(0, 123), (0, 456)], 1 << 30))
+    partial = opened(directory)
+    assert partial.position == 579
+    partial.forget()
+
+
+def test_bytes_out_of_order_count_as_far_as_was_written_down(directory: Directory) -> None:
+    """With several connections the length of a part says nothing."""
+    partial = killed(directory, [(3, 100), (0, 50)], 250)
+    abandon(partial)
+    again = opened(directory)
+    assert again.position == 0
+    abandon(again)
+
+
+def test_a_hole_is_never_taken_for_bytes(directory: Directory, tmp_path: Path) -> None:
+    """A second connection takes the promise of an order back before it writes a byte."""
+    left(directory, 300)
+    partial = opened(directory)
+    assert json.loads((tmp_path / f"{partial.stem}.json").read_bytes())["in_order"] is True
+    first = claimed(partial, 100)
+    second = claimed(partial, 100)
+    put(partial, second, BODY)
+    put(partial, first, BODY, 5)
+    abandon(partial)
+    again = opened(directory)
+    assert again.position == 300
+    abandon(again)
+
+
+def test_an_order_that_cannot_be_taken_back_is_not_left(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk takes no checkpoint the promise goes, and with it the part."""
+    left(directory, 300)
+    partial = opened(directory)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_file", full)
+        first, second = claimed(partial, 100), claimed(partial, 100)
+    put(partial, second, BODY)
+    assert [one.suffix for one in tmp_path.iterdir()] == [".part"]
+    partial.release(first)
+    partial.release(second)
+    filled(partial, BODY)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+
+
+def test_a_full_disk_keeps_what_it_took(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes before the error count, those after it are asked for again."""
+    partial = opened(directory)
+    piece = begun(partial)
+    partial.checkpoint(sync=False)
+    put(partial, piece, BODY, 100)
+    real, room = os.pwrite, [50]
+
+    def limited(descriptor: int, data: Any, at: int) -> int:
+        count = room.pop() if room else 0
+        if not count:
+            raise OSError(errno.ENOSPC, "full")
+        return real(descriptor, data[:count], at)
+
+    monkeypatch.setattr(os, "pwrite", limited)
+    with pytest.raises(OSError, match="full"):
+        put(partial, piece, BODY, 200)
+    partial.release(piece)
+    assert partial.position == 100
+    partial.park()
+    monkeypatch.setattr(os, "pwrite", real)
+    again = opened(directory)
+    assert again.position >= 100
+    filled(again, BODY)
+    assert again.digest() == SHA256
+    again.forget()
+
+
+def test_another_boot_believes_only_what_was_synced(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power the bytes since the last fsync are fetched again."""
+    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "first")
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, 200)
+    partial.checkpoint(sync=True)
+    put(partial, piece, BODY, 300)
+    partial.checkpoint(sync=False)
+    part = tmp_path / partial.part_name
+    abandon(partial)
+    part.write_bytes(BODY[:200] + bytes(300))
+    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "second")
+    again = opened(directory)
+    assert again.position == 200
+    filled(again, BODY)
+    assert again.digest() == SHA256
+    assert placed(again, tmp_path) == BODY
+
+
+def test_where_no_boot_is_told_parking_syncs(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system without a boot id keeps parked data all the same."""
+    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: None)
+    monkeypatch.setattr(module, "boot_id", lambda: None)
+    left(directory, 300)
+    again = opened(directory)
+    assert again.position == 300
+    again.forget()
+
+
+@pytest.mark.parametrize("length", [1001, 5000])
+def test_a_part_longer_than_its_object_is_not_ours(
+    directory: Directory, tmp_path: Path, length: int
+) -> None:
+    """What others appended never gets a final name, and hinders no later run."""
+    left(directory, 1000)
+    (part,) = tmp_path.glob("*.part")
+    part.write_bytes(BODY + bytes(length - 1000))
+    partial = opened(directory)
+    if partial.version is None:
+        partial.release(begun(partial))
+    filled(partial, BODY)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+
+
+def test_a_part_that_others_change_is_not_sealed(directory: Directory, tmp_path: Path) -> None:
+    """A part of another length than the object's is refused, whoever wrote to it."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY)
+    partial.release(piece)
+    assert partial.digest() == SHA256
+    with (tmp_path / partial.part_name).open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(LocalError, match="changed by others"):
+        partial.seal()
+    partial.forget()
+
+
+# The parts of a folder.
+
+
+def test_each_key_has_its_own_part(directory: Directory, tmp_path: Path) -> None:
+    """Parts are found by their key, and other files are not touched."""
+    foreign = ["x", "key-", "key.part", "a-b-c", ".part", "-.json", "key-1.part.bak", "readme.json"]
+    for name in foreign:
+        (tmp_path / name).write_bytes(b"foreign")
+    store = PartialStore(directory)
+    for at, key in enumerate(("key", "key2")):
+        partial = store.open(key)
+        piece = begun(partial)
+        put(partial, piece, BODY, 100 + at)
+        partial.release(piece)
+        partial.park()
+    assert opened(directory, "key3").version is None
+    again = PartialStore(directory)
+    found = [again.open(key) for key in ("key2", "key", "key")]
+    assert [partial.position for partial in found] == [101, 100, 0]
+    for partial in found:
+        partial.forget()
+    assert names(tmp_path) == sorted(foreign)
+
+
+def test_only_what_is_named_so_is_removed(directory: Directory, tmp_path: Path) -> None:
+    """Clearing removes the parts of this prefix that no one opened, and no other file."""
+    others = ["notes.txt", ".other-key-1.part", "key.json.new"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"foreign")
+    for suffix in ("part", "json", "json.new"):
+        (tmp_path / f".p-key-0a.{suffix}").write_bytes(b"old")
+    PartialStore(directory, ".p-").clear()
+    assert names(tmp_path) == sorted(others)
+
+
+LITTER = [
+    ("j", ["json"]),
+    ("p", ["part"]),
+    ("n", ["json.new"]),
+    ("all", ["part", "json", "json.new"]),
+]
+
+
+@pytest.mark.parametrize(("name", "suffixes"), LITTER)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_part_is_found_among_litter(
+    directory: Directory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    suffixes: list[str],
+    first: bool,
+) -> None:
+    """What kills in the middle of a hand-over left is gone once the part is complete."""
+    left(directory, 300)
+    (state,) = tmp_path.glob("*.json")
+    for suffix in suffixes:
+        (tmp_path / f"key-{name}.{suffix}").write_bytes(state.read_bytes())
+    listed = sorted(names(tmp_path), key=lambda one: one.startswith(f"key-{name}.") is not first)
+    monkeypatch.setattr(Directory, "listdir", lambda _: listed)
+    partial = opened(directory)
+    if "all" not in name:
+        assert partial.position == 300
+    if partial.version is None:
+        partial.release(begun(partial))
+    filled(partial, BODY)
+    if name != "all":
+        assert partial.digest() == SHA256
+    placed(partial, tmp_path)
+    assert names(tmp_path) == []
+
+
+BAD: list[tuple[str, bytes | None, bytes | None]] = [
+    ("empty checkpoint", b"", BODY[:300]),
+    ("torn checkpoint", b'{"schema_version": 1', BODY[:300]),
+    ("deep checkpoint", b"[" * 100_000, BODY[:300]),
+    ("no checkpoint", None, BODY[:300]),
+    ("another kind", b"[]", BODY[:300]),
+    ("an older schema", b'{"schema_version": 0}', BODY[:300]),
+    ("no part", b"good", None),
+    ("an empty part", b"good", b""),
+]
+
+
+@pytest.mark.parametrize(("what", "state", "part"), BAD)
+def test_what_cannot_be_trusted_is_dropped(
+    directory: Directory, tmp_path: Path, what: str, state: bytes | None, part: bytes | None
+) -> None:
+    """A damaged or foreign part is as none, and does not stay."""
+    left(directory, 300)
+    (json_path,), (part_path,) = tmp_path.glob("*.json"), tmp_path.glob("*.part")
+    for path, content in ((json_path, state), (part_path, part)):
+        if content is None:
+            path.unlink()
+        elif content != b"good":
+            path.write_bytes(content)
+    partial = opened(directory)
+    assert partial.position == 0
+    if partial.version is None:
+        assert names(tmp_path) == []
+        partial.release(begun(partial))
+    filled(partial, BODY)
+    assert partial.digest() == SHA256
+    assert placed(partial, tmp_path) == BODY
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", ["part", "json"])
+def test_links_are_not_followed(directory: Directory, tmp_path: Path, suffix: str) -> None:
+    """A link in the place of a part leads to no byte outside."""
+    left(directory, 300)
+    (one,) = tmp_path.glob(f"*.{suffix}")
+    outside = tmp_path.parent / f"outside-{tmp_path.name}"
+    one.rename(outside)
+    one.symlink_to(outside)
+    before = outside.read_bytes()
+    partial = opened(directory)
+    assert partial.version is None
+    assert names(tmp_path) == []
+    assert outside.read_bytes() == before
+
+
+def test_two_runs_cannot_share_a_part(directory: Directory, tmp_path: Path) -> None:
+    """Of runs that a lock failed to keep apart one gets the part; none gets another's bytes."""
+    for _ in range(20):
+        left(directory, 300)
+        stores = [PartialStore(directory) for _ in range(4)]
+        for store in stores:
+            store._stems()
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda store: store.open("key"), stores))
+        assert len({partial.stem for partial in found}) == 4
+        assert sum(partial.position == 300 for partial in found) <= 1
+        for partial in found:
+            if partial.version is None:
+                partial.release(begun(partial))
+            filled(partial, BODY)
+            assert partial.digest() == SHA256
+        for partial in found:
+            assert placed(partial, tmp_path) == BODY
+        assert names(tmp_path) == []
+
+
+# Any order of all that can happen to a part.
+
+
+class Lives(RuleBasedStateMachine):
+    """A part through its lives; after each step a new run would trust true bytes only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.boot = 0
+        self.patch.setattr(checkpoint_module, "boot_id", lambda: str(self.boot))
+        self.patch.setattr(module, "boot_id", lambda: str(self.boot))
+        self.fsync = os.fsync
+        self.patch.setattr(os, "fsync", self._synced)
+        self.durable: dict[int, bytes] = {}
+
+    def _synced(self, descriptor: int) -> None:
+        self.durable[os.fstat(descriptor).st_ino] = os.pread(descriptor, 1 << 20, 0)
+
+    @initialize(followed=st.booleans())
+    def begin(self, followed: bool) -> None:
+        """Open an empty folder."""
+        self.patch.setattr(module, "_FOLLOWED", 0 if followed else 1 << 40)
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+        self.directory = open_root(self.folder.name)
+        self.bodies: dict[str, bytes] = {}
+        self._open()
+
+    def _open(self) -> None:
+        self.partial = PartialStore(self.directory).open("key")
+        self.pieces: list[Piece] = []
+
+    @property
+    def body(self) -> bytes:
+        """The bytes of the version that is being fetched."""
+        version = self.partial.version
+        assert version is not None
+        return self.bodies[version.validator or ""]
+
+    @rule(most=st.integers(1, 400))
+    def claim(self, most: int) -> None:
+        """Another connection takes a piece; the first one's answer begins a version."""
+        if self.partial.version is None and self.pieces:
+            return
+        piece = self.partial.claim(most)
+        if piece is not None:
+            self.pieces.append(piece)
+            if self.partial.version is None:
+                self._restart(piece, most)
+
+    def _restart(self, piece: Piece, most: int) -> None:
+        validator = f'"{len(self.bodies)}"'
+        body = self.bodies[validator] = random.Random(validator).randbytes(600)
+        self.partial.restart(piece, Version(validator, len(body)), {}, most)
+        self.partial.checkpoint(sync=False)
+
+    @precondition(lambda self: self.pieces)
+    @rule(at=st.integers(0, 9), count=st.integers(1, 200))
+    def write(self, at: int, count: int) -> None:
+        """Bytes come for one of the pieces."""
+        if self.partial.version is None:
+            return
+        piece = self.pieces[at % len(self.pieces)]
+        count = min(count, piece.end - piece.position)
+        with suppress(Superseded):
+            put(self.partial, piece, self.body, count)
+
+    @precondition(lambda self: self.pieces)
+    @rule(at=st.integers(0, 9), most=st.integers(1, 200))
+    def extend(self, at: int, most: int) -> None:
+        """A piece goes on into what is free behind it."""
+        piece = self.pieces[at % len(self.pieces)]
+        if piece.position == piece.end:
+            self.partial.extend(piece, most)
+
+    @precondition(lambda self: self.pieces)
+    @rule(at=st.integers(0, 9))
+    def release(self, at: int) -> None:
+        """A connection ends."""
+        self.partial.release(self.pieces.pop(at % len(self.pieces)))
+
+    @precondition(lambda self: self.pieces)
+    @rule(at=st.integers(0, 9), most=st.integers(1, 400))
+    def change(self, at: int, most: int) -> None:
+        """An answer shows another version of the object."""
+        with suppress(Superseded):
+            self._restart(self.pieces[at % len(self.pieces)], most)
+
+    @rule(sync=st.booleans())
+    def checkpoint(self, sync: bool) -> None:
+        """The pulse writes down what is there."""
+        self.partial.checkpoint(sync=sync)
+
+    @rule()
+    def forget(self) -> None:
+        """Nothing of it could be used."""
+        self.partial.forget()
+
+    def _end(self) -> None:
+        for piece in self.pieces:
+            self.partial.release(piece)
+
+    @rule()
+    def park(self) -> None:
+        """A signal ends the run, and another begins."""
+        self._end()
+        self.partial.park()
+        self._open()
+
+    @rule()
+    def kill(self) -> None:
+        """The run is killed, and another begins."""
+        abandon(self.partial)
+        self._open()
+
+    @rule()
+    def lose_power(self) -> None:
+        """All that was not synced turns to noise, and the machine starts again."""
+        abandon(self.partial)
+        self.boot += 1
+        for path in self.path.glob("*.part"):
+            safe = self.durable.get(path.stat().st_ino, b"")
+            body = path.read_bytes()
+            path.write_bytes(safe + bytes(len(body) - len(safe)) if len(body) > len(safe) else safe)
+        self._open()
+
+    @rule()
+    def finish(self) -> None:
+        """All that lacks is fetched, and the file gets its name."""
+        self._end()
+        if self.partial.version is None:
+            piece = claimed(self.partial)
+            self._restart(piece, 100)
+            self.partial.release(piece)
+        body = self.body
+        filled(self.partial, body)
+        assert self.partial.digest() == hashlib.sha256(body).hexdigest()
+        assert placed(self.partial, self.path) == body
+        assert names(self.path) == []
+        self._open()
+
+    @invariant()
+    def what_a_new_run_would_trust_is_true(self) -> None:
+        """Each trusted byte is there, and of the version that the checkpoint names."""
+        for path in self.path.glob("*.json"):
+            state = Checkpoint.from_bytes(path.read_bytes())
+            body = self.bodies[state.version.validator or ""]
+            part = path.with_suffix(".part")
+            held = part.read_bytes() if part.exists() else b""
+            for start, end in state.trusted(len(held)):
+                assert held[start:end] == body[start:end]
+            if part.exists():
+                safe = self.durable.get(part.stat().st_ino, b"")
+                for start, end in state.synced:
+                    assert safe[start:end] == body[start:end]
+
+    def teardown(self) -> None:
+        """Leave nothing open."""
+        abandon(self.partial)
+        self.directory.close()
+        self.folder.cleanup()
+        self.patch.undo()
+
+
+def test_any_order_of_events_leaves_true_bytes() -> None:
+    """Claims, writes, changes, kills and lost power, in any order that hypothesis comes up with."""
+    more = int(os.environ.get("SOURCECRAFT_TEST_EXAMPLES", "1"))
+    run_state_machine_as_test(
+        Lives,
+        settings=settings(max_examples=60 * more, stateful_step_count=30, deadline=None),
+    )

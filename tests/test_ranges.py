@@ -1,0 +1,165 @@
+"""What an answer of the storage means for the bytes that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sourcecraft_artifacts.ranges import (
+    Header,
+    Verdict,
+    Version,
+    judge,
+    range_header,
+    read_content_range,
+    read_version,
+)
+
+DATE = "Sat, 01 Nov 2025 10:00:02 GMT"
+OLDER = "Sat, 01 Nov 2025 10:00:01 GMT"
+HAVE = Version('"v1"', 100)
+
+
+def headers(values: Mapping[str, str]) -> Header:
+    """Look headers up as an answer does, whatever the case."""
+    lowered = {name.lower(): value for name, value in values.items()}
+    return lambda name: lowered.get(name.lower())
+
+
+@pytest.mark.parametrize(
+    ("sent", "validator"),
+    [
+        ({"ETag": '"v1"'}, '"v1"'),
+        ({"ETag": ' "v1" '}, '"v1"'),
+        ({"ETag": '""'}, '""'),
+        ({"ETag": '"\xe9"'}, '"\xe9"'),
+        ({"ETag": '"v1"', "Last-Modified": OLDER}, '"v1"'),
+        ({"ETag": 'W/"v1"'}, None),
+        ({"ETag": 'W/"v1"', "Last-Modified": OLDER}, None),
+        ({"ETag": "v1"}, None),
+        ({"ETag": '"v1", "v2"'}, None),
+        ({"ETag": '"v 1"'}, None),
+        ({"ETag": ""}, None),
+        ({}, None),
+        ({"Last-Modified": OLDER}, OLDER),
+        ({"Last-Modified": OLDER, "Date": DATE}, OLDER),
+        ({"Last-Modified": DATE, "Date": DATE}, None),
+        ({"Last-Modified": DATE, "Date": OLDER}, None),
+        ({"Last-Modified": OLDER, "Date": "yesterday"}, None),
+        ({"Last-Modified": "yesterday"}, None),
+        ({"Last-Modified": "Sat, 01 Nov 99999999999999999999 10:00:00 GMT"}, None),
+        ({"Last-Modified": "Sat, 01 Nov 2025 10:00:01 -0000", "Date": DATE}, None),
+        ({"Last-Modified": OLDER, "Date": "Sat, 01 Nov 99999999999999999999 10:00:00 GMT"}, None),
+    ],
+)
+def test_only_a_strong_validator_tells_a_version(
+    sent: dict[str, str], validator: str | None
+) -> None:
+    """A weak ETag, a date as young as the answer and what is misshapen tell nothing."""
+    assert read_version(headers(sent), 100) == Version(validator, 100)
+
+
+@pytest.mark.parametrize(
+    ("version", "resumable"),
+    [
+        (Version('"v1"', 100), True),
+        (Version('"v1"', 0), True),
+        (Version('"v1"', None), False),
+        (Version(None, 100), False),
+    ],
+)
+def test_resuming_takes_a_validator_and_a_size(version: Version, resumable: bool) -> None:
+    """With one of them missing two answers may be of two objects."""
+    assert version.resumable is resumable
+
+
+def part(told: str, etag: str | None = '"v1"', **more: str) -> dict[str, str]:
+    """The headers of a partial answer."""
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    return {"Content-Range": told, **({"ETag": etag} if etag else {}), **named}
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "verdict"),
+    [
+        (206, part("bytes 40-99/100"), Verdict.CONTINUE),
+        (206, part("BYTES  40-99/100"), Verdict.CONTINUE),
+        (206, part("bytes 40-59/100"), Verdict.CONTINUE),
+        (206, part("bytes 40-59/100", Content_Length="20"), Verdict.CONTINUE),
+        (206, part("bytes 40-59/100", Content_Length="60"), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", Content_Length="20"), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", Content_Length="0"), Verdict.UNUSABLE),
+        (206, part("bytes 39-99/100"), Verdict.UNUSABLE),
+        (206, part("bytes 41-99/100"), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/101"), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/*"), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", '"v2"'), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", 'W/"v1"'), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", None), Verdict.UNUSABLE),
+        (206, part("bytes 40-99/100", None, Last_Modified=OLDER), Verdict.UNUSABLE),
+        (206, part(f"bytes 40-99/{'9' * 5000}"), Verdict.UNUSABLE),
+        (206, {"ETag": '"v1"', "Content-Type": "multipart/byteranges"}, Verdict.UNUSABLE),
+        (206, {"ETag": '"v1"'}, Verdict.UNUSABLE),
+        (200, {"ETag": '"v1"'}, Verdict.RESTART),
+        (200, {"ETag": '"v2"'}, Verdict.RESTART),
+        (200, {}, Verdict.RESTART),
+        (200, part("bytes 40-99/100"), Verdict.UNUSABLE),
+        (200, part("nonsense"), Verdict.UNUSABLE),
+        (416, part("bytes */100"), Verdict.UNUSABLE),
+        (416, {}, Verdict.UNUSABLE),
+    ],
+)
+def test_the_truth_table(status: int, sent: dict[str, str], verdict: Verdict) -> None:
+    """Only the very bytes that were asked for are taken, and only a whole object starts over."""
+    assert judge(status, headers(sent), 40, HAVE) is verdict
+
+
+def test_a_date_is_a_validator_too() -> None:
+    """A partial answer without ETag is held to the Last-Modified of the first one."""
+    have = Version(OLDER, 100)
+    sent = {"Content-Range": "bytes 40-99/100", "Last-Modified": OLDER, "Date": DATE}
+    assert judge(206, headers(sent), 40, have) is Verdict.CONTINUE
+    assert judge(206, headers({**sent, "Last-Modified": DATE}), 40, have) is Verdict.UNUSABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("bytes 0-0/1", (0, 1, 1)),
+        (" bytes 5-9/10 ", (5, 10, 10)),
+        ("bytes 9-5/10", None),
+        ("bytes 5-10/10", None),
+        ("bytes 0-0/0", None),
+        ("bytes */10", None),
+        ("bytes 5-9/*", None),
+        ("bytes -5-9/10", None),
+        ("bytes +5-9/10", None),
+        ("bytes ٥-9/10", None),
+        ("bytes 5-9/10, bytes 0-1/10", None),
+        ("items 5-9/10", None),
+        ("5-9/10", None),
+        (f"bytes 0-1/{'9' * 5000}", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_content_range_is_read_strictly(
+    text: str | None, read: tuple[int, int, int] | None
+) -> None:
+    """RFC 9110, 14.4: one known range that lies within a known size, or nothing."""
+    assert read_content_range(text) == read
+
+
+@given(st.integers(0, 1 << 62), st.integers(1, 1 << 40))
+def test_what_is_asked_is_what_is_read(start: int, count: int) -> None:
+    """A good server's answer to our Range names the span that was asked for."""
+    asked = range_header(start, start + count).removeprefix("bytes=")
+    assert read_content_range(f"bytes {asked}/{start + count}") == (
+        start,
+        start + count,
+        start + count,
+    )
+    assert range_header(start, None) == f"bytes={start}-"
