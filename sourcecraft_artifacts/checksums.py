@@ -24,6 +24,8 @@ _NAMES |= {"sha256": "sha256", "sha-256": "sha256", "sha512": "sha512", "sha-512
 _NAMES |= {"crc32": "crc32", "crc32c": "crc32c", "crc64nvme": "crc64nvme"}
 ALGORITHMS = frozenset(_NAMES.values())
 _AMAZON = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+_FIELDS = ["content-md5", "x-goog-hash", "digest", "repr-digest"]
+_FIELDS += [f"x-amz-checksum-{name}" for name in _AMAZON]
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _SLOW_LIMIT = 16 << 20
 """Bytes above which a checksum with no fast code gives way to a stronger one of the same answer."""
@@ -96,6 +98,8 @@ def expected_digests(status: int, header: Headers, size: int | None) -> dict[str
     speak of the whole count then. What is misshapen is no checksum and is passed over.
     """
     found: dict[str, bytes] = {}
+    if not any(map(header, _FIELDS)):
+        return found
     for name, text in _named(status, header):
         algorithm = _NAMES.get(name.strip().lower())
         value = _decoded(text)

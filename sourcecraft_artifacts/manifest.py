@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
 from .errors import Refused
@@ -62,8 +63,9 @@ def _to_json(entry: Entry) -> dict[str, Any]:
 
 
 def _from_json(value: Mapping[str, Any]) -> Entry:
+    """Read an entry. Raises LookupError or TypeError for what is none of ours."""
     dates = value["dates"]
-    return Entry(
+    entry = Entry(
         CubeAddress(value["repo"], value["run"], value["workflow"], value["task"], value["cube"]),
         value["local_path"],
         ArtifactDates(dates["registered_at"], dates["obtained_at"], dates["updated_at"]),
@@ -72,12 +74,20 @@ def _from_json(value: Mapping[str, Any]) -> Entry:
         value["mtime_ns"],
         value["validator"],
     )
+    texts = {*map(type, entry.address), type(entry.local_path), type(entry.sha256)}
+    optional = {*map(type, entry.dates), type(entry.validator)}
+    if texts != {str} or not optional <= {str, NoneType}:
+        raise TypeError("it holds something else than text")
+    if type(entry.size) is not int or type(entry.mtime_ns) is not int:
+        raise TypeError("it holds something else than a number")
+    return entry
 
 
 class Manifest:
     """The entries of one output folder, by place (`a/b.txt`); safe to use from many threads.
 
-    `damaged` tells that what was there could not be read: every file is a stranger's then.
+    `damaged` tells that what was there could not be read: every file is a stranger's then. An
+    entry with the mark `intended` is of a place where a killed run may not have put its file.
     """
 
     def __init__(self, directory: Directory | None) -> None:
@@ -85,7 +95,6 @@ class Manifest:
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._files: dict[str, Any] = {}
-        self._intended: set[str] = set()
         self._journal = -1
         self._written = 0
         self._synced = 0
@@ -106,7 +115,8 @@ class Manifest:
 
     def was_only_intended(self, place: str) -> bool:
         """Tell whether a killed run meant to put a first file here, and may not have done so."""
-        return place in self._intended
+        value = self._files.get(place)
+        return isinstance(value, dict) and value.get("intended") is True
 
     def places(self) -> Iterator[str]:
         """Iterate over the places, in no order."""
@@ -118,14 +128,15 @@ class Manifest:
         Threads that come together share one fsync.
         """
         value = _to_json(entry)
-        line = json.dumps({"place": place, **value}).encode() + b"\n"
+        # The line break before it keeps the torn line of a killed run or a full disk apart.
+        line = memoryview(b"\n" + json.dumps({"place": place, **value}).encode() + b"\n")
         with self._lock:
             descriptor = self._open_journal()
-            os.write(descriptor, line)
+            while line:
+                line = line[os.write(descriptor, line) :]
             self._written += 1
             mine = self._written
             self._files[place] = value
-            self._intended.discard(place)
             self._changed = True
         self._sync(descriptor, mine)
 
@@ -133,7 +144,6 @@ class Manifest:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""
         with self._lock:
             self._files[place] = _to_json(replace(entry, mtime_ns=mtime_ns))
-            self._intended.discard(place)
             self._changed = True
 
     def save(self) -> None:
@@ -158,8 +168,6 @@ class Manifest:
         if self._journal < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._journal = self._directory.open(JOURNAL, flags)
-            # A torn last line of a killed run must not swallow the next one.
-            os.write(self._journal, b"\n")
             self._directory.sync()
         return self._journal
 
@@ -179,22 +187,9 @@ class Manifest:
         text, journal = _read(directory, MANIFEST), _read(directory, JOURNAL)
         self.exists = text is not None or journal is not None
         try:
-            value: Any = {"schema_version": SCHEMA, "files": {}}
-            if text is not None:
-                value = json.loads(text)
-            version, files = value["schema_version"], value["files"]
-            newer = type(version) is int and version > SCHEMA
-            if not newer and (version != SCHEMA or not isinstance(files, dict)):
-                raise ValueError("it is of no known version")
+            self._files = {} if text is None else _read_files(text, directory.path)
         except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged = True
-            files, newer = {}, False
-        if newer:
-            raise Refused(
-                f"{directory.path}/{MANIFEST} was written by a newer version of this tool",
-                hint="update sourcecraft-artifacts, or choose another output folder",
-            )
-        self._files = files
         self._load_journal(journal or b"")
 
     def _load_journal(self, text: bytes) -> None:
@@ -202,12 +197,33 @@ class Manifest:
             try:
                 value = json.loads(line)
                 place = value.pop("place")
-                if place not in self._files:
-                    self._intended.add(place)
+                _from_json(value)
+                if type(place) is not str:
+                    continue
+                if place not in self._files or self.was_only_intended(place):
+                    value["intended"] = True
                 self._files[place] = value
                 self._changed = True
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
+
+
+def _read_files(text: bytes, where: str) -> dict[str, Any]:
+    """Return the entries of a manifest in the folder `where`.
+
+    Raises ValueError, KeyError or TypeError for a damaged one, `Refused` for a newer one.
+    """
+    value: Any = json.loads(text)
+    version = value["schema_version"]
+    if type(version) is int and version > SCHEMA:
+        raise Refused(
+            f"{where}/{MANIFEST} was written by a newer version of this tool",
+            hint="update sourcecraft-artifacts, or choose another output folder",
+        )
+    files = value["files"]
+    if version != SCHEMA or not isinstance(files, dict):
+        raise ValueError("it is of no known version")
+    return files
 
 
 def _read(directory: Directory, name: str) -> bytes | None:

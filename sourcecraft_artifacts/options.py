@@ -35,7 +35,9 @@ RunArgument = Annotated[
 WorkflowArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[WORKFLOW", help="Name or glob; all when omitted.", autocompletion=complete_workflow
+        metavar="[WORKFLOW",
+        help="Name or glob; all when omitted.",
+        autocompletion=complete_workflow,
     ),
 ]
 TaskArgument = Annotated[

@@ -100,6 +100,9 @@ class OutputFolder:
                 self._state = self._tree.root.child(STATE_FOLDER, create=True)
                 vars(self).pop("manifest", None)
             self.lock(notice)
+            # Read here: the workers that share it must not each read their own.
+            if "manifest" not in vars(self):
+                self.manifest = Manifest(self._state)
             self._partial = self._state.child(_PARTIAL, create=True)
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error

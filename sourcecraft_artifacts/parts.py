@@ -34,12 +34,13 @@ class PartialStore:
         """
         stem = f"{self._prefix}{key}-{self._token}"
         found: Partial | None = None
-        for old in self._stems().pop(key, []):
+        left = self._stems().pop(key, [])
+        for old in left:
             if found is None:
                 with suppress(*_UNUSABLE):
                     found = self._adopt(old, stem)
             self._remove(old)
-        if found is None:
+        if left and found is None:
             self._remove(stem)
         return found or Partial(self._directory, stem, None)
 

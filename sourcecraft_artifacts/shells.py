@@ -237,7 +237,9 @@ def _for_zsh(command: Command) -> list[str]:
         return text.replace("\\", "\\\\").replace(":", "\\:")
 
     found = _candidates(command, typed.words, typed.word)
-    return [escaped(value) + (f":{escaped(help_)}" if help_ else "") for value, help_ in found.items()]
+    return [
+        escaped(value) + (f":{escaped(help_)}" if help_ else "") for value, help_ in found.items()
+    ]
 
 
 def _for_fish(command: Command) -> list[str]:

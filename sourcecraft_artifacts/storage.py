@@ -1,30 +1,31 @@
 """HTTP to the storage: kept connections, deadlines, redirects, and bytes just as they come.
 
-It stands on urllib3's connections and not on its pools or on requests: these rewrite a URL
-(`%7e`, `/../`), and a signature over the original bytes then fails. No credential exists here.
+urllib3 makes the connections, TLS and proxies included; requests and answers are our own (`wire`),
+since requests and urllib3's pools rewrite a URL (`%7e`, `/../`), and a signature over the original
+bytes then fails. No credential exists here.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
-import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-import urllib3.connection
 import urllib3.exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from .errors import Cancelled, TransferError
 from .network import explain, proxy_for, root_cause, ssl_context
 from .text import visible, without_secrets
 from .urls import unsafe_url_reason
+from .wire import Ended, Misshapen, WireAnswer
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -39,28 +40,27 @@ class BrokenTransfer(TransferError):
         super().__init__(message, code=code)
 
 
-class _RawTarget:
-    """Sends the request target byte for byte, also where it holds bytes beyond ASCII."""
-
-    def _encode_request(self, request: str) -> bytes:
-        return request.encode("utf-8", "surrogateescape")
-
-
-class _PlainConnection(_RawTarget, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _TlsConnection(_RawTarget, urllib3.connection.HTTPSConnection):
-    pass
-
-
 class _Link:
     """One connection and the moment, in monotonic seconds, at which it counts as stalled."""
 
-    __slots__ = ("connection", "deadline", "moved", "proxy_headers", "shut", "stalled")
+    __slots__ = (
+        "connection",
+        "deadline",
+        "host",
+        "moved",
+        "origin",
+        "proxy_headers",
+        "shut",
+        "stalled",
+    )
 
-    def __init__(self, connection: Any, proxy_headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, connection: Any, origin: str, proxy_headers: Mapping[str, str] | None = None
+    ) -> None:
         self.connection = connection
+        self.origin = origin
+        scheme, _, authority = origin.partition("://")
+        self.host = authority.removesuffix(":443" if scheme == "https" else ":80")
         self.proxy_headers = proxy_headers
         """What each request to a forwarding proxy carries; None without such a proxy."""
         self.deadline = 0.0
@@ -82,81 +82,46 @@ class _Link:
         """Whether there is a socket."""
         return self.connection.sock is not None
 
-    @property
-    def reusable(self) -> bool:
-        """Whether it is open and silent; a stray byte would be taken for the next answer."""
-        sock = self.connection.sock
-        if sock is None:
-            return False
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return False
-        poll = select.poll() if hasattr(select, "poll") else None
-        if poll is None:
-            return not select.select([sock], [], [], 0)[0]
-        poll.register(sock, select.POLLIN)
-        return not poll.poll(0)
-
 
 class Answer:
     """One answer of the storage; `length` is the bytes of its body, or None when not told."""
 
-    def __init__(self, storage: Storage, link: _Link, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
+    def __init__(self, storage: Storage, link: _Link, wire: WireAnswer) -> None:
+        self.status = wire.status
+        self.length = wire.length
+        self._headers = wire.headers
         self._storage = storage
         self._link = link
-        self._response = response
-        self._ended = False
-        self.length: int | None = 0
-        try:
-            if self.status not in (204, 304):
-                self.length = None if response.chunked else _content_length(response.headers)
-        except BrokenTransfer:
-            self.close()
-            raise
-        self._left = self.length
-        self._ended = self._left == 0
+        self._wire = wire
 
     @property
     def ended(self) -> bool:
         """Whether the body was read to its end."""
-        return self._ended
+        return self._wire.ended
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by lower-case names."""
+        return self._headers
 
     def header(self, name: str) -> str | None:
         """Return a header's text, repeated lines joined by commas, or None."""
-        values = self.headers.get_all(name)
-        return ", ".join(values) if values else None
+        return self._headers.get(name.lower())
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer` with what is there, and return its bytes; 0 is the end of the body.
 
         Raises BrokenTransfer when the connection fails or ends early, Cancelled when called off.
         """
-        if self._ended:
-            return 0
         try:
-            count = self._receive(buffer)
-        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            count = self._wire.read_into(buffer)
+        except (OSError, Misshapen, Ended) as error:
             raise self._storage.translate(self._link, error) from error
         if count:
             self._storage.moved(self._link, count)
-            if self._left is not None:
-                self._left -= count
-                self._ended = self._left == 0
-            return count
-        self._storage.check(self._link)
-        if self._left:
-            raise BrokenTransfer(f"the connection ended {self._left:,} bytes too early", code="cut")
-        self._ended = True
-        return 0
-
-    def _receive(self, buffer: memoryview) -> int:
-        if self._left is None:
-            data = self._response.read1(len(buffer))
-            buffer[: len(data)] = data
-            return len(data)
-        # Straight into the buffer, in one call to the socket: a drip is seen as it comes.
-        return int(self._response.fp.readinto1(buffer[: self._left]))
+        elif not self.length:
+            self._storage.check(self._link)  # an end without a length may be our own doing
+        return count
 
     def text(self, most: int = 2048) -> str:
         """Return the start of a small body, for a message; empty when it cannot be read."""
@@ -169,11 +134,9 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back: kept when the body was read whole, closed otherwise."""
-        if not self._ended and 0 < (self.length or 0) < _DRAIN:
+        if not self.ended and 0 < (self.length or 0) < _DRAIN:
             self.text(_DRAIN)
-        whole = self._ended and not self._response.will_close
-        self._response.close()
-        self._storage.release(self._link, keep=whole)
+        self._storage.release(self._link, keep=self._wire.reusable)
 
     def __enter__(self) -> Answer:
         return self
@@ -200,7 +163,7 @@ class Storage:
         self._stall_timeout = stall_timeout
         self._ca_bundle = ca_bundle
         self._log = log
-        self._agent = agent
+        self._standing = f"User-Agent: {agent}\r\nAccept: */*\r\nAccept-Encoding: identity"
         self._local = threading.local()
         self._active: set[_Link] = set()
         self._lock = threading.Lock()
@@ -266,6 +229,10 @@ class Storage:
             self.check(link)
         except (Cancelled, BrokenTransfer) as known:
             return known
+        if isinstance(error, Misshapen):
+            return BrokenTransfer(f"the storage's answer is broken: {error}", code="protocol")
+        if isinstance(error, Ended):
+            return BrokenTransfer("the connection ended too early", code="cut")
         cause = root_cause(error)
         why = explain(cause, self._stall_timeout)
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -286,19 +253,17 @@ class Storage:
     def _exchange(self, url: str, headers: Mapping[str, str]) -> Answer:
         if reason := unsafe_url_reason(url):
             raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
-        link = self._link(url)
-        reused = link.reusable
-        if not reused:
-            link.connection.close()
+        link, target = self._link(url)
+        reused = link.open
         try:
-            return self._send(link, url, headers)
+            return self._send(link, target, headers)
         except BrokenTransfer:
             if not reused or link.stalled:
                 raise
         # The storage had closed the kept connection: that says nothing of this request.
-        return self._send(link, url, headers)
+        return self._send(link, target, headers)
 
-    def _send(self, link: _Link, url: str, headers: Mapping[str, str]) -> Answer:
+    def _send(self, link: _Link, target: str, headers: Mapping[str, str]) -> Answer:
         self._watch(link)
         connection: Any = link.connection
         try:
@@ -306,15 +271,9 @@ class Storage:
                 connection.connect()
                 connection.sock.settimeout(None)  # from here on the watch keeps the time
                 self.check(link)
-            connection.putrequest("GET", _target(url, link), skip_accept_encoding=True)
-            connection.putheader("User-Agent", self._agent)
-            connection.putheader("Accept", "*/*")
-            connection.putheader("Accept-Encoding", "identity")
-            for name, value in {**headers, **(link.proxy_headers or {})}.items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            response = http.client.HTTPConnection.getresponse(connection)
-        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+            connection.sock.sendall(self._head(link, target, headers))
+            wire = WireAnswer(connection.sock)
+        except (OSError, HTTPException, urllib3.exceptions.HTTPError, Misshapen, Ended) as error:
             self.release(link, keep=False)
             raise self.translate(link, error) from error
         except BaseException:
@@ -322,9 +281,18 @@ class Storage:
             raise
         self.moved(link, 1 << 20)
         if self._log:
-            asked = headers.get("Range", "all")
-            self._log(f"storage: {response.status} for {asked} of {without_secrets(visible(url))}")
-        return Answer(self, link, response)
+            asked, shown = headers.get("Range", "all"), without_secrets(f"{link.origin}{target}")
+            self._log(f"storage: {wire.status} for {asked} of {visible(shown)}")
+        return Answer(self, link, wire)
+
+    def _head(self, link: _Link, target: str, headers: Mapping[str, str]) -> bytes:
+        """Return the request's head; the target goes out byte for byte."""
+        lines = [f"GET {target} HTTP/1.1", f"Host: {link.host}", self._standing]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if link.proxy_headers is not None:
+            lines[0] = f"GET {link.origin}{target} HTTP/1.1"
+            lines += [f"{name}: {value}" for name, value in link.proxy_headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
 
     def _watch(self, link: _Link) -> None:
         link.stalled = link.shut = False
@@ -347,19 +315,19 @@ class Storage:
                         link.stalled = True
                         link.end()
 
-    def _link(self, url: str) -> _Link:
-        parts = urlsplit(url)
-        origin = (parts.scheme, parts.hostname, parts.port)
-        links: dict[Any, _Link] = vars(self._local).setdefault("links", {})
+    def _link(self, url: str) -> tuple[_Link, str]:
+        """Return this thread's connection for a URL, and the request target."""
+        origin, target = split_target(url)
+        links: dict[str, _Link] = vars(self._local).setdefault("links", {})
         if origin not in links:
-            links[origin] = self._new_link(url)
-        return links[origin]
+            links[origin] = self._new_link(origin)
+        return links[origin], target
 
-    def _new_link(self, url: str) -> _Link:
-        parts = urlsplit(url)
+    def _new_link(self, origin: str) -> _Link:
+        parts = urlsplit(origin)
         host, tls = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if tls else 80)
-        proxy = proxy_for(url)
+        proxy = proxy_for(origin)
         at = urlsplit(proxy) if proxy else None
         if at is not None and at.scheme != "http":
             raise TransferError(
@@ -371,11 +339,12 @@ class Storage:
         timeout = self._stall_timeout
         proxy_headers = _proxy_headers(at.username, at.password) if at else None
         if not tls:
-            return _Link(_PlainConnection(*where, timeout=timeout), proxy_headers)
-        connection = _TlsConnection(*where, timeout=timeout, ssl_context=self._context())
+            plain = HTTPConnection(*where, timeout=timeout)
+            return _Link(plain, origin, proxy_headers)
+        connection = HTTPSConnection(*where, timeout=timeout, ssl_context=self._context())
         if at is not None:
             connection.set_tunnel(host, port, proxy_headers)
-        return _Link(connection)
+        return _Link(connection, origin)
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:
@@ -396,15 +365,15 @@ def redirected(url: str, location: str) -> str:
     return target
 
 
-def _target(url: str, link: _Link) -> str:
-    """Return the request target: the URL's own bytes, less its fragment."""
+def split_target(url: str) -> tuple[str, str]:
+    """Split a URL into its origin and the request target: its own bytes, less a fragment."""
     whole = url.partition("#")[0]
-    if link.proxy_headers is not None:
-        return whole
-    start = len(url) - len(url.split("://", 1)[1])
+    start = whole.index("://") + 3
     ends = [at for mark in "/?" if (at := whole.find(mark, start)) >= 0]
-    target = whole[min(ends) :] if ends else ""
-    return target if target.startswith("/") else f"/{target}"
+    end = min(ends, default=len(whole))
+    target = whole[end:]
+    origin = whole[: start - 3].lower() + whole[start - 3 : end]
+    return origin, target if target.startswith("/") else f"/{target}"
 
 
 def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
@@ -412,13 +381,3 @@ def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
         return {}
     pair = f"{unquote(user)}:{unquote(password or '')}".encode()
     return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-
-def _content_length(headers: http.client.HTTPMessage) -> int | None:
-    values = {value.strip() for value in headers.get_all("Content-Length", [])}
-    if not values:
-        return None
-    text = values.pop()
-    if values or not (text.isascii() and text.isdigit()):
-        raise BrokenTransfer("the storage sent a misshapen Content-Length", code="protocol")
-    return int(text)

@@ -220,9 +220,11 @@ class Transfer:
     def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.header, answer.length)
         accepts = (answer.header("Accept-Ranges") or "").lower() == "bytes"
-        self._shared = accepts and found.resumable and not ranged
-        most = MAX_PIECE if self._shared else found.size or 0
+        sliced = accepts and found.resumable and not ranged
+        most = MAX_PIECE if sliced else found.size or 0
+        self._shared = False
         self.partial.restart(piece, found, expected, most)
+        self._shared = sliced
         if (found.size or 0) >= MIN_PIECE:
             # From here on a kill at any moment leaves what has come.
             self.partial.checkpoint(sync=False)

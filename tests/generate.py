@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from manpage import man_page
+
 from sourcecraft_artifacts.choices import Shell
 from sourcecraft_artifacts.shells import script
 
@@ -18,7 +20,8 @@ NAMES = {
 
 def generated() -> dict[str, str]:
     """Return the text of each file, by its name."""
-    return {NAMES[shell]: script(shell) for shell in Shell}
+    scripts = {NAMES[shell]: script(shell) for shell in Shell}
+    return {**scripts, "sourcecraft-artifacts.1": man_page()}
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ def test_a_damaged_line_is_passed_over(directory: Directory, tmp_path: Path, lin
     assert manifest.get("a") == ENTRY
     assert manifest.get("z") is None
     manifest.save()
-    assert set(Manifest(directory).places()) <= {"a", "z"}
+    assert set(Manifest(directory).places()) == {"a"}
 
 
 def test_a_short_write_is_no_intention(
@@ -361,7 +361,6 @@ def test_a_newer_manifest_of_another_shape_is_refused(directory: Directory, tmp_
     [
         ("size", "5"),
         ("size", None),
-        ("size", -1),
         ("size", True),
         ("size", ...),
         ("sha256", None),

@@ -1,0 +1,263 @@
+"""Completion of names: what is offered, how it is kept, and that it never disturbs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from servers import Answer
+from service import REPO, SIGNATURE, TOKEN, FakeService
+
+from sourcecraft_artifacts.completion import LIMIT
+from sourcecraft_artifacts.shells import VARIABLE, Typed, read_line
+
+LATEST = "latest\tthe newest run"
+BREAKS = " \t\n\"'><=;|&(:"
+
+
+def complete(
+    cli: Cli, line: str, env: Mapping[str, str | None] | None = None, *, shell: str = "fish"
+) -> list[str]:
+    """Press Tab at the end of a line; nothing may come but candidates."""
+    asked = {VARIABLE: f"complete_{shell}", "_TYPER_COMPLETE_ARGS": f"program {line}"}
+    finished = cli.finish(cli.start(env={**asked, **(env or {})}))
+    assert (finished.code, finished.err) == (0, "")
+    return finished.out.splitlines()
+
+
+@pytest.fixture
+def names(service: FakeService) -> FakeService:
+    """A service with two runs, of which the newer goes on."""
+    service.add_run("8", "processing", "2026-11-02T09:00:00Z")
+    service.add("a", run="8", cube=("ci", "build", "macos"))
+    for cube in (("ci", "build", "linux"), ("ci", "test", "unit"), ("docs", "site", "html")):
+        service.add("a", run="7", cube=cube)
+    return service
+
+
+OFFERED = {
+    "list ": [LATEST, "8\tprocessing", "7\tsuccess"],
+    "list 7 ": ["ci", "docs"],
+    "list 7 d": ["docs"],
+    "list 7 ci ": ["build", "test"],
+    "list 7 '*' ": ["build", "test", "site"],
+    "list 7 ci test ": ["unit\tsuccess"],
+    "list 7 '*' b* ": ["linux\tsuccess"],
+    "list 7 ci test unit ": [],
+    "list latest ": ["ci"],
+    "list latest ci build ": ["macos\tsuccess"],
+    "list latest --run-status success ci build ": ["linux\tsuccess"],
+    "list latest --run-status failed ": [],
+    "list 9 ": [],
+    "list 7 x ": [],
+    f"list https://sourcecraft.dev/{REPO}/cicd/runs/7 ": ["ci", "docs"],
+    f"list https://sourcecraft.dev/{REPO}/cicd/runs/7/ci ": ["build", "test"],
+    f"list https://sourcecraft.dev/{REPO}/cicd/runs/7/ci/test ": ["unit\tsuccess"],
+    f"list https://sourcecraft.dev/{REPO}/cicd/runs/7/ci test ": ["unit\tsuccess"],
+    "download -d out --layout flat 7 d": ["docs"],
+}
+
+
+def test_names_are_offered(names: FakeService, cli: Cli) -> None:
+    """Each place of an address is completed from the service, with the status of what it is."""
+    for line, offered in OFFERED.items():
+        assert complete(cli, line) == offered, line
+
+
+@pytest.mark.usefixtures("names")
+def test_the_settings_are_found_as_by_the_commands(cli: Cli) -> None:
+    """What is typed, else the environment, else the config file, else the checkout tells where."""
+    url = cli.env.pop("SOURCECRAFT_API_URL")
+    other = {"SOURCECRAFT_API_URL": "http://127.0.0.1:1", "SOURCECRAFT_ARTIFACTS_REPO": "no/where"}
+    assert complete(cli, f"list --api-url={url} -R {REPO} 7 d", other) == ["docs"]
+    del cli.env["SOURCECRAFT_ARTIFACTS_REPO"]
+    assert complete(cli, "list 7 d", {"SOURCECRAFT_API_URL": url}) == []
+    remote = f"ssh://ssh.sourcecraft.dev/{REPO}.git"
+    for command in (["init", "-q"], ["remote", "add", "origin", remote]):
+        subprocess.run(["git", *command], cwd=cli.cwd, env=cli.env, check=True)
+    assert complete(cli, "list 7 d", {"SOURCECRAFT_API_URL": url}) == ["docs"]
+    cli.config.parent.mkdir(parents=True)
+    cli.config.write_text(f'api_url = "{url}"\nrepo = "no/where"\n')
+    assert complete(cli, "list 7 d") == []
+    cli.config.write_text(f'api_url = "{url}"\nrepo = "{REPO}"\n')
+    assert complete(cli, "list 7 d") == ["docs"]
+
+
+def cached(cli: Cli) -> list[Path]:
+    """The files of the cache, the oldest first."""
+    folder = Path(cli.env["XDG_CACHE_HOME"], "sourcecraft-artifacts")
+    return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"), [("list ", 30), ("list 8 ci ", 30), ("list 7 ci ", 300)]
+)
+def test_an_answer_is_kept_for_a_while(
+    names: FakeService, cli: Cli, line: str, seconds: int
+) -> None:
+    """The next key asks nothing; an old answer is asked for again, sooner while it can change."""
+    offered = complete(cli, line)
+    (path,) = cached(cli)
+    for age, asked in ((0, 1), (seconds - 10, 1), (seconds + 1, 2)):
+        os.utime(path, (time.time() - age, time.time() - age))
+        assert complete(cli, line) == offered
+        assert len(names.api.requests) == asked
+
+
+def test_the_cache_is_private(names: FakeService, cli: Cli) -> None:
+    """Only its owner can read it, and there is nothing in it that would be worth it."""
+    for line in ("list ", "list 7 "):
+        complete(cli, line)
+    for path in cached(cli):
+        assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        for secret in (TOKEN, SIGNATURE, "http", REPO, names.api.url):
+            assert secret not in path.read_text() + path.name
+
+
+def test_a_cache_that_is_no_good_is_done_without(names: FakeService, cli: Cli) -> None:
+    """Broken files are replaced, old ones removed, and a folder that cannot be is not needed."""
+    complete(cli, "list 7 ")
+    (path,) = cached(cli)
+    for content in ("", "[]", "{}", '{"seconds": 1e9, "runs": [{"slug": {}}]}', "\xff"):
+        path.write_text(content, encoding="latin-1")
+        assert complete(cli, "list 7 d") == ["docs"], content
+    os.utime(path, (0, 0))
+    complete(cli, "list 8 ")
+    assert [kept.exists() for kept in (path, *cached(cli))] == [False, True]
+    blocked = {"XDG_CACHE_HOME": str(cli.config.parent)}
+    cli.config.parent.parent.write_text("a file")
+    assert complete(cli, "list 7 d", blocked) == ["docs"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(401), Answer(500), Answer(429), Answer(body=b"<html>"), Answer(hang=True), None],
+    ids=["401", "500", "429", "html", "silence", "no service"],
+)
+def test_a_failure_is_silent_and_soon(
+    service: FakeService, cli: Cli, answer: Answer | None
+) -> None:
+    """Where the service does not answer, there are no names, no words about it and no waiting."""
+    if answer:
+        service.api.on("/", answer)
+        service.api.on(f"/repos/{REPO}/cicd/", answer)
+    else:
+        cli.env["SOURCECRAFT_API_URL"] = "http://127.0.0.1:1"
+    started = time.monotonic()
+    assert complete(cli, "list ") == [LATEST]
+    assert time.monotonic() - started < LIMIT + 5
+    assert len(service.api.requests) <= 1
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"SOURCECRAFT_ARTIFACTS_REPO": None},
+        {"SOURCECRAFT_ARTIFACTS_REPO": "none"},
+        {"SOURCECRAFT_API_URL": "http://example.com"},
+        {"SOURCECRAFT_TOKEN": "a\x7fb"},
+        {"HTTP_PROXY": "nonsense://", "NO_PROXY": ""},
+    ],
+    ids=str,
+)
+def test_bad_settings_are_silent(cli: Cli, env: dict[str, str | None]) -> None:
+    """What a command would complain about is none of completion's business."""
+    assert complete(cli, "list ", env) == [LATEST]
+
+
+def test_a_bad_config_file_is_silent(cli: Cli) -> None:
+    """Nor is a config file that cannot be read."""
+    cli.config.parent.mkdir(parents=True)
+    cli.config.write_text("= nonsense")
+    assert complete(cli, "list ") == [LATEST]
+
+
+def test_names_that_would_do_harm_are_left_out(service: FakeService, cli: Cli) -> None:
+    """No name that steers the terminal, spans lines or would be an option gets on the line."""
+    for name in ("--api-url=https://evil.example", "-x", "a\x1b[2Jb", "a\nb", "a\u202eb", "good"):
+        service.add("a", cube=(name, "build", "linux"))
+    assert complete(cli, "list 7 ") == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "line", "offered"),
+    [
+        ("fish", "down", "download\t"),
+        ("fish", "list --wi", "--with-urls\tWith --json: also each download_url"),
+        ("fish", "download --layout=fl", "--layout=flat"),
+        ("zsh", "download --layout=fl", "--layout=flat"),
+        ("zsh", "list --wi", "--with-urls:With --json\\: also"),
+        ("bash", "download --layout=fl", "flat"),
+        ("bash", "download --layout fl", "flat"),
+        ("bash", "--version list --wi", "--with-urls"),
+    ],
+)
+def test_commands_and_options_are_offered(cli: Cli, shell: str, line: str, offered: str) -> None:
+    """What the program knows by itself is completed with no service."""
+    (found,) = complete(cli, line, {"COMP_WORDBREAKS": BREAKS}, shell=shell)
+    assert found.startswith(offered)
+
+
+@pytest.mark.usefixtures("names")
+def test_bash_may_tell_its_words_alone(cli: Cli) -> None:
+    """Without the line itself, the words are read, and the names are given as they are."""
+    env = {"_TYPER_COMPLETE_ARGS": "", "COMP_WORDS": "program\nlist\n7\nd", "COMP_CWORD": "3"}
+    assert complete(cli, "", env, shell="bash") == ["docs"]
+    env |= {"COMP_WORDS": "program\nlist\n7\n", "COMP_CWORD": "3"}
+    assert complete(cli, "", env, shell="bash") == ["ci", "docs"]
+
+
+def test_powershell_gets_quoted_names(service: FakeService, cli: Cli) -> None:
+    """PowerShell puts the text on the line as it is, so it is quoted where that is needed."""
+    for name in ("it's $x", "plain-1"):
+        service.add("a", cube=(name, "build", "linux"))
+    env = {"_TYPER_COMPLETE_ARGS": "program\nlist\n7"}
+    both = ["'it''s $x'\tit's $x\tit's $x", "plain-1\tplain-1\tplain-1"]
+    assert complete(cli, "", env, shell="powershell") == both
+    for typed in ("it", "'it", '"it'):
+        env["_TYPER_COMPLETE_WORD_TO_COMPLETE"] = typed
+        assert complete(cli, "", env, shell="powershell") == both[:1]
+
+
+@pytest.mark.parametrize("instruction", ["complete_tcsh", "nonsense", "complete_", "x_bash", "_"])
+def test_an_unknown_instruction_is_silent(cli: Cli, instruction: str) -> None:
+    """A script that asks for something else gets nothing."""
+    finished = cli.finish(cli.start(env={VARIABLE: instruction}))
+    assert (finished.code, finished.stdout, finished.err) == (1, b"", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "word", "quote", "held"),
+    [
+        ("p ", ["p"], "", "", 0),
+        ("p  a b", ["p", "a"], "b", "", 0),
+        (r"p a\ b", ["p"], "a b", "", 0),
+        ("p 'a b' \"c d\" e", ["p", "a b", "c d"], "e", "", 0),
+        ("p '' x", ["p", ""], "x", "", 0),
+        ('p "a b', ["p"], "a b", '"', 0),
+        ("p 'a b", ["p"], "a b", "'", 0),
+        (r"p 'a\b", ["p"], r"a\b", "'", 0),
+        (r'p "a\"\$\x', ["p"], r'a"$\x', '"', 0),
+        ("p ci:bu", ["p"], "ci:bu", "", 3),
+        (r"p ci\:bu", ["p"], "ci:bu", "", 0),
+        ('p ci:"b u', ["p"], "ci:b u", '"', 3),
+        ("p 'ci:bu", ["p"], "ci:bu", "'", 0),
+        ("p --layout=fl", ["p"], "--layout=fl", "", 9),
+        ("p a\\", ["p"], "a", "", 0),
+    ],
+)
+def test_a_line_is_read_as_a_shell_does(
+    line: str, words: list[str], word: str, quote: str, held: int
+) -> None:
+    """Quotes are resolved, and it is known which piece of the last word bash will replace."""
+    assert read_line(line, BREAKS) == Typed(words, word, quote, held)
+
+
+def test_fish_escapes_within_single_quotes() -> None:
+    """In fish, a backslash escapes a quote and a backslash between single quotes too."""
+    assert read_line(r"p 'it\'s \\ \n", fish=True) == Typed(["p"], r"it's \ \n", "'", 0)

@@ -1,0 +1,316 @@
+"""Faults of the machine under the command: disks, limits, permissions, homes, clocks, streams.
+
+After each of them the run after, without it, ends with the exact bytes: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from realservers import find
+from servers import Answer, ranged
+from service import (
+    CUBE,
+    STATE,
+    FakeService,
+    Stored,
+    eventually,
+    held,
+    partial_bytes,
+    problem,
+    target,
+    tree,
+)
+
+LARGE = bytes(range(256)) * (8 << 20 >> 8)
+SMALL = b"small"
+WHOLE = {"dir/small": SMALL, "large": LARGE}
+OVERWRITE = ("--if-exists", "overwrite")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made with Linux's own means")
+
+
+def bare(*wrap: str) -> tuple[str, ...]:
+    """Commands that put a fault around the one they run; skip where this machine forbids them."""
+    tried = subprocess.run([*wrap, "true"], check=False, capture_output=True, timeout=20)
+    if tried.returncode:
+        pytest.skip(f"{wrap[0]} is not allowed here: {tried.stderr.decode().strip()}")
+    return wrap
+
+
+def injected(calls: str, *more: str) -> tuple[str, ...]:
+    """Let the kernel answer system calls with an error, as strace does it."""
+    bare("strace", "-o", os.devnull)
+    return ("strace", "-f", "-qq", "-o", os.devnull, *more, "-e", f"inject={calls}")
+
+
+def unprivileged() -> tuple[str, ...]:
+    """Let permissions hold for root too, who in a user namespace of its own has none to pass by."""
+    return bare("unshare", "-U") if os.geteuid() == 0 else ()
+
+
+def declare(service: FakeService, cli: Cli) -> None:
+    """A small and a large artifact, and an older file at the place of the large one."""
+    service.add("dir/small", SMALL)
+    service.add("large", LARGE)
+    cli.out.mkdir()
+    (cli.out / "large").write_bytes(b"older")
+
+
+def is_old_or_whole(found: Mapping[str, bytes]) -> bool:
+    """Whether no final name has anything but the older or the whole body."""
+    return found.get("large") in (b"older", LARGE) and found.get("dir/small", SMALL) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ("pwrite64:error=EIO:when=2+", "Input/output error"),
+        ("pwrite64:error=EDQUOT:when=3+", "make room"),
+        ("fsync:error=EIO", "Input/output error"),
+        ("fsync:error=ENOSPC:when=2+", "make room"),
+        ("rename,renameat,renameat2:error=EIO", "Input/output error"),
+        ("mkdir,mkdirat:error=ENOSPC", "make room"),
+        ("unlink,unlinkat:error=EIO", ""),
+    ],
+)
+def test_a_disk_that_fails(service: FakeService, cli: Cli, calls: str, said: str) -> None:
+    """Each way to fail is a local fault that names itself, with every file old or whole."""
+    find("strace", "Debian: strace")
+    declare(service, cli)
+    finished = cli.download(*OVERWRITE, wrap=injected(calls), code=1 if said else (0, 1))
+    assert said in finished.err
+    assert is_old_or_whole(tree(cli.out))
+    cli.download(*OVERWRITE)
+    assert tree(cli.out) == WHOLE
+    assert partial_bytes(cli.out) == 0
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "manifest.json.new"])
+def test_a_disk_that_is_full_for_the_records(service: FakeService, cli: Cli, name: str) -> None:
+    """A file that cannot be recorded is not put in place; one that is in place stays ours."""
+    find("strace", "Debian: strace")
+    declare(service, cli)
+    only = ("-P", str(cli.out / STATE / name))
+    wrap = injected("write:error=ENOSPC", *only)
+    assert "make room" in cli.download(*OVERWRITE, wrap=wrap, code=1).err
+    assert is_old_or_whole(tree(cli.out))
+    if name == "manifest.json.new":
+        assert set(cli.download("--json").outcomes.values()) == {"unchanged"}
+    cli.download(*OVERWRITE)
+    assert tree(cli.out) == WHOLE
+
+
+def test_bytes_that_failed_to_be_synced_are_not_trusted(service: FakeService, cli: Cli) -> None:
+    """After a failed fsync Linux counts pages as written that never were: they come anew."""
+    find("strace", "Debian: strace")
+    service.add("large", LARGE)
+    cli.download(wrap=injected("fsync:error=EIO"), code=1)
+    summary = cli.download("--json").json["summary"]
+    assert tree(cli.out) == {"large": LARGE}
+    assert summary["bytes"] == len(LARGE)
+
+
+@pytest.mark.parametrize("limit", [12, 24])
+def test_too_few_open_files(service: FakeService, cli: Cli, limit: int) -> None:
+    """The limit of open files is told as what it is, and what came by then stays."""
+    for at in range(40):
+        service.add(f"file-{at}", b"%d" % at)
+    wrap = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
+    finished = cli.download("--retries", "1", wrap=wrap, code=(0, 1))
+    assert finished.code == 0 or "ulimit -n" in finished.err
+    whole = {f"file-{at}": b"%d" % at for at in range(40)}
+    assert tree(cli.out).items() <= whole.items()
+    cli.download()
+    assert tree(cli.out) == whole
+
+
+def test_a_low_soft_limit_of_open_files(service: FakeService, cli: Cli) -> None:
+    """What the tool chooses by itself does not run into a limit that it may raise."""
+    for at in range(100):
+        service.add(f"dir-{at}/file", b"%d" % at)
+    cli.download(wrap=("sh", "-c", 'ulimit -Sn 48; exec "$@"', "sh"))
+    assert tree(cli.out) == {f"dir-{at}/file": b"%d" % at for at in range(100)}
+
+
+@pytest.mark.parametrize("where", ["out", "out/dir"])
+def test_a_read_only_folder(service: FakeService, cli: Cli, where: str) -> None:
+    """No permission is a local fault of what lies there; the rest is in place."""
+    wrap = unprivileged()
+    service.add("dir/small", SMALL)
+    service.add("large", LARGE)
+    (cli.out / "dir").mkdir(parents=True)
+    (cli.cwd / where).chmod(0o555)
+    finished = cli.download(wrap=wrap, code=1)
+    assert "Permission denied" in finished.err
+    assert "permissions" in finished.err
+    assert tree(cli.out) == ({} if where == "out" else {"large": LARGE})
+    (cli.cwd / where).chmod(0o755)
+    cli.download()
+    assert tree(cli.out) == WHOLE
+
+
+@pytest.mark.parametrize("arguments", [("-o", "out/one"), ("--checksums", "out/sums")])
+def test_a_read_only_folder_of_one_file(
+    service: FakeService, cli: Cli, arguments: tuple[str, str]
+) -> None:
+    """A file that the user named says the same of its folder."""
+    wrap = unprivileged()
+    service.add("large", LARGE)
+    cli.out.mkdir(mode=0o555)
+    finished = cli("download", "7", *CUBE, *arguments, wrap=wrap, code=1)
+    assert f"{arguments[1]}: Permission denied" in finished.err
+    assert os.listdir(cli.out) == []
+
+
+def test_a_read_only_file_system(service: FakeService, cli: Cli) -> None:
+    """It is named, and another folder proposed."""
+    service.add("large", LARGE)
+    cli.out.mkdir()
+    mount = f'mount -t tmpfs -o ro none "{cli.out}" && exec "$@"'
+    finished = cli.download(wrap=bare("unshare", "-m", "sh", "-c", mount, "sh"), code=1)
+    assert "Read-only file system" in finished.err
+    assert "another output folder" in finished.err
+
+
+HOMES: dict[str, Callable[[Path], str | None]] = {
+    "unset": lambda folder: None,
+    "empty": lambda folder: "",
+    "missing": lambda folder: str(folder / "missing"),
+    "a file": lambda folder: "/dev/null",
+    "closed": lambda folder: str(folder / "closed"),
+}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_no_home(service: FakeService, cli: Cli, tmp_path: Path, home: str) -> None:
+    """Nothing of a download needs a home folder."""
+    service.add("large", LARGE)
+    (tmp_path / "closed").mkdir(mode=0)
+    env = {"HOME": HOMES[home](tmp_path), "XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None}
+    cli.download(env=env, wrap=unprivileged())
+    assert tree(cli.out) == {"large": LARGE}
+    (tmp_path / "closed").chmod(0o755)
+
+
+@pytest.mark.parametrize("home", ["a file", "closed"])
+def test_no_home_for_the_token(cli: Cli, tmp_path: Path, home: str) -> None:
+    """`auth login` says that it has no place for the token, and the other way to give it."""
+    (tmp_path / "closed").mkdir(mode=0)
+    env = {"HOME": HOMES[home](tmp_path), "XDG_CONFIG_HOME": None}
+    wrap = unprivileged()
+    finished = cli(
+        "auth", "login", "--with-token", stdin=b"t0ken-t0ken", env=env, wrap=wrap, code=1
+    )
+    assert "SOURCECRAFT_TOKEN" in finished.err
+    assert "t0ken-t0ken" not in finished.err
+    (tmp_path / "closed").chmod(0o755)
+
+
+JUMPING = """
+import itertools, time
+jumps = itertools.cycle([0.0, -3e9, 4e9, 86400.0])
+real = time.time
+time.time = lambda: max(0.0, real() + next(jumps))
+"""
+
+
+def test_a_clock_that_jumps(service: FakeService, cli: Cli, tmp_path: Path) -> None:
+    """Neither waits nor retries nor the memory of what is there hang on the wall clock."""
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "sitecustomize.py").write_text(JUMPING)
+    env = {"PYTHONPATH": str(tmp_path / "clock")}
+    past = {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}
+    service.add("busy", SMALL, Answer(503, past), ranged(SMALL))
+    service.add("cut", LARGE, ranged(LARGE, cut_first=1 << 20), ranged(LARGE))
+    service.api.on(target("7", *CUBE), problem(503, "busy"), service._answer)
+    cli.download(env=env)
+    assert tree(cli.out) == {"busy": SMALL, "cut": LARGE}
+    again = cli.download("--json", env=env)
+    assert set(again.outcomes.values()) == {"unchanged"}
+
+
+def begun(service: FakeService, cli: Cli, gate: threading.Event) -> subprocess.Popen[bytes]:
+    """Start a download, up to where half of a large file is on disk and a small one in place."""
+    stored: list[Stored] = [service.add("large", LARGE, held(LARGE, gate), ranged(LARGE))]
+    stored.append(service.add("dir/small", SMALL))
+    process = cli.start("download", "7", *CUBE, "-d", "out")
+    eventually(lambda: partial_bytes(cli.out) >= 2 << 20, "half of the large file is on disk")
+    eventually((cli.out / "dir" / "small").exists, "the small one is in place")
+    return process
+
+
+VANISH: dict[str, Callable[[Path], object]] = {
+    "folder": shutil.rmtree,
+    "state": lambda out: shutil.rmtree(out / STATE),
+    "parts": lambda out: shutil.rmtree(out / STATE / "partial"),
+    "moved": lambda out: out.rename(out.with_name("elsewhere")),
+    "replaced": lambda out: (out.rename(out.with_name("elsewhere")), out.write_bytes(b"")),
+    "cut": lambda out: next((out / STATE / "partial").glob("*.part")).write_bytes(b"short"),
+}
+
+
+@pytest.mark.parametrize("what", VANISH)
+def test_what_vanishes_meanwhile(service: FakeService, cli: Cli, what: str) -> None:
+    """What another program takes away is a local fault at most; the run after makes it good."""
+    gate = threading.Event()
+    process = begun(service, cli, gate)
+    VANISH[what](cli.out)
+    gate.set()
+    finished = cli.finish(process)
+    assert finished.code in (0, 1), finished.err
+    assert finished.code == 0 or "large" in finished.err or STATE in finished.err
+    if what == "replaced":
+        assert "not a folder" in cli.download(code=1).err
+        cli.out.unlink()
+    assert tree(cli.out).get("large", LARGE) == LARGE if cli.out.exists() else True
+    # Without its records the small file is a stranger's.
+    cli.download(*(OVERWRITE if what == "state" else ()))
+    assert tree(cli.out) == WHOLE
+    assert partial_bytes(cli.out) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("list", "7", *CUBE), 0),
+        (("download", "7", *CUBE, "-d", "out", "--json", "--progress", "plain"), 0),
+        (("download", "7", *CUBE, "-d", "out", "--paths", "--debug"), 0),
+        (("download", "7", *CUBE, "-o", "one"), 0),
+        (("download", "8", *CUBE), 5),
+    ],
+)
+def test_closed_streams(
+    service: FakeService, cli: Cli, closed: str, arguments: Sequence[str], code: int
+) -> None:
+    """A stream that was closed at the start is no fault, and no file takes its number."""
+    service.add("large", LARGE)
+    cli(*arguments, wrap=("sh", "-c", f'exec "$@" {closed}', "sh"), code=code)
+    places = [path for path in (cli.out / "large", cli.cwd / "one") if path.exists()]
+    assert [path.read_bytes() == LARGE for path in places] == [True] * (
+        "-d" in arguments or "-o" in arguments
+    )
+
+
+def test_a_stream_to_nowhere(service: FakeService, cli: Cli) -> None:
+    """`-o -` with a closed stdout is a local fault, and spoils nothing that was opened since."""
+    service.add("large", LARGE)
+    cli("download", "7", *CUBE, "-o", "-", wrap=("sh", "-c", 'exec "$@" >&-', "sh"), code=1)
+    assert os.listdir(cli.cwd) == []
+
+
+def test_a_full_stderr(service: FakeService, cli: Cli) -> None:
+    """A stderr that takes nothing does not fail a download."""
+    service.add("large", LARGE)
+    with open("/dev/full", "wb") as full:
+        cli.download("--debug", "--progress", "plain", stderr=full)
+    assert tree(cli.out) == {"large": LARGE}

@@ -1,0 +1,104 @@
+"""Who may import what, and what is not imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sourcecraft_artifacts
+
+PACKAGE = Path(sourcecraft_artifacts.__file__).parent
+# The packages that only some modules know; what is written for type checkers alone is free.
+KNOWN_BY = {
+    "typer": {"cli", "completion", "options", "session", "shells"},
+    "rich": {"bars", "session", "tables"},
+    "requests": {"api", "network"},
+    "urllib3": {"api", "storage"},
+    "platformdirs": {"config", "name_cache"},
+}
+BELOW_ALL: dict[str, set[str]] = {
+    "choices": set(),
+    "errors": set(),
+    "models": {"errors"},
+    "results": {"errors", "models"},
+    "select": set(),
+    "text": set(),
+    "urls": {"text"},
+}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield what is imported somewhere in a module, its own package's modules after a dot."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            dots, module = "." * node.level, node.module
+            yield from [dots + module] if module else (dots + alias.name for alias in node.names)
+        yield from imports(node)
+
+
+def imported(module: Path) -> set[str]:
+    """Return what a module imports: packages by their first name, our modules with their dots."""
+    names = imports(ast.parse(module.read_text(encoding="utf-8")))
+    return {name if name.startswith(".") else name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("package", KNOWN_BY)
+def test_a_package_is_known_by_few(package: str) -> None:
+    """A package from outside is imported by the modules that are there for it, and all of them."""
+    paths = [path for path in PACKAGE.rglob("*.py") if package in imported(path)]
+    knowing = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in paths}
+    assert knowing == KNOWN_BY[package]
+
+
+@pytest.mark.parametrize("module", BELOW_ALL)
+def test_the_foundation_stands_by_itself(module: str) -> None:
+    """What everything rests on imports nothing that rests on it."""
+    ours = {name for name in imported(PACKAGE / f"{module}.py") if name.startswith(".")}
+    assert ours <= {f".{name}" for name in BELOW_ALL[module]}
+
+
+def loaded_by(code: str, *arguments: str, **env: str) -> set[str]:
+    """Run some code in a fresh interpreter; return the modules that it has loaded at its end."""
+    report = "import atexit, sys\natexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n"
+    command = [sys.executable, "-P", "-c", report + code, *arguments]
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return set(finished.stdout.splitlines()[-1].split(" "))
+
+
+def test_the_package_costs_nothing() -> None:
+    """Importing the library loads no command line and no network."""
+    loaded = loaded_by("import sourcecraft_artifacts")
+    assert not loaded & {"typer", "rich", "requests", "urllib3", "platformdirs", "ssl"}
+
+
+RUN = "from sourcecraft_artifacts.cli import main; main()"
+TAB = {"_SOURCECRAFT_ARTIFACTS_COMPLETE": "complete_zsh"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (["--version"], {}),
+        (["--help"], {}),
+        (["download", "--help"], {}),
+        (["--show-completion", "bash"], {}),
+        ([], {**TAB, "_TYPER_COMPLETE_ARGS": "sourcecraft-artifacts download --la"}),
+    ],
+    ids=["version", "help", "help of a command", "script", "completion of an option"],
+)
+def test_what_is_wanted_at_once_waits_for_nothing(
+    arguments: list[str], env: dict[str, str]
+) -> None:
+    """Neither the network nor rich is loaded to tell what the program knows by itself."""
+    loaded = loaded_by(RUN, *arguments, **env)
+    assert "sourcecraft_artifacts.cli" in loaded
+    assert not loaded & {"requests", "urllib3", "rich", "platformdirs", "ssl", "asyncio"}

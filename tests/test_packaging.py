@@ -1,0 +1,148 @@
+"""What is built and installed: the sdist, the wheel made from it, the command in a new venv."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sourcecraft_artifacts import __version__
+
+pytest.importorskip("hatchling", reason="hatchling, which builds the package, is not installed")
+
+ROOT = Path(__file__).parents[1]
+STEM = f"sourcecraft_artifacts-{__version__}"
+SHARE = {
+    "share/bash-completion/completions/sourcecraft-artifacts": "sourcecraft-artifacts.bash",
+    "share/zsh/site-functions/_sourcecraft-artifacts": "_sourcecraft-artifacts",
+    "share/fish/vendor_completions.d/sourcecraft-artifacts.fish": "sourcecraft-artifacts.fish",
+    "share/man/man1/sourcecraft-artifacts.1": "sourcecraft-artifacts.1",
+}
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> str:
+    """Run a command that must succeed; return what it wrote to stdout."""
+    finished = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=100
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist, built from the tree and unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-P", "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    with tarfile.open(folder / f"{STEM}.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / STEM
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-P", "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=sdist)
+    return folder / f"{STEM}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new venv with the wheel in it; its dependencies are those of the tests."""
+    place = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(place, symlinks=os.name != "nt")
+    paths = sysconfig.get_paths(vars={"base": str(place), "platbase": str(place)})
+    Path(paths["purelib"], "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = Path(paths["scripts"], "python")
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "--quiet", "install")
+    run(*pip, "--no-deps", "--no-index", "--disable-pip-version-check", wheel, cwd=place)
+    return Path(paths["scripts"])
+
+
+def files(folder: Path, *patterns: str) -> set[str]:
+    """The files of a folder as the archives name them."""
+    found = (path for pattern in patterns for path in folder.glob(pattern))
+    wanted = (path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in wanted}
+
+
+def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
+    """The sdist holds the package, the tests and all that they need, and nothing else."""
+    top = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
+    wanted = files(ROOT, *top, "sourcecraft_artifacts/**/*", "tests/**/*", "completions/*", ".ci/*")
+    assert files(sdist, "**/*") - {"PKG-INFO", ".gitignore"} == wanted
+
+
+def test_the_wheel_holds_what_is_used(wheel: Path) -> None:
+    """The wheel holds the package, and what shells and man look for."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        data = {name: archive.read(f"{STEM}.data/data/{name}") for name in SHARE}
+    info = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    wanted = files(ROOT, "sourcecraft_artifacts/**/*")
+    wanted |= {f"{STEM}.dist-info/{name}" for name in info}
+    wanted |= {f"{STEM}.data/data/{name}" for name in SHARE}
+    assert names == wanted
+    assert "sourcecraft_artifacts/py.typed" in names
+    kept = {name: (ROOT / "completions" / file).read_bytes() for name, file in SHARE.items()}
+    assert data == kept
+
+
+@pytest.fixture
+def metadata(wheel: Path) -> email.message.Message:
+    """The metadata of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return email.message_from_bytes(archive.read(f"{STEM}.dist-info/METADATA"))
+
+
+def test_the_metadata_is_whole(metadata: email.message.Message) -> None:
+    """What an index shows of the project is there, and says what pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert metadata["Name"] == "sourcecraft-artifacts"
+    assert metadata["Version"] == __version__
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["License-File"] == "LICENSE"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["Summary"] == project["description"]
+    assert metadata["Keywords"].split(",") == sorted(project["keywords"])
+    assert metadata.get_all("Classifier") == project["classifiers"]
+    assert "Typing :: Typed" in project["classifiers"]
+    required = {re.split("[<>]", one)[0] for one in metadata.get_all("Requires-Dist") or []}
+    assert required == {"platformdirs", "requests", "rich", "typer", "urllib3"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert str(metadata.get_payload()).strip() == readme.strip()
+
+
+def test_the_installed_command_works(installed: Path, tmp_path: Path) -> None:
+    """The command of the wheel lists and downloads, in a venv that has nothing of this tree."""
+    env = {"PATH": f"{installed}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    where = "import sourcecraft_artifacts; print(sourcecraft_artifacts.__file__)"
+    found = Path(run(installed / "python", "-P", "-c", where, cwd=tmp_path).strip())
+    assert found.is_relative_to(installed.parent)
+    command = installed / "sourcecraft-artifacts"
+    version = run(command, "--version", cwd=tmp_path, **env)
+    assert version == f"sourcecraft-artifacts {__version__}\n"
+    inner = ("sandbox", "--", "sourcecraft-artifacts")
+    listing = run(command, *inner, "list", "43", cwd=tmp_path, **env)
+    assert "\trelease notes.txt\n" in listing
+    run(command, *inner, "download", "43", "ci", "test", "api", "-d", "out", cwd=tmp_path, **env)
+    assert (tmp_path / "out" / "release notes.txt").read_text().startswith("1.4.0")
+
+
+def test_the_installed_files_are_where_shells_look(installed: Path) -> None:
+    """The scripts and the man page lie below the prefix."""
+    for name in SHARE:
+        assert (installed.parent / name).is_file()

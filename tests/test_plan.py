@@ -1,0 +1,269 @@
+"""What is done with each artifact, decided from facts alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+import pytest
+
+from sourcecraft_artifacts.choices import IfExists, Layout
+from sourcecraft_artifacts.errors import Refused
+from sourcecraft_artifacts.manifest import Entry
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.paths import SafePath
+from sourcecraft_artifacts.plan import Action, Step, decide, place_of, plan
+
+LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")
+MAC = CubeAddress("org/repo", "7", "ci", "build", "mac")
+DATES = ArtifactDates("2026-11-01T10:00:00Z", None, "2026-11-01T10:02:00Z")
+NEWER = ArtifactDates("2026-11-01T10:00:00Z", None, "2026-11-02T10:02:00Z")
+FILE, FOLDER, LINK, FIFO = (
+    kind | 0o644 for kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
+)
+REFUSED = "refused"
+
+
+def artifact(
+    local_path: str = "a.txt",
+    address: CubeAddress = LINUX,
+    status: str = "success",
+    url: str = "https://storage.example/x?s=1",
+) -> Artifact:
+    """An artifact that is ready, unless told otherwise."""
+    return Artifact(address, local_path, status, DATES, "id", url)
+
+
+def entry(local_path: str = "a.txt", dates: ArtifactDates = DATES) -> Entry:
+    """What the manifest has of an artifact."""
+    return Entry(LINUX, local_path, dates, 5, "ab" * 32, 1000, '"v1"')
+
+
+def found(mode: int) -> os.stat_result:
+    """What the system says of something that stands at a place."""
+    return os.stat_result((mode, 1, 1, 1, 0, 0, 5, 0, 0, 0))
+
+
+@dataclass
+class FakeDisk:
+    """The facts about a folder, by place; `true` are the places whose files are as recorded."""
+
+    there: dict[str, int | None] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    intended: set[str] = field(default_factory=set)
+    true: set[str] = field(default_factory=set)
+    folds_names: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def lstat(self, place: SafePath) -> os.stat_result | None:
+        """Look at a place; None in `there` is a place behind a symlink."""
+        mode = self.there.get(str(place), 0)
+        if mode is None:
+            raise Refused("a symlink is in the way")
+        return found(mode) if mode else None
+
+    def entry(self, place: SafePath) -> Entry | None:
+        """What the manifest has of a place."""
+        return self.entries.get(str(place))
+
+    def was_only_intended(self, place: SafePath) -> bool:
+        """Whether a killed run may not have written there."""
+        return str(place) in self.intended
+
+    def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
+        """Whether the file is the recorded one: may cost a whole read, so it is counted."""
+        self.asked.append(str(place))
+        return str(place) in self.true
+
+
+def planned(
+    disk: FakeDisk, *artifacts: Artifact, **options: IfExists | Layout | bool
+) -> list[Step]:
+    """The plan in the `mirror` layout, unless told otherwise."""
+    return plan(artifacts, disk, **{"layout": Layout.MIRROR, **options})  # type: ignore[arg-type]
+
+
+# Decisions.
+
+
+@pytest.mark.parametrize(
+    ("mode", "ours", "right", "update", "skip", "overwrite"),
+    [
+        (FILE, True, True, "keep", "skip", "replace"),
+        (FILE, True, False, "replace", "skip", "replace"),
+        (FILE, False, False, REFUSED, "skip", "replace"),
+        (LINK, True, False, REFUSED, "skip", "replace"),
+        (LINK, False, False, REFUSED, "skip", "replace"),
+        (FIFO, True, False, REFUSED, "skip", "replace"),
+        (FOLDER, True, False, REFUSED, REFUSED, REFUSED),
+        (FOLDER, False, False, REFUSED, REFUSED, REFUSED),
+    ],
+)
+def test_the_truth_table(
+    mode: int, ours: bool, right: bool, update: str, skip: str, overwrite: str
+) -> None:
+    """Each cell of the table in the docstring of `decide`."""
+    decisions = {}
+    for if_exists in IfExists:
+        try:
+            decisions[str(if_exists)] = str(decide(if_exists, mode, ours=ours, right=right))
+        except Refused:
+            decisions[str(if_exists)] = REFUSED
+    assert decisions == {
+        "update": update,
+        "skip": skip,
+        "overwrite": overwrite,
+        "error": REFUSED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("disk", "listed", "action"),
+    [
+        (FakeDisk(), DATES, "download"),
+        # The manifest may speak of a file that is gone.
+        (FakeDisk({}, {"a.txt": entry()}, true={"a.txt"}), DATES, "download"),
+        (FakeDisk({"a.txt": FILE}), DATES, REFUSED),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"}), DATES, "keep"),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"}), NEWER, "replace"),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}), DATES, "replace"),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry("b.txt")}, true={"a.txt"}), DATES, "replace"),
+        # What a killed run may have written is ours only if it is what it meant to write.
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}, {"a.txt"}), DATES, "keep"),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}, {"a.txt"}), NEWER, "replace"),
+        (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}), DATES, REFUSED),
+        (FakeDisk({}, {"a.txt": entry()}, {"a.txt"}), DATES, "download"),
+        # A link is not the file that was recorded, whatever it leads to.
+        (FakeDisk({"a.txt": LINK}, {"a.txt": entry()}, true={"a.txt"}), DATES, REFUSED),
+        (FakeDisk({"a.txt": FOLDER}, {"a.txt": entry()}, true={"a.txt"}), DATES, REFUSED),
+        (FakeDisk({"a.txt": None}), DATES, REFUSED),
+    ],
+)
+def test_update_leaves_what_is_right_and_spares_strangers(
+    disk: FakeDisk, listed: ArtifactDates, action: str
+) -> None:
+    """Facts in, a decision out: what is ours by the manifest, and right by the dates."""
+    try:
+        (step,) = planned(disk, artifact()._replace(dates=listed))
+        assert str(step.action) == action
+        assert step.fetches == (action in ("download", "replace"))
+    except Refused:
+        assert action == REFUSED
+
+
+@pytest.mark.parametrize("if_exists", [IfExists.SKIP, IfExists.OVERWRITE])
+def test_a_file_is_hashed_only_where_it_matters(if_exists: IfExists) -> None:
+    """Neither skipping nor overwriting asks whether a file is the recorded one."""
+    disk = FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"})
+    planned(disk, artifact(), if_exists=if_exists)
+    assert disk.asked == []
+    planned(disk, artifact(), if_exists=IfExists.UPDATE)
+    assert disk.asked == ["a.txt"]
+
+
+def test_a_step_tells_what_stood_there() -> None:
+    """The commit compares with it, and the report shows the size and digest of what is kept."""
+    disk = FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"})
+    kept, new = planned(disk, artifact(), artifact("b"))
+    assert (kept.before, kept.entry) == (found(FILE), entry())
+    assert (new.before, new.entry) == (None, None)
+    assert [str(step.place) for step in (kept, new)] == ["a.txt", "b"]
+
+
+@pytest.mark.parametrize("status", ["failed", "missing", "registered"])
+def test_what_is_not_available_is_left_alone(status: str) -> None:
+    """An artifact without bytes needs no place: what stands there is none of its business."""
+    disk = FakeDisk({"a.txt": FOLDER})
+    (step,) = planned(disk, artifact(status=status), if_exists=IfExists.ERROR)
+    assert (step.action, step.fetches) == (Action.NONE, False)
+
+
+# Layouts.
+
+
+@pytest.mark.parametrize(
+    ("layout", "local_path", "place"),
+    [
+        (Layout.MIRROR, "dist/a.txt", "dist/a.txt"),
+        (Layout.MIRROR, "/dist//./a.txt", "dist/a.txt"),
+        (Layout.AUTO, "dist/a.txt", "dist/a.txt"),
+        (Layout.NESTED, "dist/a.txt", "ci/build/linux/dist/a.txt"),
+        (Layout.FLAT, "dist/a.txt", "a.txt"),
+    ],
+)
+def test_layouts(layout: Layout, local_path: str, place: str) -> None:
+    """Where the layouts of the contract put an artifact."""
+    assert str(place_of(artifact(local_path), layout, portable=False)) == place
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "options", "named"),
+    [
+        ([artifact("../x")], {}, ["../x: it has a '..' component"]),
+        ([artifact("")], {}, ["(an empty path): "]),
+        ([artifact("a\x1b[31m")], {}, ["a\\x1b[31m: "]),
+        ([artifact(".sourcecraft-artifacts/manifest.json")], {}, [".sourcecraft-artifacts"]),
+        ([artifact("a:b")], {"portable": True}, ["a:b: "]),
+        ([artifact("a"), artifact("a/b")], {}, ["a: ", "a/b: "]),
+        ([artifact("a"), artifact("./a")], {}, ["a: ", "./a: "]),
+        ([artifact("A"), artifact("a")], {"portable": True}, ["A: ", "a: "]),
+        ([artifact("x/a"), artifact("y/a")], {"layout": Layout.FLAT}, ["x/a: ", "y/a: "]),
+        (
+            [artifact("a"), artifact("a", MAC)],
+            {},
+            ["ci/build/linux: a: ", "ci/build/mac: a: "],
+        ),
+        ([artifact(url="http://storage.example/x")], {}, ["plain http"]),
+        ([artifact(url="https://u:pa55@storage.example/x")], {}, ["user info"]),
+    ],
+)
+def test_one_refusal_refuses_all(
+    artifacts: list[Artifact], options: dict[str, bool | Layout], named: list[str]
+) -> None:
+    """Every offender is named, with the reason, and those that are in order are not."""
+    disk = FakeDisk()
+    with pytest.raises(Refused) as caught:
+        planned(disk, artifact("fine"), *artifacts, **options)
+    message = caught.value.message
+    assert all(name in message for name in named)
+    assert f"{len(artifacts)} artifact" in message
+    assert "fine" not in message
+    assert "pa55" not in message
+    assert "--exclude" in (caught.value.hint or "")
+
+
+def test_names_collide_where_the_file_system_folds_them() -> None:
+    """What differs by case alone is two files here, and one there."""
+    pair = (artifact("Ä.txt"), artifact("ä.txt"))
+    assert len(planned(FakeDisk(), *pair)) == 2
+    with pytest.raises(Refused, match="2 artifacts refused"):
+        planned(FakeDisk(folds_names=True), *pair)
+
+
+def test_two_cubes_go_side_by_side_when_nested() -> None:
+    """The same path in two cubes is two places in the nested layout."""
+    steps = planned(FakeDisk(), artifact(), artifact(address=MAC), layout=Layout.NESTED)
+    assert [str(step.place) for step in steps] == [
+        "ci/build/linux/a.txt",
+        "ci/build/mac/a.txt",
+    ]
+
+
+def test_all_files_in_the_way_are_named_at_once() -> None:
+    """One run tells all that has to be cleared away."""
+    disk = FakeDisk({"a": FILE, "b": FOLDER, "c": None, "d": LINK})
+    with pytest.raises(Refused) as caught:
+        planned(disk, *(artifact(name) for name in "abcde"))
+    lines = caught.value.message.splitlines()
+    assert lines[0] == "nothing was downloaded: 4 artifacts refused"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["a", "b", "c", "d"]
+
+
+def test_the_url_of_what_is_not_available_is_not_judged() -> None:
+    """No URL is asked that is not needed, so none is refused."""
+    odd = artifact(status="failed", url="http://storage.example/x")
+    assert [step.action for step in planned(FakeDisk(), odd)] == [Action.NONE]

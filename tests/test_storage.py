@@ -1,0 +1,722 @@
+"""HTTP to the storage: what goes out byte for byte, what comes in, and what ends it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+import trustme
+from servers import Answer, ScriptedServer
+from service import eventually
+
+from sourcecraft_artifacts.errors import Cancelled, TransferError
+from sourcecraft_artifacts.storage import MAX_REDIRECTS, BrokenTransfer, Storage, redirected
+from sourcecraft_artifacts.storage import Answer as Got
+
+BODY = bytes(range(256)) * 40
+STALL = 0.25
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A storage without a script."""
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    """Connections that have no reason to stall."""
+    storage = Storage(stall_timeout=20)
+    yield storage
+    storage.drop_connections()
+    storage.close()
+
+
+@pytest.fixture
+def impatient() -> Iterator[Storage]:
+    """Connections that are given up soon."""
+    storage = Storage(stall_timeout=STALL)
+    yield storage
+    storage.drop_connections()
+    storage.close()
+
+
+def read(answer: Got) -> bytes:
+    """The body of an answer, which is closed then."""
+    buffer, body = memoryview(bytearray(4096)), b""
+    with answer:
+        while count := answer.read_into(buffer):
+            body += buffer[:count]
+    return body
+
+
+def fetch(storage: Storage, url: str, **headers: str) -> bytes:
+    """The whole body behind a URL."""
+    return read(storage.get(url, headers))
+
+
+# What goes out.
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/a/%7e/~/%7E",
+        "/a/../b/./c//d",
+        "/%2f%2F/%41",
+        "/?sig=a%2Fb/../~&&x=%7e;?=&q='(*)+%20",
+        "/объект?имя=é",
+        "//host/x",
+        "/a?b?c",
+        "/[x]|{y}^`",
+    ],
+)
+def test_targets_are_sent_byte_for_byte(
+    server: ScriptedServer, storage: Storage, target: str
+) -> None:
+    """A signature holds for the very bytes of a URL."""
+    server.on("/", Answer(body=BODY))
+    assert fetch(storage, server.url + target) == BODY
+    assert server.requests[0].target.encode("latin-1").decode() == target
+
+
+@pytest.mark.parametrize(
+    ("rest", "target"),
+    [("", "/"), ("?a=/b", "/?a=/b"), ("/x#frag?no", "/x"), ("#frag/no", "/"), ("?q#f", "/?q")],
+)
+def test_a_target_starts_with_a_slash(
+    server: ScriptedServer, storage: Storage, rest: str, target: str
+) -> None:
+    """RFC 9112, 3.2.1: an empty path is sent as a slash, and a fragment is not sent."""
+    server.on("/", Answer(body=BODY))
+    fetch(storage, server.url + rest)
+    assert server.requests[0].target == target
+
+
+def test_no_credentials_and_no_codings_are_asked_for(
+    server: ScriptedServer, storage: Storage
+) -> None:
+    """A request says what it wants, and nothing of the user."""
+    server.on("/", Answer(body=BODY))
+    fetch(storage, server.url, Range="bytes=1-")
+    (received,) = server.requests
+    names = sorted(name.lower() for name, _ in received.headers)
+    assert names == ["accept", "accept-encoding", "host", "range", "user-agent"]
+    assert received.header("Accept-Encoding") == "identity"
+    assert received.header("Host") == f"127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1/x", "ftp://localhost/x", "https://u:pa55@localhost/x", "/x", ""]
+)
+def test_unsafe_urls_are_never_asked(storage: Storage, url: str) -> None:
+    """The rule for URLs holds here too, whoever checked before."""
+    with pytest.raises(TransferError, match="unsafe") as caught:
+        storage.get(url, {})
+    assert not isinstance(caught.value, BrokenTransfer)
+    assert "pa55" not in caught.value.message
+
+
+# What comes in.
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "length"),
+    [
+        (Answer(body=BODY), BODY, len(BODY)),
+        (Answer(body=b""), b"", 0),
+        (Answer(body=BODY, chunked=True), BODY, None),
+        (Answer(body=b"", chunked=True), b"", None),
+        (Answer(body=BODY, no_length=True), BODY, None),
+        (Answer(204), b"", 0),
+        (Answer(304), b"", 0),
+        (Answer(206, body=BODY), BODY, len(BODY)),
+        (Answer(404, body=b"no"), b"no", 2),
+        (
+            Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(BODY)),
+            gzip.compress(BODY),
+            len(gzip.compress(BODY)),
+        ),
+        (Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"), b"ok", 2),
+        (Answer(raw=b"HTTP/1.0 200 OK\r\n\r\nok"), b"ok", None),
+        (Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nok"), b"ok", None),
+    ],
+)
+def test_bodies_come_as_they_are(
+    server: ScriptedServer, storage: Storage, answer: Answer, body: bytes, length: int | None
+) -> None:
+    """No coding is undone, and the length is what was told."""
+    server.on("/", answer)
+    got = storage.get(server.url, {})
+    assert got.length == length
+    assert read(got) == body
+    assert got.ended
+
+
+def test_repeated_headers_are_joined(server: ScriptedServer, storage: Storage) -> None:
+    """As RFC 9110, 5.2 has it; a header that is not there is None."""
+    pairs = [("x-goog-hash", "crc32c=a"), ("X-Goog-Hash", "md5=b"), ("ETag", '"\u00e9"')]
+    server.on("/", Answer(200, pairs, BODY))
+    with storage.get(server.url, {}) as got:
+        assert got.header("X-GOOG-HASH") == "crc32c=a, md5=b"
+        assert got.header("Digest") is None
+        assert got.header("ETag") == '"\u00e9"'.encode().decode("latin-1")
+
+
+def raw(*lines: str, body: bytes = b"") -> Answer:
+    """An answer with this very head; the connection is closed behind it."""
+    return Answer(raw="\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+
+CHUNKED = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+BROKEN = [
+    Answer(body=BODY, cut_after=500),
+    Answer(body=BODY, reset_after=500),
+    Answer(body=BODY, chunked=True, cut_after=500),
+    Answer(body=BODY, chunked=True, cut_after=0),
+    Answer(body=BODY, length="99999999"),
+    Answer(body=BODY, length=""),
+    Answer(body=BODY, length="abc"),
+    Answer(body=BODY, length="-1"),
+    Answer(body=BODY, length="+5"),
+    Answer(body=BODY, length="1_0"),
+    Answer(body=BODY, length="5 5"),
+    Answer(body=BODY, length="5, 6"),
+    Answer(body=BODY, length="٥"),
+    Answer(200, {"Content-Length": "5"}, BODY, length="6"),
+    Answer(body=BODY, length="9" * 5000),
+    Answer(raw=b""),
+    raw("garbage"),
+    raw("HTTP/1.1 abc OK"),
+    Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Le"),
+    raw("HTTP/1.1 200 OK", "X: " + "x" * 300_000),
+    raw(*CHUNKED, body=b"zz\r\nabc"),
+    raw(*CHUNKED, body=b"-5\r\nabc"),
+    raw(*CHUNKED, body=b"f" * 400 + b"\r\nabc"),
+    raw(*CHUNKED, body=b"5\r\nhello world\r\n0\r\n\r\n"),
+    raw(*CHUNKED, body=b"5\r\nhello\r\n0\r\n"),
+]
+
+
+@pytest.mark.parametrize("answer", BROKEN)
+def test_what_breaks_is_worth_another_try(
+    server: ScriptedServer, storage: Storage, answer: Answer
+) -> None:
+    """Short, torn and misshapen answers are told from whole ones, and spoil no later answer."""
+    server.on("/bad", answer)
+    server.on("/good", Answer(body=b"good"))
+    with pytest.raises(BrokenTransfer) as caught:
+        fetch(storage, f"{server.url}/bad")
+    assert caught.value.code in ("cut", "network", "protocol")
+    assert len(caught.value.message) < 200
+    assert fetch(storage, f"{server.url}/good") == b"good"
+
+
+def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Storage) -> None:
+    """A body is read for a message as far as it is good for one, and no failure stands out."""
+    server.on("/long", Answer(503, body=b"x" * 100_000))
+    server.on("/torn", Answer(503, body=b"some\xff\n" * 10, cut_after=12))
+    with storage.get(f"{server.url}/long", {}) as got:
+        assert got.text() == "x" * 2048
+    with storage.get(f"{server.url}/torn", {}) as got:
+        assert got.text() == "some\ufffd\n" * 2
+
+
+# Connections.
+
+
+def test_a_connection_is_kept(server: ScriptedServer, storage: Storage) -> None:
+    """Whole bodies, small unwanted ones and empty ones leave it open."""
+    server.on("/whole", Answer(body=BODY), Answer(body=BODY, chunked=True))
+    server.on("/small", Answer(404, body=b"no"))
+    server.on("/none", Answer(204))
+    for path in ("whole", "whole", "none"):
+        fetch(storage, f"{server.url}/{path}")
+    storage.get(f"{server.url}/small", {}).close()
+    fetch(storage, f"{server.url}/whole")
+    assert server.opened == 1
+
+
+SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+
+def whole(answer: Got) -> None:
+    """Read a body to its end, in pieces of all sizes."""
+    size = 1
+    while answer.read_into(memoryview(bytearray(size))):
+        size = min(2 * size, 1 << 20)
+
+
+@pytest.mark.parametrize("body", [b"", b"x", BODY * 20])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_stray_bytes_are_never_an_answer(
+    server: ScriptedServer, storage: Storage, body: bytes, chunked: bool
+) -> None:
+    """What comes behind a body is not taken for the answer to the next request."""
+    server.on("/first", Answer(body=body, chunked=chunked, extra=SMUGGLED))
+    server.on("/second", Answer(body=b"good"))
+    with storage.get(f"{server.url}/first", {}) as got:
+        whole(got)
+        threading.Event().wait(0.05)  # for what comes behind the body to arrive
+    assert fetch(storage, f"{server.url}/second") == b"good"
+    assert server.opened == 2
+
+
+def test_stray_bytes_that_come_late_are_no_answer(
+    server: ScriptedServer, storage: Storage
+) -> None:
+    """Nor are they when the connection was found in order at first."""
+    server.on("/first", Answer(body=b"first"))
+    server.on("/second", Answer(body=b"good"))
+    assert fetch(storage, f"{server.url}/first") == b"first"
+    (connection,) = server._open
+    connection.sendall(SMUGGLED)
+    threading.Event().wait(0.05)
+    assert fetch(storage, f"{server.url}/second") == b"good"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(body=BODY * 20),
+        Answer(body=BODY, chunked=True),
+        Answer(200, {"Connection": "close"}, BODY),
+        Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ],
+)
+def test_a_connection_is_not_used_again(
+    server: ScriptedServer, storage: Storage, answer: Answer
+) -> None:
+    """Not behind an unread body, nor behind an end of which nothing was said."""
+    server.on("/first", answer)
+    server.on("/second", Answer(body=b"second"))
+    with storage.get(f"{server.url}/first", {}) as got:
+        got.read_into(memoryview(bytearray(5)))
+    threading.Event().wait(0.05)  # for the end of the connection to arrive
+    assert fetch(storage, f"{server.url}/second") == b"second"
+    assert server.opened == 2
+    assert [one.target for one in server.requests] == ["/first", "/second"]
+
+
+def test_a_kept_connection_that_ends_is_no_failure(
+    server: ScriptedServer, storage: Storage
+) -> None:
+    """The storage may close it at the very moment of the next request."""
+    server.on("/first", Answer(body=b"first"))
+    server.on("/second", Answer(raw=b""), Answer(body=b"second"))
+    assert fetch(storage, f"{server.url}/first") == b"first"
+    assert fetch(storage, f"{server.url}/second") == b"second"
+    assert server.opened == 2
+
+
+def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage: Storage) -> None:
+    """It is the caller who counts tries."""
+    server.on("/", Answer(raw=b""))
+    with pytest.raises(BrokenTransfer):
+        fetch(storage, server.url)
+    assert len(server.requests) == 1
+
+
+def test_each_thread_has_its_own(server: ScriptedServer, storage: Storage) -> None:
+    """Threads do not wait for each other, and a thread that ends leaves nothing open."""
+    barrier = threading.Barrier(4)
+    server.on("/", Answer(body=BODY))
+
+    def work(_: int) -> bytes:
+        with storage.get(server.url, {}) as got:
+            barrier.wait(5)
+            body = read(got)
+        storage.drop_connections()
+        return body
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [BODY] * 4
+    assert server.max_open == 4
+    eventually(lambda: not server._open, "all are closed")
+
+
+# Redirects.
+
+
+def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storage: Storage) -> None:
+    """An absolute address goes out as it came; the headers go along."""
+    there = "/b/%7e/../x?%2f=é"
+    server.on("/a", Answer(302, {"Location": server.url + there}, b"moved"))
+    server.on("/b", Answer(206, body=BODY))
+    assert fetch(storage, f"{server.url}/a", Range="bytes=5-") == BODY
+    assert server.requests[1].target.encode("latin-1").decode() == there
+    assert [one.header("Range") for one in server.requests] == ["bytes=5-"] * 2
+    assert server.opened == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_relative_redirects(server: ScriptedServer, storage: Storage, status: int) -> None:
+    """Every kind, from another folder."""
+    server.on("/a/b", Answer(status, {"Location": "../c?d"}))
+    server.on("/c?d", Answer(body=BODY))
+    assert fetch(storage, f"{server.url}/a/b") == BODY
+
+
+@pytest.mark.parametrize(("length", "ends"), [(MAX_REDIRECTS, True), (MAX_REDIRECTS + 1, False)])
+def test_redirects_are_bounded(
+    server: ScriptedServer, storage: Storage, length: int, ends: bool
+) -> None:
+    """Five are followed, and no more."""
+    for at in range(length):
+        server.on(f"/{at}", Answer(302, {"Location": f"/{at + 1}"}))
+    server.on(f"/{length}", Answer(body=BODY))
+    if ends:
+        assert fetch(storage, f"{server.url}/0") == BODY
+    else:
+        with pytest.raises(TransferError, match="more than 5 times"):
+            fetch(storage, f"{server.url}/0")
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 302])
+def test_what_leads_nowhere_is_an_answer(
+    server: ScriptedServer, storage: Storage, status: int
+) -> None:
+    """Without a Location, or of another kind, it is for the caller to judge."""
+    server.on("/", Answer(status, {} if status == 302 else {"Location": "/x"}))
+    with storage.get(server.url, {}) as got:
+        assert got.status == status
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "target"),
+    [
+        ("https://a/b/c", "d", "https://a/b/d"),
+        ("https://a/b/c", "/d", "https://a/d"),
+        ("https://a/b/c", "?d", "https://a/b/c?d"),
+        ("https://a/b", "//c/d", "https://c/d"),
+        ("https://a/b", "https://c/%7e/../d", "https://c/%7e/../d"),
+        ("https://a/b", "HTTPS://c/d", "HTTPS://c/d"),
+        ("https://a/b", "/c?to=http://d", "https://a/c?to=http://d"),
+        ("http://localhost/b", "https://c/d", "https://c/d"),
+        ("https://a/b", "http://c/d", None),
+        ("https://a/b", "http://localhost/d", None),
+        ("HTTPS://a/b", "http://localhost/d", None),
+        ("https://a/b", "file:///etc/passwd", None),
+    ],
+)
+def test_where_redirects_lead(url: str, location: str, target: str | None) -> None:
+    """RFC 9110, 10.2.2; from https there is no way back to http."""
+    if target is None:
+        with pytest.raises(TransferError, match="from https"):
+            redirected(url, location)
+    else:
+        assert redirected(url, location) == target
+
+
+# Stalls and cancelling.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(hang=True),
+        Answer(body=BODY, drip_headers=0.01),
+        Answer(body=BODY, gate=threading.Event()),
+        Answer(body=b"xy" * 100, drip=3 * STALL),
+    ],
+)
+def test_silence_and_dripping_are_given_up(
+    server: ScriptedServer, impatient: Storage, answer: Answer
+) -> None:
+    """No head, a head without end, a body that stops and one that is too slow."""
+    server.on("/", answer)
+    with pytest.raises(BrokenTransfer, match="stalled") as caught:
+        fetch(impatient, server.url)
+    assert caught.value.code == "stalled"
+    server.on("/", Answer(body=b"good"))
+    assert fetch(impatient, server.url) == b"good"
+
+
+def test_slow_is_not_stalled(server: ScriptedServer, impatient: Storage) -> None:
+    """A byte at a time is fine, as long as they keep coming."""
+    server.on("/", Answer(body=b"x" * 40, drip=STALL / 10))
+    assert fetch(impatient, server.url) == b"x" * 40
+
+
+def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Storage) -> None:
+    """Time that passes between reads (a rate limit, a slow disk) is not the connection's."""
+    server.on("/", Answer(body=b"0123456789"))
+    buffer = memoryview(bytearray(5))
+    with impatient.get(server.url, {}) as got:
+        assert got.read_into(buffer) == 5
+        threading.Event().wait(3 * STALL)
+        assert got.read_into(buffer) == 5
+
+
+def blocked(work: Callable[[], object]) -> Future[object]:
+    """Start it in a thread of its own, which nothing waits for."""
+    future: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("answer", [Answer(hang=True), Answer(body=BODY, gate=threading.Event())])
+def test_cancelling_ends_blocked_reads(
+    certificate: tuple[ssl.SSLContext, str], answer: Answer, tls: bool
+) -> None:
+    """Whether the head or the body is waited for, and whatever lies between."""
+    context, bundle = certificate
+    with ScriptedServer(tls=context if tls else None) as server:
+        server.on("/", answer)
+        storage = Storage(stall_timeout=20, ca_bundle=bundle)
+        future = blocked(lambda: fetch(storage, server.url))
+        eventually(lambda: server.requests, "it is asked")
+        threading.Event().wait(0.05)  # for the reader to block
+        began = time.monotonic()
+        storage.cancel()
+        with pytest.raises(Cancelled):
+            future.result(5)
+        assert time.monotonic() - began < 1
+        with pytest.raises(Cancelled):
+            storage.get(server.url, {})
+        storage.close()
+
+
+# TLS and proxies.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
+    """A server's context, and the file of the authority that vouches for it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return context, str(path)
+
+
+@pytest.fixture
+def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedServer, Storage]]:
+    """A storage with TLS, and connections that trust it."""
+    context, bundle = certificate
+    with ScriptedServer(tls=context, host="localhost") as server:
+        storage = Storage(stall_timeout=20, ca_bundle=bundle)
+        yield server, storage
+        storage.drop_connections()
+        storage.close()
+
+
+def test_tls(secure: tuple[ScriptedServer, Storage]) -> None:
+    """Bodies of all kinds, on kept connections."""
+    server, storage = secure
+    server.on("/", Answer(body=BODY))
+    server.on("/chunked", Answer(body=BODY, chunked=True))
+    for path in ("a", "chunked", "a"):
+        assert fetch(storage, f"{server.url}/{path}") == BODY
+    assert server.opened == 1
+
+
+def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Storage]) -> None:
+    """Trying again does not make a certificate good."""
+    server, _ = secure
+    storage = Storage(stall_timeout=20)
+    with pytest.raises(TransferError, match="certificate is not trusted") as caught:
+        storage.get(server.url, {})
+    assert not isinstance(caught.value, BrokenTransfer)
+    assert "--ca-bundle" in (caught.value.hint or "")
+    storage.close()
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
+def test_a_handshake_that_fails(certificate: tuple[ssl.SSLContext, str], first: bytes | None) -> None:
+    """What speaks no TLS, hangs up or says nothing is worth another try, and bounded."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        storage = Storage(stall_timeout=STALL, ca_bundle=certificate[1])
+        url = f"https://localhost:{listener.getsockname()[1]}/"
+        future = blocked(lambda: storage.get(url, {}))
+        connection, _ = listener.accept()
+        with connection:
+            if first is not None:
+                connection.sendall(first)
+                connection.shutdown(socket.SHUT_WR)
+            with pytest.raises(BrokenTransfer):
+                future.result(5)
+        storage.close()
+
+
+def test_nobody_listens(storage: Storage) -> None:
+    """A closed port is worth another try."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(BrokenTransfer, match="could not be reached"):
+        storage.get(f"http://127.0.0.1:{port}/", {})
+
+
+def test_https_never_redirects_to_http(
+    server: ScriptedServer, secure: tuple[ScriptedServer, Storage]
+) -> None:
+    """Not even on loopback: whoever saw the way could change it."""
+    safe, storage = secure
+    safe.on("/", Answer(302, {"Location": f"{server.url}/x"}))
+    with pytest.raises(TransferError, match="from https to http"):
+        fetch(storage, safe.url)
+    assert server.requests == []
+
+
+class Tunnel:
+    """A proxy that answers CONNECT with `answer` and then passes bytes on, both ways."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> None:
+        self.heads: list[str] = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in self._sockets:
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(1)
+        self.heads.append(head.decode())
+        client.sendall(self._answer)
+        port = int(head.split(b" ")[1].rpartition(b":")[2])
+        server = socket.create_connection(("127.0.0.1", port))
+        self._sockets.append(server)
+        threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
+        self._pass(client, server)
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+BASIC = "Basic " + base64.b64encode("us:er@é:pä ss".encode()).decode()
+CREDENTIALS = "us%3Aer%40%C3%A9:p%C3%A4%20ss"
+
+
+def test_a_forwarding_proxy(
+    server: ScriptedServer, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http goes through it whole, each request with the proxy's credentials."""
+    with ScriptedServer() as proxy:
+        proxy.on("http://", Answer(body=BODY))
+        monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@127.0.0.1:{proxy.port}")
+        for _ in range(2):
+            assert fetch(storage, f"{server.url}/%7e/../x?y#z") == BODY
+        assert proxy.opened == 1
+        for received in proxy.requests:
+            assert received.target == f"{server.url}/%7e/../x?y"
+            assert received.header("Host") == f"127.0.0.1:{server.port}"
+            assert received.header("Proxy-Authorization") == BASIC
+    assert server.requests == []
+
+
+def test_a_tunnel(
+    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """https goes through CONNECT; the credentials are for the proxy and not for the storage."""
+    server, storage = secure
+    server.on("/", Answer(body=BODY))
+    with Tunnel() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{CREDENTIALS}@127.0.0.1:{proxy.port}")
+        for _ in range(2):
+            assert fetch(storage, f"{server.url}/%7e/x") == BODY
+        (head,) = proxy.heads
+        assert head.startswith(f"CONNECT localhost:{server.port} HTTP/1.")
+        assert f"Proxy-Authorization: {BASIC}\r\n" in head
+        storage.drop_connections()
+    assert [one.target for one in server.requests] == ["/%7e/x"] * 2
+    assert all(one.header("Proxy-Authorization") is None for one in server.requests)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 3\r\n\r\nbad",
+        b"garbage\r\n\r\n",
+    ],
+)
+def test_a_tunnel_that_is_refused(
+    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """The proxy's word is passed on, without its password."""
+    server, storage = secure
+    with Tunnel(answer) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://u:pa55@127.0.0.1:{proxy.port}")
+        with pytest.raises(TransferError) as caught:
+            storage.get(server.url, {})
+    assert "pa55" not in caught.value.message
+    assert server.requests == []
+
+
+def test_no_proxy_is_honoured(
+    server: ScriptedServer, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is excepted is reached without the proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server.on("/", Answer(body=BODY))
+    assert fetch(storage, server.url) == BODY
+
+
+@pytest.mark.parametrize("proxy", ["https://127.0.0.1:9"])
+def test_a_proxy_of_another_kind_is_told(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """What cannot be spoken is said at once, and is not tried again."""
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(TransferError, match="not supported") as caught:
+        storage.get("https://storage.example/x", {})
+    assert caught.value.code == "proxy"
+
+
+def test_the_log_holds_no_secret(
+    server: ScriptedServer, certificate: tuple[ssl.SSLContext, str], tmp_path: Path
+) -> None:
+    """A line a request, with the status and the range, and without the signature."""
+    lines: list[str] = []
+    storage = Storage(stall_timeout=20, log=lines.append)
+    server.on("/", Answer(206, body=BODY))
+    fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")
+    storage.drop_connections()
+    storage.close()
+    assert len(lines) == 1
+    assert "206 for bytes=5-" in lines[0]
+    assert "s3cret" not in lines[0]
