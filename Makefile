@@ -1,8 +1,17 @@
 PYTHON ?= python3
 VENV ?= .venvs/dev
 STAMP = $(VENV)/.installed
+MINUTES ?= 10
 
-.PHONY: test check clean
+.PHONY: demo test check bench soak generate pyz clean
+
+# The tool in .venv, and its main job against the built-in sandbox: no account is needed.
+demo:
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check .
+	.venv/bin/sourcecraft-artifacts sandbox -- .venv/bin/sourcecraft-artifacts \
+		download latest --run-status success -d demo-artifacts
+	@echo "The artifacts are in demo-artifacts; run 'make demo' again: nothing is fetched twice."
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -10,14 +19,30 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --group test --group check .
 	touch $(STAMP)
 
+# All tests, against the installed wheel and not the source tree.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	sh tests/install_servers.sh
 	$(VENV)/bin/python -P -m pytest $(ARGS)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m tests.generate --check
+
+# By hand only: ratios against curl and aria2c, and kills at random moments.
+bench: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	$(VENV)/bin/python -m tests.benchmarks $(ARGS)
+
+soak: $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	$(VENV)/bin/python -P tests/soak.py --minutes $(MINUTES)
+
+# What is generated from the program: completions and the man page.
+generate: $(STAMP)
+	$(VENV)/bin/python -m tests.generate
 
 clean:
-	rm -rf .venvs dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs dist build demo-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -237,7 +237,7 @@ class Downloads:
     def _worker(self) -> None:
         while (run := self._next()) is not None:
             self._serve(run)
-        self._storage.drop_connections()
+        self._storage.drop_connection()
 
     def _next(self) -> _Run | None:
         """Wait for a job, or for a file that wants another connection; None is the end."""
@@ -250,6 +250,7 @@ class Downloads:
                     return run
                 if self._closing and not self._queue and not self._active:
                     break
+                self._storage.drop_connection()  # an idle one counts at the storage too
                 self._idle += 1
                 self._work.wait()
                 self._idle -= 1

@@ -8,7 +8,7 @@ import time
 START = 64
 MOST = 96
 """Connections to begin with when there are files enough, and the most that are ever opened."""
-ENOUGH = 400e6
+ENOUGH = 1e9
 """Bytes a second at which more connections for one file no longer help: memory is the limit."""
 _SMOOTHING = 0.2
 _CALM = 2.0

@@ -378,7 +378,9 @@ class Partial:
                     if not self._free and not self._pieces:
                         break
                     self._news.wait(1.0)
+                start = digests.position
                 _hash(body.descriptor, digests, frontier, buffer)
+                _start_writing(body.descriptor, start, digests.position - start)
         except OSError:
             pass  # whoever asks for the digest reads again, and meets the error
         finally:
@@ -407,6 +409,15 @@ class Partial:
     def _remove(self, name: str) -> None:
         with suppress(OSError):
             self.directory.unlink(name)
+
+
+def _start_writing(descriptor: int, start: int, length: int) -> None:
+    """Have the system begin to put bytes on the disk, so that the sync at the end is short.
+
+    That is what this advice does on Linux before it drops pages that are on the disk already.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _hash(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:

@@ -359,8 +359,8 @@ def run_app(app: typer.Typer) -> int:
         app(prog_name="sourcecraft-artifacts")
     except Interrupted as interrupted:
         say("interrupted; what was received is kept for the next run")
-        _forget_stdout()
-        return interrupted.exit_code
+        # Not through the interpreter's end, which would wait for threads that wait for the API.
+        os._exit(interrupted.exit_code)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0

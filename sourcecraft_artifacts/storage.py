@@ -146,7 +146,7 @@ class Answer:
 
 
 class Storage:
-    """Sends GETs to `download_url`s; safe to use from many threads, each with its connections.
+    """Sends GETs to `download_url`s; safe to use from many threads, each with one connection.
 
     `stall_timeout` is in seconds: a connection that moves less than 1 byte a second for so long
     is given up, and so is one whose headers are not all there by then.
@@ -200,9 +200,10 @@ class Storage:
         """End the watch; connections close with their threads."""
         self._over.set()
 
-    def drop_connections(self) -> None:
-        """Close the kept connections of the calling thread."""
-        for link in vars(self._local).pop("links", {}).values():
+    def drop_connection(self) -> None:
+        """Close the kept connection of the calling thread."""
+        link: _Link | None = vars(self._local).pop("link", None)
+        if link is not None:
             link.connection.close()
 
     # The rest is for Answer and for the watch.
@@ -316,12 +317,13 @@ class Storage:
                         link.end()
 
     def _link(self, url: str) -> tuple[_Link, str]:
-        """Return this thread's connection for a URL, and the request target."""
+        """Return this thread's one connection, made for the URL's origin, and the target."""
         origin, target = split_target(url)
-        links: dict[str, _Link] = vars(self._local).setdefault("links", {})
-        if origin not in links:
-            links[origin] = self._new_link(origin)
-        return links[origin], target
+        link: _Link | None = getattr(self._local, "link", None)
+        if link is None or link.origin != origin:
+            self.drop_connection()
+            link = self._local.link = self._new_link(origin)
+        return link, target
 
     def _new_link(self, origin: str) -> _Link:
         parts = urlsplit(origin)

@@ -23,7 +23,7 @@ from .storage import Answer, BrokenTransfer, Storage
 from .text import visible, without_secrets
 
 MIN_PIECE = 1 << 20
-MAX_PIECE = 16 << 20
+MAX_PIECE = 4 << 20
 """Bytes of the smallest and largest piece that a second connection is opened for."""
 _BUFFER = 1 << 20
 _EXPIRED = frozenset({400, 401, 403, 410})

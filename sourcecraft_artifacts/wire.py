@@ -103,10 +103,10 @@ class WireAnswer:
     def _read_head(self) -> tuple[int, dict[str, str], bool]:
         searched = self._start
         while (found := _END_OF_HEAD.search(self._buffer, searched, self._end)) is None:
-            if self._end - self._start > MAX_HEAD:
-                raise Misshapen(f"its head is longer than {MAX_HEAD:,} bytes")
+            self._check_head(self._end)
             searched = max(self._start, self._end - 3)
             self._fill()
+        self._check_head(found.start())
         text = self._buffer[self._start : found.start()].decode("latin-1")
         self._start = found.end()
         lines = text.split("\r\n") if "\r" in text else text.split("\n")
@@ -117,6 +117,10 @@ class WireAnswer:
         options = headers.get("connection", "").lower()
         keeps = "close" not in options if status[1] != "0" else "keep-alive" in options
         return int(status[2]), headers, keeps
+
+    def _check_head(self, end: int) -> None:
+        if end - self._start > MAX_HEAD:
+            raise Misshapen(f"its head is longer than {MAX_HEAD:,} bytes")
 
     def _framing(self) -> int | None:
         if self.status in (204, 304):
