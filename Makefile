@@ -44,5 +44,18 @@ soak: $(STAMP)
 generate: $(STAMP)
 	$(VENV)/bin/python -m tests.generate
 
+# Wheels in pure Python alone: compiled modules cannot be imported from a zip file. colorama is
+# what the dependencies ask for on Windows only.
+pyz: $(STAMP)
+	rm -rf build/pyz
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--target build/pyz --only-binary :all: --platform any --implementation py --abi none \
+		--python-version 3.11 . colorama
+	rm -rf build/pyz/bin build/pyz/share
+	mkdir -p dist
+	$(VENV)/bin/python -m zipapp build/pyz --compress --python '/usr/bin/env python3' \
+		--main sourcecraft_artifacts.cli:main --output dist/sourcecraft-artifacts.pyz
+	chmod 755 dist/sourcecraft-artifacts.pyz
+
 clean:
 	rm -rf .venv .venvs dist build demo-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -29,3 +29,12 @@ class Progress(StrEnum):
     PLAIN = "plain"
     JSON = "json"
     NONE = "none"
+
+
+class Shell(StrEnum):
+    """The shells that have a completion script."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"

@@ -6,13 +6,14 @@ answer at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options as opt
-from .choices import Layout, Progress
+from .choices import Layout, Progress, Shell
 from .errors import AuthError, UsageError
 from .session import Session, guarded, run_app
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     name="sourcecraft-artifacts",
     help="List and download the CI artifacts of SourceCraft runs.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
@@ -38,11 +40,19 @@ auth = typer.Typer(
 app.add_typer(auth, name="auth")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
         from . import __version__
 
         typer.echo(f"sourcecraft-artifacts {__version__}")
+        raise typer.Exit
+
+
+def _show_completion(ctx: typer.Context, shell: Shell | None) -> None:
+    if shell and not ctx.resilient_parsing:
+        from .shells import script
+
+        typer.echo(script(shell), nl=False)
         raise typer.Exit
 
 
@@ -52,6 +62,15 @@ def main_options(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
+    show_completion: Annotated[
+        Shell | None,
+        typer.Option(
+            "--show-completion",
+            callback=_show_completion,
+            is_eager=True,
+            help="Print the completion script of a shell.",
+        ),
+    ] = None,
 ) -> None:
     """List and download the CI artifacts of SourceCraft runs."""
 
@@ -299,5 +318,10 @@ def sandbox_command(
 
 
 def main() -> None:
-    """Run the program, and exit."""
+    """Run the program, or answer a shell's completion script, and exit."""
+    instruction = os.environ.pop("_SOURCECRAFT_ARTIFACTS_COMPLETE", "")
+    if instruction:
+        from .shells import answer
+
+        sys.exit(answer(typer.main.get_command(app), instruction))
     sys.exit(run_app(app))

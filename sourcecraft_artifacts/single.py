@@ -153,7 +153,8 @@ class Stream:
             verdict = Verdict.RESTART
             if headers and have is not None:
                 verdict = judge(answer.status, answer.header, self.position, have)
-            if verdict is Verdict.UNUSABLE or (not headers and answer.status != 200):
+            unasked = not headers and (answer.status != 200 or answer.header("Content-Range"))
+            if verdict is Verdict.UNUSABLE or unasked:
                 self._version = None  # the next try asks for all of it, and compares
                 raise BrokenTransfer("the storage does not serve the rest", code="protocol")
             if verdict is Verdict.RESTART:
@@ -161,16 +162,13 @@ class Stream:
             self._pump(answer)
 
     def _begin(self, answer: Answer, found: Version) -> None:
+        digests = Digests(expected_digests(answer.status, answer.header, answer.length))
         if self.position:
-            self._compare(answer)
-        else:
-            expected = expected_digests(answer.status, answer.header, answer.length)
-            self._digests = Digests(expected)
-        self._version, self.size = found, found.size
+            self._compare(answer, digests)
+        self._digests, self._version, self.size = digests, found, found.size
 
-    def _compare(self, answer: Answer) -> None:
+    def _compare(self, answer: Answer, again: Digests) -> None:
         """Read again what was sent; go on only behind the very same bytes."""
-        again = Digests()
         buffer = memoryview(bytearray(self._limit.buffer_size))
         while (left := self.position - again.position) > 0:
             count = answer.read_into(buffer[: min(left, len(buffer))])
@@ -185,13 +183,17 @@ class Stream:
 
     def _pump(self, answer: Answer) -> None:
         buffer = memoryview(bytearray(self._limit.buffer_size))
-        while count := answer.read_into(buffer):
+        while count := answer.read_into(buffer[: self._room(len(buffer))]):
             self._write(buffer[:count])
             self._digests.update(buffer[:count])
             self.position += count
             self._spend(count)
         if self.size is not None and self.position != self.size:
             raise BrokenTransfer("the storage sent less than the whole", code="cut")
+
+    def _room(self, most: int) -> int:
+        """Return the bytes to take at once: never more than the object lacks."""
+        return most if self.size is None else min(most, self.size - self.position)
 
     def _spend(self, count: int) -> None:
         self.received += count

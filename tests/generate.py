@@ -1,13 +1,26 @@
-"""Write `completions/` anew from the program: `python tests/generate.py`."""
+"""Write `completions/` anew from the program: scripts for the shells, and the man page.
+
+    python -m tests.generate            # write
+    python -m tests.generate --check    # write nothing; end with 1 where something is not current
+
+The man page is in roff (groff_man(7)), from the commands themselves and what they all share.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from manpage import man_page
+import typer.main
 
+from sourcecraft_artifacts import __version__
 from sourcecraft_artifacts.choices import Shell
-from sourcecraft_artifacts.shells import script
+from sourcecraft_artifacts.cli import app
+from sourcecraft_artifacts.config import DEFAULT_API_URL
+from sourcecraft_artifacts.errors import ExitCode
+from sourcecraft_artifacts.shells import PROGRAM, script
 
 FOLDER = Path(__file__).parents[1] / "completions"
 NAMES = {
@@ -15,6 +28,50 @@ NAMES = {
     Shell.ZSH: "_sourcecraft-artifacts",
     Shell.FISH: "sourcecraft-artifacts.fish",
     Shell.POWERSHELL: "sourcecraft-artifacts.ps1",
+}
+EXIT_STATUS = {
+    ExitCode.OK: "All that was asked for is there.",
+    ExitCode.LOCAL: "A local fault: disk full, no permission, a bug.",
+    ExitCode.USAGE: "Usage: bad arguments, bad configuration, a malformed token.",
+    ExitCode.NOTHING: "Nothing matched; with --allow-empty that is success.",
+    ExitCode.AUTH: "No valid token, or no permission.",
+    ExitCode.NOT_FOUND: "Not found: the repository, run, workflow, task or cube.",
+    ExitCode.INCOMPLETE: "Some artifacts could not be had; the rest is in place.",
+    ExitCode.API: "The API could not be reached or understood, retries included.",
+    ExitCode.REFUSED: "Refused: unsafe or colliding paths, an unsafe URL, a file in the way;"
+    " or verify found a difference.",
+    ExitCode.WAIT_TIMEOUT: "The time of --wait-timeout passed.",
+}
+SIGNALS = {
+    "130": "Interrupted by SIGINT; what was received is kept for the next run.",
+    "143": "Ended by SIGTERM; what was received is kept for the next run.",
+}
+ENVIRONMENT = {
+    "SOURCECRAFT_TOKEN": "The token; it beats the one that auth login stored.",
+    "SOURCECRAFT_API_URL": f"The address of the API, in the place of {DEFAULT_API_URL}.",
+    "SOURCECRAFT_ARTIFACTS_REPO": "The repository, as ORG/REPO.",
+    "SOURCECRAFT_ARTIFACTS_NAME": "The value of the option --NAME, for every option of a command;"
+    " in capitals, with _ for -.",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and the hosts that need none.",
+    "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "A file of trusted CAs, unless --ca-bundle names one.",
+    "NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS": "Whether there are colours, how wide tables are.",
+}
+FILES = {
+    "~/.config/sourcecraft-artifacts/config.toml": "The config file, on Linux: api_url, repo, and"
+    " the tokens below [tokens], each under its API host.",
+    "~/.cache/sourcecraft-artifacts/": "Names for completion, on Linux, for minutes.",
+    "DIR/.sourcecraft-artifacts/manifest.json": "What was downloaded to DIR: addresses, sizes,"
+    " checksums and dates. A second run goes by it, and verify.",
+}
+EXAMPLES = {
+    "What the newest run that succeeded left:": f"{PROGRAM} list latest --run-status success",
+    "Everything that run 12 left, into out/:": f"{PROGRAM} download 12 -d out",
+    "The one artifact of a cube, straight to tar:": f"{PROGRAM} download 12 ci build linux"
+    " -o - | tar x",
+    "Each artifact of a run in progress as it becomes ready:": f"{PROGRAM} download latest --wait"
+    " --wait-timeout 30m",
+    "Try it all without an account:": f"{PROGRAM} sandbox -- {PROGRAM} list 43",
+    "Completion in this bash alone:": f"source <({PROGRAM} --show-completion bash)",
 }
 
 
@@ -24,6 +81,109 @@ def generated() -> dict[str, str]:
     return {**scripts, "sourcecraft-artifacts.1": man_page()}
 
 
+def main(arguments: list[str]) -> int:
+    """Write what is not current, or with `--check` only name it. Return an exit status."""
+    stale = [
+        (FOLDER / name, text)
+        for name, text in generated().items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_bytes() != text.encode()
+    ]
+    if "--check" in arguments:
+        for path, _ in stale:
+            print(f"{path.name} is not current: make generate", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in stale:
+        path.write_bytes(text.encode())
+    return 0
+
+
+def man_page() -> str:
+    """Return the page."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    root: Any = typer.main.get_command(app)
+    yield f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM} {__version__}" "User Commands"'
+    yield from (".SH NAME", f"{PROGRAM} \\- {_text(_lower(root.help.rstrip('.')))}")
+    yield ".SH SYNOPSIS"
+    for path, command in _commands(root):
+        yield from (f'.SY "{_text(path)}"', _text(_usage(command)), ".YS")
+    yield from (".SH DESCRIPTION", *_paragraphs(root.help))
+    yield from _options(root)
+    yield ".SH COMMANDS"
+    for path, command in _commands(root):
+        yield f'.SS "{_text(path.removeprefix(PROGRAM).strip())}"'
+        yield from (*_paragraphs(command.help), *_arguments(command), *_options(command))
+    codes = {str(int(code)): EXIT_STATUS[code] for code in ExitCode}
+    yield from _entries("EXIT STATUS", {**codes, **SIGNALS})
+    yield from _entries("ENVIRONMENT", ENVIRONMENT)
+    yield from _entries("FILES", FILES)
+    yield ".SH EXAMPLES"
+    for what, example in EXAMPLES.items():
+        yield from (".TP", _text(what), ".EX", _text(example), ".EE")
+
+
+def _commands(group: Any, path: str = PROGRAM) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def _usage(command: Any) -> str:
+    arguments = [_metavar(p) for p in command.params if p.param_type_name == "argument"]
+    return " ".join(["[OPTIONS]", *arguments])
+
+
+def _metavar(param: Any) -> str:
+    if param.metavar:
+        return str(param.metavar)
+    return "|".join(getattr(param.type, "choices", ()))
+
+
+def _arguments(command: Any) -> Iterator[str]:
+    for param in command.params:
+        if param.param_type_name == "argument":
+            name = _metavar(param).strip("[]")
+            yield from (".TP", f".I {_text(name)}", _text(param.help))
+
+
+def _options(command: Any) -> Iterator[str]:
+    for param in command.params:
+        if param.param_type_name == "option":
+            names = ", ".join(f"\\fB{_text(name)}\\fR" for name in sorted(param.opts, key=len))
+            value = "" if param.is_flag else f" \\fI{_text(_metavar(param))}\\fR"
+            yield from (".TP", names + value, _text(param.help))
+
+
+def _entries(title: str, entries: dict[str, str]) -> Iterator[str]:
+    yield f".SH {title}"
+    for term, meaning in entries.items():
+        yield from (".TP", f".B {_text(term)}", _text(meaning))
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    first, *others = text.split("\n\n")
+    yield _text(" ".join(first.split()))
+    for paragraph in others:
+        yield from (".PP", _text(" ".join(paragraph.split())))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _text(text: str) -> str:
+    """Escape what roff would read: `\\`, and `-` and the like, which are to be copied as they are.
+
+    A line with `.` or `'` at its beginning would be a request.
+    """
+    for character, escape in {"\\": "\\e", "-": "\\-", "~": "\\(ti", "…": "..."}.items():
+        text = text.replace(character, escape)
+    return "\\&" + text if text[:1] in (".", "'") else text
+
+
 if __name__ == "__main__":
-    for name, text in generated().items():
-        (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
+    sys.exit(main(sys.argv[1:]))

@@ -64,10 +64,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(place, symlinks=os.name != "nt")
     paths = sysconfig.get_paths(vars={"base": str(place), "platbase": str(place)})
-    Path(paths["purelib"], "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = Path(paths["scripts"], "python")
     pip = (sys.executable, "-m", "pip", "--python", str(python), "--quiet", "install")
     run(*pip, "--no-deps", "--no-index", "--disable-pip-version-check", wheel, cwd=place)
+    # Only now: pip must not see the package that is installed there.
+    Path(paths["purelib"], "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return Path(paths["scripts"])
 
 

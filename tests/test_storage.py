@@ -39,7 +39,7 @@ def storage() -> Iterator[Storage]:
     """Connections that have no reason to stall."""
     storage = Storage(stall_timeout=20)
     yield storage
-    storage.drop_connections()
+    storage.drop_connection()
     storage.close()
 
 
@@ -48,7 +48,7 @@ def impatient() -> Iterator[Storage]:
     """Connections that are given up soon."""
     storage = Storage(stall_timeout=STALL)
     yield storage
-    storage.drop_connections()
+    storage.drop_connection()
     storage.close()
 
 
@@ -148,7 +148,11 @@ def test_unsafe_urls_are_never_asked(storage: Storage, url: str) -> None:
             gzip.compress(BODY),
             len(gzip.compress(BODY)),
         ),
-        (Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"), b"ok", 2),
+        (
+            Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+            b"ok",
+            2,
+        ),
         (Answer(raw=b"HTTP/1.0 200 OK\r\n\r\nok"), b"ok", None),
         (Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nok"), b"ok", None),
     ],
@@ -273,9 +277,7 @@ def test_stray_bytes_are_never_an_answer(
     assert server.opened == 2
 
 
-def test_stray_bytes_that_come_late_are_no_answer(
-    server: ScriptedServer, storage: Storage
-) -> None:
+def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storage: Storage) -> None:
     """Nor are they when the connection was found in order at first."""
     server.on("/first", Answer(body=b"first"))
     server.on("/second", Answer(body=b"good"))
@@ -337,7 +339,7 @@ def test_each_thread_has_its_own(server: ScriptedServer, storage: Storage) -> No
         with storage.get(server.url, {}) as got:
             barrier.wait(5)
             body = read(got)
-        storage.drop_connections()
+        storage.drop_connection()
         return body
 
     with ThreadPoolExecutor(4) as pool:
@@ -517,7 +519,7 @@ def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedSe
     with ScriptedServer(tls=context, host="localhost") as server:
         storage = Storage(stall_timeout=20, ca_bundle=bundle)
         yield server, storage
-        storage.drop_connections()
+        storage.drop_connection()
         storage.close()
 
 
@@ -543,7 +545,9 @@ def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Storage]) -
 
 
 @pytest.mark.parametrize("first", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
-def test_a_handshake_that_fails(certificate: tuple[ssl.SSLContext, str], first: bytes | None) -> None:
+def test_a_handshake_that_fails(
+    certificate: tuple[ssl.SSLContext, str], first: bytes | None
+) -> None:
     """What speaks no TLS, hangs up or says nothing is worth another try, and bounded."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         storage = Storage(stall_timeout=STALL, ca_bundle=certificate[1])
@@ -647,9 +651,7 @@ def test_a_forwarding_proxy(
     assert server.requests == []
 
 
-def test_a_tunnel(
-    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch) -> None:
     """https goes through CONNECT; the credentials are for the proxy and not for the storage."""
     server, storage = secure
     server.on("/", Answer(body=BODY))
@@ -660,7 +662,7 @@ def test_a_tunnel(
         (head,) = proxy.heads
         assert head.startswith(f"CONNECT localhost:{server.port} HTTP/1.")
         assert f"Proxy-Authorization: {BASIC}\r\n" in head
-        storage.drop_connections()
+        storage.drop_connection()
     assert [one.target for one in server.requests] == ["/%7e/x"] * 2
     assert all(one.header("Proxy-Authorization") is None for one in server.requests)
 
@@ -715,7 +717,7 @@ def test_the_log_holds_no_secret(
     storage = Storage(stall_timeout=20, log=lines.append)
     server.on("/", Answer(206, body=BODY))
     fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")
-    storage.drop_connections()
+    storage.drop_connection()
     storage.close()
     assert len(lines) == 1
     assert "206 for bytes=5-" in lines[0]

@@ -102,9 +102,9 @@ def test_what_is_no_answer_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("rest", [b"x\r\n", b"\r\n", b"5\r\nhello!", b"1" * 5000])
 def test_misshapen_chunks_are_refused(rest: bytes) -> None:
     """A chunk that is not framed as one ends the body with an error."""
-    with fed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", rest) as sock:
-        with pytest.raises((Misshapen, Ended)):
-            body(WireAnswer(sock))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with fed(head, rest) as sock, pytest.raises((Misshapen, Ended)):
+        body(WireAnswer(sock))
 
 
 @pytest.mark.parametrize(

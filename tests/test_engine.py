@@ -1,0 +1,568 @@
+"""Many files and many connections for one file: nothing lost, nothing mixed, an end to all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from servers import Answer, Received, Reply, ScriptedServer, ranged
+from service import eventually
+
+from sourcecraft_artifacts import engine, transfer
+from sourcecraft_artifacts.engine import Downloads, Job, Tuning
+from sourcecraft_artifacts.errors import ArtifactsError, Refused
+from sourcecraft_artifacts.folder import Directory, open_root
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.pacing import Pace
+from sourcecraft_artifacts.partial import Partial
+from sourcecraft_artifacts.parts import PartialStore
+from sourcecraft_artifacts.results import FileResult, Outcome
+from sourcecraft_artifacts.storage import Storage
+from sourcecraft_artifacts.tracking import Silent
+
+ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
+SLICES = 8
+PIECE = 64 << 10
+BODY = random.Random(1).randbytes(20 * PIECE + 5)
+OTHER = random.Random(2).randbytes(20 * PIECE + 5)
+SMALL = b"small"
+
+
+class Wide(Pace):
+    """A pace that lets one file have several connections from the start."""
+
+    made: list[Wide] = []  # noqa: RUF012
+
+    def __init__(self, most: int | None) -> None:
+        super().__init__(most)
+        self.slices = min(SLICES, most or SLICES)
+        self.narrowest = self.slices
+        Wide.made.append(self)
+
+    def tick(self, now: float, received: int, busy: int, *, queued: bool, shared: bool) -> None:
+        """Grow no further, so that a test knows what there is."""
+
+    def troubled(self, busy: int, now: float) -> None:
+        """Note how narrow it became."""
+        super().troubled(busy, now)
+        self.narrowest = min(self.narrowest, self.slices)
+
+
+class Folder:
+    """Where finished files go; `fault` is what the next commits meet."""
+
+    def __init__(self, directory: Directory, path: Path) -> None:
+        self.directory = directory
+        self.path = path
+        self.fault: Exception | None = None
+        self.parts = PartialStore(directory, ".p-")
+
+    def open(self, job: Job) -> Partial:
+        """The partial data for a job."""
+        return self.parts.open(job.path)
+
+    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
+        """Give complete data its name."""
+        found = partial.seal()
+        if self.fault is not None:
+            raise self.fault
+        self.directory.replace(partial.part_name, self.directory, job.path)
+        partial.placed()
+        assert hashlib.sha256((self.path / job.path).read_bytes()).hexdigest() == sha256
+        return found.st_size
+
+
+class Watcher(Silent):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.retries: list[str] = []
+        self.refreshed: list[int] = []
+
+    def retrying(self, activity: object, reason: str, delay: float) -> None:
+        """Note a failure."""
+        self.retries.append(reason)
+
+    def refreshing(self, count: int) -> None:
+        """Note a new listing."""
+        self.refreshed.append(count)
+
+
+class World:
+    """A storage, a folder, and downloads from one to the other."""
+
+    def __init__(self, server: ScriptedServer, directory: Directory, path: Path) -> None:
+        self.server = server
+        self.directory = directory
+        self.path = path
+        self.folder = Folder(directory, path)
+        self.watcher = Watcher()
+        self.generation = 1
+
+    def artifact(self, name: str) -> Artifact:
+        """An artifact under its newest URL."""
+        url = f"{self.server.url}/{name}/{self.generation}"
+        return Artifact(ADDRESS, name, "success", ArtifactDates(), download_url=url)
+
+    def relist(self, _: CubeAddress) -> list[Artifact]:
+        """List everything under new URLs."""
+        self.generation += 1
+        return [self.artifact(name) for name in ("a", "b", "c")]
+
+    def downloads(self, *, stall: float = 20, **tuning: object) -> Downloads:
+        """A run, which still has to be entered."""
+        self.folder = Folder(self.directory, self.path)
+        storage = Storage(stall_timeout=stall)
+        settings = Tuning(**tuning)  # type: ignore[arg-type]
+        return Downloads(storage, self.folder, self.relist, self.watcher, settings)
+
+    def run(self, *names: str, within: float = 10, **tuning: object) -> dict[str, FileResult]:
+        """Download these artifacts; a run that does not end is called off, and fails the test."""
+        jobs = {name: Job(self.artifact(name), name) for name in names or ("a",)}
+        with self.downloads(**tuning) as downloads:
+            downloads.submit(jobs.values())
+            ended = downloads.wait(within)
+            if not ended:
+                downloads.cancel()
+        assert ended, f"no end after {len(self.server.requests)} requests"
+        return {name: downloads.results[job] for name, job in jobs.items()}
+
+    def fetch(self, *replies: Reply, **tuning: object) -> bytes:
+        """Download one file that the storage serves so."""
+        self.server.on("/a", *replies)
+        (result,) = self.run(**tuning).values()
+        assert result.error is None, result.error
+        assert self.leftovers() == []
+        return (self.path / "a").read_bytes()
+
+    def failure(self, *replies: Reply, **tuning: object) -> ArtifactsError:
+        """Download one file that cannot be had, and tell why."""
+        self.server.on("/a", *replies)
+        (result,) = self.run(**tuning).values()
+        assert result.outcome is Outcome.FAILED
+        assert result.error is not None
+        assert not (self.path / "a").exists()
+        return result.error
+
+    def leftovers(self) -> list[str]:
+        """Partial data in the folder."""
+        return sorted(one.name for one in self.path.iterdir() if one.name.startswith(".p-"))
+
+    def asked(self) -> list[str | None]:
+        """The ranges that were asked for."""
+        return [one.header("Range") for one in self.server.requests]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """An empty folder and a storage without a script."""
+    with ScriptedServer() as server, open_root(str(tmp_path)) as directory:
+        yield World(server, directory, tmp_path)
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces, several connections from the start, and no waits."""
+    Wide.made.clear()
+    monkeypatch.setattr(engine, "Pace", Wide)
+    monkeypatch.setattr(transfer, "MIN_PIECE", PIECE // 4)
+    monkeypatch.setattr(transfer, "MAX_PIECE", PIECE)
+    quickly(monkeypatch)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between tries."""
+    quickly(monkeypatch)
+
+
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once, unless the storage asks for patience."""
+    monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: after or 0.0)
+
+
+def span(received: Received) -> tuple[int, int] | None:
+    """The span that was asked for, its end open or not."""
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", received.header("Range") or "")
+    return (int(match[1]), int(match[2] or 0)) if match else None
+
+
+class Crowd:
+    """Holds answers back until so many requests are there at once, then answers them all.
+
+    The first request is for the whole; its answer comes at once, up to its second half.
+    """
+
+    def __init__(self, number: int, good: Reply, bad: Callable[[Received], Answer]) -> None:
+        self.number = number
+        self.waiting = 0
+        self.together = threading.Event()
+        self._good = good
+        self._bad = bad
+        self._lock = threading.Lock()
+
+    def __call__(self, received: Received) -> Answer:
+        """Answer a request, or let it wait for the others."""
+        with self._lock:
+            late = self.together.is_set()
+            self.waiting += 1
+            if self.waiting == self.number:
+                self.together.set()
+        assert callable(self._good)
+        if late:
+            return self._good(received)
+        if span(received) is None:
+            return replace(self._bad(received), gate=self.together)
+        self.together.wait(10)
+        return self._bad(received)
+
+
+# Several connections for one file.
+
+
+def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several connections at once, each with a part; together they ask for no byte twice."""
+    monkeypatch.setattr(engine, "Pace", Wide)
+    body = random.Random(3).randbytes(24 << 20)
+    crowd = Crowd(SLICES, ranged(body), ranged(body))
+    assert world.fetch(crowd) == body
+    assert crowd.together.is_set()
+    spans = sorted(found for one in world.server.requests if (found := span(one)))
+    assert len(spans) >= SLICES - 1
+    assert len(set(spans)) == len(spans)
+    assert world.server.max_open == SLICES
+    for received in world.server.requests[1:]:
+        assert received.header("If-Range") == '"v1"'
+
+
+@pytest.mark.parametrize(
+    ("good", "jobs"),
+    [
+        (ranged(BODY, headers={"Accept-Ranges": "none"}), None),
+        (Answer(200, {"ETag": '"v1"'}, BODY), None),
+        (ranged(BODY, etag=None), None),
+        (ranged(BODY, etag='W/"v1"'), None),
+        (ranged(BODY), 1),
+    ],
+)
+@pytest.mark.usefixtures("wide")
+def test_one_connection_where_more_cannot_be(world: World, good: Reply, jobs: int | None) -> None:
+    """Without ranges, without a strong validator, or with `--jobs 1`."""
+    if jobs is None and callable(good):
+        plain = good
+        good = lambda received: replace(  # noqa: E731
+            plain(received), headers=[p for p in plain(received).pairs if p[0] != "Accept-Ranges"]
+        )
+    assert world.fetch(good, jobs=jobs) == BODY
+    assert world.server.max_open == 1
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("obeys", [True, False])
+@pytest.mark.usefixtures("wide")
+def test_an_object_that_changes_under_its_slices(world: World, number: int, obeys: bool) -> None:
+    """After so many requests there is another object; what ends up is one of them, whole."""
+    count = iter(range(1000))
+    old, new = ranged(BODY), ranged(OTHER, etag='"v2"')
+
+    def reply(received: Received) -> Answer:
+        if next(count) < number:
+            return old(received)
+        if obeys:
+            return new(received)
+        kept = [pair for pair in received.headers if pair[0].lower() != "if-range"]
+        return new(replace(received, headers=tuple(kept)))
+
+    assert world.fetch(reply) in (BODY, OTHER)
+    assert len(world.server.requests) < 100
+
+
+def always_other(received: Received) -> Answer:
+    """A storage each of whose machines has its own ETag for the same object."""
+    etag = f'"{random.randrange(1 << 60)}"'
+    return ranged(BODY, etag=etag)(received)
+
+
+def empty_part(received: Received) -> Answer:
+    """A part of the right range without a byte in it."""
+    return replace(ranged(BODY)(received), body=b"", length="0")
+
+
+def endless_part(received: Received) -> Answer:
+    """A part that is shorter than it says, with no length to tell that."""
+    good = ranged(BODY)(received)
+    return replace(good, body=b"", no_length=True)
+
+
+def longer_part(received: Received) -> Answer:
+    """A part with more bytes than it says, with no length to tell that."""
+    good = ranged(BODY)(received)
+    asked = span(received)
+    assert asked is not None
+    told = f"bytes {asked[0]}-{asked[0] + 9}/{len(BODY)}"
+    pairs = {**dict(good.pairs), "Content-Range": told}
+    return replace(good, headers=pairs, body=good.body[:10] + b"x" * 500, chunked=True)
+
+
+LIARS: list[tuple[str, Reply]] = [
+    ("whole", ranged(BODY, ignore_range=True)),
+    ("200 with a range", ranged(BODY, status_200_with_content_range=True)),
+    ("another start", ranged(BODY, wrong_start=True)),
+    ("416", Answer(416, {"Content-Range": f"bytes */{len(BODY)}"})),
+    ("an empty part", empty_part),
+    ("an empty part without a length", endless_part),
+    ("a part that is longer than it says", longer_part),
+    ("always another ETag", always_other),
+]
+
+
+@pytest.mark.parametrize(("how", "liar"), LIARS)
+@pytest.mark.parametrize("honest", [0, 2, 4])
+@pytest.mark.usefixtures("wide")
+def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: int) -> None:
+    """A storage that promises ranges and serves them wrong, from the start or later on."""
+    count = iter(range(10_000))
+    good = ranged(BODY)
+
+    def reply(received: Received) -> Answer:
+        if span(received) is None or next(count) < honest:
+            return good(received)
+        return liar if isinstance(liar, Answer) else liar(received)
+
+    assert world.fetch(reply) == BODY
+    assert len(world.server.requests) < 40
+
+
+@pytest.mark.parametrize(("how", "liar"), LIARS)
+@pytest.mark.usefixtures("quick")
+def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Reply) -> None:
+    """A file that broke off is fetched whole when the rest of it is not to be had."""
+    good = ranged(BODY, cut_first=PIECE)
+
+    def reply(received: Received) -> Answer:
+        if span(received) is None:
+            return good(received)
+        return liar if isinstance(liar, Answer) else liar(received)
+
+    assert world.fetch(reply) == BODY
+    assert len(world.server.requests) < 20
+
+
+@pytest.mark.usefixtures("wide")
+def test_connections_that_all_break_at_once_are_one_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as break together, the file has as many tries left as a single one."""
+    monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: 0.1)
+
+    def broken(received: Received) -> Answer:
+        good = ranged(BODY)(received)
+        return replace(good, reset_after=len(good.body) // 2 if span(received) is None else 0)
+
+    crowd = Crowd(SLICES, ranged(BODY), broken)
+    assert world.fetch(crowd, retries=2) == BODY
+    assert crowd.together.is_set()
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
+    """503 for slices lowers their number, and the file is had all the same."""
+
+    def busy(received: Received) -> Answer:
+        return ranged(BODY)(received) if span(received) is None else Answer(503)
+
+    crowd = Crowd(SLICES, ranged(BODY), busy)
+    assert world.fetch(crowd, retries=5) == BODY
+    assert any("503" in reason for reason in world.watcher.retries)
+    (pace,) = Wide.made
+    assert pace.narrowest == SLICES // 2
+
+
+@pytest.mark.usefixtures("wide")
+def test_slices_share_a_new_url(world: World) -> None:
+    """When the URL expires under them, the listing is asked once."""
+
+    def expired(received: Received) -> Answer:
+        return ranged(BODY)(received) if span(received) is None else Answer(403)
+
+    assert world.fetch(Crowd(SLICES, ranged(BODY), expired), retries=0) == BODY
+    assert (world.generation, world.watcher.refreshed) == (2, [1])
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_resumed_file_is_sliced_too(world: World) -> None:
+    """What a killed run left of a large file is not finished over one connection."""
+    world.failure(ranged(BODY, cut_first=PIECE // 2), Answer(404))
+    world.server.requests.clear()
+    crowd = Crowd(SLICES, ranged(BODY), ranged(BODY))
+    threading.Timer(2, crowd.together.set).start()
+    assert world.fetch(crowd) == BODY
+    assert crowd.waiting >= SLICES
+    assert world.server.max_open >= SLICES
+
+
+# Tries.
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+@pytest.mark.usefixtures("quick")
+def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> None:
+    """`--retries N` is N more after the first; any byte starts the count anew."""
+    assert "503" in world.failure(Answer(503), retries=retries).message
+    assert len(world.server.requests) == 1 + retries
+    step = 10_000
+    cuts = [
+        lambda received: replace(ranged(BODY)(received), cut_after=step)
+        for _ in range(0, 5 * step, step)
+    ]
+    world.server.requests.clear()
+    assert world.fetch(*cuts, ranged(BODY), retries=max(retries, 1)) == BODY
+    assert [one for one in world.asked() if one] == [f"bytes={at * step}-" for at in range(1, 6)]
+
+
+@pytest.mark.parametrize("status", [404, 405, 418, 302, 304])
+@pytest.mark.usefixtures("quick")
+def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
+    """What no other try can cure costs one request."""
+    assert str(status) in world.failure(Answer(status)).message
+    assert len(world.server.requests) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_empty_part_for_ever_comes_to_an_end(world: World) -> None:
+    """A storage that serves no byte of the rest is not asked for ever."""
+    replies = [ranged(BODY, cut_first=PIECE), empty_part]
+    world.server.on("/a", *replies)
+    (result,) = world.run(retries=2).values()
+    assert len(world.server.requests) < 20
+    assert result.error is not None
+
+
+@pytest.mark.parametrize("size", ["Content-Length: " + "9" * 5000, "Content-Range: bytes 0-9/10"])
+@pytest.mark.usefixtures("quick")
+def test_a_misshapen_answer_is_a_failure_like_others(world: World, size: str) -> None:
+    """It is no bug of ours, and the next answer may be better."""
+    bad = Answer(raw=f"HTTP/1.1 200 OK\r\n{size}\r\n\r\n".encode() + BODY)
+    assert world.fetch(bad, ranged(BODY)) == BODY
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_wrong_checksum_is_tried_once_more(world: World) -> None:
+    """From the first byte; when it is wrong again, that is how it is."""
+    promise = {"Digest": "md5=1B2M2Y8AsgTpgAmY7PhCfg=="}
+    assert world.fetch(ranged(BODY, headers=promise), ranged(BODY)) == BODY
+    assert world.asked() == [None, None]
+    (world.path / "a").unlink()
+    world.server.requests.clear()
+    assert world.failure(ranged(BODY, headers=promise)).code == "checksum"
+    assert world.asked() == [None, None]
+    assert world.leftovers() == []
+
+
+def test_a_slow_rate_is_no_stall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that wait for their share of `--limit-rate` are not given up."""
+    names = [f"file-{at}" for at in range(8)]
+    world.server.on("/", ranged(bytes(800)))
+    results = world.run(*names, limit_rate=4000, stall=0.3)
+    assert world.watcher.retries == []
+    assert {result.outcome for result in results.values()} == {Outcome.DOWNLOADED}
+
+
+# Ends.
+
+
+@pytest.mark.parametrize("fault", [Refused("no"), OSError(errno.ENOSPC, "full"), KeyError("x")])
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_finds_no_place_is_kept(world: World, fault: Exception) -> None:
+    """The others go on; the next run confirms what is there, and commits it."""
+    world.server.on("/a", ranged(BODY))
+    jobs = [Job(world.artifact("a"), "a")]
+    with world.downloads() as downloads:
+        world.folder.fault = fault
+        downloads.submit(jobs)
+        downloads.wait()
+    error = downloads.results[jobs[0]].error
+    assert isinstance(error, ArtifactsError)
+    assert len(world.leftovers()) == 2
+    world.server.requests.clear()
+    assert world.fetch(ranged(BODY)) == BODY
+    assert world.asked() == [f"bytes={len(BODY) - 1}-"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_that_fails_stops_no_other(world: World) -> None:
+    """Unless that is asked for."""
+    world.server.on("/a", Answer(404))
+    world.server.on("/b", ranged(SMALL))
+    results = world.run("a", "b")
+    assert [one.outcome for one in results.values()] == [Outcome.FAILED, Outcome.DOWNLOADED]
+    world.server.on("/b", Answer(hang=True))
+    results = world.run("a", "b", "c", fail_fast=True, jobs=2)
+    assert {one.outcome for one in results.values()} == {Outcome.FAILED}
+    assert results["a"].error is not None
+    assert results["a"].error.code == "http_404"
+
+
+@pytest.mark.parametrize("held", ["body", "head", "busy", "queue"])
+@pytest.mark.usefixtures("wide")
+def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
+    """Whatever the workers wait for, it ends at once, and the next run goes on."""
+    gate = threading.Event()
+    replies: dict[str, list[Reply]] = {
+        "body": [lambda received: replace(ranged(BODY)(received), gate=gate)],
+        "head": [ranged(BODY, cut_first=3 * PIECE), Answer(hang=True)],
+        "busy": [ranged(BODY, cut_first=3 * PIECE), Answer(503, {"Retry-After": "30"})],
+        "queue": [lambda received: replace(ranged(BODY)(received), gate=gate)],
+    }
+    world.server.on("/a", *replies[held])
+    jobs = [Job(world.artifact("a"), "a")]
+    if held == "queue":
+        jobs += [Job(world.artifact("b"), f"b-{at}") for at in range(200)]
+    with world.downloads(jobs=1 if held == "queue" else None) as downloads:
+        downloads.submit(jobs)
+        wanted = 2 if held in ("head", "busy") else 1
+        eventually(lambda: len(world.server.requests) >= wanted, "it is asked")
+        eventually(lambda: downloads._received >= PIECE, "bytes have come")
+        threading.Event().wait(0.05)
+        began = time.monotonic()
+        downloads.cancel()
+        assert downloads.wait(5)
+        assert time.monotonic() - began < 1
+    assert {one.error.code for one in downloads.results.values() if one.error} == {"cancelled"}
+    assert len(downloads.results) == len(jobs)
+    assert len(world.leftovers()) == 2
+    world.server.requests.clear()
+    assert world.fetch(ranged(BODY)) == BODY
+    assert None not in world.asked()
+
+
+def test_leaving_by_an_exception_calls_off(world: World) -> None:
+    """An exception in the caller's block ends all, and is not swallowed."""
+    world.server.on("/a", Answer(hang=True))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), world.downloads() as downloads:
+        downloads.submit([Job(world.artifact("a"), "a")])
+        eventually(lambda: world.server.requests, "it is asked")
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_many_small_files(world: World) -> None:
+    """Hundreds of files over the connections that there are, each of them right."""
+    world.server.on("/", lambda received: ranged(received.target.encode())(received))
+    names = [f"file-{at}" for at in range(400)]
+    results = world.run(*names, jobs=8)
+    assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
+    for name in names:
+        assert (world.path / name).read_bytes() == f"/{name}/1".encode()
+    assert world.server.opened <= 8
+    assert world.leftovers() == []

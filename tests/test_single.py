@@ -1,0 +1,248 @@
+"""One artifact to a stream: what was sent cannot be taken back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from servers import Answer, Received, Reply, ScriptedServer, ranged
+
+from sourcecraft_artifacts.errors import ExpiredUrl, LocalError, TransferError
+from sourcecraft_artifacts.links import Links
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.pacing import RateLimit
+from sourcecraft_artifacts.single import Stream
+from sourcecraft_artifacts.storage import BrokenTransfer, Storage
+
+ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
+BODY = random.Random(1).randbytes(100_000)
+OTHER = random.Random(2).randbytes(100_000)
+LONGER = BODY + OTHER
+
+
+class Sink:
+    """Takes what is sent; `room` is how many bytes it has room for."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.room = 1 << 40
+
+    def write(self, data: memoryview) -> None:
+        """Take it, or be full."""
+        if len(self.data) + len(data) > self.room:
+            raise LocalError("full")
+        self.data += data
+
+
+class Sender:
+    """A stream from a scripted storage to a sink."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self.server = server
+        self.sink = Sink()
+        self.storage = Storage(stall_timeout=20)
+        self.waited: list[float] = []
+        self.listed = 0
+
+    def _relist(self, _: CubeAddress) -> list[Artifact]:
+        self.listed += 1
+        return [self.artifact(f"/new{self.listed}")]
+
+    def artifact(self, path: str | None = "/x") -> Artifact:
+        """The artifact under a URL."""
+        url = None if path is None else self.server.url + path
+        return Artifact(ADDRESS, "a", "success", ArtifactDates(), download_url=url)
+
+    def send(self, *replies: Reply, retries: int = 2, path: str | None = "/x") -> Stream:
+        """Send what the storage answers so, to the end."""
+        self.server.on("/x", *(replies or (Answer(404),)))
+        stream = self.stream(retries)
+        self.sha256 = stream.send(self.artifact(path))
+        return stream
+
+    def stream(self, retries: int = 2) -> Stream:
+        """A stream that does not wait in earnest."""
+        return Stream(
+            self.storage,
+            Links(self._relist, lambda _: None),
+            self.sink.write,
+            retries=retries,
+            limit=RateLimit(None),
+            pause=self.waited.append,
+            retrying=lambda reason, delay: None,
+        )
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    """A stream without a script."""
+    with ScriptedServer() as server:
+        sender = Sender(server)
+        yield sender
+        sender.storage.drop_connection()
+        sender.storage.close()
+
+
+def longer_than_told(received: Received) -> Answer:
+    """A part whose body is longer than its Content-Range says."""
+    good = ranged(BODY)(received)
+    told = {**dict(good.pairs), "Content-Range": f"bytes 50000-50009/{len(BODY)}"}
+    return replace(good, headers=told)
+
+
+def too_long(received: Received) -> Answer:
+    """The rest, and bytes that are none of the object's, without a length."""
+    good = ranged(BODY)(received)
+    return replace(good, body=good.body + b"more", chunked=True)
+
+
+def cut(received: Received) -> Answer:
+    """The body, broken off in the middle."""
+    return ranged(BODY, cut_first=50_000)(received)
+
+
+SENT: list[tuple[str, bytes, list[Reply]]] = [
+    ("whole", BODY, [ranged(BODY)]),
+    ("empty", b"", [ranged(b"")]),
+    ("chunked", BODY, [Answer(body=BODY, chunked=True)]),
+    ("no-length", BODY, [Answer(body=BODY, no_length=True)]),
+    ("resumed", BODY, [cut, ranged(BODY)]),
+    ("reset", BODY, [Answer(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
+    ("again", BODY, [cut, ranged(BODY, ignore_range=True)]),
+    ("weak", BODY, [ranged(BODY, etag='W/"1"', cut_first=50_000), ranged(BODY, etag='W/"1"')]),
+    ("200-of-a-part", BODY, [cut, ranged(BODY, status_200_with_content_range=True)]),
+    ("wrong-start", BODY, [cut, ranged(BODY, wrong_start=True)]),
+    ("short-range", BODY, [cut, longer_than_told, ranged(BODY)]),
+    ("too-long", BODY, [cut, too_long, ranged(BODY)]),
+    ("changed-behind", LONGER, [cut, ranged(LONGER, etag='"v2"')]),
+    (
+        "a-part-unasked",
+        BODY,
+        [Answer(200, {"Content-Range": "bytes 5-9/10"}, b"wrong"), ranged(BODY)],
+    ),
+    ("206-unasked", BODY, [Answer(206, {"Content-Range": "bytes 0-4/10"}, b"wrong"), ranged(BODY)]),
+    ("busy", BODY, [Answer(503, {"Retry-After": "7"}), Answer(429), ranged(BODY)]),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "replies"), SENT)
+def test_the_exact_bytes_are_sent(
+    sender: Sender, name: str, body: bytes, replies: list[Reply]
+) -> None:
+    """Each byte once and in order, whatever breaks on the way."""
+    stream = sender.send(*replies)
+    assert bytes(sender.sink.data) == body
+    assert sender.sha256 == hashlib.sha256(body).hexdigest()
+    assert (stream.position, stream.size or len(body)) == (len(body), len(body))
+
+
+def test_the_rest_alone_is_asked_for(sender: Sender) -> None:
+    """With a validator a broken transfer goes on at its byte."""
+    stream = sender.send(ranged(BODY, cut_first=50_000), ranged(BODY))
+    first, second = sender.server.requests
+    assert (first.header("Range"), first.header("If-Range")) == (None, None)
+    assert (second.header("Range"), second.header("If-Range")) == ("bytes=50000-", '"v1"')
+    assert stream.received == len(BODY)
+
+
+@pytest.mark.parametrize("etag", ['"v2"', 'W/"v2"', None])
+def test_another_object_is_not_mixed_in(sender: Sender, etag: str | None) -> None:
+    """What changed under a stream ends it: nothing of the other object is sent."""
+    with pytest.raises(TransferError, match="changed while") as caught:
+        sender.send(ranged(BODY, cut_first=50_000), ranged(OTHER, etag=etag))
+    assert caught.value.code == "changed"
+    assert bytes(sender.sink.data) == BODY[:50_000]
+
+
+def test_a_shorter_object_is_another_one(sender: Sender) -> None:
+    """The same start is not enough when there is less than was sent."""
+    with pytest.raises(TransferError, match="changed while"):
+        sender.send(ranged(BODY, cut_first=50_000), ranged(BODY[:40_000], etag='"v2"'))
+
+
+def md5(body: bytes) -> dict[str, str]:
+    """A checksum header."""
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    return {"Content-MD5": base64.b64encode(digest).decode()}
+
+
+def test_a_wrong_checksum_is_told(sender: Sender) -> None:
+    """All that can be done for a stream is to fail at its end."""
+    with pytest.raises(TransferError, match="md5"):
+        sender.send(ranged(BODY, headers=md5(OTHER)))
+
+
+def test_the_checksum_of_what_was_sent_counts(sender: Sender) -> None:
+    """When the whole is another version that only continues the first, that one's is held to it."""
+    first = ranged(BODY, headers=md5(BODY), cut_first=50_000)
+    sender.send(first, ranged(LONGER, etag='"v2"', headers=md5(LONGER)))
+    assert bytes(sender.sink.data) == LONGER
+    sender.sink.data.clear()
+    first = ranged(BODY, headers=md5(BODY), cut_first=50_000)
+    with pytest.raises(TransferError, match="md5"):
+        sender.send(first, ranged(LONGER, etag='"v2"', headers=md5(BODY)))
+
+
+def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
+    """Progress starts the count anew; without it there are as many as were asked for."""
+    replies: list[Reply] = [
+        ranged(BODY, cut_first=50_000),
+        Answer(503),
+        lambda received: replace(ranged(BODY)(received), cut_after=10_000),
+        Answer(503),
+        Answer(503),
+    ]
+    with pytest.raises(BrokenTransfer, match="503"):
+        sender.send(*replies, retries=2)
+    assert len(sender.server.requests) == 5
+    assert bytes(sender.sink.data) == BODY[:60_000]
+
+
+def test_patience_is_as_long_as_was_asked_for(sender: Sender) -> None:
+    """Retry-After counts."""
+    sender.send(Answer(503, {"Retry-After": "7"}), ranged(BODY))
+    assert sender.waited[0] >= 7
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+def test_a_stale_url_is_exchanged(sender: Sender, status: int) -> None:
+    """The stream goes on at its byte under a new one."""
+    sender.server.on("/new", ranged(BODY))
+    sender.send(ranged(BODY, cut_first=50_000), Answer(status))
+    assert bytes(sender.sink.data) == BODY
+    assert [one.target for one in sender.server.requests] == ["/x", "/x", "/new1"]
+    assert sender.server.requests[2].header("Range") == "bytes=50000-"
+
+
+def test_no_url_at_all(sender: Sender) -> None:
+    """The listing is asked for one."""
+    sender.server.on("/new", ranged(BODY))
+    sender.send(path=None)
+    assert bytes(sender.sink.data) == BODY
+
+
+def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
+    """Two new ones are tried."""
+    sender.server.on("/new", Answer(403))
+    with pytest.raises(ExpiredUrl):
+        sender.send(Answer(403))
+    assert sender.listed == 2
+
+
+@pytest.mark.parametrize("status", [404, 302, 204, 418])
+def test_final_answers_are_not_tried_again(sender: Sender, status: int) -> None:
+    """What no other try can cure ends it."""
+    with pytest.raises(TransferError, match=str(status)):
+        sender.send(Answer(status))
+    assert len(sender.server.requests) == 1
+
+
+def test_a_full_sink_ends_it(sender: Sender) -> None:
+    """What the reader's end raises comes through."""
+    sender.sink.room = 10
+    with pytest.raises(LocalError, match="full"):
+        sender.send(ranged(BODY))
