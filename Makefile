@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 # All tests, against the installed wheel and not the source tree.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
-	sh tests/install_servers.sh
+	bash tests/install_servers.sh
 	$(VENV)/bin/python -P -m pytest $(ARGS)
 
 check: $(STAMP)

@@ -394,6 +394,9 @@ class Downloads:
                 self._pace.tick(now, self._received, self._busy, queued=queued, shared=shared)
                 self._staff()
                 self._work.notify(self._pace.width)
+            for run in active:
+                if run.transfer is not None:
+                    run.transfer.partial.start_writing()
             if now - saved >= _SAVE_EVERY:
                 saved, sync = now, now - synced >= _SYNC_EVERY
                 synced = now if sync else synced

@@ -8,8 +8,10 @@ import time
 START = 64
 MOST = 96
 """Connections to begin with when there are files enough, and the most that are ever opened."""
-ENOUGH = 1e9
-"""Bytes a second at which more connections for one file no longer help: memory is the limit."""
+FAST = 200e6
+"""Bytes a second of one connection that is not capped: a second one would only share with it."""
+_BUFFER = 256 << 10
+"""Bytes read at once: enough for few calls, and few enough to stay in a processor's cache."""
 _SMOOTHING = 0.2
 _CALM = 2.0
 """Seconds without growth after trouble, and between two steps of growth from then on."""
@@ -74,7 +76,7 @@ class Pace:
                 self.files = self._grown(self.files, 2, now)
             each = rate / busy
             self._best = max(self._best, each)
-            if shared and steady and 0 < rate < ENOUGH and each >= self._best / 2:
+            if shared and steady and 0 < each < FAST and each >= self._best / 2:
                 self.slices = self._grown(self.slices, 4, now)
 
     def _grown(self, number: int, factor: int, now: float) -> int:
@@ -104,4 +106,4 @@ class RateLimit:
     @property
     def buffer_size(self) -> int:
         """Bytes to read at once, so that the rate is even over a tenth of a second."""
-        return 1 << 20 if self._rate is None else max(1, min(1 << 20, int(self._rate / 10)))
+        return _BUFFER if self._rate is None else max(1, min(_BUFFER, int(self._rate / 10)))

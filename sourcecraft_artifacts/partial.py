@@ -80,6 +80,8 @@ class Partial:
         self._digests = Digests()
         self._expected: dict[str, bytes] = {}
         self._follower: threading.Thread | None = None
+        self._handed_over = 0
+        """Bytes that the system was asked to put on the disk."""
         self._news = threading.Event()
         self._synced: list[Span] = []
         self._saved: Checkpoint | None = None
@@ -257,6 +259,27 @@ class Partial:
                 self._synced = done
             self._save(version, done, in_order)
 
+    def start_writing(self) -> None:
+        """Have the system begin to put hashed bytes on the disk: the sync at the end is short then.
+
+        That is what this advice does on Linux, before it drops pages that are on the disk already.
+        Called by neither the writers nor the hashing thread, which it would hold up.
+        """
+        start, end = self._handed_over, self._digests.position
+        if end - start < _FOLLOWED or not hasattr(os, "posix_fadvise"):
+            return
+        with self._lock:
+            body = self._body
+            if body is None or self._follower is None:
+                return
+            body.users += 1
+            self._handed_over = end
+        try:
+            with suppress(OSError):
+                os.posix_fadvise(body.descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+        finally:
+            self._leave(body)
+
     def park(self) -> None:
         """Leave the part for a later run; without a validator it is of no use and removed."""
         usable = self.version is not None and self.version.resumable and self.position
@@ -314,6 +337,7 @@ class Partial:
         self.version = version
         self._expected = expected
         self._digests = Digests(expected)
+        self._handed_over = 0
         if (version.size or 0) >= _FOLLOWED:
             self._news.clear()
             args = (self._body, self._digests)
@@ -378,15 +402,16 @@ class Partial:
                     if not self._free and not self._pieces:
                         break
                     self._news.wait(1.0)
-                start = digests.position
                 _hash(body.descriptor, digests, frontier, buffer)
-                _start_writing(body.descriptor, start, digests.position - start)
         except OSError:
             pass  # whoever asks for the digest reads again, and meets the error
         finally:
-            with self._lock:
-                body.users -= 1
-                body.close_if_unused()
+            self._leave(body)
+
+    def _leave(self, body: _Body) -> None:
+        with self._lock:
+            body.users -= 1
+            body.close_if_unused()
 
     def _catch_up(self) -> None:
         if self._digests.position < (self.size or 0):
@@ -409,15 +434,6 @@ class Partial:
     def _remove(self, name: str) -> None:
         with suppress(OSError):
             self.directory.unlink(name)
-
-
-def _start_writing(descriptor: int, start: int, length: int) -> None:
-    """Have the system begin to put bytes on the disk, so that the sync at the end is short.
-
-    That is what this advice does on Linux before it drops pages that are on the disk already.
-    """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _hash(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:

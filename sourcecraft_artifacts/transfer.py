@@ -25,7 +25,7 @@ from .text import visible, without_secrets
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """Bytes of the smallest and largest piece that a second connection is opened for."""
-_BUFFER = 1 << 20
+_BUFFER = 256 << 10
 _EXPIRED = frozenset({400, 401, 403, 410})
 _REFRESHES = 2
 """New URLs that one artifact may ask for without progress."""

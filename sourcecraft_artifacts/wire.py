@@ -8,11 +8,15 @@ files that costs as much as everything else together. What is ambiguous is refus
 from __future__ import annotations
 
 import re
+import select
 import socket
+import ssl
+from typing import Any
 
 MAX_HEAD = 64 * 1024
 """Bytes of the longest head that is read."""
 _BUFFER = 32 * 1024
+_RECORD = 16 * 1024
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
@@ -41,6 +45,11 @@ class WireAnswer:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._tls: Any = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._poll = None
+        if self._tls is not None and hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
         self._buffer = bytearray(_BUFFER)
         self._start = self._end = 0
         head = self._read_head()
@@ -83,11 +92,27 @@ class WireAnswer:
         """Read from what came with the head, else straight from the socket."""
         there = self._end - self._start
         if not there:
-            return self._sock.recv_into(view)
+            count = self._sock.recv_into(view)
+            return count + (self._take_ready(view[count:]) if self._tls and count else 0)
         count = min(there, len(view))
         view[:count] = memoryview(self._buffer)[self._start : self._start + count]
         self._start += count
         return count
+
+    def _take_ready(self, view: memoryview) -> int:
+        """Read the TLS records that have arrived: one read gives no more than one, of 16 KiB."""
+        got = 0
+        while len(view) - got >= _RECORD and (self._tls.pending() or self._is_readable()):
+            count = self._tls.recv_into(view[got:])
+            got += count
+            if not count:
+                break
+        return got
+
+    def _is_readable(self) -> bool:
+        if self._poll is None:
+            return False
+        return bool(self._poll.poll(0))
 
     def _fill(self) -> None:
         """Read more behind what is in the buffer."""

@@ -4,7 +4,7 @@ set -euo pipefail
 
 PATH="$PATH:/usr/sbin"
 wanted=()
-for program in nginx strace; do
+for program in nginx strace zsh fish; do
   command -v "$program" >/dev/null || wanted+=("$program")
 done
 [ "${#wanted[@]}" != 0 ] || exit 0

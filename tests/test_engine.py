@@ -307,9 +307,10 @@ def longer_part(received: Received) -> Answer:
     good = ranged(BODY)(received)
     asked = span(received)
     assert asked is not None
-    told = f"bytes {asked[0]}-{asked[0] + 9}/{len(BODY)}"
+    end = min(asked[0] + PIECE, len(BODY))
+    told = f"bytes {asked[0]}-{end - 1}/{len(BODY)}"
     pairs = {**dict(good.pairs), "Content-Range": told}
-    return replace(good, headers=pairs, body=good.body[:10] + b"x" * 500, chunked=True)
+    return replace(good, headers=pairs, body=good.body[:PIECE] + b"x" * 500, chunked=True)
 
 
 LIARS: list[tuple[str, Reply]] = [
@@ -341,7 +342,24 @@ def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: i
     assert len(world.server.requests) < 40
 
 
-@pytest.mark.parametrize(("how", "liar"), LIARS)
+@pytest.mark.usefixtures("wide")
+def test_wrong_ranges_that_come_late(world: World) -> None:
+    """Slices that turn out useless after the first connection came to its end do not go round."""
+    liar = ranged(BODY, status_200_with_content_range=True)
+    sliced = threading.Event()
+
+    def reply(received: Received) -> Answer:
+        if span(received) is None:
+            return replace(liar(received), gate=sliced)
+        sliced.set()
+        threading.Event().wait(0.05)
+        return liar(received)
+
+    assert world.fetch(reply) == BODY
+    assert len(world.server.requests) < 20
+
+
+@pytest.mark.parametrize(("how", "liar"), [one for one in LIARS if one[1] is not endless_part])
 @pytest.mark.usefixtures("quick")
 def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Reply) -> None:
     """A file that broke off is fetched whole when the rest of it is not to be had."""
@@ -353,7 +371,7 @@ def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Repl
         return liar if isinstance(liar, Answer) else liar(received)
 
     assert world.fetch(reply) == BODY
-    assert len(world.server.requests) < 20
+    assert len(world.server.requests) < 40
 
 
 @pytest.mark.usefixtures("wide")
@@ -436,14 +454,19 @@ def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
     assert len(world.server.requests) == 1
 
 
+@pytest.mark.parametrize("part", [empty_part, endless_part])
 @pytest.mark.usefixtures("quick")
-def test_an_empty_part_for_ever_comes_to_an_end(world: World) -> None:
+def test_an_empty_part_for_ever_comes_to_an_end(
+    world: World, part: Callable[[Received], Answer]
+) -> None:
     """A storage that serves no byte of the rest is not asked for ever."""
-    replies = [ranged(BODY, cut_first=PIECE), empty_part]
-    world.server.on("/a", *replies)
-    (result,) = world.run(retries=2).values()
+
+    def reply(received: Received) -> Answer:
+        good = ranged(BODY, cut_first=PIECE)(received)
+        return good if span(received) is None else part(received)
+
+    world.failure(reply, retries=2)
     assert len(world.server.requests) < 20
-    assert result.error is not None
 
 
 @pytest.mark.parametrize("size", ["Content-Length: " + "9" * 5000, "Content-Range: bytes 0-9/10"])

@@ -119,13 +119,12 @@ def test_bytes_that_failed_to_be_synced_are_not_trusted(service: FakeService, cl
     assert summary["bytes"] == len(LARGE)
 
 
-@pytest.mark.parametrize("limit", [12, 24])
-def test_too_few_open_files(service: FakeService, cli: Cli, limit: int) -> None:
+def test_too_few_open_files(service: FakeService, cli: Cli) -> None:
     """The limit of open files is told as what it is, and what came by then stays."""
     for at in range(40):
         service.add(f"file-{at}", b"%d" % at)
-    wrap = ("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh")
-    finished = cli.download("--retries", "1", wrap=wrap, code=(0, 1))
+    wrap = ("sh", "-c", 'ulimit -n 16; exec "$@"', "sh")
+    finished = cli.download("--retries", "0", wrap=wrap, code=(0, 1))
     assert finished.code == 0 or "ulimit -n" in finished.err
     whole = {f"file-{at}": b"%d" % at for at in range(40)}
     assert tree(cli.out).items() <= whole.items()
@@ -277,12 +276,11 @@ def test_what_vanishes_meanwhile(service: FakeService, cli: Cli, what: str) -> N
     assert partial_bytes(cli.out) == 0
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("list", "7", *CUBE), 0),
-        (("download", "7", *CUBE, "-d", "out", "--json", "--progress", "plain"), 0),
         (("download", "7", *CUBE, "-d", "out", "--paths", "--debug"), 0),
         (("download", "7", *CUBE, "-o", "one"), 0),
         (("download", "8", *CUBE), 5),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.pacing import ENOUGH, MOST, START, Pace, RateLimit
+from sourcecraft_artifacts.pacing import FAST, MOST, START, Pace, RateLimit
 
 TICK = 0.05
 MB = 1e6
@@ -90,7 +90,7 @@ def test_slices_do_not_grow_past_what_memory_gives() -> None:
     clock = Clock(pace)
     clock.ticks(1, 0, shared=True)
     before = pace.slices
-    clock.ticks(20, 2 * ENOUGH, shared=True)
+    clock.ticks(20, 2 * FAST, shared=True)
     assert pace.slices == before
 
 

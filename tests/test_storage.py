@@ -37,7 +37,7 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     """Connections that have no reason to stall."""
-    storage = Storage(stall_timeout=20)
+    storage = Storage(stall_timeout=5)
     yield storage
     storage.drop_connection()
     storage.close()
@@ -517,7 +517,7 @@ def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedSe
     """A storage with TLS, and connections that trust it."""
     context, bundle = certificate
     with ScriptedServer(tls=context, host="localhost") as server:
-        storage = Storage(stall_timeout=20, ca_bundle=bundle)
+        storage = Storage(stall_timeout=5, ca_bundle=bundle)
         yield server, storage
         storage.drop_connection()
         storage.close()
@@ -612,10 +612,12 @@ class Tunnel:
 
     def _serve(self, client: socket.socket) -> None:
         head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(1)
-        self.heads.append(head.decode())
+        while b"\r\n\r\n" not in head and (byte := client.recv(1)):
+            head += byte
+        self.heads.append(head.decode("latin-1"))
         client.sendall(self._answer)
+        if b" 200 " not in self._answer:
+            return
         port = int(head.split(b" ")[1].rpartition(b":")[2])
         server = socket.create_connection(("127.0.0.1", port))
         self._sockets.append(server)
@@ -665,6 +667,26 @@ def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.Mo
         storage.drop_connection()
     assert [one.target for one in server.requests] == ["/%7e/x"] * 2
     assert all(one.header("Proxy-Authorization") is None for one in server.requests)
+
+
+@pytest.mark.parametrize(
+    "first", [Answer(200, {"Connection": "close"}, BODY), Answer(raw=b""), Answer(raw=SMUGGLED)]
+)
+def test_a_tunnel_is_dug_again(
+    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, first: Answer
+) -> None:
+    """Behind a connection that ended the next one goes through the proxy as well."""
+    server, storage = secure
+    server.on("/first", first)
+    server.on("/second", Answer(body=BODY), Answer(raw=b""), Answer(body=BODY))
+    with Tunnel() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        with suppress(BrokenTransfer):
+            fetch(storage, f"{server.url}/first")
+        for _ in range(2):
+            assert fetch(storage, f"{server.url}/second") == BODY
+        assert [head.split()[0] for head in proxy.heads] == ["CONNECT"] * 3
+        storage.drop_connection()
 
 
 @pytest.mark.parametrize(

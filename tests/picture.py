@@ -1,0 +1,83 @@
+"""Draw the README's picture: a download at a terminal of 80 columns, by the real program.
+
+    python tests/picture.py
+
+The program runs on a pseudo-terminal against the sandbox. What it shows is caught; an early frame
+of its display and its last line become an SVG by rich's export.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from sourcecraft_artifacts.sandbox import Sandbox
+
+PICTURE = Path(__file__).parent / "data" / "download.svg"
+COLUMNS, LINES = 80, 24
+COMMAND = ("download", "latest", "--run-status", "success", "-d", "out")
+LARGE = ("images/disk.img", "dist/symbols.bin", "site/search.bin")
+"""What takes long enough to have a bar."""
+_SLOWED = {"SOURCECRAFT_ARTIFACTS_LIMIT_RATE": "16M"}
+_REDRAWN = re.compile(r"\r?(?:\x1b\[(?:1A|2K))+")
+_CURSOR = re.compile(r"\x1b\[\?25[hl]")
+_WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def on_terminal(command: Sequence[str], cwd: str | Path, env: dict[str, str]) -> tuple[int, str]:
+    """Run a command at a terminal; return its exit status and all that it showed.
+
+    Lines end as a file has them.
+    """
+    ours, its = pty.openpty()
+    size = {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        command, cwd=cwd, env={**size, **env}, stdin=subprocess.DEVNULL, stdout=its, stderr=its
+    ) as process:
+        os.close(its)
+        shown = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        except OSError:
+            pass  # Linux's way to say that the other end is closed
+        finally:
+            os.close(ours)
+    return process.returncode, shown.decode().replace("\r\n", "\n")
+
+
+def caught(shown: str) -> list[str]:
+    """Return what to draw: the lines before the display, an early frame, and those after."""
+    first, *frames, last = _REDRAWN.split(_CURSOR.sub("", shown))
+    whole = [frame for frame in frames if all(name in frame for name in LARGE)]
+    frame = whole[len(whole) // 3]
+    return [first.splitlines()[0], *frame.splitlines(), "", *last.splitlines()]
+
+
+def draw() -> str:
+    """Return the picture as SVG."""
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+        env = {**sandbox.environment(), **_SLOWED, "HOME": folder, "LC_ALL": "C.UTF-8"}
+        program = [sys.executable, "-P", "-m", "sourcecraft_artifacts", *COMMAND]
+        status, shown = on_terminal(program, folder, env)
+    assert status == 0, shown
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
+        console.print(Text("$ ", style="bold") + Text(f"sourcecraft-artifacts {' '.join(COMMAND)}"))
+        for line in caught(shown):
+            console.print(Text.from_ansi(line), no_wrap=True)
+        picture = console.export_svg(title="sourcecraft-artifacts", unique_id="download")
+    return _WEB_FONT.sub("", picture)  # a picture that loads nothing from elsewhere
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(draw(), encoding="utf-8", newline="\n")
