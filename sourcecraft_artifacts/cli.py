@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+
+def _examples(*commands: str) -> str:
+    """Return a help page's last paragraph, kept as it is (`\\b`)."""
+    return "\n".join(["\b", "Examples:", *(f"  sourcecraft-artifacts {line}" for line in commands)])
+
+
 app = typer.Typer(
     name="sourcecraft-artifacts",
     help="List and download the CI artifacts of SourceCraft runs.",
@@ -75,7 +81,15 @@ def main_options(
     """List and download the CI artifacts of SourceCraft runs."""
 
 
-@app.command("list")
+@app.command(
+    "list",
+    short_help="Show artifacts.",
+    epilog=_examples(
+        "list 12 ci build linux -R org/repo",
+        "list latest --run-status success",
+        "list 12 ci 'build-*' --json | jq -r '.artifacts[].local_path'",
+    ),
+)
 @guarded
 def list_command(
     ctx: typer.Context,
@@ -120,7 +134,16 @@ def list_command(
         session.write(listing_lines(chosen))
 
 
-@app.command("download")
+@app.command(
+    "download",
+    short_help="Put artifacts on disk.",
+    epilog=_examples(
+        "download 12 ci build linux -R org/repo -d out",
+        "download latest --run-status success -i 'reports/**'",
+        "download 12 ci build linux -i app.tar -o - | tar x",
+        "download https://sourcecraft.dev/org/repo/cicd/runs/12 --wait",
+    ),
+)
 @guarded
 def download_command(
     ctx: typer.Context,
@@ -203,7 +226,11 @@ def download_command(
     raise typer.Exit(exit_status(report, allow_missing=allow_missing))
 
 
-@app.command("runs")
+@app.command(
+    "runs",
+    short_help="Show the newest runs.",
+    epilog=_examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
+)
 @guarded
 def runs_command(
     ctx: typer.Context,
@@ -236,7 +263,7 @@ def runs_command(
         session.write(runs_lines(runs))
 
 
-@app.command("verify")
+@app.command("verify", short_help="Check files on disk.", epilog=_examples("verify out"))
 @guarded
 def verify_command(
     directory: Annotated[
@@ -258,7 +285,10 @@ def verify_command(
     raise typer.Exit(0 if good else 8)
 
 
-@auth.command("login")
+@auth.command(
+    "login",
+    epilog=_examples("auth login", "auth login --with-token < token.txt"),
+)
 @guarded
 def login_command(
     ctx: typer.Context, with_token: opt.WithToken = False, api_url: opt.ApiUrl = None
@@ -299,7 +329,13 @@ def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 
 
 @app.command(
-    "sandbox", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "sandbox",
+    short_help="Try all of it with no account.",
+    epilog=_examples(
+        "sandbox -- sourcecraft-artifacts download latest",
+        "sandbox -- sh my-script.sh",
+    ),
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @guarded
 def sandbox_command(

@@ -35,7 +35,7 @@ RunArgument = Annotated[
 WorkflowArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[WORKFLOW",
+        metavar="WORKFLOW",
         help="Name or glob; all when omitted.",
         autocompletion=complete_workflow,
     ),
@@ -43,13 +43,13 @@ WorkflowArgument = Annotated[
 TaskArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[TASK", help="Name or glob; all when omitted.", autocompletion=complete_task
+        metavar="TASK", help="Name or glob; all when omitted.", autocompletion=complete_task
     ),
 ]
 CubeArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CUBE]]]", help="Name or glob; all when omitted.", autocompletion=complete_cube
+        metavar="CUBE", help="Name or glob; all when omitted.", autocompletion=complete_cube
     ),
 ]
 Repo = Annotated[
