@@ -381,6 +381,6 @@ def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> Artifa
     if status == 404:
         hidden = f"a private repository is not found without a token: {_LOG_IN}"
         hint = "check the names, and that the token may see the repository"
-        return NotFound(f"not found: {asked}: {reason}", hint=hint if with_token else hidden)
+        return NotFound(f"{asked}: {reason}", hint=hint if with_token else hidden)
     moved = "check the address of the API" if 300 <= status < 400 else None
     return ApiError(f"{asked}: {reason}", hint=moved)

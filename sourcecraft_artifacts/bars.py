@@ -78,7 +78,7 @@ class Bars(Tracker):
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
         if result.outcome is Outcome.FAILED:
-            name = visible(activity.name if activity else result.artifact.local_path)
+            name = visible(activity.name if activity else result.path or result.artifact.local_path)
             line = Text(f"{name}: {what_went_wrong(result)}")
             with self.lock:
                 self._failures.append(Text(f"{self.signs.failed} ", style="red") + line)
@@ -124,6 +124,7 @@ class Bars(Tracker):
             fetches = [f for f in self.active.values() if f.note or now - f.began >= SHOWN_AFTER]
         most = max(1, min(MOST_BARS, height - ROWS_KEPT_FREE))
         shown = fetches[:most]
+        self._align([visible(fetch.activity.name) for fetch in shown], width)
         lines = [self._line(fetch, now, width) for fetch in shown]
         if len(fetches) > most:
             lines.append(Text(f"and {len(fetches) - most:,} more"))
@@ -139,15 +140,20 @@ class Bars(Tracker):
         waiting = f"waiting: {self._awaited}" if self._awaited else ""
         return [status for status in (waiting, refresh) if status]
 
+    def _align(self, names: list[str], width: int) -> None:
+        """Widen the column of names, as far as there is room; it never shrinks under one's eyes."""
+        bar_width = _bar_width(width)
+        room = max(8, width - FACTS_WIDTH - 2 - (bar_width + 2 if bar_width else 0))
+        widest = max(map(cell_len, names), default=0)
+        self._names_width = min(room, max(self._names_width, widest))
+
     def _line(self, fetch: Fetch, now: float, width: int) -> Text:
         activity, cut = fetch.activity, self.signs.cut
         position, size = activity.position, activity.size
         if fetch.note and position != fetch.told:
             fetch.note = ""
         bar_width = _bar_width(width)
-        room = max(8, width - FACTS_WIDTH - 2 - (bar_width + 2 if bar_width else 0))
         name = visible(activity.name)
-        self._names_width = min(room, max(self._names_width, cell_len(name)))
         line = Text(fitted(name, self._names_width, cut) + "  ")
         if fetch.note:
             rest = max(0, width - line.cell_len)

@@ -14,8 +14,8 @@ import typer
 
 from . import options as opt
 from .choices import Layout, Progress, Shell
-from .errors import AuthError, UsageError
-from .session import Session, guarded, run_app
+from .errors import AuthError, UsageError, WaitTimeout
+from .session import Session, Voice, guarded, run_app
 
 if TYPE_CHECKING:
     from .models import Run
@@ -83,7 +83,7 @@ def main_options(
 
 @app.command(
     "list",
-    short_help="Show artifacts.",
+    short_help="Show the artifacts under an address.",
     epilog=_examples(
         "list 12 ci build linux -R org/repo",
         "list latest --run-status success",
@@ -187,6 +187,7 @@ def download_command(
     from .fetch import Request, download, exit_status
     from .select import Selection
 
+    Voice.as_events = progress is Progress.JSON
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     output, directory, layout = session.one_target(output, directory, layout)
     session.one_use_of_stdout(output, json=json, paths=paths)
@@ -223,6 +224,11 @@ def download_command(
     if checksums is not None and not dry_run:
         write_checksums(checksums, report)
     session.show(report, json=json, paths=paths, dry_run=dry_run)
+    if report.timed_out:
+        raise WaitTimeout(
+            f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",
+            hint="run the same command again: it goes on where it stopped",
+        )
     raise typer.Exit(exit_status(report, allow_missing=allow_missing))
 
 
@@ -263,7 +269,11 @@ def runs_command(
         session.write(runs_lines(runs))
 
 
-@app.command("verify", short_help="Check files on disk.", epilog=_examples("verify out"))
+@app.command(
+    "verify",
+    short_help="Check a download folder against its manifest.",
+    epilog=_examples("verify out"),
+)
 @guarded
 def verify_command(
     directory: Annotated[
@@ -313,7 +323,7 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 @auth.command("status")
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
-    """Say where the token comes from, and show it masked; 4 without one."""
+    """Say where the token comes from, and show it masked; exit status 4 without one."""
     from .config import api_host, masked
 
     session = Session(ctx, api_url)
@@ -330,7 +340,7 @@ def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 
 @app.command(
     "sandbox",
-    short_help="Try all of it with no account.",
+    short_help="Try the tool against a local stand-in.",
     epilog=_examples(
         "sandbox -- sourcecraft-artifacts download latest",
         "sandbox -- sh my-script.sh",

@@ -187,6 +187,7 @@ class _FolderRun:
     def fetch(self, listing: Listing, steps: list[Step]) -> bool:
         """Fetch what the steps say, and with `wait` what becomes ready; True when time ran out."""
         request = self._request
+        timed_out = False
         with Downloads(
             request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
         ) as downloads:
@@ -197,10 +198,9 @@ class _FolderRun:
                     for grown in self._follow(listing, downloads):
                         self._submit(downloads, self._decide_all(grown.artifacts))
             except TimeoutError:
-                downloads.cancel()
-                return True
+                timed_out = True
             downloads.wait()
-        return False
+        return timed_out
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self._steps = steps
@@ -256,10 +256,10 @@ class _FolderRun:
 
 def _awaited(listing: Listing) -> str:
     if not listing.awaited:
-        return f"waiting for run {visible(listing.run)} to end"
+        return f"run {visible(listing.run)} to end"
     shown = ", ".join(visible(name) for name in listing.awaited[:3])
     more = f" and {len(listing.awaited) - 3} more" if len(listing.awaited) > 3 else ""
-    return f"waiting for {shown}{more}"
+    return f"{shown}{more}"
 
 
 def _settled(step: Step, folder: OutputFolder) -> FileResult:
@@ -296,7 +296,7 @@ def _to_one(client: Client, request: Request, listing: Listing, reporter: Report
         raise UsageError(
             f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
             " are selected",
-            hint=f"choose one with --include: {names}",
+            hint=f"name its cube, or choose one with --include: {names}",
         )
     if not listing.artifacts:
         return _report(request, listing, [])

@@ -69,7 +69,9 @@ Exclude = Annotated[
     _option("--exclude", "-x", metavar="GLOB", help="No artifacts that match; repeatable."),
 ]
 Json = Annotated[bool, _option("--json", help="Write one JSON document to stdout.")]
-Quiet = Annotated[bool, _option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[
+    bool, _option("--quiet", "-q", help="Say nothing but errors and what is missing.")
+]
 Debug = Annotated[
     bool, _option("--debug", help="Show requests, retries and decisions on stderr, no secrets.")
 ]
@@ -120,7 +122,13 @@ PortablePaths = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    _option("--jobs", "-j", min=1, metavar="N", help="Most storage connections at once."),
+    _option(
+        "--jobs",
+        "-j",
+        min=1,
+        metavar="N",
+        help="Most storage connections at once (the tool's choice).",
+    ),
 ]
 LimitRate = Annotated[
     str | None, _option("--limit-rate", metavar="RATE", help="Bytes a second, as in 500K or 10M.")
@@ -156,7 +164,9 @@ Checksums = Annotated[
 ]
 ProgressOption = Annotated[
     Progress,
-    _option("--progress", help="On stderr; auto is bar on a terminal and plain elsewhere."),
+    _option(
+        "--progress", help="How progress is shown on stderr (auto: bar on a terminal, else plain)."
+    ),
 ]
 WithToken = Annotated[bool, _option("--with-token", help="Read the token from stdin.")]
 

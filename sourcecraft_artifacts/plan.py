@@ -20,6 +20,14 @@ from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, saf
 from .text import count, visible
 from .urls import unsafe_url_reason
 
+_LEAVE_OUT = "--exclude leaves it out"
+_KEEP_APART = "--layout nested keeps cubes apart, and --exclude leaves out what is not needed"
+_STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+_MOVE = "move it away, or choose another output folder"
+
+Flaw = tuple[Artifact, str, str]
+"""An artifact that is refused, the reason, and the way round."""
+
 
 class Action(StrEnum):
     """What the plan does with an artifact."""
@@ -79,7 +87,7 @@ def plan(
 
     Raises `Refused`, with every offender named, when one of them cannot be had safely.
     """
-    flaws = list(_unsafe_urls(artifacts))
+    flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     places: list[SafePath] = []
     placed: list[Artifact] = []
     for artifact in artifacts:
@@ -87,16 +95,16 @@ def plan(
             places.append(place_of(artifact, layout, portable=portable))
             placed.append(artifact)
         except UnsafePath as flaw:
-            flaws.append((artifact, str(flaw)))
+            flaws.append((artifact, str(flaw), _LEAVE_OUT))
     for collision in collisions(places, fold=portable or disk.folds_names):
-        flaws += [(placed[index], collision.reason) for index in collision.indexes]
+        flaws += [(placed[at], collision.reason, _KEEP_APART) for at in collision.indexes]
     _refuse(flaws)
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
             steps.append(_step(artifact, place, disk, if_exists))
         except Refused as refusal:
-            flaws.append((artifact, refusal.message))
+            flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
     _refuse(flaws)
     return steps
 
@@ -110,12 +118,12 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
     return safe_path(artifact.local_path, portable=portable)
 
 
-def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[tuple[Artifact, str]]:
+def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
     for artifact in artifacts:
         if artifact.available and artifact.download_url is not None:
             reason = unsafe_url_reason(artifact.download_url)
             if reason is not None:
-                yield artifact, f"its download_url is unsafe: {reason}"
+                yield artifact, f"its download_url is unsafe: {reason}", _LEAVE_OUT
 
 
 def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists) -> Step:
@@ -151,9 +159,9 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     A link or a device is replaced by a file; it is never written through. Raises `Refused`.
     """
     if stat.S_ISDIR(mode):
-        raise Refused("a folder stands in its place")
+        raise Refused("a folder stands in its place", hint=_MOVE)
     if if_exists is IfExists.ERROR:
-        raise Refused("something is there already, and --if-exists is error")
+        raise Refused("something is there already, and --if-exists is error", hint=_MOVE)
     if if_exists is IfExists.SKIP:
         return Action.SKIP
     if if_exists is IfExists.OVERWRITE:
@@ -163,22 +171,22 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     if ours and stat.S_ISREG(mode):
         return Action.REPLACE
     if stat.S_ISREG(mode):
-        raise Refused("a file that this tool did not put there stands in its place")
-    raise Refused("something that is not a plain file stands in its place")
+        raise Refused("a file that this tool did not put there stands in its place", hint=_STRANGER)
+    raise Refused("something that is not a plain file stands in its place", hint=_STRANGER)
 
 
-def _refuse(flaws: Sequence[tuple[Artifact, str]]) -> None:
+def _refuse(flaws: Sequence[Flaw]) -> None:
     if not flaws:
         return
-    several = len({artifact.address for artifact, _ in flaws}) > 1
+    several = len({artifact.address for artifact, *_ in flaws}) > 1
     lines = [
         f"  {visible(_name(artifact, several=several))}: {visible(reason)}"
-        for artifact, reason in flaws
+        for artifact, reason, _ in flaws
     ]
-    offenders = count(len({id(artifact) for artifact, _ in flaws}), "artifact")
+    offenders = count(len({id(artifact) for artifact, *_ in flaws}), "artifact")
     raise Refused(
         "\n".join([f"nothing was downloaded: {offenders} refused", *lines]),
-        hint="leave out what is not needed with --exclude, or see --layout and --if-exists",
+        hint="; ".join(dict.fromkeys(hint for *_, hint in flaws)),
     )
 
 

@@ -61,7 +61,7 @@ class Plain(Lines):
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        name = visible(activity.name if activity else result.artifact.local_path)
+        name = visible(activity.name if activity else result.path or result.artifact.local_path)
         if result.outcome is Outcome.DOWNLOADED:
             self.say(f"{name}: {human_size(result.size or 0)} in {human_seconds(result.seconds)}")
         elif result.outcome in {Outcome.FAILED, Outcome.UNAVAILABLE}:

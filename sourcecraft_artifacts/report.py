@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import ArtifactsError
 from .models import Artifact
 from .results import FileResult, Outcome, Report
 from .text import count, human_seconds, human_size, to_json, visible
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA_VERSION = 1
 MOST_NAMED = 10

@@ -192,7 +192,6 @@ class Session:
         from .progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        Voice.as_events = kind == "json"
         return make_reporter(kind, quiet=self._quiet)
 
     def write(self, lines: Iterable[str]) -> None:

@@ -384,17 +384,12 @@ def test_the_events_have_the_keys(
         assert list(one) == ["event", *documented[one["event"]]]
 
 
-_EARLY = pytest.mark.xfail(
-    raises=json.JSONDecodeError, reason="what is said before the transfer begins is in plain lines"
-)
-
-
 @pytest.mark.parametrize(
     "more",
     [
         ("43", "--debug"),
-        pytest.param(("latest", "--run-status", "success"), marks=_EARLY),
-        pytest.param(("latest", "-R", "wrong"), marks=_EARLY),
+        ("latest", "--run-status", "success"),
+        ("latest", "-R", "wrong"),
     ],
 )
 def test_stderr_holds_events_alone(

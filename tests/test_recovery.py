@@ -1,0 +1,562 @@
+"""Nothing is lost and nothing is mixed, whatever happens between and during runs.
+
+Whole downloads in this process, from a storage that fails as it is told to. A kill is what the
+disk holds at one moment: the folder as it was before any one of the program's own changes to it.
+`SOURCECRAFT_TEST_EXAMPLES=N` tries N times as many stories.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from servers import Answer, Received, ScriptedServer, ranged
+
+from sourcecraft_artifacts import checkpoint, engine, pacing, partial, transfer
+from sourcecraft_artifacts.address import Address
+from sourcecraft_artifacts.api import Client
+from sourcecraft_artifacts.fetch import Request, download
+from sourcecraft_artifacts.errors import Interrupted
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.pacing import Pace
+from sourcecraft_artifacts.results import Outcome, Report
+from sourcecraft_artifacts.verify import verify
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
+
+CUBE = CubeAddress("org/repo", "7", "ci", "build", "linux")
+ADDRESS = Address("org/repo", "7", "ci", "build", "linux")
+STATE = ".sourcecraft-artifacts"
+Fault = tuple[str, int]
+
+
+class Wide(Pace):
+    """A pace that lets one file have four connections from the start."""
+
+    def __init__(self, most: int | None) -> None:
+        super().__init__(most)
+        self.slices = 4
+
+    def tick(self, now: float, received: int, busy: int, *, queued: bool, shared: bool) -> None:
+        """Stay as it is."""
+
+
+@contextmanager
+def small_world() -> Iterator[pytest.MonkeyPatch]:
+    """All sizes and times a thousandth of what they are: a file of 100 kB is a large one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "Pace", Wide)
+        patch.setattr(engine, "_PULSE", 0.002)
+        patch.setattr(engine, "_SAVE_EVERY", 0.0)
+        patch.setattr(engine, "_SYNC_EVERY", 0.01)
+        patch.setattr(transfer, "MIN_PIECE", 1 << 10)
+        patch.setattr(transfer, "MAX_PIECE", 1 << 14)
+        patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
+        patch.setattr(partial, "_FOLLOWED", 1 << 14)
+        patch.setattr(partial, "_BLOCK", 1 << 12)
+        patch.setattr(pacing.RateLimit, "buffer_size", 1 << 12)
+        yield patch
+
+
+@dataclass
+class Thing:
+    """One artifact: all versions of its object so far, and what the storage tells of them."""
+
+    name: str
+    size: int
+    kind: str = "etag"
+    versions: list[bytes] = field(default_factory=list)
+
+    def change(self) -> None:
+        """Replace the object by another one, of about the size."""
+        chance = random.Random(f"{self.name} {len(self.versions)}")
+        self.versions.append(chance.randbytes(self.size + chance.randrange(5)))
+
+    def reply(self, received: Received, **oddity: bool) -> Answer:
+        """Answer as the storage does when all is well."""
+        number = len(self.versions)
+        etags = {"etag": f'"{number}"', "weak": f'W/"{number}"'}
+        date = f"Sat, 01 Nov 2025 10:00:{number % 60:02d} GMT" if self.kind == "date" else None
+        headers = {}
+        if self.kind == "none":
+            digest = hashlib.sha256(self.versions[-1]).digest()
+            headers = {"Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:"}
+        return ranged(
+            self.versions[-1],
+            etag=etags.get(self.kind),
+            last_modified=date,
+            headers=headers,
+            **oddity,
+        )(received)
+
+
+class Service:
+    """The API and a storage for some things; `faults` are met by the next requests, in order."""
+
+    def __init__(self, *things: Thing) -> None:
+        self.things = {thing.name: thing for thing in things}
+        for thing in things:
+            thing.change()
+        self.generation = 1
+        self.faults: list[Fault] = []
+        self.asked = 0
+        self.interrupt_at = 0
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+        self.server = ScriptedServer()
+        self.server.on("/", self._reply)
+        self.server.__enter__()
+
+    def artifacts(self, _: CubeAddress) -> list[Artifact]:
+        """List all things, each dated by its version."""
+        return [
+            Artifact(
+                CUBE,
+                thing.name,
+                "success",
+                ArtifactDates(updated_at=f"2026-11-01T10:{len(thing.versions):02d}:00Z"),
+                download_url=f"{self.server.url}/{self.generation}/{thing.name}?sig=x",
+            )
+            for thing in self.things.values()
+        ]
+
+    def _reply(self, received: Received) -> Answer:
+        _, generation, rest = received.target.split("/", 2)
+        thing = self.things[rest.partition("?")[0]]
+        with self._lock:
+            self.asked += 1
+            kind, number = self.faults.pop(0) if self.faults else ("", 0)
+            if kind == "expire":
+                self.generation += 1
+            if kind == "change":
+                thing.change()
+            if int(generation) != self.generation:
+                return Answer(403)
+            if self.asked == self.interrupt_at:
+                return self._interrupt(thing.reply(received))
+        return self._spoiled(thing, received, kind, number)
+
+    def _interrupt(self, good: Answer) -> Answer:
+        """Let a signal come while half of an answer has been sent."""
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        return replace(good, gate=self.over)
+
+    def _spoiled(self, thing: Thing, received: Received, kind: str, number: int) -> Answer:
+        good = thing.reply(received)
+        if kind in ("cut", "reset"):
+            return replace(good, **{f"{kind}_after": number})
+        if kind in ("ignore_range", "status_200_with_content_range", "wrong_start"):
+            return thing.reply(received, **{kind: True})
+        if kind == "status":
+            return Answer(number)
+        if kind == "short" and good.status == 206:
+            return replace(good, body=good.body[: number % 100], no_length=True)
+        return good
+
+    def close(self) -> None:
+        """End the storage."""
+        self.over.set()
+        self.server.close()
+
+
+class Disk:
+    """The changes that are made to the disk, one by one, and what a kill or a power cut leaves.
+
+    `before` is told of each change before it is made, while all others wait.
+    """
+
+    CALLS = ("open", "mkdir", "pwrite", "write", "replace", "unlink", "rmdir", "fsync")
+
+    def __init__(self, before: Callable[[int], None]) -> None:
+        self.durable: dict[int, bytes] = {}
+        self.count = 0
+        self._before = before
+        self._lock = threading.RLock()
+        self._ours = threading.local()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch what is done until the end of the context."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in self.CALLS:
+                patch.setattr(os, name, self._spy(getattr(os, name)))
+            yield
+
+    def _spy(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            reads = real.__name__ == "open" and not args[1] & os.O_CREAT
+            if reads or getattr(self._ours, "busy", False):
+                return real(*args, **options)
+            with self._lock:
+                self._ours.busy = True
+                try:
+                    self.count += 1
+                    self._before(self.count)
+                    if real.__name__ == "fsync":
+                        self._note(args[0])
+                finally:
+                    self._ours.busy = False
+                return real(*args, **options)
+
+        return call
+
+    def _note(self, descriptor: int) -> None:
+        with suppress(OSError):
+            self.durable[os.fstat(descriptor).st_ino] = os.pread(descriptor, 1 << 24, 0)
+
+    def snapshot(self, folder: Path, copy: Path, *, power: bool) -> None:
+        """Copy a folder as a kill leaves it, or with `power` as a machine that lost its power.
+
+        Then what was not synced of partial data is zeros, and the machine has started anew.
+        """
+        shutil.rmtree(copy, ignore_errors=True)
+        if folder.exists():
+            shutil.copytree(folder, copy, symlinks=True)
+        for path in folder.rglob("*.part") if power else ():
+            safe = self.durable.get(path.stat().st_ino, b"")[: path.stat().st_size]
+            lost = bytes(path.stat().st_size - len(safe))
+            (copy / path.relative_to(folder)).write_bytes(safe + lost)
+        for path in copy.rglob("*-*.json") if power else ():
+            state = json.loads(path.read_bytes())
+            path.write_text(json.dumps({**state, "boot": "an earlier one"}))
+
+
+def run(service: Service, folder: Path, *, retries: int = 5, output: str | None = None) -> Report:
+    """One run of the program; a bug in it is a failure of the test."""
+    request = Request(
+        ADDRESS,
+        directory=str(folder),
+        output=output,
+        retries=retries,
+        stall_timeout=20,
+    )
+    report = download(cast("Client", service), request)
+    for result in report.files:
+        assert result.error is None or result.error.code != "local", result.error
+    return report
+
+
+def check_finals(service: Service, folder: Path) -> None:
+    """Each final name is absent, or one whole version of its object."""
+    for path in folder.rglob("*") if folder.exists() else ():
+        place = path.relative_to(folder)
+        if path.is_file() and place.parts[0] != STATE:
+            assert path.read_bytes() in service.things[str(place)].versions, place
+
+
+def check_complete(service: Service, folder: Path) -> None:
+    """A clean run ends with the newest bytes, nothing else is left, and the next has no work."""
+    report = run(service, folder)
+    errors = [result.error for result in report.files if result.error]
+    assert errors == []
+    for thing in service.things.values():
+        assert (folder / thing.name).read_bytes() == thing.versions[-1]
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {*service.things, f"{STATE}/manifest.json"}
+    assert not (folder / STATE / "partial").exists()
+    assert {verdict for _, verdict in verify(str(folder))} == {"OK"}
+    asked = service.asked
+    again = run(service, folder)
+    assert {result.outcome for result in again.files} == {Outcome.UNCHANGED}
+    assert service.asked == asked
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Let SIGUSR1 do in this process what SIGTERM does in the program's own."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+# Any story.
+
+FAULTS = st.one_of(
+    st.tuples(st.sampled_from(["cut", "reset"]), st.integers(0, 120_000)),
+    st.tuples(st.just("short"), st.integers(0, 99)),
+    st.tuples(st.just("status"), st.sampled_from([404, 416, 429, 503])),
+    st.tuples(
+        st.sampled_from(
+            [
+                "",
+                "expire",
+                "change",
+                "ignore_range",
+                "status_200_with_content_range",
+                "wrong_start",
+            ]
+        ),
+        st.just(0),
+    ),
+)
+KINDS = st.sampled_from(["etag", "date", "weak", "none"])
+CUTS = st.lists(st.tuples(st.just("cut"), st.integers(1, 100_000)), max_size=3)
+
+
+class Stories(RuleBasedStateMachine):
+    """Runs that end in all ways, from a storage that fails in all ways."""
+
+    @initialize(large=KINDS, small=KINDS, before=st.booleans())
+    def begin(self, large: str, small: str, before: bool) -> None:
+        """Begin with an empty folder, or with an older version of all files."""
+        self._world = small_world()
+        self._world.__enter__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.base = Path(self._folder.name)
+        self.folder = self.base / "out"
+        things = [Thing("large", 100_000, large), Thing("dir-small", 900, small), Thing("empty", 0)]
+        self.service = Service(*things)
+        if before:
+            run(self.service, self.folder)
+            for thing in things:
+                thing.change()
+
+    @rule(name=st.sampled_from(["large", "dir-small"]))
+    def change(self, name: str) -> None:
+        """Another object takes the place of one."""
+        self.service.things[name].change()
+
+    @rule()
+    def expire(self) -> None:
+        """All URLs expire; so does nothing else."""
+        self.service.generation += 1
+
+    @rule(faults=st.lists(FAULTS, max_size=8), retries=st.integers(0, 2))
+    def run_to_its_end(self, faults: list[Fault], retries: int) -> None:
+        """A run meets these faults, and succeeds or not."""
+        self.service.faults[:] = faults
+        run(self.service, self.folder, retries=retries)
+
+    @rule(faults=st.lists(FAULTS, max_size=4), at=st.integers(1, 6))
+    def park(self, faults: list[Fault], at: int) -> None:
+        """A signal ends a run while an answer is under way."""
+        self.service.faults[:] = faults
+        self.service.over.clear()
+        self.service.interrupt_at = self.service.asked + at
+        with signals_interrupt(), suppress(Interrupted):
+            run(self.service, self.folder)
+        self.service.interrupt_at = 0
+        self.service.over.set()
+
+    @rule(faults=st.lists(FAULTS, max_size=4), at=st.integers(1, 120), power=st.booleans())
+    def kill(self, faults: list[Fault], at: int, power: bool) -> None:
+        """A run ends before one of its changes to the disk, as by kill -9 or a power cut."""
+        self.service.faults[:] = faults
+        copy = self.base / "copy"
+
+        def before(number: int) -> None:
+            if number == at:
+                disk.snapshot(self.folder, copy, power=power)
+
+        disk = Disk(before)
+        with disk.watched():
+            run(self.service, self.folder, retries=1)
+        if copy.exists():
+            shutil.rmtree(self.folder)
+            copy.rename(self.folder)
+
+    @rule(at=st.integers(0, 9), length=st.integers(0, 120_000), text=st.binary(max_size=20))
+    def damage(self, at: int, length: int, text: bytes) -> None:
+        """Something befalls a file among the partial data."""
+        files = sorted((self.folder / STATE / "partial").glob("*"))
+        if files:
+            path = files[at % len(files)]
+            if path.suffix == ".json" or not length:
+                path.write_bytes(path.read_bytes()[: length % 100] + text)
+            else:
+                os.truncate(path, length)
+                path.write_bytes(path.read_bytes())
+
+    @invariant()
+    def no_final_name_is_wrong(self) -> None:
+        """Whatever happened, what stands under a final name is one version, whole."""
+        if hasattr(self, "service"):
+            check_finals(self.service, self.folder)
+
+    def teardown(self) -> None:
+        """After all that, a clean run brings everything in order."""
+        if hasattr(self, "service"):
+            try:
+                self.service.faults.clear()
+                check_complete(self.service, self.folder)
+            finally:
+                self.service.close()
+                self._folder.cleanup()
+                self._world.__exit__(None, None, None)
+
+
+def test_any_story_ends_with_the_exact_bytes() -> None:
+    """Cuts, changes, expiries, signals, kills, power cuts and damage, in any order."""
+    more = int(os.environ.get("SOURCECRAFT_TEST_EXAMPLES", "1"))
+    run_state_machine_as_test(
+        Stories,
+        settings=settings(
+            max_examples=25 * more,
+            stateful_step_count=10,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# Every moment of some stories.
+
+
+def crashed(
+    service: Service, folder: Path, copies: Path, *, power: bool, **options: Any
+) -> list[Path]:
+    """Run once, and return what the disk held before each change that was made to it."""
+    found: list[Path] = []
+
+    def before(number: int) -> None:
+        copy = copies / f"{number}" / folder.name
+        disk.snapshot(folder, copy, power=power)
+        if copy.exists():
+            found.append(copy)
+
+    disk = Disk(before)
+    with disk.watched():
+        run(service, folder, **options)
+    return found
+
+
+SCENES = ["fresh", "resumed", "replaced", "changed"]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """Two files, in the small world."""
+    with small_world():
+        service = Service(Thing("large", 40_000), Thing("small", 900))
+        yield service
+        service.close()
+
+
+def prepare(scene: str, service: Service, folder: Path) -> None:
+    """Bring a folder to where the interesting run begins."""
+    if scene == "replaced":
+        run(service, folder)
+    if scene in ("resumed", "changed"):
+        small = service.things.pop("small")
+        service.faults[:] = [("cut", 20_000), *[("status", 404)] * 4]
+        run(service, folder)
+        assert list(folder.rglob("*.part"))
+        service.faults.clear()
+        service.things["small"] = small
+    if scene in ("replaced", "changed"):
+        for thing in service.things.values():
+            thing.change()
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_kill_at_any_moment_loses_nothing(
+    service: Service, tmp_path: Path, scene: str, power: bool
+) -> None:
+    """Before each single change to the disk a run is cut off; the next one makes up for it."""
+    folder = tmp_path / "out"
+    prepare(scene, service, folder)
+    moments = crashed(service, folder, tmp_path / "copies", power=power)
+    assert len(moments) > 20
+    for moment in moments:
+        check_finals(service, moment)
+        check_complete(service, moment)
+
+
+@pytest.mark.parametrize("scene", ["fresh", "resumed"])
+def test_a_kill_at_any_moment_of_one_file(
+    service: Service, tmp_path: Path, scene: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for `-o FILE`: in the end the file is there, and nothing else beside it."""
+    service.things.pop("small")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if scene == "resumed":
+        service.faults[:] = [("cut", 20_000), *[("status", 404)] * 4]
+        run(service, folder, output=str(folder / "file"))
+        service.faults.clear()
+    moments = crashed(
+        service, folder, tmp_path / "copies", power=False, output=str(folder / "file")
+    )
+    assert len(moments) > 10
+    body = service.things["large"].versions[-1]
+    for moment in moments:
+        assert not (moment / "file").exists() or (moment / "file").read_bytes() == body
+        (result,) = run(service, moment, output=str(moment / "file")).files
+        assert result.error is None
+        assert {path.name: path.read_bytes() for path in moment.iterdir()} == {"file": body}
+
+
+def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path: Path) -> None:
+    """With one connection a kill at any moment costs what was in flight, and no more."""
+    service.things.pop("small")
+    received: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "Pace", Pace)
+        moments = crashed(service, tmp_path / "out", tmp_path / "copies", power=False)
+        for moment in moments:
+            parts = list(moment.rglob("*.part"))
+            held = parts[0].stat().st_size if parts else 0
+            report = run(service, moment)
+            if not (moment / "large").exists() or report.files[0].outcome is Outcome.DOWNLOADED:
+                received.append(held + report.transferred)
+    size = len(service.things["large"].versions[-1])
+    assert max(received) <= size + (1 << 12)
+    assert len(received) > 10
+
+
+def test_a_stranger_is_never_replaced_for_a_failed_commit(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that a user puts where ours found no place is the user's."""
+    folder = tmp_path / "out"
+    service.things.pop("large")
+    real = os.replace
+
+    def refused(source: Any, target: Any, **options: Any) -> None:
+        if target == "small":
+            raise PermissionError(13, "no")
+        real(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refused)
+        report = download(cast("Client", service), Request(ADDRESS, directory=str(folder)))
+    assert report.files[0].outcome is Outcome.FAILED
+    (folder / "small").write_bytes(b"mine")
+    with pytest.raises(Exception, match="did not put there"):
+        run(service, folder)
+    assert (folder / "small").read_bytes() == b"mine"
+
+
+def test_the_boot_is_what_the_tests_think() -> None:
+    """The patched checkpoints of power cuts are of another boot than this one."""
+    assert checkpoint.boot_id() != "an earlier one"
