@@ -133,7 +133,11 @@ def _commands(group: Any, path: str = PROGRAM) -> Iterator[tuple[str, Any]]:
 
 
 def _usage(command: Any) -> str:
-    arguments = [_metavar(p) for p in command.params if p.param_type_name == "argument"]
+    arguments = [
+        _metavar(p) if p.required or _metavar(p).startswith("[") else f"[{_metavar(p)}]"
+        for p in command.params
+        if p.param_type_name == "argument"
+    ]
     return " ".join(["[OPTIONS]", *arguments])
 
 

@@ -192,7 +192,7 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
         "the URLs of 3 files have expired: asking the listing again",
         "one: 1.0 MiB in 0.5 s",
         "two: failed: the storage answered 500",
-        "three: unavailable: the service reports it as registered",
+        "out/three: unavailable: the service reports it as registered",
         "waiting: 3 of 5 cubes",
     ]
 
