@@ -7,15 +7,14 @@ answer at once.
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from . import options as opt
 from .choices import Layout, Progress, Shell
 from .errors import AuthError, UsageError, WaitTimeout
-from .session import Session, Voice, guarded, run_app
+from .session import Session, Voice, guarded, leave, run_app
 
 if TYPE_CHECKING:
     from .models import Run
@@ -363,11 +362,11 @@ def sandbox_command(
     raise typer.Exit(run_sandbox(command or []))
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the program, or answer a shell's completion script, and exit."""
     instruction = os.environ.pop("_SOURCECRAFT_ARTIFACTS_COMPLETE", "")
     if instruction:
         from .shells import answer
 
-        sys.exit(answer(typer.main.get_command(app), instruction))
-    sys.exit(run_app(app))
+        leave(answer(typer.main.get_command(app), instruction))
+    leave(run_app(app))

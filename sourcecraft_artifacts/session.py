@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import io
@@ -9,8 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import typer
 
@@ -358,11 +360,23 @@ def run_app(app: typer.Typer) -> int:
         app(prog_name="sourcecraft-artifacts")
     except Interrupted as interrupted:
         say("interrupted; what was received is kept for the next run")
-        # Not through the interpreter's end, which would wait for threads that wait for the API.
-        os._exit(interrupted.exit_code)
+        return interrupted.exit_code
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with all output written.
+
+    The interpreter's own end would take apart every module and record, for a seventh of a short
+    command's time, and would wait for threads that still wait for the API.
+    """
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 _interrupts = 0

@@ -39,6 +39,7 @@ from sourcecraft_artifacts.ranges import Version
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks, reads /proc")
 
+MORE = int(os.environ.get("SOURCECRAFT_TEST_EXAMPLES", "1"))
 BODY = random.Random(1).randbytes(1000)
 OTHER = random.Random(2).randbytes(1000)
 V1, V2 = Version('"v1"', 1000), Version('"v2"', 1000)
@@ -425,9 +426,10 @@ def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Pa
 
 def abandon(partial: Partial) -> None:
     """Close what a killed process would have closed."""
-    for piece in list(partial._pieces):
-        partial._drop(piece)
-    partial._retire()
+    with partial._saving, partial._lock:
+        for piece in list(partial._pieces):
+            partial._drop(piece)
+        partial._retire()
 
 
 def test_bytes_in_order_count_to_the_last(directory: Directory) -> None:
@@ -888,8 +890,7 @@ class Lives(RuleBasedStateMachine):
 
 def test_any_order_of_events_leaves_true_bytes() -> None:
     """Claims, writes, changes, kills and lost power, in any order that hypothesis comes up with."""
-    more = int(os.environ.get("SOURCECRAFT_TEST_EXAMPLES", "1"))
     run_state_machine_as_test(
         Lives,
-        settings=settings(max_examples=60 * more, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=60 * MORE, stateful_step_count=30, deadline=None),
     )
