@@ -28,6 +28,9 @@ _SYNC_EVERY = 5.0
 """Seconds between looks at the pace, checkpoints, and checkpoints that outlive a power loss."""
 _GRACE = 1.2
 """Seconds that workers get to leave their parts in order after a signal."""
+_SETTLERS = 8
+_MOST_COMPLETE = 64
+"""Threads that commit complete files, and the most files, each with a descriptor, that wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,10 @@ class Downloads:
         self._total = 0
         self._received = 0
         self._threads: list[threading.Thread] = []
+        self._settlers: list[threading.Thread] = []
+        self._complete: deque[_Run] = deque()
+        self._settlement = threading.Condition(self._lock)
+        """Told to settlers, one for each complete job."""
         self._closing = False
         self._cancelled = threading.Event()
         self._over = threading.Event()
@@ -148,8 +155,9 @@ class Downloads:
         with self._lock:
             self._closing = True
             self._work.notify_all()
+            self._settlement.notify_all()
         deadline = time.monotonic() + _GRACE
-        for thread in self._threads:
+        for thread in [*self._threads, *self._settlers]:
             thread.join(max(0.0, deadline - time.monotonic()) if kind else None)
         self._over.set()
         self._storage.close()
@@ -230,9 +238,13 @@ class Downloads:
         helpers = self._pace.slices if any(self._wants_help(run) for run in self._active) else 0
         wanted = min(self._pace.width, len(self._queue) + self._busy + helpers)
         while len(self._threads) < wanted and not self._cancelled.is_set():
-            thread = threading.Thread(target=self._worker, daemon=True, name="worker")
-            self._threads.append(thread)
-            thread.start()
+            self._start(self._worker, "worker", self._threads)
+
+    @staticmethod
+    def _start(target: Callable[[], None], name: str, group: list[threading.Thread]) -> None:
+        thread = threading.Thread(target=target, daemon=True, name=name)
+        group.append(thread)
+        thread.start()
 
     def _worker(self) -> None:
         while (run := self._next()) is not None:
@@ -279,22 +291,46 @@ class Downloads:
             self._fail(run, self._explained(error, run.job))
         with self._lock:
             run.workers -= 1
-            run.settling = last = not run.workers
-        again = last and not self._settle(run)
+            run.settling = not run.workers
+            handed_over = run.settling and len(self._complete) < _MOST_COMPLETE
+            if handed_over:
+                self._complete.append(run)
+                self._settlement.notify()
+                if len(self._settlers) < _SETTLERS:
+                    self._start(self._settler, "settler", self._settlers)
+        if run.settling and not handed_over:
+            self._conclude(run)
+        with self._lock:
+            self._busy -= 1
+
+    def _settler(self) -> None:
+        """Settle what is complete, so that no connection waits for the disk."""
+        while True:
+            with self._lock:
+                while not self._complete:
+                    if self._closing and not self._queue and not self._active:
+                        return
+                    self._settlement.wait()
+                run = self._complete.popleft()
+            self._conclude(run)
+
+    def _conclude(self, run: _Run) -> None:
+        """Settle a job for good, or put it back in the queue."""
+        again = not self._settle(run)
         with self._lock:
             again = again and not self._cancelled.is_set()
+        if not again and run.job not in self.results:
+            self._settle(run)
+        with self._lock:
+            self._active.remove(run)
             if again:
                 run.settling = False
                 self._queue.appendleft(run)
-        if last and not again and run.job not in self.results:
-            self._settle(run)
-        with self._lock:
-            self._busy -= 1
-            if last:
-                self._active.remove(run)
+                self._work.notify()
             if not self._queue and not self._active:
                 self._done.notify_all()
                 self._work.notify_all()
+                self._settlement.notify_all()
 
     def _transfer(self, run: _Run) -> Transfer:
         if run.transfer is None:

@@ -86,6 +86,8 @@ class Partial:
         self._synced: list[Span] = []
         self._saved: Checkpoint | None = None
         self._in_order = True
+        self._promised = False
+        """Whether a checkpoint on the disk says that it is in order, or is about to."""
         self._sealed = False
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -163,8 +165,8 @@ class Partial:
                 self._in_order = False
             piece = Piece(start, end, self._body)
             self._hold(piece)
-            promised = not self._in_order and self._saved is not None and self._saved.in_order
-        if promised:
+            broken = self._promised and not self._in_order
+        if broken:
             # From now on the part's length says nothing: take that back before a byte is written.
             try:
                 self.checkpoint(sync=False)
@@ -251,6 +253,7 @@ class Partial:
                 if version is None or not version.resumable or not (body or self._sealed):
                     return
                 done, in_order = self._done(), self._in_order
+                self._promised = self._promised or in_order
                 if not sync and self._saved and (done, in_order) == self._saved.told:
                     return
             if sync and body is not None:
@@ -330,7 +333,7 @@ class Partial:
         self._synced = [span for span in checkpoint.synced if span[1] <= on_disk]
         self._free = gaps(done, size)
         self.position = sum(end - start for start, end in done)
-        self._saved = checkpoint
+        self._saved, self._promised = checkpoint, checkpoint.in_order
         self._in_order = done == [(0, on_disk)]
 
     def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
@@ -356,7 +359,7 @@ class Partial:
         self.position = 0
         self._free = [(0, UNKNOWN_END)]
         self._digests, self._expected = Digests(), {}
-        self._synced, self._saved, self._in_order = [], None, True
+        self._synced, self._saved, self._in_order, self._promised = [], None, True, False
 
     def _drop(self, piece: Piece) -> None:
         body, piece.body = piece.body, None
@@ -429,7 +432,7 @@ class Partial:
     def _save(self, version: Version, done: list[Span], in_order: bool) -> None:
         saved = Checkpoint(version, self._expected, done, self._synced, in_order)
         write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=False)
-        self._saved = saved
+        self._saved, self._promised = saved, in_order
 
     def _remove(self, name: str) -> None:
         with suppress(OSError):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers import Answer, Received, Reply, ScriptedServer, ranged
@@ -117,14 +118,14 @@ class World:
         self.generation += 1
         return [self.artifact(name) for name in ("a", "b", "c")]
 
-    def downloads(self, *, stall: float = 20, **tuning: object) -> Downloads:
+    def downloads(self, *, stall: float = 20, **tuning: Any) -> Downloads:
         """A run, which still has to be entered."""
         self.folder = Folder(self.directory, self.path)
         storage = Storage(stall_timeout=stall)
-        settings = Tuning(**tuning)  # type: ignore[arg-type]
+        settings = Tuning(**tuning)
         return Downloads(storage, self.folder, self.relist, self.watcher, settings)
 
-    def run(self, *names: str, within: float = 10, **tuning: object) -> dict[str, FileResult]:
+    def run(self, *names: str, within: float = 10, **tuning: Any) -> dict[str, FileResult]:
         """Download these artifacts; a run that does not end is called off, and fails the test."""
         jobs = {name: Job(self.artifact(name), name) for name in names or ("a",)}
         with self.downloads(**tuning) as downloads:
@@ -135,7 +136,7 @@ class World:
         assert ended, f"no end after {len(self.server.requests)} requests"
         return {name: downloads.results[job] for name, job in jobs.items()}
 
-    def fetch(self, *replies: Reply, **tuning: object) -> bytes:
+    def fetch(self, *replies: Reply, **tuning: Any) -> bytes:
         """Download one file that the storage serves so."""
         self.server.on("/a", *replies)
         (result,) = self.run(**tuning).values()
@@ -143,7 +144,7 @@ class World:
         assert self.leftovers() == []
         return (self.path / "a").read_bytes()
 
-    def failure(self, *replies: Reply, **tuning: object) -> ArtifactsError:
+    def failure(self, *replies: Reply, **tuning: Any) -> ArtifactsError:
         """Download one file that cannot be had, and tell why."""
         self.server.on("/a", *replies)
         (result,) = self.run(**tuning).values()
@@ -570,11 +571,16 @@ def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
 def test_leaving_by_an_exception_calls_off(world: World) -> None:
     """An exception in the caller's block ends all, and is not swallowed."""
     world.server.on("/a", Answer(hang=True))
+
+    def interrupted() -> None:
+        with world.downloads() as downloads:
+            downloads.submit([Job(world.artifact("a"), "a")])
+            eventually(lambda: world.server.requests, "it is asked")
+            raise KeyboardInterrupt
+
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), world.downloads() as downloads:
-        downloads.submit([Job(world.artifact("a"), "a")])
-        eventually(lambda: world.server.requests, "it is asked")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert time.monotonic() - began < 2
 
 

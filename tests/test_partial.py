@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 )
 
 from sourcecraft_artifacts import checkpoint as checkpoint_module
+from sourcecraft_artifacts import files
 from sourcecraft_artifacts import partial as module
 from sourcecraft_artifacts.checkpoint import Checkpoint
 from sourcecraft_artifacts.errors import LocalError, TransferError
@@ -464,6 +465,32 @@ def test_a_hole_is_never_taken_for_bytes(directory: Directory, tmp_path: Path) -
     abandon(again)
 
 
+def test_a_promise_under_way_is_taken_back_too(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second connection that comes while the promise is being written waits, and rewrites it."""
+    partial = opened(directory)
+    first = begun(partial, most=100)
+    real, claims = files.write_file, []
+
+    def write(folder: Directory, name: str, data: bytes, **options: Any) -> None:
+        if not claims:
+            claims.append(pool.submit(partial.claim, 100))
+            threading.Event().wait(0.05)  # for the claim to be made, or to wait
+        real(folder, name, data, **options)
+
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(module, "write_file", write)
+        partial.checkpoint(sync=False)
+        second = claims[0].result()
+    assert second is not None
+    put(partial, second, BODY)
+    assert json.loads((tmp_path / f"{partial.stem}.json").read_bytes())["in_order"] is False
+    partial.release(first)
+    partial.release(second)
+    partial.forget()
+
+
 def test_an_order_that_cannot_be_taken_back_is_not_left(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,6 +563,46 @@ def test_another_boot_believes_only_what_was_synced(
     filled(again, BODY)
     assert again.digest() == SHA256
     assert placed(again, tmp_path) == BODY
+
+
+def test_what_a_killed_run_wrote_does_not_count_as_synced(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on after a kill puts nothing on the disk: power that is lost then takes it all."""
+    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "first")
+    abandon(killed(directory, [(0, 300)], 1 << 30))
+    partial = opened(directory)
+    assert partial.position == 300
+    put(partial, claimed(partial), BODY, 100)
+    partial.checkpoint(sync=False)
+    abandon(partial)
+    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "second")
+    again = opened(directory)
+    assert again.position == 0
+    abandon(again)
+
+
+def test_bytes_are_synced_before_they_are_called_so(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint that speaks of synced bytes is written after their fsync."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, 300)
+    order: list[str] = []
+    real = files.write_file
+
+    def write(folder: Directory, name: str, data: bytes, **options: Any) -> None:
+        order.append(str(json.loads(data)["synced"]))
+        real(folder, name, data, **options)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("fsync"))
+    monkeypatch.setattr(module, "write_file", write)
+    partial.checkpoint(sync=False)
+    partial.checkpoint(sync=True)
+    assert order == ["[]", "fsync", "[[0, 300]]"]
+    partial.release(piece)
+    partial.forget()
 
 
 def test_where_no_boot_is_told_parking_syncs(
@@ -816,6 +883,11 @@ class Lives(RuleBasedStateMachine):
     def checkpoint(self, sync: bool) -> None:
         """The pulse writes down what is there."""
         self.partial.checkpoint(sync=sync)
+
+    @rule()
+    def start_writing(self) -> None:
+        """The pulse has the system begin to write."""
+        self.partial.start_writing()
 
     @rule()
     def forget(self) -> None:

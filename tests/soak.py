@@ -1,0 +1,187 @@
+"""Kills real downloads at random moments, and runs them again, for as long as it is told to.
+
+    python tests/soak.py --minutes 10
+
+After each end every final name is absent or one version of its object, whole; when a run comes to
+its end the bytes are the newest, and nothing but the manifest is left. `--seed` makes the same
+choices again; the moments of the kills still depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from conftest import Cli
+from servers import Answer, Received, Reply, ScriptedServer, ranged
+from service import CUBE, STATE, FakeService, Stored, tree
+
+SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
+LEAST_KILLS = 200
+SIGNALS = [signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT]
+ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+OPTIONS: list[tuple[str, ...]] = [(), ("-j", "1"), ("-j", "4"), ("-j", "64")]
+SLOWEST_RUN = 60.0
+
+
+class SlowServer(ScriptedServer):
+    """A storage whose connections are slow, so that there is time for a kill."""
+
+    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+        for piece in super()._pieces(answer):
+            yield piece
+            self._pause(0.002)
+
+
+@dataclass
+class Tally:
+    """What came of a soak: runs begun, of them killed, and folders that came to be complete."""
+
+    runs: int = 0
+    kills: int = 0
+    complete: int = 0
+    versions: dict[str, list[bytes]] = field(default_factory=dict)
+
+
+class Soak:
+    """One storage, one folder, and runs that are killed."""
+
+    def __init__(self, service: FakeService, home: Path, seed: int) -> None:
+        self.tally = Tally()
+        self._service = service
+        self._cli = Cli(home, service)
+        self._chance = random.Random(seed)
+        self._usual = 1.5
+        self._changes = 0
+        for number, size in enumerate(SIZES):
+            self._change(service.add(f"dir-{number % 5}/file-{number}"), size)
+
+    def _change(self, stored: Stored, size: int) -> None:
+        """Put another object in the place of one, with new dates."""
+        self._changes += 1
+        stored.body = self._chance.randbytes(size)
+        stored.dates = {**stored.dates, "updated_at": f"version {self._changes}"}
+        stored.replies = [self._sometimes_cut(ranged(stored.body, etag=f'"{self._changes}"'))]
+        self.tally.versions.setdefault(stored.local_path, []).append(stored.body)
+
+    def _sometimes_cut(self, good: Callable[[Received], Answer]) -> Reply:
+        def reply(received: Received) -> Answer:
+            answer = good(received)
+            if self._chance.random() > 0.02:
+                return answer
+            return replace(answer, cut_after=self._chance.randrange(len(answer.body) + 1))
+
+        return reply
+
+    def once(self) -> None:
+        """Run the program, and kill it or let it come to its end; check what it leaves."""
+        self.tally.runs += 1
+        if self._chance.random() < 0.1:
+            self._service.expire()
+        options = self._chance.choice(OPTIONS)
+        began = time.monotonic()
+        process = self._cli.start("download", "7", *CUBE, "-d", "out", "-q", *options)
+        number = self._end(process, self._chance.uniform(0.1, self._usual))
+        finished = self._cli.finish(process)
+        expected = (0, ENDS[number]) if number else (0,)
+        assert finished.code in expected, f"exit {finished.code}: {finished.err}"
+        if finished.code:
+            self.tally.kills += 1
+            self._check_finals()
+        else:
+            self._usual += 0.3 * (min(time.monotonic() - began, 5.0) - self._usual)
+            self._check_complete()
+            self._go_on()
+
+    def _end(self, process: subprocess.Popen[bytes], after: float) -> signal.Signals | None:
+        """End a run after so many seconds, if it has not come to its end by then."""
+        if self._chance.random() < 0.1:
+            after = SLOWEST_RUN
+        try:
+            process.wait(after)
+            return None
+        except subprocess.TimeoutExpired:
+            number = self._chance.choice(SIGNALS)
+            process.send_signal(number)
+            return number
+
+    def _check_finals(self) -> None:
+        for name, body in tree(self._cli.out).items():
+            assert body in self.tally.versions[name], f"{name} is no version of its object"
+
+    def _check_complete(self) -> None:
+        self.tally.complete += 1
+        newest = {name: versions[-1] for name, versions in self.tally.versions.items()}
+        assert tree(self._cli.out) == newest, "the bytes are not the newest"
+        left = [path.name for path in (self._cli.out / STATE).iterdir()]
+        assert left == ["manifest.json"], f"left behind: {left}"
+
+    def _go_on(self) -> None:
+        """Begin with an empty folder again, or with other objects in the place of some."""
+        if self._chance.random() < 0.5:
+            shutil.rmtree(self._cli.out)
+        *others, large = self._service.artifacts
+        for stored in [*self._chance.sample(others, 5), large]:
+            self._change(stored, len(stored.body) and len(stored.body) + 1)
+        for versions in self.tally.versions.values():
+            del versions[:-2]  # the folder holds none that is older
+
+    def close(self) -> None:
+        """End what is left running."""
+        self._cli.close()
+
+
+def soak(home: Path, enough: Callable[[Tally], bool], seed: int) -> Tally:
+    """Kill and run again until it is enough, and then until the folder is complete.
+
+    Raises AssertionError for whatever is lost or mixed.
+    """
+    with FakeService() as service:
+        service.storage.close()
+        service.storage = SlowServer(host="localhost")
+        service.storage.on("/", service._store)
+        with service.storage:
+            one = Soak(service, home, seed)
+            try:
+                complete = -1
+                while not enough(one.tally) or one.tally.complete == complete:
+                    if not enough(one.tally):
+                        complete = one.tally.complete
+                    one.once()
+                return one.tally
+            finally:
+                one.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Soak for some minutes, and tell how it went."""
+    parser = argparse.ArgumentParser(description="Kill downloads at random, and run them again.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kills", type=int, default=LEAST_KILLS, help="at least so many")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    chosen = parser.parse_args(arguments)
+    print(f"seed {chosen.seed}", flush=True)
+    until = time.monotonic() + 60 * chosen.minutes
+
+    def enough(tally: Tally) -> bool:
+        shown = f"\r{tally.runs} runs, {tally.kills} killed, {tally.complete} folders complete"
+        print(shown, end="", flush=True)
+        return bool(time.monotonic() >= until and tally.kills >= chosen.kills)
+
+    with tempfile.TemporaryDirectory() as home:
+        soak(Path(home), enough, chosen.seed)
+    print("\nnothing lost")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

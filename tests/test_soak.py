@@ -1,0 +1,28 @@
+"""A short form of `make soak`, and the soak's own judgement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import service
+import soak
+
+
+def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    """Ten ends at random moments of real processes; each rerun makes up for them."""
+    tally = soak.soak(tmp_path, lambda tally: tally.kills >= 10, seed=1)
+    assert tally.kills >= 10
+    assert tally.complete >= 1
+
+
+def test_the_soak_sees_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong byte under a final name ends it."""
+    real = service.tree
+
+    def spoiled(folder: Path) -> dict[str, bytes]:
+        return {name: body[:-1] + b"x" if body else body for name, body in real(folder).items()}
+
+    monkeypatch.setattr(soak, "tree", spoiled)
+    with pytest.raises(AssertionError, match=r"no version|not the newest"):
+        soak.soak(tmp_path, lambda tally: tally.complete > 0, seed=1)
