@@ -28,6 +28,9 @@ from .text import visible, without_secrets
 
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
+_MOST_VALUES = 3_000_000
+"""Commas and brackets of a body that is parsed. 64 MiB of listing have a third of that; of `{},`
+they have 44 million, which take gigabytes once parsed."""
 _PIECE = 64 * 1024
 _CONNECTIONS = 64
 # An honest service may send a page that is empty or known; one after another, it goes in circles.
@@ -234,6 +237,10 @@ class _Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the connection to its TLS context."""
 
+    def proxy_headers(self, proxy: Any) -> dict[str, str]:
+        """Show the proxy its password as UTF-8; requests knows Latin-1 alone."""
+        return network.proxy_authorization(proxy)
+
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         if proxy.lower().startswith("https:"):
             context = network.ssl_context(self._ca_bundle)
@@ -316,10 +323,14 @@ def read_page_token(page: Mapping[str, Any]) -> str:
 
 def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
+    if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ApiError("more values than a listing has")
     try:
         value = json.loads(answer.body)
     except RecursionError:
         raise ApiError("JSON nested too deeply") from None
+    except MemoryError:
+        raise ApiError("more than fits in memory") from None
     except ValueError:
         raise ApiError(_not_json(answer, secrets)) from None
     if not isinstance(value, dict):
@@ -341,6 +352,8 @@ def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
 
 def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
     """Say what an answer that is no success holds, in one line that is safe to show."""
+    if answer.status == 407:  # a proxy's, which may repeat the password that it was shown
+        return "407 Proxy Authentication Required"
     status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
     if 300 <= answer.status < 400 and "Location" in answer.headers:
         return f"{status}, a redirect to {_target_host(answer)}, which is not followed"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 from .engine import local_fault
 from .errors import UsageError
 from .files import write_file
-from .folder import open_root
+from .folder import open_root, refuse_special
 from .results import Report
 from .text import visible
 
@@ -30,12 +31,17 @@ def checksum_lines(report: Report) -> bytes:
 
 
 def write_checksums(path: str, report: Report) -> None:
-    """Write the file, atomically. Raises `LocalError`, `UsageError` for no file name."""
+    """Write the file, atomically.
+
+    Raises `LocalError`, `UsageError` for no file name, `Refused` for a device or the like.
+    """
     folder, name = os.path.split(path)
     if name in ("", ".", ".."):
         raise UsageError(f"--checksums: {visible(path)} does not name a file")
+    refuse_special(path)
+    temporary = f".{name[:200]}.{secrets.token_hex(8)}"
     try:
         with open_root(folder or ".") as directory:
-            write_file(directory, name, checksum_lines(report), sync=True)
+            write_file(directory, name, checksum_lines(report), sync=True, temporary=temporary)
     except OSError as error:
         raise local_fault(error, path) from error

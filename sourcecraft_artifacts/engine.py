@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import ArtifactsError, Cancelled, LocalError, TransferError
+from .errors import ArtifactsError, Cancelled, LocalError, TransferError, bug
 from .links import Links
 from .models import Artifact, CubeAddress
 from .pacing import Pace, RateLimit
@@ -399,7 +399,7 @@ class Downloads:
             return error
         if isinstance(error, OSError):
             return local_fault(error, job.path)
-        return LocalError(f"a bug: {type(error).__name__}: {visible(str(error))}")
+        return bug(error)
 
     def cancel(self) -> None:
         """Call everything off; all partial data is kept, and the jobs end as failed."""

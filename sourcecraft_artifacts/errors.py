@@ -15,6 +15,7 @@
 `Interrupted` is no error: a signal asked the program to end.
 """
 
+import os
 from enum import IntEnum
 
 
@@ -125,3 +126,15 @@ class Interrupted(BaseException):
 
 class Cancelled(Exception):
     """The download was called off while this worker was at it."""
+
+
+def bug(error: Exception) -> LocalError:
+    """Return what to say of an error that nobody thought of: its kind and its place.
+
+    Its text, or a traceback, may hold a secret.
+    """
+    where, place = error.__traceback__, "?"
+    while where is not None:
+        place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
+        where = where.tb_next
+    return LocalError(f"a bug: {type(error).__name__} in {place}", hint="please report it")

@@ -19,7 +19,7 @@ from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder
 from .pacing import RateLimit
-from .plan import Action, Step, decide, plan
+from .plan import Action, Step, decide, plan, refuse_unsafe_urls
 from .results import FileResult, Outcome, Report
 from .select import Selection
 from .single import OutputFile, Stream, streamed
@@ -301,6 +301,7 @@ def _to_one(client: Client, request: Request, listing: Listing, reporter: Report
     if not listing.artifacts:
         return _report(request, listing, [])
     artifact = listing.artifacts[0]
+    refuse_unsafe_urls(listing.artifacts)
     if not artifact.available:
         result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
     elif request.output == "-":

@@ -13,21 +13,30 @@ LARGEST = 256 << 20
 
 def read_file(directory: Directory, name: str) -> bytes:
     """Return a file's bytes. Raises OSError, and `Refused` for a symlink."""
-    with os.fdopen(directory.open(name, os.O_RDONLY), "rb") as file:
-        data = file.read(LARGEST + 1)
+    try:
+        with os.fdopen(directory.open(name, os.O_RDONLY), "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        path = os.path.join(directory.path, name)
+        raise OSError(error.errno, error.strerror, path) from error
     if len(data) > LARGEST:
         raise OSError(f"{name} is larger than {LARGEST:,} bytes")
     return data
 
 
-def write_file(directory: Directory, name: str, data: bytes, *, sync: bool) -> None:
+def write_file(
+    directory: Directory, name: str, data: bytes, *, sync: bool, temporary: str | None = None
+) -> None:
     """Write a file atomically; with `sync` it is on the disk before it gets its name.
 
-    Raises OSError; an older file of the name then stays, and nothing else is left.
+    Until then its name is `temporary`, or `NAME.new`, where one that a killed run left is
+    replaced. Raises OSError; an older file of the name then stays, and nothing else is left.
     """
-    temporary = f"{name}.new"
+    may_be_left = temporary is None
+    temporary = temporary or f"{name}.new"
     try:
-        directory.unlink(temporary)
+        if may_be_left:
+            directory.unlink(temporary)
         descriptor = directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

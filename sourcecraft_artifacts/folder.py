@@ -210,6 +210,25 @@ def open_root(path: str) -> Directory:
     return PathDirectory(path)
 
 
+def refuse_special(path: str) -> None:
+    """Raise `Refused` where a file that the user named would replace what is no plain file.
+
+    That is a folder, a FIFO, a device, a link to one, and what leads through /dev or /proc to an
+    open file, as /dev/stdout does.
+    """
+    place = path
+    for _ in range(40):  # as many links as Linux follows
+        folder = os.path.realpath(os.path.dirname(place) or ".")
+        if folder == "/dev" or f"{folder}/".startswith("/proc/"):
+            break
+        if not os.path.islink(place):
+            if not os.path.lexists(place) or os.path.isfile(place):
+                return
+            break
+        place = os.path.join(os.path.dirname(place), os.readlink(place))
+    raise Refused(f"{visible(path)} is not a plain file")
+
+
 class _Entry:
     """An open folder of the cache, with its number of users; evicted, the last one closes it."""
 

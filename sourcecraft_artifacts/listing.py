@@ -188,7 +188,8 @@ def _age(run: Run) -> tuple[datetime, int]:
         created = created if created.tzinfo else created.replace(tzinfo=UTC)
     except ValueError:
         created = _NEVER
-    return created, int(run.slug) if run.slug.isascii() and run.slug.isdigit() else 0
+    is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
+    return created, int(run.slug) if is_counter else 0
 
 
 def latest_run(api: Api, repo: str, status: str | None) -> Run:

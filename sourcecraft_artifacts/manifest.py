@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from .models import Artifact, ArtifactDates, CubeAddress
 SCHEMA = 1
 MANIFEST = "manifest.json"
 JOURNAL = "journal.jsonl"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def _from_json(value: Mapping[str, Any]) -> Entry:
     optional = {*map(type, entry.dates), type(entry.validator)}
     if texts != {str} or not optional <= {str, NoneType}:
         raise TypeError("it holds something else than text")
+    if not _SHA256.fullmatch(entry.sha256):
+        raise TypeError("it holds something else than a SHA-256")
     if type(entry.size) is not int or type(entry.mtime_ns) is not int:
         raise TypeError("it holds something else than a number")
     return entry
@@ -168,6 +172,11 @@ class Manifest:
         if self._journal < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._journal = self._directory.open(JOURNAL, flags)
+            if os.fstat(self._journal).st_nlink != 1:
+                # Its other name may be outside of the folder: go on in a copy.
+                self._close_journal()
+                write_file(self._directory, JOURNAL, read_file(self._directory, JOURNAL), sync=True)
+                self._journal = self._directory.open(JOURNAL, flags)
             self._directory.sync()
         return self._journal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
 from .text import visible
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 # Only Windows needs it: there a wait without end for a lock is deaf to Ctrl-C.
 _LONGEST_WAIT = 0.5
 
@@ -100,6 +102,17 @@ def _checked_proxy(proxy: str, scheme: str) -> str:
             hint="install PySocks beside this tool, or name an HTTP proxy",
         )
     return proxy
+
+
+def proxy_authorization(proxy: str) -> dict[str, str]:
+    """Return the header that shows a proxy its user name and password (RFC 7617), as UTF-8."""
+    from base64 import b64encode
+
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
 
 
 def shown_proxy(proxy: str) -> str:
@@ -184,6 +197,9 @@ def explain(cause: BaseException, timeout: float) -> str:
             return "its name cannot be resolved"
         case TimeoutError():
             return f"nothing was heard for {timeout:g} s"
+        case OSError() if refused := _TUNNEL_REFUSED.match(str(cause)):
+            # No more of it: a proxy may repeat the password that it was shown.
+            return f"the proxy refused the connection with {refused[1]}"
         case OSError():
             return visible(cause.strerror or str(cause))
         case HTTPException():

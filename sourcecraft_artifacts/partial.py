@@ -10,6 +10,7 @@ apart cannot mix their bytes.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from bisect import insort
 from contextlib import suppress
@@ -39,6 +40,21 @@ class _Body:
         self.descriptor = descriptor
         self.users = 0
         self.dead = False
+        self._lost: OSError | None = None
+
+    def sync(self) -> None:
+        """Put the bytes on the disk. Raises OSError, and the same one from then on.
+
+        After an error Linux counts pages as clean that never reached the disk, and tells of it
+        once: no later fsync can be believed.
+        """
+        if self._lost is not None:
+            raise self._lost
+        try:
+            os.fsync(self.descriptor)
+        except OSError as error:
+            self._lost = error
+            raise
 
     def close_if_unused(self) -> None:
         if self.dead and not self.users and self.descriptor >= 0:
@@ -257,7 +273,7 @@ class Partial:
                 if not sync and self._saved and (done, in_order) == self._saved.told:
                     return
             if sync and body is not None:
-                os.fsync(body.descriptor)
+                body.sync()
             if sync or self._sealed:
                 self._synced = done
             self._save(version, done, in_order)
@@ -302,7 +318,11 @@ class Partial:
         """
         with self._saving, self._lock:
             assert self._body is not None, "there is nothing to seal"
-            os.fsync(self._body.descriptor)
+            try:
+                self._body.sync()
+            except OSError:
+                self._forget()
+                raise
             found = os.fstat(self._body.descriptor)
             if found.st_size != self.size:
                 raise LocalError(f"{self.part_name} was changed by others")
@@ -321,10 +341,11 @@ class Partial:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self._body = _Body(self.directory.open(self.part_name, os.O_RDWR))
-        size, on_disk = checkpoint.version.size or 0, os.fstat(self._body.descriptor).st_size
-        if on_disk > size:
+        found = os.fstat(self._body.descriptor)
+        size, on_disk = checkpoint.version.size or 0, found.st_size
+        if on_disk > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             self._retire()
-            raise ValueError("it is longer than the object")
+            raise ValueError("it is longer than the object, or it has another name elsewhere")
         done = checkpoint.trusted(on_disk)
         if done == [(0, size)]:
             # Without the last byte, so that the storage has to confirm the version.

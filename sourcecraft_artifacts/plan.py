@@ -118,6 +118,11 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
     return safe_path(artifact.local_path, portable=portable)
 
 
+def refuse_unsafe_urls(artifacts: Sequence[Artifact]) -> None:
+    """Raise `Refused`, with every offender named, where a `download_url` must not be asked."""
+    _refuse(list(_unsafe_urls(artifacts)))
+
+
 def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
     for artifact in artifacts:
         if artifact.available and artifact.download_url is not None:

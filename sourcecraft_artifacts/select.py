@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_TOKEN = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|[*?]|[^*?]+")
+_WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
 _STARS = re.compile(r"\*+")
 
 
@@ -33,15 +33,41 @@ def path_pattern(glob: str) -> re.Pattern[str]:
     """
     if "/" not in glob:
         name = _translated(_STARS.sub("*", glob), "[^/]")
-        return re.compile(f"(?:.*/)?{name}", re.DOTALL)
+        return re.compile(f"(?>(?:.*/)?){name}", re.DOTALL)
     whole = normalised(f"{glob}**" if glob.endswith("/") else glob)
     return re.compile(_translated(whole, "[^/]"), re.DOTALL)
 
 
 def _translated(glob: str, any_character: str) -> str:
-    """Turn a glob into a regular expression, in which `?` is `any_character`."""
-    special = {"?": any_character, "*": f"{any_character}*", "**/": "(?:.*/)?", "**": ".*"}
-    return _TOKEN.sub(lambda token: special.get(token[0]) or re.escape(token[0]), glob)
+    """Turn a glob into a regular expression, in which `*` and `?` are of `any_character`.
+
+    Paths come from outside, and one could be made to fit in a great many ways. So all stars but
+    the last take the first place where what is behind them fits, and hold on to it: the next star
+    makes up for it. The time is then that of the path's length, more or less.
+    """
+    first, *rest = _WIDE.split(glob)
+    pattern = _narrow(first, any_character, last=not rest)
+    for at in range(0, len(rest), 2):
+        last = at == len(rest) - 2
+        behind = _narrow(rest[at + 1], any_character, last=last)
+        if last:
+            pattern += ("(?:.*/)?" if rest[at] == "**/" else ".*") + behind
+        else:
+            pattern += "(?>" + ("(?:.*?/)??" if rest[at] == "**/" else ".*?") + behind + ")"
+    return pattern
+
+
+def _narrow(glob: str, any_character: str, *, last: bool) -> str:
+    """Translate what lies between two `**`; after the `last` of them it reaches to the end."""
+    first, *pieces = (_fixed(piece, any_character) for piece in glob.split("*"))
+    for at, piece in enumerate(pieces, start=1):
+        to_the_end = last and at == len(pieces)
+        first += f"{any_character}*{piece}" if to_the_end else f"(?>{any_character}*?{piece})"
+    return first
+
+
+def _fixed(glob: str, any_character: str) -> str:
+    return "".join(any_character if one == "?" else re.escape(one) for one in glob)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import typer
 
-from .errors import ArtifactsError, Interrupted, LocalError, UsageError
+from .errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
 from .text import to_json, visible, without_secrets
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .tracking import Silent
 
 P = ParamSpec("P")
+
+_OPEN_FILES = 1024
+"""What is enough for all connections, a part for each of them, and the folders kept open."""
 
 
 class Session:
@@ -309,19 +312,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise
         except Exception as error:
             # Only its kind and place: its text, or a traceback, may hold a secret.
-            show_error(_bug(error))
+            show_error(bug(error))
             raise typer.Exit(1) from error
 
     return run
-
-
-def _bug(error: Exception) -> LocalError:
-    """Return what to say of an error that nobody thought of."""
-    where, place = error.__traceback__, "?"
-    while where is not None:
-        place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
-        where = where.tb_next
-    return LocalError(f"a bug: {type(error).__name__} in {place}", hint="please report it")
 
 
 class Nowhere(io.TextIOWrapper):
@@ -339,6 +333,19 @@ def _fill_closed_streams() -> None:
         sys.stdout = Nowhere(io.FileIO(os.open(os.devnull, os.O_WRONLY), "wb"))
 
 
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files as far as may be, up to what many connections take."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _forget_stdout() -> None:
     """Keep the interpreter from flushing into a pipe that nobody reads."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -349,6 +356,7 @@ def run_app(app: typer.Typer) -> int:
     # Collecting among the objects of imports and listings, which live to the end, costs a tenth.
     gc.set_threshold(100_000, 20, 20)
     _fill_closed_streams()
+    _allow_open_files()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             reconfigure: Any = getattr(stream, "reconfigure", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from typing import Self
 
@@ -11,7 +10,7 @@ from .backoff import backoff
 from .checksums import Digests, expected_digests
 from .engine import Job, local_fault
 from .errors import ExpiredUrl, Refused, TransferError, UsageError
-from .folder import Directory, open_root
+from .folder import Directory, open_root, refuse_special
 from .links import Links
 from .models import Artifact
 from .output import part_key
@@ -42,14 +41,9 @@ class OutputFile:
         if self._name in ("", ".", ".."):
             raise UsageError(f"{visible(path)} does not name a file")
         try:
-            found = os.stat(path)
-        except OSError:
-            pass  # nothing there, or a link to nothing
-        else:
-            if not stat.S_ISREG(found.st_mode):
-                raise Refused(
-                    f"{visible(path)} is not a plain file", hint="write to a stream with -o -"
-                )
+            refuse_special(path)
+        except Refused as refusal:
+            raise Refused(refusal.message, hint="write to a stream with -o -") from None
         try:
             self._directory: Directory = open_root(folder or ".")
         except OSError as error:

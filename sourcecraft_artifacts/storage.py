@@ -7,7 +7,6 @@ bytes then fails. No credential exists here.
 
 from __future__ import annotations
 
-import base64
 import socket
 import ssl
 import threading
@@ -22,15 +21,17 @@ import urllib3.exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from .errors import Cancelled, TransferError
-from .network import explain, proxy_for, root_cause, ssl_context
-from .text import visible, without_secrets
-from .urls import unsafe_url_reason
+from .network import explain, proxy_authorization, proxy_for, root_cause, ssl_context
+from .text import visible
+from .urls import shown_url, unsafe_url_reason
 from .wire import Ended, Misshapen, WireAnswer
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DRAIN = 8192
 """Bytes of an unwanted body that are read to keep its connection."""
+_SHORTEST_SECRET = 8
+"""Characters of a query's value from which on it may be a key."""
 
 
 class BrokenTransfer(TransferError):
@@ -52,6 +53,7 @@ class _Link:
         "proxy_headers",
         "shut",
         "stalled",
+        "tunnel",
     )
 
     def __init__(
@@ -63,10 +65,18 @@ class _Link:
         self.host = authority.removesuffix(":443" if scheme == "https" else ":80")
         self.proxy_headers = proxy_headers
         """What each request to a forwarding proxy carries; None without such a proxy."""
+        self.tunnel: tuple[str, int, Mapping[str, str]] | None = None
+        """The host and port that a proxy is to dig a tunnel to, and what it is told for that."""
         self.deadline = 0.0
         self.moved = 0
         self.stalled = False
         self.shut = False
+
+    def connect(self) -> None:
+        """Open the connection anew; urllib3 forgets the tunnel with each one that it closes."""
+        if self.tunnel is not None:
+            self.connection.set_tunnel(*self.tunnel)
+        self.connection.connect()
 
     def end(self) -> None:
         """End whatever call is blocked on the socket, from any thread."""
@@ -86,13 +96,19 @@ class _Link:
 class Answer:
     """One answer of the storage; `length` is the bytes of its body, or None when not told."""
 
-    def __init__(self, storage: Storage, link: _Link, wire: WireAnswer) -> None:
+    def __init__(self, storage: Storage, link: _Link, wire: WireAnswer, target: str) -> None:
         self.status = wire.status
         self.length = wire.length
         self._headers = wire.headers
         self._storage = storage
         self._link = link
         self._wire = wire
+        self._target = target
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the request had in its query: no message may repeat it."""
+        return query_secrets(self._target)
 
     @property
     def ended(self) -> bool:
@@ -269,7 +285,7 @@ class Storage:
         connection: Any = link.connection
         try:
             if not link.open:
-                connection.connect()
+                link.connect()
                 connection.sock.settimeout(None)  # from here on the watch keeps the time
                 self.check(link)
             connection.sock.sendall(self._head(link, target, headers))
@@ -282,9 +298,9 @@ class Storage:
             raise
         self.moved(link, 1 << 20)
         if self._log:
-            asked, shown = headers.get("Range", "all"), without_secrets(f"{link.origin}{target}")
+            asked, shown = headers.get("Range", "all"), shown_url(link.origin + target)
             self._log(f"storage: {wire.status} for {asked} of {visible(shown)}")
-        return Answer(self, link, wire)
+        return Answer(self, link, wire, target)
 
     def _head(self, link: _Link, target: str, headers: Mapping[str, str]) -> bytes:
         """Return the request's head; the target goes out byte for byte."""
@@ -339,14 +355,15 @@ class Storage:
             )
         where = (at.hostname or "", at.port or 80) if at else (host, port)
         timeout = self._stall_timeout
-        proxy_headers = _proxy_headers(at.username, at.password) if at else None
+        proxy_headers = proxy_authorization(proxy) if proxy else None
         if not tls:
             plain = HTTPConnection(*where, timeout=timeout)
             return _Link(plain, origin, proxy_headers)
         connection = HTTPSConnection(*where, timeout=timeout, ssl_context=self._context())
-        if at is not None:
-            connection.set_tunnel(host, port, proxy_headers)
-        return _Link(connection, origin)
+        link = _Link(connection, origin)
+        if proxy_headers is not None:
+            link.tunnel = host, port, proxy_headers
+        return link
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:
@@ -361,7 +378,10 @@ def redirected(url: str, location: str) -> str:
     Raises TransferError when it leads from https to http.
     """
     location = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-    target = location if "://" in location.split("?")[0] else urljoin(url, location)
+    try:
+        target = location if "://" in location.split("?")[0] else urljoin(url, location)
+    except ValueError:
+        raise TransferError("the storage redirects to no address", code="redirect") from None
     if url.lower().startswith("https:") and not target.lower().startswith("https:"):
         raise TransferError("the storage redirects from https to http", code="redirect")
     return target
@@ -378,8 +398,10 @@ def split_target(url: str) -> tuple[str, str]:
     return origin, target if target.startswith("/") else f"/{target}"
 
 
-def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
-    if user is None:
-        return {}
-    pair = f"{unquote(user)}:{unquote(password or '')}".encode()
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+def query_secrets(target: str) -> list[str]:
+    """Return the query of a request target and each longer value in it, as sent and decoded."""
+    query = target.partition("?")[2]
+    values = [pair.partition("=")[2] or pair for pair in query.split("&")]
+    found = {query, *values, *map(unquote, values)}
+    # The longest first: what is redacted must not leave the rest of another.
+    return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)

@@ -324,5 +324,5 @@ def _detail(answer: Answer) -> str:
         _, found, rest = text.partition(f"<{tag}>")
         inside, closed, _ = rest.partition(f"</{tag}>")
         if found and closed:
-            parts.append(visible(without_secrets(inside[:200])))
+            parts.append(visible(without_secrets(inside, answer.secrets)[:200]))
     return f" ({': '.join(parts)})" if parts else ""

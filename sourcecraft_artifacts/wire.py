@@ -21,6 +21,8 @@ _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_BROKEN_LINE = re.compile(r"[\x00\r\n]")
 _LONGEST_CHUNK_LINE = 4096
 
 
@@ -135,6 +137,9 @@ class WireAnswer:
         text = self._buffer[self._start : found.start()].decode("latin-1")
         self._start = found.end()
         lines = text.split("\r\n") if "\r" in text else text.split("\n")
+        if _BROKEN_LINE.search("".join(lines)):
+            # A value with a line break would be a header of its own where it is sent back.
+            raise Misshapen("a line of its head holds a line break")
         status = _STATUS_LINE.fullmatch(lines[0])
         if status is None:
             raise Misshapen("its first line is no status line")
@@ -160,7 +165,7 @@ class WireAnswer:
         if lengths == {""}:
             return None
         text = lengths.pop()
-        if lengths or not (text.isascii() and text.isdigit()):
+        if lengths or not _LENGTH.fullmatch(text):
             raise Misshapen("its Content-Length is misshapen")
         return int(text)
 

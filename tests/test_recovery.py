@@ -58,7 +58,7 @@ class Wide(Pace):
 
     def __init__(self, most: int | None) -> None:
         super().__init__(most)
-        self.slices = 4
+        self.slices = min(4, most or 4)
 
     def tick(self, now: float, received: int, busy: int, *, queued: bool, shared: bool) -> None:
         """Stay as it is."""
