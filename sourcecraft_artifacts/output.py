@@ -237,14 +237,22 @@ class OutputFolder:
             self.manifest.save()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        if complete and self._parts is not None:
-            self._parts.clear()
+        if complete and self._locked:
+            self._clear_parts()
         with suppress(OSError, Refused):
             if self._state is not None and (self._locked or complete):
                 self._state.rmdir(_PARTIAL)
         with suppress(OSError, Refused):
             if self._tree is not None and self._parts is not None:
                 self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
+
+    def _clear_parts(self) -> None:
+        """Remove what earlier runs left of any artifact."""
+        with suppress(OSError, Refused):
+            if self._partial is None and self._state is not None:
+                self._partial = self._state.child(_PARTIAL, create=False)
+            if self._partial is not None:
+                (self._parts or PartialStore(self._partial)).clear()
 
     def _sync_touched(self) -> None:
         assert self._tree is not None or not self._touched

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3.exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.wait import wait_for_read
 
 from .errors import Cancelled, TransferError
 from .network import explain, proxy_authorization, proxy_for, root_cause, ssl_context
@@ -91,6 +92,14 @@ class _Link:
     def open(self) -> bool:
         """Whether there is a socket."""
         return self.connection.sock is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing waits to be read: a stray byte would be taken for the next answer."""
+        sock = self.connection.sock
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return False
+        return not wait_for_read(sock, timeout=0)
 
 
 class Answer:
@@ -271,6 +280,8 @@ class Storage:
         if reason := unsafe_url_reason(url):
             raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
         link, target = self._link(url)
+        if link.open and not link.silent:
+            link.connection.close()
         reused = link.open
         try:
             return self._send(link, target, headers)

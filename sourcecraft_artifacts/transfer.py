@@ -18,7 +18,7 @@ from .checksums import expected_digests
 from .errors import ExpiredUrl, TransferError
 from .models import Artifact
 from .partial import Partial, Piece, Superseded
-from .ranges import Verdict, Version, judge, range_header, read_version
+from .ranges import Verdict, Version, judge, range_header, read_content_range, read_version
 from .storage import Answer, BrokenTransfer, Storage
 from .text import visible, without_secrets
 
@@ -74,12 +74,19 @@ class _Tries:
     allowed: int
     failed: int = 0
     best: int = 0
+    at: float = 0.0
 
-    def note(self, position: int) -> int:
-        """Count a failure at `position` bytes; return how many came without progress."""
+    def note(self, position: int, asked: float, now: float) -> int:
+        """Count a failure, `now`, of a request that was `asked` before; return how many came.
+
+        Any progress, in bytes of `position`, starts the count anew. Requests that were under way
+        together and fail together are one failure.
+        """
         if position > self.best:
             self.best, self.failed = position, 0
-        self.failed += 1
+        if asked >= self.at or not self.failed:
+            self.failed += 1
+            self.at = now
         return self.failed
 
 
@@ -116,6 +123,8 @@ class Transfer:
         self._refreshed_at = -1
         self._shared = False
         """Whether several connections may fetch it: the storage serves ranges of it."""
+        self._ranges = True
+        """Whether ranges are worth asking for: they are until one answer to them was no use."""
         self._lock = threading.Lock()
 
     @property
@@ -141,7 +150,7 @@ class Transfer:
         Cancelled when called off; other workers of the transfer may still be at it then.
         """
         while not self.failed and (piece := self._claim()) is not None:
-            url = self._url
+            url, asked = self._url, time.monotonic()
             try:
                 self._fetch(piece, url)
                 continue
@@ -156,7 +165,7 @@ class Transfer:
                 self._host.changed()
             if isinstance(failure, ExpiredUrl):
                 self._refresh(url, failure)
-            elif not self._retry(failure):
+            elif not self._retry(failure, asked):
                 return
 
     def _claim(self) -> Piece | None:
@@ -186,10 +195,13 @@ class Transfer:
             self._host.opened(time.monotonic() - asked)
             check_status(answer, ranged=bool(headers))
             if self._accept(piece, answer, have if headers else None):
+                before = piece.position
                 self._pump(piece, answer)
+                if piece.position == before < piece.end and not self.failed:
+                    raise BrokenTransfer("the storage sent none of what was asked", code="cut")
 
     def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
-        if have is None or not have.resumable:
+        if have is None or not have.resumable or not self._ranges:
             return {}
         open_ended = self.partial.reaches_end(piece)
         if piece.start == 0 and open_ended:
@@ -207,20 +219,35 @@ class Transfer:
             raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
         alone = self.partial.pieces == 1
         if verdict is Verdict.CONTINUE:
+            self._share(piece, answer)
             return True
+        self._ranges = self._ranges and have is None
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             # Ranges do not work here: the others go on, or the next request is for the whole.
             self._shared = False
             if alone:
                 self.partial.forget()
             return False
-        self._restart(piece, answer, found, ranged=have is not None)
+        self._restart(piece, answer, found)
         return True
 
-    def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
+    def _share(self, piece: Piece, answer: Answer) -> None:
+        """Let others have the rest of a piece, now that a range of the file was served.
+
+        A body without a length is held to what its Content-Range says.
+        """
+        part = read_content_range(answer.header("Content-Range"))
+        if part is not None:
+            self.partial.shorten(piece, part[1])
+        if self._ranges and not self._shared:
+            self._shared = True
+            self.partial.shorten(piece, piece.start + self._piece_size())
+            self._host.changed()
+
+    def _restart(self, piece: Piece, answer: Answer, found: Version) -> None:
         expected = expected_digests(answer.status, answer.header, answer.length)
         accepts = (answer.header("Accept-Ranges") or "").lower() == "bytes"
-        sliced = accepts and found.resumable and not ranged
+        sliced = accepts and found.resumable and self._ranges
         most = MAX_PIECE if sliced else found.size or 0
         self._shared = False
         self.partial.restart(piece, found, expected, most)
@@ -248,12 +275,12 @@ class Transfer:
             ):
                 return
 
-    def _retry(self, failure: TransferError) -> bool:
+    def _retry(self, failure: TransferError, asked: float) -> bool:
         """Wait before another try; False when others should go on without this worker."""
         self._host.troubled()
         with self._lock:
             version = self.partial.version
-            tries = self._tries.note(self.partial.position)
+            tries = self._tries.note(self.partial.position, asked, time.monotonic())
             alone = not self.partial.pieces
             if alone and not (version and version.resumable):
                 self.partial.forget()

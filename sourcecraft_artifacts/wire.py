@@ -161,9 +161,10 @@ class WireAnswer:
                 raise Misshapen("its Transfer-Encoding is not chunked")
             self._chunked = True
             return None
-        lengths = {part.strip() for part in self.headers.get("content-length", "").split(",")}
-        if lengths == {""}:
+        told = self.headers.get("content-length")
+        if told is None:
             return None
+        lengths = {part.strip() for part in told.split(",")}
         text = lengths.pop()
         if lengths or not _LENGTH.fullmatch(text):
             raise Misshapen("its Content-Length is misshapen")
@@ -180,8 +181,8 @@ class WireAnswer:
         if not count:
             raise Ended(started=True)
         self._in_chunk -= count
-        if not self._in_chunk:
-            self._skip_line()
+        if not self._in_chunk and not self._skip_line():
+            raise Misshapen("a chunk of its body is longer than it says")
         return count
 
     def _chunk_size(self) -> int:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -471,7 +471,8 @@ def test_a_promise_under_way_is_taken_back_too(
     """A second connection that comes while the promise is being written waits, and rewrites it."""
     partial = opened(directory)
     first = begun(partial, most=100)
-    real, claims = files.write_file, []
+    real = files.write_file
+    claims: list[Future[Piece | None]] = []
 
     def write(folder: Directory, name: str, data: bytes, **options: Any) -> None:
         if not claims:
