@@ -29,7 +29,7 @@ _SYNC_EVERY = 5.0
 _GRACE = 1.2
 """Seconds that workers get to leave their parts in order after a signal."""
 _SETTLERS = 8
-_MOST_COMPLETE = 64
+_MOST_COMPLETE = 24
 """Threads that commit complete files, and the most files, each with a descriptor, that wait."""
 
 

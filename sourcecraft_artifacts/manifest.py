@@ -140,9 +140,16 @@ class Manifest:
                 line = line[os.write(descriptor, line) :]
             self._written += 1
             mine = self._written
+            if place not in self._files or self.was_only_intended(place):
+                value["intended"] = True
             self._files[place] = value
             self._changed = True
         self._sync(descriptor, mine)
+
+    def placed(self, place: str) -> None:
+        """Note that what was intended is in place."""
+        with self._lock:
+            self._files[place].pop("intended", None)
 
     def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""

@@ -210,6 +210,7 @@ class OutputFolder:
             self._check_unchanged(parent.lstat(place.name), step)
             self.manifest.intend(str(place), entry)
             _move(partial.directory, partial.part_name, parent, place.name)
+            self.manifest.placed(str(place))
         partial.placed()
         with self._lock:
             self._touched[place.parts[:-1]] = place
@@ -237,8 +238,8 @@ class OutputFolder:
             self.manifest.save()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        if complete and self._locked:
-            self._clear_parts()
+        if complete:
+            self._clear_partial()
         with suppress(OSError, Refused):
             if self._state is not None and (self._locked or complete):
                 self._state.rmdir(_PARTIAL)
@@ -246,13 +247,14 @@ class OutputFolder:
             if self._tree is not None and self._parts is not None:
                 self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
 
-    def _clear_parts(self) -> None:
-        """Remove what earlier runs left of any artifact."""
+    def _clear_partial(self) -> None:
+        """Remove what earlier runs left, also after a run that had nothing to fetch."""
         with suppress(OSError, Refused):
-            if self._partial is None and self._state is not None:
+            if self._parts is None and self._state is not None:
                 self._partial = self._state.child(_PARTIAL, create=False)
-            if self._partial is not None:
-                (self._parts or PartialStore(self._partial)).clear()
+                self._parts = PartialStore(self._partial)
+            if self._parts is not None:
+                self._parts.clear()
 
     def _sync_touched(self) -> None:
         assert self._tree is not None or not self._touched

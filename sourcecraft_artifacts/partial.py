@@ -200,14 +200,6 @@ class Partial:
                     return True
             return False
 
-    def shorten(self, piece: Piece, end: int) -> None:
-        """Give back what a piece would fetch from `end` on."""
-        with self._lock:
-            if piece in self._pieces and piece.position <= end < piece.end:
-                insort(self._free, (end, piece.end))
-                piece.end = end
-                self._merge_free()
-
     def reaches_end(self, piece: Piece) -> bool:
         """Tell whether nobody else has claimed anything behind a piece."""
         with self._lock:

@@ -95,11 +95,10 @@ class _Link:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing waits to be read: a stray byte would be taken for the next answer."""
+        """Whether it is open and nothing came since: that would be taken for the next answer."""
         sock = self.connection.sock
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return False
-        return not wait_for_read(sock, timeout=0)
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending()
+        return sock is not None and not pending and not wait_for_read(sock, 0)
 
 
 class Answer:
@@ -280,8 +279,6 @@ class Storage:
         if reason := unsafe_url_reason(url):
             raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
         link, target = self._link(url)
-        if link.open and not link.silent:
-            link.connection.close()
         reused = link.open
         try:
             return self._send(link, target, headers)
@@ -289,7 +286,7 @@ class Storage:
             if not reused or link.stalled:
                 raise
         # The storage had closed the kept connection: that says nothing of this request.
-        return self._send(link, target, headers)
+        return self._send(*self._link(url), headers)
 
     def _send(self, link: _Link, target: str, headers: Mapping[str, str]) -> Answer:
         self._watch(link)
@@ -347,7 +344,7 @@ class Storage:
         """Return this thread's one connection, made for the URL's origin, and the target."""
         origin, target = split_target(url)
         link: _Link | None = getattr(self._local, "link", None)
-        if link is None or link.origin != origin:
+        if link is None or link.origin != origin or not link.silent:
             self.drop_connection()
             link = self._local.link = self._new_link(origin)
         return link, target

@@ -17,8 +17,15 @@ from .backoff import backoff, retry_after_seconds
 from .checksums import expected_digests
 from .errors import ExpiredUrl, TransferError
 from .models import Artifact
-from .partial import Partial, Piece, Superseded
-from .ranges import Verdict, Version, judge, range_header, read_content_range, read_version
+from .partial import UNKNOWN_END, Partial, Piece, Superseded
+from .ranges import (
+    Verdict,
+    Version,
+    judge,
+    range_header,
+    read_content_range,
+    read_version,
+)
 from .storage import Answer, BrokenTransfer, Storage
 from .text import visible, without_secrets
 
@@ -69,24 +76,23 @@ class Host(Protocol):
 
 @dataclass(slots=True)
 class _Tries:
-    """Counts failures in a row; any progress of the file starts the count anew."""
+    """Counts failures in a row; any progress of the file starts the count anew.
+
+    Requests that were under way together fail as one: each notes the `wave` that it began in.
+    """
 
     allowed: int
     failed: int = 0
     best: int = 0
-    at: float = 0.0
+    wave: int = 0
 
-    def note(self, position: int, asked: float, now: float) -> int:
-        """Count a failure, `now`, of a request that was `asked` before; return how many came.
-
-        Any progress, in bytes of `position`, starts the count anew. Requests that were under way
-        together and fail together are one failure.
-        """
+    def note(self, position: int, wave: int) -> int:
+        """Count a failure at `position` bytes; return how many came without progress."""
         if position > self.best:
             self.best, self.failed = position, 0
-        if asked >= self.at or not self.failed:
+        if wave == self.wave or not self.failed:
             self.failed += 1
-            self.at = now
+            self.wave += 1
         return self.failed
 
 
@@ -121,10 +127,10 @@ class Transfer:
         self._tries = _Tries(retries, best=self.partial.position)
         self._refreshes = 0
         self._refreshed_at = -1
-        self._shared = False
+        self._shared = partial.position > 0
         """Whether several connections may fetch it: the storage serves ranges of it."""
-        self._ranges = True
-        """Whether ranges are worth asking for: they are until one answer to them was no use."""
+        self._whole_only = False
+        """Whether an answer to a range has shown that the storage does not serve them."""
         self._lock = threading.Lock()
 
     @property
@@ -150,7 +156,7 @@ class Transfer:
         Cancelled when called off; other workers of the transfer may still be at it then.
         """
         while not self.failed and (piece := self._claim()) is not None:
-            url, asked = self._url, time.monotonic()
+            url, wave = self._url, self._tries.wave
             try:
                 self._fetch(piece, url)
                 continue
@@ -165,7 +171,7 @@ class Transfer:
                 self._host.changed()
             if isinstance(failure, ExpiredUrl):
                 self._refresh(url, failure)
-            elif not self._retry(failure, asked):
+            elif not self._retry(failure, wave):
                 return
 
     def _claim(self) -> Piece | None:
@@ -195,13 +201,10 @@ class Transfer:
             self._host.opened(time.monotonic() - asked)
             check_status(answer, ranged=bool(headers))
             if self._accept(piece, answer, have if headers else None):
-                before = piece.position
                 self._pump(piece, answer)
-                if piece.position == before < piece.end and not self.failed:
-                    raise BrokenTransfer("the storage sent none of what was asked", code="cut")
 
     def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
-        if have is None or not have.resumable or not self._ranges:
+        if have is None or not have.resumable:
             return {}
         open_ended = self.partial.reaches_end(piece)
         if piece.start == 0 and open_ended:
@@ -219,35 +222,20 @@ class Transfer:
             raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
         alone = self.partial.pieces == 1
         if verdict is Verdict.CONTINUE:
-            self._share(piece, answer)
             return True
-        self._ranges = self._ranges and have is None
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             # Ranges do not work here: the others go on, or the next request is for the whole.
-            self._shared = False
+            self._shared, self._whole_only = False, True
             if alone:
                 self.partial.forget()
             return False
-        self._restart(piece, answer, found)
+        self._restart(piece, answer, found, ranged=have is not None)
         return True
 
-    def _share(self, piece: Piece, answer: Answer) -> None:
-        """Let others have the rest of a piece, now that a range of the file was served.
-
-        A body without a length is held to what its Content-Range says.
-        """
-        part = read_content_range(answer.header("Content-Range"))
-        if part is not None:
-            self.partial.shorten(piece, part[1])
-        if self._ranges and not self._shared:
-            self._shared = True
-            self.partial.shorten(piece, piece.start + self._piece_size())
-            self._host.changed()
-
-    def _restart(self, piece: Piece, answer: Answer, found: Version) -> None:
+    def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.header, answer.length)
         accepts = (answer.header("Accept-Ranges") or "").lower() == "bytes"
-        sliced = accepts and found.resumable and self._ranges
+        sliced = accepts and found.resumable and not ranged and not self._whole_only
         most = MAX_PIECE if sliced else found.size or 0
         self._shared = False
         self.partial.restart(piece, found, expected, most)
@@ -260,11 +248,15 @@ class Transfer:
 
     def _pump(self, piece: Piece, answer: Answer) -> None:
         partial, buffer = self.partial, _buffer(self._buffer_size)
+        told, began = read_content_range(answer.header("Content-Range")), piece.position
+        last = told[1] if told else UNKNOWN_END
         while not self.failed:
-            room = min(len(buffer), piece.end - piece.position)
+            room = min(len(buffer), min(piece.end, last) - piece.position)
             count = answer.read_into(buffer[:room])
             if not count:
                 partial.end_here(piece)
+                if began == piece.position < piece.end:
+                    raise BrokenTransfer("the storage sent no byte of what was asked for")
                 return
             partial.write(piece, buffer[:count])
             with self._lock:
@@ -275,12 +267,12 @@ class Transfer:
             ):
                 return
 
-    def _retry(self, failure: TransferError, asked: float) -> bool:
+    def _retry(self, failure: TransferError, wave: int) -> bool:
         """Wait before another try; False when others should go on without this worker."""
         self._host.troubled()
         with self._lock:
             version = self.partial.version
-            tries = self._tries.note(self.partial.position, asked, time.monotonic())
+            tries = self._tries.note(self.partial.position, wave)
             alone = not self.partial.pieces
             if alone and not (version and version.resumable):
                 self.partial.forget()

@@ -36,6 +36,7 @@ def saved(directory: Directory, tmp_path: Path) -> Path:
     """A state folder whose manifest has one entry, `a/b.txt`."""
     manifest = Manifest(directory)
     manifest.intend("a/b.txt", ENTRY)
+    manifest.placed("a/b.txt")
     manifest.save()
     return tmp_path
 
@@ -212,6 +213,17 @@ def test_a_doubt_outlives_runs_of_other_files(directory: Directory) -> None:
     manifest.renewed("a", ENTRY, 42)
     manifest.save()
     assert not Manifest(directory).was_only_intended("a")
+
+
+def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None:
+    """An intention that failed in this very run is no better than a killed run's."""
+    manifest = Manifest(directory)
+    for place in ("a", "b"):
+        manifest.intend(place, ENTRY)
+    manifest.placed("b")
+    manifest.save()
+    again = Manifest(directory)
+    assert (again.was_only_intended("a"), again.was_only_intended("b")) == (True, False)
 
 
 TORN = [1, 10, -1, -2, -20]

@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sourcecraft_artifacts.errors import ArtifactsError, TransferError
-from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.listing_report import (
     listing_json,
     listing_lines,
@@ -20,6 +19,7 @@ from sourcecraft_artifacts.listing_report import (
     runs_lines,
     runs_table,
 )
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.report import report_json, summary_lines
 from sourcecraft_artifacts.results import FileResult, Outcome, Report
 from sourcecraft_artifacts.tables import fitting
