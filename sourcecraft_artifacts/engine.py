@@ -292,7 +292,9 @@ class Downloads:
         with self._lock:
             run.workers -= 1
             run.settling = not run.workers
-            handed_over = run.settling and len(self._complete) < _MOST_COMPLETE
+            handed_over = (
+                run.settling and run.error is None and len(self._complete) < _MOST_COMPLETE
+            )
             if handed_over:
                 self._complete.append(run)
                 self._settlement.notify()
