@@ -54,7 +54,7 @@ pyz: $(STAMP)
 	rm -rf build/pyz/bin build/pyz/share
 	mkdir -p dist
 	$(VENV)/bin/python -m zipapp build/pyz --compress --python '/usr/bin/env python3' \
-		--main sourcecraft_artifacts.cli:main --output dist/sourcecraft-artifacts.pyz
+		--main sourcecraft_artifacts.__main__:main --output dist/sourcecraft-artifacts.pyz
 	chmod 755 dist/sourcecraft-artifacts.pyz
 
 clean:

@@ -35,6 +35,7 @@ _PIECE = 64 * 1024
 _CONNECTIONS = 64
 # An honest service may send a page that is empty or known; one after another, it goes in circles.
 _MOST_STALE_PAGES = 20
+_MOST_PAGES = 1000
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _FINAL_5XX = frozenset({501, 505})
@@ -125,7 +126,9 @@ class Client:
         path = _path(repo, "runs")
         known: set[str] = set()
         page_token, stale = "", 0
-        while stale <= _MOST_STALE_PAGES:
+        for _ in range(_MOST_PAGES):
+            if stale > _MOST_STALE_PAGES:
+                break
             query = {"page_size": str(page_size)}
             query |= {"page_token": page_token} if page_token else {}
             page = self._get(path, f"the runs of {repo}", query)
@@ -138,7 +141,7 @@ class Client:
             if not page_token or page_token == last:
                 return
             stale = stale + 1 if len(known) == before else 0
-        raise ApiError(f"the runs of {visible(repo)}: the API's pages go in circles")
+        raise ApiError(f"the runs of {visible(repo)}: the API's pages come to no end")
 
     def _get(self, path: str, asked: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the object that the API answers with; `asked` says in words what was asked for."""

@@ -226,7 +226,7 @@ class Partial:
             raise Superseded
         at, left = piece.position, data
         while left:
-            written = os.pwrite(body.descriptor, left, at + len(data) - len(left))
+            written = write_at(body.descriptor, left, at + len(data) - len(left))
             left = left[written:]
         if self._follower is None and at == self._digests.position and body is self._body:
             self._digests.update(data)
@@ -460,9 +460,32 @@ class Partial:
             self.directory.unlink(name)
 
 
+_seeking = threading.Lock()
+
+
+def write_at(descriptor: int, data: memoryview, offset: int) -> int:
+    """Write bytes at an offset; return how many were written. Raises OSError."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, data, offset)
+    with _seeking:  # Windows
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, data)
+
+
+def read_at(descriptor: int, buffer: memoryview, offset: int) -> int:
+    """Read bytes from an offset into a buffer; return how many were read. Raises OSError."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [buffer], offset)
+    with _seeking:  # Windows
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
 def _hash(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:
     while (left := end - digests.position) > 0:
-        count = os.preadv(descriptor, [buffer[: min(left, len(buffer))]], digests.position)
+        count = read_at(descriptor, buffer[: min(left, len(buffer))], digests.position)
         if not count:
             raise OSError("the partial data is shorter than what was written")
         digests.update(buffer[:count])

@@ -78,6 +78,10 @@ class _Link:
         if self.tunnel is not None:
             self.connection.set_tunnel(*self.tunnel)
         self.connection.connect()
+        sock: Any = self.connection.sock
+        if isinstance(sock, ssl.SSLSocket):
+            # A body without a length ends with TLS's own goodbye, or it was cut (RFC 9112, 9.8).
+            setattr(sock, "suppress_ragged_eofs", False)  # noqa: B010 - unknown to the type stubs
 
     def end(self) -> None:
         """End whatever call is blocked on the socket, from any thread."""

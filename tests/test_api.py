@@ -18,9 +18,9 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import Answer, ScriptedServer, json_answer
+from servers import Answer, Received, ScriptedServer, json_answer
 
-from sourcecraft_artifacts import network
+from sourcecraft_artifacts import api, network
 from sourcecraft_artifacts.api import Answer as Got
 from sourcecraft_artifacts.api import (
     Client,
@@ -599,7 +599,7 @@ def test_pages_in_circles_are_an_api_error(desk: Desk) -> None:
     """Ever new tokens without a new run do not go on for ever."""
     numbers = iter(range(1000))
     desk.server.on("/", lambda received: page(1, token=f"t{next(numbers)}"))
-    with pytest.raises(ApiError, match="circles"):
+    with pytest.raises(ApiError, match="no end"):
         list(desk.client().runs("o/r"))
     assert len(desk.server.requests) == 22
 
@@ -637,3 +637,19 @@ def test_any_answer_can_be_described(status: int, reason: str, body: bytes) -> N
     answer = Got(status, reason, {"Location": reason, "Content-Type": reason}, body)
     assert describe(answer) == visible(describe(answer))
     assert TOKEN not in describe(replace(answer, body=body + TOKEN.encode()), [TOKEN])
+
+
+def test_pages_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose pages have ever new runs is not followed for ever."""
+    monkeypatch.setattr(api, "_MOST_PAGES", 5)
+    count = iter(range(1000))
+
+    def page(received: Received) -> Answer:
+        at = next(count)
+        return json_answer({"runs": [{"slug": str(at)}], "next_page_token": f"t{at}"})
+
+    with ScriptedServer() as server, Client(server.url) as client:
+        server.on("/", page)
+        with pytest.raises(ApiError, match="no end"):
+            list(client.runs("o/r"))
+        assert len(server.requests) == 5

@@ -34,7 +34,14 @@ from sourcecraft_artifacts import partial as module
 from sourcecraft_artifacts.checkpoint import Checkpoint
 from sourcecraft_artifacts.errors import LocalError, TransferError
 from sourcecraft_artifacts.folder import Directory, open_root
-from sourcecraft_artifacts.partial import UNKNOWN_END, Partial, Piece, Superseded
+from sourcecraft_artifacts.partial import (
+    UNKNOWN_END,
+    Partial,
+    Piece,
+    Superseded,
+    read_at,
+    write_at,
+)
 from sourcecraft_artifacts.parts import PartialStore
 from sourcecraft_artifacts.ranges import Version
 
@@ -967,3 +974,24 @@ def test_any_order_of_events_leaves_true_bytes() -> None:
         Lives,
         settings=settings(max_examples=60 * MORE, stateful_step_count=30, deadline=None),
     )
+
+
+@pytest.mark.parametrize("missing", [(), ("pwrite", "preadv")])
+def test_bytes_are_put_at_their_offsets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    """Also where the system has no call for that, from several threads at once."""
+    for name in missing:
+        monkeypatch.delattr(os, name)
+    descriptor = os.open(tmp_path / "part", os.O_RDWR | os.O_CREAT)
+    pieces = {at: bytes([at]) * 1000 for at in range(50)}
+
+    def put(at: int) -> None:
+        assert write_at(descriptor, memoryview(pieces[at]), at * 1000) == 1000
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, pieces))
+    for at, piece in pieces.items():
+        buffer = memoryview(bytearray(1000))
+        assert (read_at(descriptor, buffer, at * 1000), bytes(buffer)) == (1000, piece)
+    os.close(descriptor)
