@@ -533,6 +533,16 @@ def test_tls(secure: tuple[ScriptedServer, Storage]) -> None:
     assert server.opened == 1
 
 
+def test_a_body_that_only_the_end_ends_needs_its_goodbye(
+    secure: tuple[ScriptedServer, Storage],
+) -> None:
+    """Over TLS a connection that is cut can be told from one that was closed."""
+    server, storage = secure
+    server.on("/", Answer(body=BODY, no_length=True))  # closed without close_notify
+    with pytest.raises(BrokenTransfer):
+        fetch(storage, server.url)
+
+
 def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Storage]) -> None:
     """Trying again does not make a certificate good."""
     server, _ = secure
