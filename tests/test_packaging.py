@@ -124,7 +124,9 @@ def test_the_metadata_is_whole(metadata: email.message.Message) -> None:
     required = {re.split("[<>]", one)[0] for one in metadata.get_all("Requires-Dist") or []}
     assert required == {"platformdirs", "requests", "rich", "typer", "urllib3"}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert str(metadata.get_payload()).strip() == readme.strip()
+    described = metadata.get_payload(decode=True)
+    assert isinstance(described, bytes)
+    assert described.decode().strip() == readme.strip()
 
 
 def test_the_installed_command_works(installed: Path, tmp_path: Path) -> None:
