@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from . import options as opt
+from .boundary import guarded, leave, run_app
 from .choices import Layout, Progress, Shell
 from .errors import AuthError, UsageError, WaitTimeout
-from .session import Session, Voice, guarded, leave, run_app
+from .session import Session
+from .streams import Voice
 
 if TYPE_CHECKING:
     from .models import Run
@@ -281,7 +283,7 @@ def verify_command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from .session import write_lines
+    from .streams import write_lines
     from .verify import verify
 
     good = True

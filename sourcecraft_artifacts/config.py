@@ -3,7 +3,6 @@
 No message, `repr` or log of this module holds a token or a line of the config file.
 """
 
-import json
 import os
 import re
 import string
@@ -14,16 +13,13 @@ from typing import Any
 
 from .errors import LocalError, UsageError
 from .text import visible
+from .toml_edit import parse, with_token
 from .urls import shown_url, unsafe_url_reason
 
 # tomllib, tempfile and platformdirs are imported where they are used: start-up time is felt.
 
 DEFAULT_API_URL = "https://api.sourcecraft.tech"
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
-
-_BOM = "\ufeff"
-_TEXT = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')"""
-_ENTRY = re.compile(rf"([ \t]*)(?:{_TEXT}|[A-Za-z0-9_-]+)[ \t]*=[ \t]*{_TEXT}([ \t]*(?:#.*)?\r?\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +84,12 @@ def _read(path: str) -> str:
 
 def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
-        return _toml(text)
+        return parse(text)
     except (ValueError, RecursionError) as exc:
         # The parser's own words may quote the file.
         line = re.search(r"at line \d+", str(exc))
         where = line[0] if line else "at its end"
         raise UsageError(f"the config file {visible(path)} is not valid TOML {where}") from None
-
-
-def _toml(text: str) -> dict[str, Any]:
-    import tomllib
-
-    # Floats stay text, so that two readings compare equal even with a NaN.
-    return tomllib.loads(text.removeprefix(_BOM), parse_float=str)
 
 
 def _setting(data: Mapping[str, Any], key: str, path: str) -> str | None:
@@ -209,7 +198,7 @@ def _edit(host: str, token: str | None, path: str) -> None:
     data = _parsed(old, path)
     kept = {key: value for key, value in _tokens(data, path).items() if key.lower() != host}
     wanted = {**data, "tokens": kept if token is None else {**kept, host: token}}
-    new = _with_token(old, host, token)
+    new = with_token(old, host, token)
     if not _reads_as(new, wanted):
         raise UsageError(
             f"the config file {visible(path)} holds its tokens in a form that is not edited here",
@@ -220,58 +209,9 @@ def _edit(host: str, token: str | None, path: str) -> None:
 
 def _reads_as(text: str, data: Mapping[str, Any]) -> bool:
     try:
-        return _toml(text) == data
+        return parse(text) == data
     except ValueError:
         return False
-
-
-def _with_token(text: str, host: str, token: str | None) -> str:
-    """Edit the lines of the `[tokens]` table, adding the table when there is none."""
-    newline = "\r\n" if "\r\n" in text else "\n"
-    if text and not text.endswith("\n"):
-        text += newline
-    entry = "" if token is None else f"{json.dumps(host)} = {json.dumps(token)}"
-    statements = _statements(text)
-    headers = [i for i, statement in enumerate(statements) if _is_header(statement)]
-    start = next((i for i in headers if _toml(statements[i]) == {"tokens": {}}), None)
-    if start is None:
-        return text + f"{newline if text else ''}[tokens]{newline}{entry}{newline}"
-    end = next((i for i in headers if i > start), len(statements))
-    place = start
-    for i in range(start + 1, end):
-        key = next(iter(_toml(statements[i])), None)
-        if key is not None:
-            place = i
-        if key is not None and key.lower() == host:
-            # A key in another case is the same host: the first is replaced, the others go.
-            statements[i] = _with_entry(statements[i], entry, newline)
-            entry = ""
-    statements[place] += entry and entry + newline
-    return "".join(statements)
-
-
-def _statements(text: str) -> list[str]:
-    """Cut TOML into its statements: the fewest whole lines that are TOML by themselves."""
-    statements, open_ = [], ""
-    for line in re.findall(r"[^\n]*\n", text):
-        open_ += line
-        with suppress(ValueError):
-            _toml(open_)
-            statements.append(open_)
-            open_ = ""
-    return [*statements, open_]
-
-
-def _is_header(statement: str) -> bool:
-    return statement.removeprefix(_BOM).lstrip().startswith("[")
-
-
-def _with_entry(statement: str, entry: str, newline: str) -> str:
-    """Put an entry, or nothing, in the place of another; indentation and comment stay with it."""
-    match = _ENTRY.fullmatch(statement)
-    if not entry:
-        return ""
-    return f"{match[1]}{entry}{match[2]}" if match else entry + newline
 
 
 def _write(path: str, text: str) -> None:

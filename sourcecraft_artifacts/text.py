@@ -10,11 +10,6 @@ from typing import Any
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-def is_control(character: str) -> bool:
-    """Tell whether a character is a C0 or C1 control, or DEL."""
-    return unicodedata.category(character) == "Cc"
-
-
 def visible(text: str) -> str:
     r"""Replace characters that steer a terminal or hide text by their escapes, such as `\x1b`."""
     if text.isascii() and text.isprintable():

@@ -41,7 +41,7 @@ from sourcecraft_artifacts.options import PREFIX
 from sourcecraft_artifacts.progress import JsonEvents
 from sourcecraft_artifacts.results import Outcome
 from sourcecraft_artifacts.sandbox import Sandbox
-from sourcecraft_artifacts.session import Voice, say, show_error
+from sourcecraft_artifacts.streams import Voice, say, show_error
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

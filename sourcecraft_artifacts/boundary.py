@@ -1,0 +1,129 @@
+"""The one place where errors and signals become messages and exit statuses."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, ParamSpec
+
+import typer
+
+from .errors import ArtifactsError, Interrupted, LocalError, bug
+from .streams import Nowhere, say, show_error
+
+P = ParamSpec("P")
+
+_OPEN_FILES = 1024
+"""What is enough for all connections, a part for each of them, and the folders kept open."""
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn a command's errors into messages and exit statuses: the only place that does."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_stdout()
+        except ArtifactsError as error:
+            show_error(error)
+            raise typer.Exit(int(error.exit_code)) from error
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            show_error(LocalError(f"{what}{error.strerror or error}"))
+            _forget_stdout()
+            raise typer.Exit(1) from error
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:
+            # Only its kind and place: its text, or a traceback, may hold a secret.
+            show_error(bug(error))
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _fill_closed_streams() -> None:
+    """Take the places of closed standard streams, or a connection's socket would take them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Nowhere(io.FileIO(os.open(os.devnull, os.O_WRONLY), "wb"))
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files as far as may be, up to what many connections take."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing into a pipe that nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def run_app(app: typer.Typer) -> int:
+    """Run the program with its signals in order, and return its exit status."""
+    # Collecting among the objects of imports and listings, which live to the end, costs a tenth.
+    gc.set_threshold(100_000, 20, 20)
+    _fill_closed_streams()
+    _allow_open_files()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            reconfigure: Any = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(errors="backslashreplace")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app(prog_name="sourcecraft-artifacts")
+    except Interrupted as interrupted:
+        say("interrupted; what was received is kept for the next run")
+        return interrupted.exit_code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with all output written.
+
+    The interpreter's own end would take apart every module and record, for a seventh of a short
+    command's time, and would wait for threads that still wait for the API.
+    """
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+_interrupts = 0
+
+
+def _interrupt(number: int, _: object) -> None:
+    """End in order at the first signal, and at once at the second."""
+    global _interrupts
+    _interrupts += 1
+    if _interrupts > 1:
+        os._exit(128 + number)
+    raise Interrupted(number)

@@ -1,0 +1,73 @@
+"""One token in or out of the text of the config file; all other text stays as it is.
+
+The standard library reads TOML and does not write it. Whoever uses this parses the result, and
+compares it with what was wanted, before any file is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+_BOM = "\ufeff"
+_TEXT = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')"""
+_ENTRY = re.compile(rf"([ \t]*)(?:{_TEXT}|[A-Za-z0-9_-]+)[ \t]*=[ \t]*{_TEXT}([ \t]*(?:#.*)?\r?\n)")
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read TOML, a byte order mark before it included. Raises ValueError."""
+    import tomllib
+
+    # Floats stay text, so that two readings compare equal even with a NaN.
+    return tomllib.loads(text.removeprefix(_BOM), parse_float=str)
+
+
+def with_token(text: str, host: str, token: str | None) -> str:
+    """Edit the lines of the `[tokens]` table, adding the table when there is none."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if text and not text.endswith("\n"):
+        text += newline
+    entry = "" if token is None else f"{json.dumps(host)} = {json.dumps(token)}"
+    statements = _statements(text)
+    headers = [i for i, statement in enumerate(statements) if _is_header(statement)]
+    start = next((i for i in headers if parse(statements[i]) == {"tokens": {}}), None)
+    if start is None:
+        return text + f"{newline if text else ''}[tokens]{newline}{entry}{newline}"
+    end = next((i for i in headers if i > start), len(statements))
+    place = start
+    for i in range(start + 1, end):
+        key = next(iter(parse(statements[i])), None)
+        if key is not None:
+            place = i
+        if key is not None and key.lower() == host:
+            # A key in another case is the same host: the first is replaced, the others go.
+            statements[i] = _with_entry(statements[i], entry, newline)
+            entry = ""
+    statements[place] += entry and entry + newline
+    return "".join(statements)
+
+
+def _statements(text: str) -> list[str]:
+    """Cut TOML into its statements: the fewest whole lines that are TOML by themselves."""
+    statements, open_ = [], ""
+    for line in re.findall(r"[^\n]*\n", text):
+        open_ += line
+        with suppress(ValueError):
+            parse(open_)
+            statements.append(open_)
+            open_ = ""
+    return [*statements, open_]
+
+
+def _is_header(statement: str) -> bool:
+    return statement.removeprefix(_BOM).lstrip().startswith("[")
+
+
+def _with_entry(statement: str, entry: str, newline: str) -> str:
+    """Put an entry, or nothing, in the place of another; indentation and comment stay with it."""
+    match = _ENTRY.fullmatch(statement)
+    if not entry:
+        return ""
+    return f"{match[1]}{entry}{match[2]}" if match else entry + newline
