@@ -15,6 +15,7 @@ import threading
 from bisect import insort
 from contextlib import suppress
 
+from .body import Body, hash_up_to, write_at
 from .checkpoint import Checkpoint, Span, boot_id, gaps
 from .checksums import Digests
 from .errors import LocalError
@@ -33,41 +34,12 @@ class Superseded(Exception):
     """The piece belongs to a version of the object that was given up meanwhile."""
 
 
-class _Body:
-    """The open part file of one version; closed by whoever uses it last."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.users = 0
-        self.dead = False
-        self._lost: OSError | None = None
-
-    def sync(self) -> None:
-        """Put the bytes on the disk. Raises OSError, and the same one from then on.
-
-        After an error Linux counts pages as clean that never reached the disk, and tells of it
-        once: no later fsync can be believed.
-        """
-        if self._lost is not None:
-            raise self._lost
-        try:
-            os.fsync(self.descriptor)
-        except OSError as error:
-            self._lost = error
-            raise
-
-    def close_if_unused(self) -> None:
-        if self.dead and not self.users and self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
 class Piece:
     """A span of the object that one connection fetches: bytes from `position` up to `end`."""
 
     __slots__ = ("body", "end", "position", "start")
 
-    def __init__(self, start: int, end: int, body: _Body | None) -> None:
+    def __init__(self, start: int, end: int, body: Body | None) -> None:
         self.start = start
         self.position = start
         self.end = end
@@ -90,7 +62,7 @@ class Partial:
         self._lock = threading.RLock()
         self._saving = threading.Lock()
         """Guards the files' names; taken before `_lock`, never after it."""
-        self._body: _Body | None = None
+        self._body: Body | None = None
         self._free: list[Span] = [(0, UNKNOWN_END)]
         self._pieces: set[Piece] = set()
         self._digests = Digests()
@@ -154,7 +126,7 @@ class Partial:
             self._drop(piece)
             self._forget()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self._body = _Body(self.directory.open(self.part_name, flags))
+            self._body = Body(self.directory.open(self.part_name, flags))
             self._set_version(version, expected)
             end = UNKNOWN_END if version.size is None else version.size
             piece.start = piece.position = 0
@@ -340,7 +312,7 @@ class Partial:
     # How it works inside.
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        self._body = _Body(self.directory.open(self.part_name, os.O_RDWR))
+        self._body = Body(self.directory.open(self.part_name, os.O_RDWR))
         found = os.fstat(self._body.descriptor)
         size, on_disk = checkpoint.version.size or 0, found.st_size
         if on_disk > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
@@ -412,7 +384,7 @@ class Partial:
         lacking += [self._free[0][0]] if self._free else []
         return min(lacking, default=self.size or 0)
 
-    def _follow(self, body: _Body, digests: Digests) -> None:
+    def _follow(self, body: Body, digests: Digests) -> None:
         """Hash behind the writers, from the page cache, while they are at work."""
         buffer = memoryview(bytearray(_BLOCK))
         with self._lock:
@@ -426,20 +398,22 @@ class Partial:
                     if not self._free and not self._pieces:
                         break
                     self._news.wait(1.0)
-                _hash(body.descriptor, digests, frontier, buffer)
+                hash_up_to(body.descriptor, digests, frontier, buffer)
         except OSError:
             pass  # whoever asks for the digest reads again, and meets the error
         finally:
             self._leave(body)
 
-    def _leave(self, body: _Body) -> None:
+    def _leave(self, body: Body) -> None:
         with self._lock:
             body.users -= 1
             body.close_if_unused()
 
     def _catch_up(self) -> None:
         if self._digests.position < (self.size or 0):
-            _hash(self.descriptor, self._digests, self.size or 0, memoryview(bytearray(_BLOCK)))
+            hash_up_to(
+                self.descriptor, self._digests, self.size or 0, memoryview(bytearray(_BLOCK))
+            )
 
     def _merge_free(self) -> None:
         merged: list[Span] = []
@@ -458,34 +432,3 @@ class Partial:
     def _remove(self, name: str) -> None:
         with suppress(OSError):
             self.directory.unlink(name)
-
-
-_seeking = threading.Lock()
-
-
-def write_at(descriptor: int, data: memoryview, offset: int) -> int:
-    """Write bytes at an offset; return how many were written. Raises OSError."""
-    if hasattr(os, "pwrite"):
-        return os.pwrite(descriptor, data, offset)
-    with _seeking:  # Windows
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        return os.write(descriptor, data)
-
-
-def read_at(descriptor: int, buffer: memoryview, offset: int) -> int:
-    """Read bytes from an offset into a buffer; return how many were read. Raises OSError."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [buffer], offset)
-    with _seeking:  # Windows
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        data = os.read(descriptor, len(buffer))
-    buffer[: len(data)] = data
-    return len(data)
-
-
-def _hash(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:
-    while (left := end - digests.position) > 0:
-        count = read_at(descriptor, buffer[: min(left, len(buffer))], digests.position)
-        if not count:
-            raise OSError("the partial data is shorter than what was written")
-        digests.update(buffer[:count])

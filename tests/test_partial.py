@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 from sourcecraft_artifacts import checkpoint as checkpoint_module
 from sourcecraft_artifacts import files
 from sourcecraft_artifacts import partial as module
+from sourcecraft_artifacts.body import read_at, write_at
 from sourcecraft_artifacts.checkpoint import Checkpoint
 from sourcecraft_artifacts.errors import LocalError, TransferError
 from sourcecraft_artifacts.folder import Directory, open_root
@@ -39,8 +40,6 @@ from sourcecraft_artifacts.partial import (
     Partial,
     Piece,
     Superseded,
-    read_at,
-    write_at,
 )
 from sourcecraft_artifacts.parts import PartialStore
 from sourcecraft_artifacts.ranges import Version
