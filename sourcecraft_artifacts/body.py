@@ -38,6 +38,7 @@ class Body:
 
 
 def hash_up_to(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:
+    """Read what follows the hashed bytes, up to `end`, and hash it. Raises OSError."""
     while (left := end - digests.position) > 0:
         count = read_at(descriptor, buffer[: min(left, len(buffer))], digests.position)
         if not count:
