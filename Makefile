@@ -38,7 +38,7 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
-	$(VENV)/bin/python -P tests/soak.py --minutes $(MINUTES)
+	PYTHONPATH=tests $(VENV)/bin/python -P tests/soak.py --minutes $(MINUTES)
 
 # What is generated from the program: completions and the man page.
 generate: $(STAMP)

@@ -36,6 +36,7 @@ _CONNECTIONS = 64
 # An honest service may send a page that is empty or known; one after another, it goes in circles.
 _MOST_STALE_PAGES = 20
 _MOST_PAGES = 1000
+_EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _FINAL_5XX = frozenset({501, 505})
@@ -165,7 +166,11 @@ class Client:
         seconds = time.monotonic() - started
         self._log(f"GET {path}: {answer.status} in {seconds:.3f} s{self._request_id(answer)}")
         if 200 <= answer.status < 300:
-            return self._read(answer, asked)
+            value = self._read(answer, asked)
+            if value.get("error_code") and not value.keys() & _EXPECTED:
+                # The service's own form of an error, whatever the status says.
+                raise ApiError(f"{asked}: {self._host} answered {describe(answer, self._secrets)}")
+            return value
         reason = f"{self._host} answered {describe(answer, self._secrets)}"
         if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
             raise _Passing(reason, retry_after_seconds(answer.headers.get("Retry-After")))

@@ -97,8 +97,12 @@ def run_app(app: typer.Typer) -> int:
     try:
         app(prog_name="sourcecraft-artifacts")
     except Interrupted as interrupted:
-        say("interrupted; what was received is kept for the next run")
+        say("interrupted")
         return interrupted.exit_code
+    except OSError as error:  # help, say, into a full disk
+        show_error(LocalError(f"cannot write: {error.strerror or error}"))
+        _forget_stdout()
+        return 1
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0

@@ -6,9 +6,10 @@ import os
 import secrets
 
 from .engine import local_fault
-from .errors import UsageError
+from .errors import Refused, UsageError
 from .files import write_file
 from .folder import open_root, refuse_special
+from .paths import STATE_FOLDER
 from .results import Report
 from .text import visible
 
@@ -30,14 +31,28 @@ def checksum_lines(report: Report) -> bytes:
     return b"".join(lines)
 
 
+def check_checksums_path(path: str, output: str | None) -> None:
+    """Raise `UsageError` for a file that this run writes otherwise, or that is none."""
+    name = os.path.basename(path)
+    if name in ("", ".", "..", "-"):
+        raise UsageError(f"--checksums: {visible(path)} does not name a file")
+    if output is not None and os.path.realpath(output) == os.path.realpath(path):
+        raise UsageError("--checksums and --output name the same file")
+    if STATE_FOLDER in os.path.realpath(path).split(os.sep):
+        raise UsageError(f"--checksums: {visible(path)} is inside {STATE_FOLDER}")
+
+
 def write_checksums(path: str, report: Report) -> None:
     """Write the file, atomically.
 
-    Raises `LocalError`, `UsageError` for no file name, `Refused` for a device or the like.
+    Raises `LocalError`, `Refused` for an artifact of the report, a device or the like.
     """
     folder, name = os.path.split(path)
-    if name in ("", ".", ".."):
-        raise UsageError(f"--checksums: {visible(path)} does not name a file")
+    place = os.path.realpath(path)
+    if any(file.path and os.path.realpath(file.path) == place for file in report.files):
+        raise Refused(
+            f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
+        )
     refuse_special(path)
     temporary = f".{name[:200]}.{secrets.token_hex(8)}"
     try:

@@ -121,10 +121,12 @@ def list_command(
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
-    if with_urls and not json:
+    if with_urls and not json and session.was_given("with_urls"):
         raise UsageError("--with-urls goes with --json")
     with session.client() as client:
         listing = list_artifacts(client, session.resolved(client, address, run_status))
+    if listing.remark:
+        session.notice(listing.remark)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
     chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
     if json:
@@ -184,16 +186,20 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from .checksum_file import write_checksums
+    from .checksum_file import check_checksums_path, write_checksums
     from .fetch import Request, download, exit_status
     from .select import Selection
 
     Voice.as_events = progress is Progress.JSON
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     output, directory, layout = session.one_target(output, directory, layout)
-    session.one_use_of_stdout(output, json=json, paths=paths)
-    if not stall_timeout > 0:
-        raise UsageError("--stall-timeout must be more than 0 seconds")
+    output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
+    if not 0 < stall_timeout <= 1e6:
+        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
+    if directory == "":
+        raise UsageError("--dir: an empty name is no folder")
+    if checksums is not None:
+        check_checksums_path(checksums, output)
     if wait_timeout is not None and not wait and session.was_given("wait_timeout"):
         raise UsageError("--wait-timeout goes with --wait")
     address = session.address(run, (workflow, task, cube), repo, run_status)

@@ -363,7 +363,7 @@ class Downloads:
                 size = self._target.commit(run.job, transfer.partial, digest)
             except TransferError as error:
                 transfer.partial.forget()
-                if not run.checked:
+                if self._tuning.retries and not run.checked:
                     run.checked = True
                     self._reporter.retrying(transfer, error.message, 0.0)
                     return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -90,7 +90,10 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """
     started = time.monotonic()
     reporter = reporter or Silent()
-    listing = selected(list_artifacts(client, request.address, watch=request.wait), request)
+    listed = list_artifacts(client, request.address, watch=request.wait)
+    if listed.remark:
+        request.notice(listed.remark)
+    listing = selected(listed, request)
     try:
         if request.output is None:
             report = _to_folder(client, request, listing, reporter)
@@ -119,6 +122,31 @@ def _what_there_is(listing: Listing) -> str:
     names = [visible(name) for name in dict.fromkeys(found)]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
+
+
+class _TimeIsUp(Exception):
+    """`--wait-timeout` passed before the run had ended."""
+
+
+def follow(
+    client: Client, request: Request, listing: Listing, reporter: Reporter
+) -> Iterator[Listing]:
+    """Yield newer listings until the run has ended. Raises `_TimeIsUp`."""
+    pause, limit = _FIRST_POLL, request.wait_timeout
+    deadline = None if limit is None else time.monotonic() + limit
+    while not listing.ended:
+        reporter.waiting(_awaited(listing))
+        seconds = pause * random.uniform(0.8, 1.2)
+        if deadline is not None:
+            seconds = min(seconds, deadline - time.monotonic())
+            if seconds <= 0:
+                raise _TimeIsUp
+        time.sleep(seconds)
+        before = listing.awaited
+        listing = selected(list_artifacts(client, request.address, watch=True), request)
+        pause = _FIRST_POLL if listing.awaited != before else min(pause * 1.3, _LONGEST_POLL)
+        yield listing
+    reporter.waiting("")
 
 
 # Into a folder.
@@ -195,9 +223,9 @@ class _FolderRun:
             self._submit(downloads, steps)
             try:
                 if request.wait:
-                    for grown in self._follow(listing, downloads):
+                    for grown in follow(self._client, request, listing, self._reporter):
                         self._submit(downloads, self._decide_all(grown.artifacts))
-            except TimeoutError:
+            except _TimeIsUp:
                 timed_out = True
             downloads.wait()
         return timed_out
@@ -216,27 +244,6 @@ class _FolderRun:
                 self._done[key] = result = _settled(step, self._folder)
                 self._reporter.finished(None, result)
         downloads.submit(jobs)
-
-    def _follow(self, listing: Listing, downloads: Downloads) -> Iterable[Listing]:
-        """Yield newer listings until the run has ended. Raises TimeoutError."""
-        request, pause = self._request, _FIRST_POLL
-        limit = request.wait_timeout
-        deadline = None if limit is None else time.monotonic() + limit
-        while not listing.ended:
-            self._reporter.waiting(_awaited(listing))
-            seconds = pause * random.uniform(0.8, 1.2)
-            if deadline is not None:
-                seconds = min(seconds, deadline - time.monotonic())
-                if seconds <= 0:
-                    raise TimeoutError
-            time.sleep(seconds)
-            pause = min(pause * 1.3, _LONGEST_POLL)
-            before = listing.awaited
-            listing = list_artifacts(self._client, request.address, watch=True)
-            listing = selected(listing, request)
-            pause = _FIRST_POLL if listing.awaited != before else pause
-            yield listing
-        self._reporter.waiting("")
 
     def results(self) -> list[FileResult]:
         """Return what became of each artifact, in the order of the last listing."""
@@ -290,70 +297,89 @@ def _report(request: Request, listing: Listing, results: Sequence[FileResult]) -
 
 
 def _to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    listing = _wait_for_one(client, request, listing, reporter)
+    """Send the one selected artifact to a file or a stream; refusals come before any waiting."""
+    with ExitStack() as stack:
+        target: OutputFile | None = None
+        stays = False
+        if request.output != "-":
+            target = stack.enter_context(OutputFile(request.output or ""))
+            stays = _stays(target, request)
+        listing, timed_out = _await_one(client, request, listing, reporter, wait=not stays)
+        report = _report(request, listing, [])
+        if not listing.artifacts:
+            return replace(report, timed_out=timed_out)
+        artifact = listing.artifacts[0]
+        refuse_unsafe_urls(listing.artifacts)
+        if stays:
+            result = FileResult(artifact, request.output, Outcome.SKIPPED)
+        elif not artifact.available:
+            result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
+        elif request.dry_run:
+            result = FileResult(artifact, request.output, Outcome.PLANNED, action=Action.DOWNLOAD)
+        elif target is None:
+            result = _to_stream(client, request, artifact, reporter)
+        else:
+            result = _to_file(client, request, target, artifact, reporter)
+        return replace(report, files=(result,), timed_out=timed_out and not artifact.available)
+
+
+def _stays(target: OutputFile, request: Request) -> bool:
+    """Tell whether `--if-exists skip` leaves the file as it is. Raises `Refused` for `error`."""
+    if not target.exists or request.if_exists in (None, IfExists.UPDATE):
+        return False
+    action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
+    return action is Action.SKIP
+
+
+def _await_one(
+    client: Client, request: Request, listing: Listing, reporter: Reporter, *, wait: bool
+) -> tuple[Listing, bool]:
+    """Return the listing with the artifact to send, and whether time ran out before it was there.
+
+    Below a wide address it is awaited that the run ends: another cube may still leave a second.
+    """
+    _check_one(listing)
+    if not (request.wait and wait) or request.dry_run or _is_ready(request, listing):
+        return listing, False
+    try:
+        for newer in follow(client, request, listing, reporter):
+            listing = newer
+            _check_one(listing)
+            if _is_ready(request, listing):
+                break
+    except _TimeIsUp:
+        return listing, True
+    return listing, False
+
+
+def _is_ready(request: Request, listing: Listing) -> bool:
+    return request.address.exact and any(a.available for a in listing.artifacts)
+
+
+def _check_one(listing: Listing) -> None:
     if len(listing.artifacts) > 1:
-        names = _what_there_is(listing)
         raise UsageError(
             f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
             " are selected",
-            hint=f"name its cube, or choose one with --include: {names}",
+            hint=f"name its cube, or choose one with --include: {_what_there_is(listing)}",
         )
-    if not listing.artifacts:
-        return _report(request, listing, [])
-    artifact = listing.artifacts[0]
-    refuse_unsafe_urls(listing.artifacts)
-    if not artifact.available:
-        result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
-    elif request.output == "-":
-        result = _to_stream(client, request, artifact, reporter)
-    else:
-        result = _to_file(client, request, artifact, reporter)
-    return _report(request, listing, [result])
-
-
-def _wait_for_one(
-    client: Client, request: Request, listing: Listing, reporter: Reporter
-) -> Listing:
-    deadline = None if request.wait_timeout is None else time.monotonic() + request.wait_timeout
-    pause = _FIRST_POLL
-    while request.wait and not listing.ended:
-        if len(listing.artifacts) == 1 and listing.artifacts[0].available:
-            break
-        if deadline is not None and time.monotonic() >= deadline:
-            break
-        reporter.waiting(_awaited(listing))
-        time.sleep(pause)
-        pause = min(pause * 1.3, _LONGEST_POLL)
-        listing = selected(list_artifacts(client, request.address, watch=True), request)
-    return listing
 
 
 def _to_file(
-    client: Client, request: Request, artifact: Artifact, reporter: Reporter
+    client: Client, request: Request, target: OutputFile, artifact: Artifact, reporter: Reporter
 ) -> FileResult:
-    path = request.output or ""
-    with OutputFile(path) as target:
-        action = Action.DOWNLOAD
-        if target.exists and request.if_exists not in (None, IfExists.UPDATE):
-            action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
-        if action is Action.SKIP:
-            return FileResult(artifact, path, Outcome.SKIPPED)
-        if request.dry_run:
-            return FileResult(artifact, path, Outcome.PLANNED, action=Action.DOWNLOAD)
-        job = Job(artifact, path)
-        with Downloads(
-            request.storage(), target, client.artifacts, reporter, request.tuning
-        ) as downloads:
-            downloads.submit([job])
-            downloads.wait()
-        return downloads.results[job]
+    job = Job(artifact, request.output or "")
+    with Downloads(
+        request.storage(), target, client.artifacts, reporter, request.tuning
+    ) as downloads:
+        downloads.submit([job])
+        downloads.wait()
+    return downloads.results[job]
 
 
 def _to_stream(
     client: Client, request: Request, artifact: Artifact, reporter: Reporter
 ) -> FileResult:
-    if request.dry_run:
-        return FileResult(artifact, "-", Outcome.PLANNED, action=Action.DOWNLOAD)
     if request.write is None:
         raise UsageError("there is no stream to write to")
     links = Links(client.artifacts, lambda address: reporter.refreshing(1))

@@ -41,6 +41,21 @@ class Listing:
     """The selected cubes that have not ended, as `workflow/task/cube`."""
     others: tuple[str, ...] = ()
     """Where no cube is selected: those that the run has."""
+    nameless: str = ""
+    """What is said of cubes that have no name, and cannot be asked for."""
+    unlisted: tuple[str, ...] = ()
+    """Ended cubes of the run for which the service has no listing (404)."""
+
+    @property
+    def remark(self) -> str:
+        """What a person should know of the listing, fit to be shown; empty when it is whole."""
+        if not self.unlisted:
+            return self.nameless
+        names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
+        more = len(self.unlisted) - _MOST_NAMED
+        return f"the service lists no artifacts (404) for {names}" + (
+            f" and {more} more" if more > 0 else ""
+        )
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
@@ -66,11 +81,27 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
     return Listing(
         address.repo,
         address.run,
-        tuple(artifact for artifacts in listed for artifact in artifacts),
+        tuple(artifact for artifacts in listed for artifact in artifacts or ()),
         run.ended or (bool(cubes) and address.exact and not awaited),
         tuple(awaited),
         () if cubes else tuple(_cube_names(run)),
+        _nameless(run),
+        tuple(
+            f"{cube.workflow}/{cube.task}/{cube.cube}"
+            for (cube, ended), artifacts in zip(cubes, listed, strict=True)
+            if artifacts is None and ended
+        ),
     )
+
+
+def _nameless(run: Run) -> str:
+    lacking = any(
+        not (workflow.slug and task.slug and cube.slug)
+        for workflow in run.workflows
+        for task in workflow.tasks
+        for cube in task.cubes
+    )
+    return "the run has a cube without a full name: it cannot be asked for" if lacking else ""
 
 
 def _cube_names(run: Run) -> Iterator[str]:
@@ -80,17 +111,16 @@ def _cube_names(run: Run) -> Iterator[str]:
                 yield f"{workflow.slug}/{task.slug}/{cube.slug}"
 
 
-def _artifacts(api: Api, cube: CubeAddress) -> list[Artifact]:
+def _artifacts(api: Api, cube: CubeAddress) -> list[Artifact] | None:
     try:
         return api.artifacts(cube)
     except NotFound:
-        # The run has this cube: it just left nothing yet.
-        return []
+        return None  # the run has this cube: it may just have left nothing yet
 
 
 def _in_parallel(
-    ask: Callable[[CubeAddress], list[Artifact]], cubes: Sequence[CubeAddress]
-) -> list[list[Artifact]]:
+    ask: Callable[[CubeAddress], list[Artifact] | None], cubes: Sequence[CubeAddress]
+) -> list[list[Artifact] | None]:
     if len(cubes) <= 1:
         return [ask(cube) for cube in cubes]
     from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +145,9 @@ def select_cubes(
     tasks = [(w, t) for w in workflows for t in w.tasks]
     picked = set(map(id, _chosen([t for _, t in tasks], address.task, "task", where, partial)))
     where = f"task {address.task or '*'} of run {run.slug}"
+    # What has no name cannot be asked for.
     found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
+    found = [(w, t, c) for w, t, c in found if w.slug and t.slug and c.slug]
     cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
     if not cubes and not partial:
         _require(address.cube, [c.slug for _, _, c in found], "cube", where)
@@ -195,7 +227,9 @@ def _age(run: Run) -> tuple[datetime, int]:
 def latest_run(api: Api, repo: str, status: str | None) -> Run:
     """Return the newest run, of those in `status` where one is given. Raises `NotFound`."""
     found = newest_runs(
-        api.runs(repo), 1, lambda run: status is None or run.status.lower() == status.lower()
+        (run for run in api.runs(repo) if run.slug),
+        1,
+        lambda run: status is None or run.status.lower() == status.lower(),
     )
     if found:
         return found[0]

@@ -117,6 +117,12 @@ def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     raise ApiError(f"the API's answer is misshapen: {key} is not an object")
 
 
+def _slug_of(reference: Any) -> str | None:
+    """Return what a user or a pull request is called; it is only shown, so that any form does."""
+    slug = reference.get("slug") if isinstance(reference, dict) else reference
+    return str(slug) if isinstance(slug, str | int) and slug != "" else None
+
+
 def objects(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """Read a list of objects; absent and null are empty.
 
@@ -158,8 +164,8 @@ def read_run(data: Mapping[str, Any]) -> Run:
         started_at=_text(dates, "started_at") or None,
         finished_at=_text(dates, "finished_at") or None,
         updated_at=_text(dates, "updated_at") or None,
-        pull=_text(_object(data, "pull"), "slug") or None,
-        user=_text(_object(data, "user"), "slug") or None,
+        pull=_slug_of(data.get("pull")),
+        user=_slug_of(data.get("user")),
         workflows=tuple(_read_workflow(item) for item in objects(data, "workflows")),
     )
 

@@ -128,6 +128,8 @@ class OutputFolder:
         try:
             return None if self._tree is None else self._tree.lstat(place)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise Refused("its path is longer than this system allows") from error
             raise local_fault(error, self.path_of(place)) from error
         except UnicodeEncodeError as error:
             raise Refused(

@@ -93,7 +93,7 @@ def _flaw(parts: tuple[str, ...]) -> str | None:
         return "it has a lone surrogate"
     if max(map(len, encoded.split(b"/"))) > _MAX_NAME:
         return f"it has a component of more than {_MAX_NAME} bytes"
-    if _names_state_folder(parts[0]):
+    if any(map(_names_state_folder, parts)):
         return f"it is inside {STATE_FOLDER}"
     return None
 

@@ -88,6 +88,7 @@ def plan(
     Raises `Refused`, with every offender named, when one of them cannot be had safely.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
+    several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
     places: list[SafePath] = []
     placed: list[Artifact] = []
     for artifact in artifacts:
@@ -98,14 +99,14 @@ def plan(
             flaws.append((artifact, str(flaw), _LEAVE_OUT))
     for collision in collisions(places, fold=portable or disk.folds_names):
         flaws += [(placed[at], collision.reason, _KEEP_APART) for at in collision.indexes]
-    _refuse(flaws)
+    _refuse(flaws, several=several)
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
             steps.append(_step(artifact, place, disk, if_exists))
         except Refused as refusal:
             flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
-    _refuse(flaws)
+    _refuse(flaws, several=several)
     return steps
 
 
@@ -120,7 +121,7 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
 
 def refuse_unsafe_urls(artifacts: Sequence[Artifact]) -> None:
     """Raise `Refused`, with every offender named, where a `download_url` must not be asked."""
-    _refuse(list(_unsafe_urls(artifacts)))
+    _refuse(list(_unsafe_urls(artifacts)), several=_are_of_several_cubes(artifacts))
 
 
 def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
@@ -180,10 +181,9 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     raise Refused("something that is not a plain file stands in its place", hint=_STRANGER)
 
 
-def _refuse(flaws: Sequence[Flaw]) -> None:
+def _refuse(flaws: Sequence[Flaw], *, several: bool) -> None:
     if not flaws:
         return
-    several = len({artifact.address for artifact, *_ in flaws}) > 1
     lines = [
         f"  {visible(_name(artifact, several=several))}: {visible(reason)}"
         for artifact, reason, _ in flaws
@@ -193,6 +193,10 @@ def _refuse(flaws: Sequence[Flaw]) -> None:
         "\n".join([f"nothing was downloaded: {offenders} refused", *lines]),
         hint="; ".join(dict.fromkeys(hint for *_, hint in flaws)),
     )
+
+
+def _are_of_several_cubes(artifacts: Sequence[Artifact]) -> bool:
+    return len({artifact.address for artifact in artifacts}) > 1
 
 
 def _name(artifact: Artifact, *, several: bool) -> str:

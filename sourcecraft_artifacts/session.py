@@ -161,12 +161,24 @@ class Session:
             return None, directory, layout
         return output, None, None
 
-    def one_use_of_stdout(self, output: str | None, *, json: bool, paths: bool) -> None:
-        """Raise `UsageError` where two things would go to stdout."""
-        uses = [("--output -", output == "-"), ("--json", json), ("--paths", paths)]
-        named = [name for name, used in uses if used]
-        if len(named) > 1:
-            raise UsageError(f"{' and '.join(named)} both write to stdout")
+    def one_use_of_stdout(
+        self, output: str | None, *, json: bool, paths: bool
+    ) -> tuple[str | None, bool, bool]:
+        """Return what is to go to stdout: the command line beats the environment.
+
+        Raises `UsageError` where two things would.
+        """
+        used = {"output": output == "-", "json": json, "paths": paths}
+        names = [name for name in used if used[name]]
+        if len(names) > 1:
+            given = [name for name in names if self.was_given(name)]
+            names = given or names
+        if len(names) > 1:
+            shown = {"output": "--output -", "json": "--json", "paths": "--paths"}
+            raise UsageError(f"{' and '.join(shown[name] for name in names)} both write to stdout")
+        if output == "-" and "output" not in names:
+            output = None
+        return output, "json" in names, "paths" in names
 
     # Output.
 
