@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .errors import Refused as Refused
     from .errors import TransferError as TransferError
     from .errors import UsageError as UsageError
-    from .fetch import Request as Request
     from .fetch import download as download
     from .listing import Listing as Listing
     from .listing import latest_run as latest_run
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from .models import Run as Run
     from .models import Task as Task
     from .models import Workflow as Workflow
+    from .request import Request as Request
     from .results import FileResult as FileResult
     from .results import Outcome as Outcome
     from .results import Report as Report
@@ -56,12 +56,13 @@ _HOMES = {
     "address": "Address parse_address",
     "api": "Client",
     "choices": "IfExists Layout",
-    "fetch": "Request download",
+    "fetch": "download",
     "engine": "Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "listing": "Listing latest_run list_artifacts",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
+    "request": "Request",
     "results": "FileResult Outcome Report",
     "select": "Selection",
 }

@@ -187,7 +187,8 @@ def download_command(
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
     from .checksum_file import check_checksums_path, write_checksums
-    from .fetch import Request, download, exit_status
+    from .fetch import download, exit_status
+    from .request import Request
     from .select import Selection
 
     Voice.as_events = progress is Progress.JSON

@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .address import Address
 from .choices import IfExists, Layout
-from .engine import Downloads, Job, Reporter, Tuning
-from .errors import ArtifactsError, LocalError, NothingMatched, UsageError
-from .links import Links
+from .engine import Downloads, Job, Reporter
+from .errors import LocalError
+from .fetch_one import to_one
 from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder
-from .pacing import RateLimit
-from .plan import Action, Step, decide, plan, refuse_unsafe_urls
+from .plan import Action, Step, plan
+from .request import Request, TimeIsUp, follow, report_of, selected
 from .results import FileResult, Outcome, Report
-from .select import Selection
-from .single import OutputFile, Stream, streamed
-from .storage import Storage
-from .text import count, visible
 from .tracking import Silent
 
 if TYPE_CHECKING:
     from .api import Client
-
-_MOST_NAMED = 10
-_FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to download, where to, and how; the command's options as one value.
-
-    `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
-    `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
-    second; `jobs` None leaves the number of connections to the tool.
-    """
-
-    address: Address
-    directory: str = "."
-    output: str | None = None
-    selection: Selection = field(default_factory=Selection)
-    layout: Layout = Layout.AUTO
-    if_exists: IfExists | None = None
-    portable_paths: bool = False
-    jobs: int | None = None
-    limit_rate: float | None = None
-    retries: int = 5
-    stall_timeout: float = 30.0
-    fail_fast: bool = False
-    wait: bool = False
-    wait_timeout: float | None = None
-    allow_empty: bool = False
-    dry_run: bool = False
-    ca_bundle: str | None = None
-    log: Callable[[str], None] | None = None
-    notice: Callable[[str], None] = field(default=lambda text: None)
-    write: Callable[[memoryview], None] | None = None
-
-    def at(self, address: Address) -> Request:
-        """Return the same request for another address."""
-        return replace(self, address=address)
-
-    @property
-    def tuning(self) -> Tuning:
-        """How the engine is to fetch."""
-        return Tuning(self.jobs, self.limit_rate, self.retries, self.fail_fast)
-
-    def storage(self) -> Storage:
-        """Return connections to the storage of this request's kind. Raises `UsageError`."""
-        from .network import ca_bundle
-
-        bundle = ca_bundle(self.ca_bundle)
-        return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle, log=self.log)
 
 
 def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:
@@ -98,58 +42,10 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
         if request.output is None:
             report = _to_folder(client, request, listing, reporter)
         else:
-            report = _to_one(client, request, listing, reporter)
+            report = to_one(client, request, listing, reporter)
     finally:
         reporter.close()
     return replace(report, seconds=time.monotonic() - started)
-
-
-def selected(listing: Listing, request: Request) -> Listing:
-    """Return a listing with the selected artifacts only.
-
-    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come.
-    """
-    chosen = tuple(a for a in listing.artifacts if request.selection.matches(a.local_path))
-    if not chosen and not request.allow_empty and (listing.ended or not request.wait):
-        raise NothingMatched("no artifact is selected", hint=_what_there_is(listing))
-    return replace(listing, artifacts=chosen)
-
-
-def _what_there_is(listing: Listing) -> str:
-    found = [artifact.local_path for artifact in listing.artifacts] or listing.others
-    if not found:
-        return "there are no artifacts at that address; --allow-empty makes this a success"
-    names = [visible(name) for name in dict.fromkeys(found)]
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
-
-
-class _TimeIsUp(Exception):
-    """`--wait-timeout` passed before the run had ended."""
-
-
-def follow(
-    client: Client, request: Request, listing: Listing, reporter: Reporter
-) -> Iterator[Listing]:
-    """Yield newer listings until the run has ended. Raises `_TimeIsUp`."""
-    pause, limit = _FIRST_POLL, request.wait_timeout
-    deadline = None if limit is None else time.monotonic() + limit
-    while not listing.ended:
-        reporter.waiting(_awaited(listing))
-        seconds = pause * random.uniform(0.8, 1.2)
-        if deadline is not None:
-            seconds = min(seconds, deadline - time.monotonic())
-            if seconds <= 0:
-                raise _TimeIsUp
-        time.sleep(seconds)
-        before = listing.awaited
-        listing = selected(list_artifacts(client, request.address, watch=True), request)
-        pause = _FIRST_POLL if listing.awaited != before else min(pause * 1.3, _LONGEST_POLL)
-        yield listing
-    reporter.waiting("")
-
-
-# Into a folder.
 
 
 def _to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
@@ -165,7 +61,7 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
         )
         if request.dry_run:
             steps = decide_all(listing.artifacts)
-            return _report(request, listing, [_planned(step, folder) for step in steps])
+            return report_of(request, listing, [_planned(step, folder) for step in steps])
         folder.lock(request.notice)
         steps = decide_all(listing.artifacts)
         folder.create()
@@ -182,7 +78,7 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
         complete = all(result.error is None for result in results)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
-        return replace(_report(request, listing, results), timed_out=timed_out)
+        return replace(report_of(request, listing, results), timed_out=timed_out)
 
 
 def _layout(request: Request) -> Layout:
@@ -225,7 +121,7 @@ class _FolderRun:
                 if request.wait:
                     for grown in follow(self._client, request, listing, self._reporter):
                         self._submit(downloads, self._decide_all(grown.artifacts))
-            except _TimeIsUp:
+            except TimeIsUp:
                 timed_out = True
             downloads.wait()
         return timed_out
@@ -261,14 +157,6 @@ class _FolderRun:
         return result
 
 
-def _awaited(listing: Listing) -> str:
-    if not listing.awaited:
-        return f"run {visible(listing.run)} to end"
-    shown = ", ".join(visible(name) for name in listing.awaited[:3])
-    more = f" and {len(listing.awaited) - 3} more" if len(listing.awaited) > 3 else ""
-    return f"{shown}{more}"
-
-
 def _settled(step: Step, folder: OutputFolder) -> FileResult:
     outcomes = {Action.KEEP: Outcome.UNCHANGED, Action.SKIP: Outcome.SKIPPED}
     outcome = outcomes.get(step.action, Outcome.UNAVAILABLE)
@@ -286,127 +174,6 @@ def _planned(step: Step, folder: OutputFolder) -> FileResult:
         return _settled(step, folder)
     path = folder.path_of(step.place)
     return FileResult(step.artifact, path, Outcome.PLANNED, action=step.action)
-
-
-def _report(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:
-    directory = request.directory if request.output is None else None
-    return Report(listing.repo, listing.run, directory, tuple(results))
-
-
-# To one file or a stream.
-
-
-def _to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    """Send the one selected artifact to a file or a stream; refusals come before any waiting."""
-    with ExitStack() as stack:
-        target: OutputFile | None = None
-        stays = False
-        if request.output != "-":
-            target = stack.enter_context(OutputFile(request.output or ""))
-            stays = _stays(target, request)
-        listing, timed_out = _await_one(client, request, listing, reporter, wait=not stays)
-        report = _report(request, listing, [])
-        if not listing.artifacts:
-            return replace(report, timed_out=timed_out)
-        artifact = listing.artifacts[0]
-        refuse_unsafe_urls(listing.artifacts)
-        if stays:
-            result = FileResult(artifact, request.output, Outcome.SKIPPED)
-        elif not artifact.available:
-            result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
-        elif request.dry_run:
-            result = FileResult(artifact, request.output, Outcome.PLANNED, action=Action.DOWNLOAD)
-        elif target is None:
-            result = _to_stream(client, request, artifact, reporter)
-        else:
-            result = _to_file(client, request, target, artifact, reporter)
-        return replace(report, files=(result,), timed_out=timed_out and not artifact.available)
-
-
-def _stays(target: OutputFile, request: Request) -> bool:
-    """Tell whether `--if-exists skip` leaves the file as it is. Raises `Refused` for `error`."""
-    if not target.exists or request.if_exists in (None, IfExists.UPDATE):
-        return False
-    action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
-    return action is Action.SKIP
-
-
-def _await_one(
-    client: Client, request: Request, listing: Listing, reporter: Reporter, *, wait: bool
-) -> tuple[Listing, bool]:
-    """Return the listing with the artifact to send, and whether time ran out before it was there.
-
-    Below a wide address it is awaited that the run ends: another cube may still leave a second.
-    """
-    _check_one(listing)
-    if not (request.wait and wait) or request.dry_run or _is_ready(request, listing):
-        return listing, False
-    try:
-        for newer in follow(client, request, listing, reporter):
-            listing = newer
-            _check_one(listing)
-            if _is_ready(request, listing):
-                break
-    except _TimeIsUp:
-        return listing, True
-    return listing, False
-
-
-def _is_ready(request: Request, listing: Listing) -> bool:
-    return request.address.exact and any(a.available for a in listing.artifacts)
-
-
-def _check_one(listing: Listing) -> None:
-    if len(listing.artifacts) > 1:
-        raise UsageError(
-            f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
-            " are selected",
-            hint=f"name its cube, or choose one with --include: {_what_there_is(listing)}",
-        )
-
-
-def _to_file(
-    client: Client, request: Request, target: OutputFile, artifact: Artifact, reporter: Reporter
-) -> FileResult:
-    job = Job(artifact, request.output or "")
-    with Downloads(
-        request.storage(), target, client.artifacts, reporter, request.tuning
-    ) as downloads:
-        downloads.submit([job])
-        downloads.wait()
-    return downloads.results[job]
-
-
-def _to_stream(
-    client: Client, request: Request, artifact: Artifact, reporter: Reporter
-) -> FileResult:
-    if request.write is None:
-        raise UsageError("there is no stream to write to")
-    links = Links(client.artifacts, lambda address: reporter.refreshing(1))
-    stream = Stream(
-        request.storage(),
-        links,
-        request.write,
-        retries=request.retries,
-        limit=RateLimit(request.limit_rate),
-        pause=time.sleep,
-        retrying=lambda reason, delay: reporter.retrying(stream, reason, delay),
-    )
-    stream.name = visible(artifact.local_path)
-    started = time.monotonic()
-    reporter.begin(1)
-    reporter.started(stream)
-    digest, error = None, None
-    try:
-        digest = stream.send(artifact)
-    except ArtifactsError as failure:
-        error = failure
-    seconds = time.monotonic() - started
-    result = streamed(artifact, stream, digest, seconds)
-    if error is not None:
-        result = replace(result, outcome=Outcome.FAILED, error=error)
-    reporter.finished(stream, result)
-    return result
 
 
 def exit_status(report: Report, *, allow_missing: bool) -> int:

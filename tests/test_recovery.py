@@ -38,9 +38,10 @@ from sourcecraft_artifacts import checkpoint, engine, pacing, partial, transfer
 from sourcecraft_artifacts.address import Address
 from sourcecraft_artifacts.api import Client
 from sourcecraft_artifacts.errors import Interrupted
-from sourcecraft_artifacts.fetch import Request, download
+from sourcecraft_artifacts.fetch import download
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.pacing import Pace
+from sourcecraft_artifacts.request import Request
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.verify import verify
 

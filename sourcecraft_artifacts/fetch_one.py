@@ -1,0 +1,137 @@
+"""The story for one artifact that goes to one file (`-o FILE`) or to a stream (`-o -`)."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .choices import IfExists
+from .engine import Downloads, Job, Reporter
+from .errors import ArtifactsError, UsageError
+from .links import Links
+from .listing import Listing
+from .models import Artifact
+from .pacing import RateLimit
+from .plan import Action, decide, refuse_unsafe_urls
+from .request import Request, TimeIsUp, follow, report_of, what_there_is
+from .results import FileResult, Outcome, Report
+from .single import OutputFile, Stream, streamed
+from .text import count, visible
+
+if TYPE_CHECKING:
+    from .api import Client
+
+
+def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
+    """Send the one selected artifact to a file or a stream; refusals come before any waiting."""
+    with ExitStack() as stack:
+        target: OutputFile | None = None
+        stays = False
+        if request.output != "-":
+            target = stack.enter_context(OutputFile(request.output or ""))
+            stays = _stays(target, request)
+        listing, timed_out = _await_one(client, request, listing, reporter, wait=not stays)
+        report = report_of(request, listing, [])
+        if not listing.artifacts:
+            return replace(report, timed_out=timed_out)
+        artifact = listing.artifacts[0]
+        refuse_unsafe_urls(listing.artifacts)
+        if stays:
+            result = FileResult(artifact, request.output, Outcome.SKIPPED)
+        elif not artifact.available:
+            result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
+        elif request.dry_run:
+            result = FileResult(artifact, request.output, Outcome.PLANNED, action=Action.DOWNLOAD)
+        elif target is None:
+            result = _to_stream(client, request, artifact, reporter)
+        else:
+            result = _to_file(client, request, target, artifact, reporter)
+        return replace(report, files=(result,), timed_out=timed_out and not artifact.available)
+
+
+def _stays(target: OutputFile, request: Request) -> bool:
+    """Tell whether `--if-exists skip` leaves the file as it is. Raises `Refused` for `error`."""
+    if not target.exists or request.if_exists in (None, IfExists.UPDATE):
+        return False
+    action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
+    return action is Action.SKIP
+
+
+def _await_one(
+    client: Client, request: Request, listing: Listing, reporter: Reporter, *, wait: bool
+) -> tuple[Listing, bool]:
+    """Return the listing with the artifact to send, and whether time ran out before it was there.
+
+    Below a wide address it is awaited that the run ends: another cube may still leave a second.
+    """
+    _check_one(listing)
+    if not (request.wait and wait) or request.dry_run or _is_ready(request, listing):
+        return listing, False
+    try:
+        for newer in follow(client, request, listing, reporter):
+            listing = newer
+            _check_one(listing)
+            if _is_ready(request, listing):
+                break
+    except TimeIsUp:
+        return listing, True
+    return listing, False
+
+
+def _is_ready(request: Request, listing: Listing) -> bool:
+    return request.address.exact and any(a.available for a in listing.artifacts)
+
+
+def _check_one(listing: Listing) -> None:
+    if len(listing.artifacts) > 1:
+        raise UsageError(
+            f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
+            " are selected",
+            hint=f"name its cube, or choose one with --include: {what_there_is(listing)}",
+        )
+
+
+def _to_file(
+    client: Client, request: Request, target: OutputFile, artifact: Artifact, reporter: Reporter
+) -> FileResult:
+    job = Job(artifact, request.output or "")
+    with Downloads(
+        request.storage(), target, client.artifacts, reporter, request.tuning
+    ) as downloads:
+        downloads.submit([job])
+        downloads.wait()
+    return downloads.results[job]
+
+
+def _to_stream(
+    client: Client, request: Request, artifact: Artifact, reporter: Reporter
+) -> FileResult:
+    if request.write is None:
+        raise UsageError("there is no stream to write to")
+    links = Links(client.artifacts, lambda address: reporter.refreshing(1))
+    stream = Stream(
+        request.storage(),
+        links,
+        request.write,
+        retries=request.retries,
+        limit=RateLimit(request.limit_rate),
+        pause=time.sleep,
+        retrying=lambda reason, delay: reporter.retrying(stream, reason, delay),
+    )
+    stream.name = visible(artifact.local_path)
+    started = time.monotonic()
+    reporter.begin(1)
+    reporter.started(stream)
+    digest, error = None, None
+    try:
+        digest = stream.send(artifact)
+    except ArtifactsError as failure:
+        error = failure
+    seconds = time.monotonic() - started
+    result = streamed(artifact, stream, digest, seconds)
+    if error is not None:
+        result = replace(result, outcome=Outcome.FAILED, error=error)
+    reporter.finished(stream, result)
+    return result
