@@ -132,24 +132,25 @@ class Manifest:
         Threads that come together share one fsync.
         """
         value = _to_json(entry)
-        # The line break before it keeps the torn line of a killed run or a full disk apart.
-        line = memoryview(b"\n" + json.dumps({"place": place, **value}).encode() + b"\n")
         with self._lock:
+            if place not in self._files or self.was_only_intended(place):
+                value["intended"] = True
+            # The line break before it keeps the torn line of a killed run or a full disk apart.
+            line = memoryview(b"\n" + json.dumps({"place": place, **value}).encode() + b"\n")
             descriptor = self._open_journal()
             while line:
                 line = line[os.write(descriptor, line) :]
             self._written += 1
             mine = self._written
-            if place not in self._files or self.was_only_intended(place):
-                value["intended"] = True
             self._files[place] = value
             self._changed = True
         self._sync(descriptor, mine)
 
     def placed(self, place: str) -> None:
-        """Note that what was intended is in place."""
+        """Note that what was intended is in place, done by this run or found of a killed one."""
         with self._lock:
-            self._files[place].pop("intended", None)
+            if self._files[place].pop("intended", None) is not None:
+                self._changed = True
 
     def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""
@@ -216,8 +217,8 @@ class Manifest:
                 _from_json(value)
                 if type(place) is not str:
                     continue
-                if place not in self._files or self.was_only_intended(place):
-                    value["intended"] = True
+                # Whether it was the first file at its place, the line says itself: a later run
+                # may have found that one, and have been killed before it replaced it.
                 self._files[place] = value
                 self._changed = True
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

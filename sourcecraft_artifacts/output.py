@@ -150,6 +150,7 @@ class OutputFolder:
         A file that was only touched is recorded anew with its time.
         """
         if entry.looks_like(found):
+            self.manifest.placed(str(place))
             return True
         if found.st_size != entry.size:
             return False

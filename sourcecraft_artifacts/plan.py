@@ -140,7 +140,7 @@ def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists) 
         return Step(artifact, place, Action.DOWNLOAD)
     entry = disk.entry(place)
     same = (
-        if_exists is IfExists.UPDATE
+        (if_exists is IfExists.UPDATE or disk.was_only_intended(place))
         and entry is not None
         and stat.S_ISREG(found.st_mode)
         and disk.holds(place, entry, found)

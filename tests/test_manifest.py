@@ -226,6 +226,16 @@ def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None
     assert (again.was_only_intended("a"), again.was_only_intended("b")) == (True, False)
 
 
+def test_a_kill_behind_a_kill_makes_no_stranger(directory: Directory) -> None:
+    """A file that was found after a kill stays ours, if the run that is to replace it is killed."""
+    Manifest(directory).intend("a", ENTRY)  # put in place, and killed
+    second = Manifest(directory)
+    assert second.was_only_intended("a")
+    second.placed("a")  # found as recorded
+    second.intend("a", replace(ENTRY, size=ENTRY.size + 1))  # and killed before the rename
+    assert not Manifest(directory).was_only_intended("a")
+
+
 TORN = [1, 10, -1, -2, -20]
 
 
