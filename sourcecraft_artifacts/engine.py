@@ -160,6 +160,9 @@ class Downloads:
         for thread in [*self._threads, *self._settlers]:
             thread.join(max(0.0, deadline - time.monotonic()) if kind else None)
         self._over.set()
+        if self._pulse is not None:
+            # A checkpoint must not outlive the folder that it is written in.
+            self._pulse.join(max(0.2, deadline - time.monotonic()) if kind else None)
         self._storage.close()
 
     def submit(self, jobs: Iterable[Job]) -> None:
