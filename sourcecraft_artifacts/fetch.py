@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
 from .engine import Downloads, Job, Reporter
-from .errors import LocalError
+from .errors import ExitCode, LocalError
 from .fetch_one import to_one
 from .listing import Listing, list_artifacts
 from .models import Artifact
@@ -176,15 +176,15 @@ def _planned(step: Step, folder: OutputFolder) -> FileResult:
     return FileResult(step.artifact, path, Outcome.PLANNED, action=step.action)
 
 
-def exit_status(report: Report, *, allow_missing: bool) -> int:
+def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
     """Return the exit status that a report deserves (contract section 5)."""
-    errors = [result.error for result in report.files if result.error is not None]
     if report.timed_out:
-        return 9
+        return ExitCode.WAIT_TIMEOUT
+    errors = [result.error for result in report.files if result.error is not None]
     if any(isinstance(error, LocalError) for error in errors):
-        return 1
+        return ExitCode.LOCAL
     if errors:
-        return max(int(error.exit_code) for error in errors)
+        return max(error.exit_code for error in errors)
     if report.count(Outcome.UNAVAILABLE) and not allow_missing:
-        return 6
-    return 0
+        return ExitCode.INCOMPLETE
+    return ExitCode.OK
