@@ -14,7 +14,7 @@ from typing import Protocol
 from .errors import ArtifactsError, Cancelled, LocalError, TransferError, bug
 from .links import Links
 from .models import Artifact, CubeAddress
-from .pacing import Pace, RateLimit
+from .pacing import LATE, Pace, RateLimit
 from .partial import Partial
 from .results import FileResult, Outcome
 from .storage import Storage
@@ -28,7 +28,7 @@ _SYNC_EVERY = 5.0
 """Seconds between looks at the pace, checkpoints, and checkpoints that outlive a power loss."""
 _GRACE = 1.2
 """Seconds that workers get to leave their parts in order after a signal."""
-_SETTLERS = 8
+_SETTLERS = 4
 _MOST_COMPLETE = 24
 """Threads that commit complete files, and the most files, each with a descriptor, that wait."""
 
@@ -136,6 +136,7 @@ class Downloads:
         self._idle = 0
         self._total = 0
         self._received = 0
+        self._ended = 0
         self._threads: list[threading.Thread] = []
         self._settlers: list[threading.Thread] = []
         self._complete: deque[_Run] = deque()
@@ -294,19 +295,18 @@ class Downloads:
             self._fail(run, self._explained(error, run.job))
         with self._lock:
             run.workers -= 1
-            run.settling = not run.workers
-            handed_over = (
-                run.settling and run.error is None and len(self._complete) < _MOST_COMPLETE
-            )
+            run.settling = is_last = not run.workers
+            handed_over = is_last and run.error is None and len(self._complete) < _MOST_COMPLETE
             if handed_over:
                 self._complete.append(run)
                 self._settlement.notify()
                 if len(self._settlers) < _SETTLERS:
                     self._start(self._settler, "settler", self._settlers)
-        if run.settling and not handed_over:
+        if is_last and not handed_over:
             self._conclude(run)
         with self._lock:
             self._busy -= 1
+            self._ended += is_last
 
     def _settler(self) -> None:
         """Settle what is complete, so that no connection waits for the disk."""
@@ -426,13 +426,16 @@ class Downloads:
     def _beat(self) -> None:
         """Keep the pace and the checkpoints, until all is done."""
         saved = synced = time.monotonic()
-        while not self._over.wait(_PULSE):
-            now = time.monotonic()
+        pulse = 2 * LATE
+        while not self._over.wait(pulse):
+            now, pulse = time.monotonic(), _PULSE
             with self._lock:
                 active = list(self._active)
                 shared = any(self._wants_help(run) for run in active)
                 queued = bool(self._queue)
-                self._pace.tick(now, self._received, self._busy, queued=queued, shared=shared)
+                self._pace.tick(
+                    now, self._received, self._ended, self._busy, queued=queued, shared=shared
+                )
                 self._staff()
                 self._work.notify(self._pace.width)
             for run in active:

@@ -48,7 +48,9 @@ class Wide(Pace):
         self.narrowest = self.slices
         Wide.made.append(self)
 
-    def tick(self, now: float, received: int, busy: int, *, queued: bool, shared: bool) -> None:
+    def tick(
+        self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
+    ) -> None:
         """Grow no further, so that a test knows what there is."""
 
     def troubled(self, busy: int, now: float) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.pacing import FAST, MOST, START, Pace, RateLimit
+from sourcecraft_artifacts.pacing import FAST, LATE, MOST, NEAR, START, Pace, RateLimit
 
 TICK = 0.05
 MB = 1e6
@@ -19,20 +19,33 @@ class Clock:
         self.pace = pace
         self.now = 100.0
         self.received = 0.0
+        self.ended = 0
 
     def ticks(
-        self, number: int, each: float, *, queued: bool = False, shared: bool = False
+        self,
+        number: int,
+        each: float,
+        *,
+        ended: int = 0,
+        queued: bool = False,
+        shared: bool = False,
     ) -> None:
-        """Let time pass while all connections are busy at `each` bytes a second."""
+        """Let time pass while all connections are busy at `each` bytes a second.
+
+        In each tick as many files as `ended` come to their end.
+        """
         for _ in range(number):
             busy = self.pace.width
             self.now += TICK
             self.received += each * busy * TICK
-            self.pace.tick(self.now, int(self.received), busy, queued=queued, shared=shared)
+            self.ended += ended
+            self.pace.tick(
+                self.now, int(self.received), self.ended, busy, queued=queued, shared=shared
+            )
 
 
 @pytest.mark.parametrize(
-    ("jobs", "files", "most"), [(None, START, MOST), (1, 1, 1), (8, 8, 8), (500, START, 500)]
+    ("jobs", "files", "most"), [(None, NEAR, MOST), (1, 1, 1), (8, NEAR, 8), (500, NEAR, 500)]
 )
 def test_where_it_begins(jobs: int | None, files: int, most: int) -> None:
     """`--jobs` caps all, slices included; large files begin with one connection."""
@@ -45,11 +58,53 @@ def test_where_it_begins(jobs: int | None, files: int, most: int) -> None:
     assert max(pace.files, pace.slices, pace.width) == most
 
 
+def test_near_storage_gets_few_connections() -> None:
+    """Where files come in no time, more threads would only be in each other's way."""
+    pace = Pace(None)
+    pace.opened(0.0005)
+    clock = Clock(pace)
+    clock.ticks(20, MB, ended=int(2 * NEAR * TICK / LATE), queued=True)
+    assert pace.files == NEAR
+
+
+@pytest.mark.parametrize("ended", [0, 1, int(NEAR * TICK / LATE / 2)])
+def test_late_storage_gets_many_at_once(ended: int) -> None:
+    """Where a connection mostly waits, the first look already is enough to see it."""
+    pace = Pace(None)
+    clock = Clock(pace)
+    clock.ticks(1, MB, ended=ended and 1, queued=True)
+    assert pace.files == START
+    pace = Pace(None)
+    clock = Clock(pace)
+    clock.ticks(1, MB, ended=NEAR, queued=True)
+    assert pace.files == NEAR
+    clock.ticks(1, MB, ended=ended, queued=True)
+    assert pace.files == START
+
+
+def test_files_that_wait_for_nothing_bring_no_connections() -> None:
+    """With no file in the queue there is nothing to open another connection for."""
+    pace = Pace(None)
+    Clock(pace).ticks(4, MB, queued=False)
+    assert pace.files == NEAR
+
+
+def test_trouble_before_the_first_look() -> None:
+    """A storage that is busy from the start is not met with all connections at once."""
+    pace = Pace(None)
+    clock = Clock(pace)
+    pace.troubled(NEAR, clock.now)
+    clock.ticks(200, MB, queued=True)
+    assert pace.files < 2 * NEAR
+
+
 def test_files_grow_while_answers_stay_quick() -> None:
     """More files at once, as long as the time to the first byte does not double."""
     pace = Pace(None)
     clock = Clock(pace)
     pace.opened(0.03)
+    clock.ticks(1, MB, queued=True)
+    assert pace.files == START
     clock.ticks(4, MB, queued=False)
     assert pace.files == START
     clock.ticks(4, MB, queued=True)
@@ -80,7 +135,7 @@ def test_slices_do_not_grow_past_the_network() -> None:
     now, received = 100.0, 0.0
     for _ in range(60):
         now, received = now + TICK, received + 50 * MB * TICK
-        pace.tick(now, int(received), pace.slices, queued=False, shared=True)
+        pace.tick(now, int(received), 0, pace.slices, queued=False, shared=True)
     assert pace.slices <= 16
 
 
@@ -102,7 +157,7 @@ def test_trouble_halves_once_for_all_that_fail_together() -> None:
     assert pace.slices == 64
     for _ in range(64):
         pace.troubled(64, clock.now)
-    assert (pace.slices, pace.files) == (32, START // 2)
+    assert (pace.slices, pace.files) == (32, NEAR // 2)
     clock.ticks(20, MB, shared=True, queued=True)
     assert pace.slices == 32
     clock.ticks(30, MB, shared=True, queued=True)
@@ -117,8 +172,8 @@ def test_an_idle_tick_changes_nothing() -> None:
     """Without a busy connection there is nothing to learn."""
     pace = Pace(None)
     for at in range(10):
-        pace.tick(100.0 + at, 0, 0, queued=True, shared=True)
-    assert (pace.files, pace.slices) == (START, 1)
+        pace.tick(100.0 + at, 0, 0, 0, queued=True, shared=True)
+    assert (pace.files, pace.slices) == (NEAR, 1)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ class Wide(Pace):
         super().__init__(most)
         self.slices = min(4, most or 4)
 
-    def tick(self, now: float, received: int, busy: int, *, queued: bool, shared: bool) -> None:
+    def tick(
+        self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
+    ) -> None:
         """Stay as it is."""
 
 
