@@ -32,6 +32,23 @@ _CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the curr
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
 
 
+class _Handle:
+    """A descriptor, closed when nobody has it in hand any more.
+
+    Were it closed under a thread that is about to use its number, the next folder to be opened
+    would get that number, and the thread's file.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int | None) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        if self.number is not None and self.number != _CLOSED:
+            os.close(self.number)
+
+
 class Directory:
     """One open folder. All is done through its descriptor, wherever its path leads by now.
 
@@ -41,7 +58,7 @@ class Directory:
 
     def __init__(self, path: str, descriptor: int | None) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self._handle = _Handle(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -51,8 +68,9 @@ class Directory:
 
     def open(self, name: str, flags: int, mode: int = 0o666) -> int:
         """Open a file, for this process alone, by its descriptor. Raises `Refused` for a link."""
+        handle = self._handle
         try:
-            return os.open(self._at(name), flags | _SAFELY, mode, dir_fd=self._descriptor)
+            return os.open(self._at(name), flags | _SAFELY, mode, dir_fd=handle.number)
         except OSError as error:
             if error.errno in _IS_LINK:
                 raise self._in_the_way(name) from error
@@ -60,8 +78,9 @@ class Directory:
 
     def lstat(self, name: str) -> os.stat_result | None:
         """Look at a name without following it; None when there is nothing."""
+        handle = self._handle
         try:
-            return os.lstat(self._at(name), dir_fd=self._descriptor)
+            return os.lstat(self._at(name), dir_fd=handle.number)
         except FileNotFoundError:
             return None
 
@@ -71,14 +90,15 @@ class Directory:
         Raises `Refused` for a symlink or a file, `FileNotFoundError` without `create`.
         """
         if create:
+            handle = self._handle
             with suppress(FileExistsError):
-                os.mkdir(self._at(name), dir_fd=self._descriptor)
+                os.mkdir(self._at(name), dir_fd=handle.number)
         return self._enter(name)
 
     def _enter(self, name: str) -> "Directory":
-        flags = os.O_RDONLY | os.O_DIRECTORY | _SAFELY
+        handle, flags = self._handle, os.O_RDONLY | os.O_DIRECTORY | _SAFELY
         try:
-            descriptor = os.open(self._at(name), flags, dir_fd=self._descriptor)
+            descriptor = os.open(self._at(name), flags, dir_fd=handle.number)
         except OSError as error:
             if error.errno == errno.ENOTDIR or error.errno in _IS_LINK:
                 raise self._in_the_way(name) from error
@@ -87,35 +107,40 @@ class Directory:
 
     def replace(self, name: str, target: "Directory", target_name: str) -> None:
         """Move a file over a name, atomically; a symlink there is replaced, not followed."""
+        handle, other = self._handle, target._handle
         os.replace(
             self._at(name),
             target._at(target_name),
-            src_dir_fd=self._descriptor,
-            dst_dir_fd=target._descriptor,
+            src_dir_fd=handle.number,
+            dst_dir_fd=other.number,
         )
 
     def unlink(self, name: str, missing_ok: bool = True) -> None:
         """Remove a file, or a symlink itself."""
+        handle = self._handle
         try:
-            os.unlink(self._at(name), dir_fd=self._descriptor)
+            os.unlink(self._at(name), dir_fd=handle.number)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def rmdir(self, name: str) -> None:
         """Remove an empty folder."""
-        os.rmdir(self._at(name), dir_fd=self._descriptor)
+        handle = self._handle
+        os.rmdir(self._at(name), dir_fd=handle.number)
 
     def listdir(self) -> list[str]:
         """List the names in this folder, in no order."""
-        return os.listdir(self.path if self._descriptor is None else self._descriptor)
+        handle = self._handle
+        return os.listdir(self.path if handle.number is None else handle.number)
 
     def sync(self) -> None:
         """Put the folder's names on the disk, where its file system can."""
-        if self._descriptor is None:
+        handle = self._handle
+        if handle.number is None:
             return
         try:
-            os.fsync(self._descriptor)
+            os.fsync(handle.number)
         except OSError as error:
             if error.errno not in _CANNOT_SYNC:
                 raise
@@ -125,19 +150,19 @@ class Directory:
 
         Where the system or the file system has no such locks, it is taken as had.
         """
-        if fcntl is None or self._descriptor is None:
+        handle = self._handle
+        if fcntl is None or handle.number is None:
             return True
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
         return True
 
     def close(self) -> None:
-        """Give the descriptor back; what is tried afterwards fails."""
-        if self._descriptor is not None and self._descriptor != _CLOSED:
-            os.close(self._descriptor)
-            self._descriptor = _CLOSED
+        """Give the descriptor back, after what is under way; what is tried afterwards fails."""
+        if self._handle.number is not None:
+            self._handle = _Handle(_CLOSED)
 
     def _at(self, name: str) -> str:
         if name in ("", ".", "..") or "/" in name:

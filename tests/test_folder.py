@@ -4,6 +4,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -415,6 +416,42 @@ def test_deep_paths_are_fine(bottomless: Path, descriptors: set[int]) -> None:
         assert tree.lstat(place) is not None
         assert (bottomless / str(place)).read_bytes() == b"new"
         assert len(descriptors) == 1 + MAX_CACHED
+
+
+@pytest.mark.parametrize("call", ["open", "mkdir", "replace", "unlink"])
+def test_a_folder_is_not_closed_under_who_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A thread that a signal left behind never meets another folder under the old number."""
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "there").write_bytes(name.encode())
+    ours = folder.open_root(str(tmp_path / "ours"))
+    theirs: list[Directory] = []
+    real = getattr(os, call)
+
+    def late(*args: object, **options: object) -> object:
+        if not theirs:
+            theirs.append(ours)
+            ours.close()
+            theirs[:] = [folder.open_root(str(tmp_path / "theirs"))]
+        return real(*args, **options)
+
+    monkeypatch.setattr(os, call, late)
+    match call:
+        case "open":
+            os.close(ours.open("new", CREATE))
+        case "mkdir":
+            with suppress(OSError):
+                ours.child("new", create=True)
+        case "replace":
+            ours.replace("there", ours, "new")
+        case "unlink":
+            ours.unlink("there")
+    theirs[0].close()
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["there"]
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        ours.open("another", CREATE)
 
 
 def test_folders_stay_open(tmp_path: Path, descriptors: set[int]) -> None:
