@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .api import Client as Client
     from .choices import IfExists as IfExists
     from .choices import Layout as Layout
-    from .engine import Reporter as Reporter
     from .errors import ApiError as ApiError
     from .errors import ArtifactsError as ArtifactsError
     from .errors import AuthError as AuthError
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from .errors import TransferError as TransferError
     from .errors import UsageError as UsageError
     from .fetch import download as download
+    from .jobs import Reporter as Reporter
     from .listing import Listing as Listing
     from .listing import latest_run as latest_run
     from .listing import list_artifacts as list_artifacts
@@ -57,7 +57,7 @@ _HOMES = {
     "api": "Client",
     "choices": "IfExists Layout",
     "fetch": "download",
-    "engine": "Reporter",
+    "jobs": "Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "listing": "Listing latest_run list_artifacts",

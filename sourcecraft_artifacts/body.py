@@ -1,21 +1,48 @@
-"""The open part file of one version of an object: bytes at their offsets, synced, hashed."""
+"""The open part file of one version of an object: bytes at their offsets, synced, closed once."""
 
 from __future__ import annotations
 
 import os
 import threading
 
-from .checksums import Digests
-
 
 class Body:
-    """The open part file of one version; closed by whoever uses it last."""
+    """The open part file of one version, for any number of threads.
+
+    It is closed once it was retired and the last one who held it has let go.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.users = 0
         self.dead = False
+        self._lock = threading.Lock()
+        self._users = 0
         self._lost: OSError | None = None
+
+    def hold(self) -> bool:
+        """Keep the file open until `let_go`; False where it may be closed already."""
+        with self._lock:
+            if self.dead:
+                return False
+            self._users += 1
+            return True
+
+    def let_go(self) -> None:
+        """Give back what `hold` granted."""
+        with self._lock:
+            self._users -= 1
+            self._close_if_unused()
+
+    def retire(self) -> None:
+        """Let nobody else in."""
+        with self._lock:
+            self.dead = True
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self.dead and not self._users and self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def sync(self) -> None:
         """Put the bytes on the disk. Raises OSError, and the same one from then on.
@@ -30,20 +57,6 @@ class Body:
         except OSError as error:
             self._lost = error
             raise
-
-    def close_if_unused(self) -> None:
-        if self.dead and not self.users and self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
-def hash_up_to(descriptor: int, digests: Digests, end: int, buffer: memoryview) -> None:
-    """Read what follows the hashed bytes, up to `end`, and hash it. Raises OSError."""
-    while (left := end - digests.position) > 0:
-        count = read_at(descriptor, buffer[: min(left, len(buffer))], digests.position)
-        if not count:
-            raise OSError("the partial data is shorter than what was written")
-        digests.update(buffer[:count])
 
 
 _seeking = threading.Lock()

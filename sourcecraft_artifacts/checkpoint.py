@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from .checksums import ALGORITHMS
 from .ranges import Version
+from .spans import Span
 
 SCHEMA = 1
 _SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
 """What can be sent back in `If-Range`."""
-
-Span = tuple[int, int]
-"""Bytes from the first number up to, not including, the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +93,6 @@ def _read_spans(value: Any, size: int) -> list[Span]:
         spans.append((start, end))
         at = end
     return spans
-
-
-def gaps(spans: Iterable[Span], size: int) -> list[Span]:
-    """Return what lies between sorted, disjoint spans, from 0 to `size`."""
-    found, at = [], 0
-    for start, end in spans:
-        if start > at:
-            found.append((at, start))
-        at = max(at, end)
-    if at < size:
-        found.append((at, size))
-    return found
 
 
 @cache

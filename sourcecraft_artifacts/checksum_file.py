@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 
-from .engine import local_fault
-from .errors import Refused, UsageError
+from .errors import Refused, UsageError, local_fault
 from .files import write_file
 from .folder import open_root, refuse_special
 from .paths import STATE_FOLDER

@@ -10,13 +10,18 @@
     ├── Refused                  refused        8
     ├── WaitTimeout              wait_timeout   9
     └── TransferError            (its own)      6   one artifact could not be had
-        └── ExpiredUrl           expired        6   the runner asks the listing again
+        ├── ExpiredUrl           expired        6   the runner asks the listing again
+        └── BrokenTransfer       (its own)      6   the runner tries again
+            └── Busy             busy           6   after as long as the storage asks for
 
 `Interrupted` is no error: a signal asked the program to end.
 """
 
+import errno
 import os
 from enum import IntEnum
+
+from .text import visible
 
 
 class ExitCode(IntEnum):
@@ -116,6 +121,21 @@ class ExpiredUrl(TransferError):
         super().__init__(message, code="expired")
 
 
+class BrokenTransfer(TransferError):
+    """The connection failed, stalled or ended early: worth another try."""
+
+    def __init__(self, message: str, *, code: str = "network") -> None:
+        super().__init__(message, code=code)
+
+
+class Busy(BrokenTransfer):
+    """The storage asks for patience (429, 503): `retry_after` is in seconds, where it says."""
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        super().__init__(message, code="busy")
+        self.retry_after = retry_after
+
+
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number."""
 
@@ -138,3 +158,18 @@ def bug(error: Exception) -> LocalError:
         place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
         where = where.tb_next
     return LocalError(f"a bug: {type(error).__name__} in {place}", hint="please report it")
+
+
+def local_fault(error: OSError, path: str) -> LocalError:
+    """Return what a failure of this machine's means to the user."""
+    hints = {
+        errno.ENOSPC: "make room and run the same command again: it goes on where it stopped",
+        errno.EDQUOT: "make room and run the same command again: it goes on where it stopped",
+        errno.EACCES: "check the permissions of the folder",
+        errno.EROFS: "choose another output folder",
+        errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
+        errno.ENAMETOOLONG: "choose another output folder or --layout",
+    }
+    reason = error.strerror or str(error)
+    message = f"cannot write {visible(path)}: {visible(reason)}"
+    return LocalError(message, hint=hints.get(error.errno or 0))

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
-from .engine import Downloads, Job, Reporter
+from .engine import Downloads
 from .errors import ExitCode, LocalError
 from .fetch_one import to_one
+from .jobs import Job, Reporter
 from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .choices import IfExists
-from .engine import Downloads, Job, Reporter
+from .engine import Downloads
 from .errors import ArtifactsError, UsageError
+from .jobs import Job, Reporter
 from .links import Links
 from .listing import Listing
 from .models import Artifact

@@ -12,9 +12,9 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Self
 
-from .engine import Job, local_fault
-from .errors import LocalError, Refused
+from .errors import LocalError, Refused, local_fault
 from .folder import Directory, Tree
+from .jobs import Job
 from .manifest import Entry, Manifest
 from .models import Artifact
 from .partial import Partial
@@ -29,7 +29,7 @@ _LOCK_POLL = 0.1
 
 
 class OutputFolder:
-    """An output folder: facts for the plan (`plan.Disk`), then a target (`engine.Target`).
+    """An output folder: facts for the plan (`plan.Disk`), then a target (`jobs.Target`).
 
     As a context. Opening it creates nothing; `prepare` does. A lock on the state folder keeps a
     second run out; where the lock fails to, the runs may redo each other's work and no more.

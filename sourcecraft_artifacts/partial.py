@@ -12,22 +12,22 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from bisect import insort
 from contextlib import suppress
 
-from .body import Body, hash_up_to, write_at
-from .checkpoint import Checkpoint, Span, boot_id, gaps
+from .body import Body, write_at
+from .checkpoint import Checkpoint, boot_id
 from .checksums import Digests
 from .errors import LocalError
 from .files import write_file
 from .folder import Directory
+from .follower import BLOCK, Follower, hash_up_to
 from .ranges import Version
+from .spans import FreeSpans, Span, gaps
 
 UNKNOWN_END = 1 << 63
 """The end, in bytes, of an object whose size the storage did not tell."""
 _FOLLOWED = 8 << 20
 """Bytes from which an object is hashed by a thread of its own, behind the writers."""
-_BLOCK = 1 << 20
 
 
 class Superseded(Exception):
@@ -39,11 +39,11 @@ class Piece:
 
     __slots__ = ("body", "end", "position", "start")
 
-    def __init__(self, start: int, end: int, body: Body | None) -> None:
+    def __init__(self, start: int, end: int) -> None:
         self.start = start
         self.position = start
         self.end = end
-        self.body = body
+        self.body: Body | None = None
 
 
 class Partial:
@@ -63,14 +63,11 @@ class Partial:
         self._saving = threading.Lock()
         """Guards the files' names; taken before `_lock`, never after it."""
         self._body: Body | None = None
-        self._free: list[Span] = [(0, UNKNOWN_END)]
+        self._free = FreeSpans([(0, UNKNOWN_END)])
         self._pieces: set[Piece] = set()
-        self._digests = Digests()
+        self._digests: Digests | None = None
         self._expected: dict[str, bytes] = {}
-        self._follower: threading.Thread | None = None
-        self._handed_over = 0
-        """Bytes that the system was asked to put on the disk."""
-        self._news = threading.Event()
+        self._follower: Follower | None = None
         self._synced: list[Span] = []
         self._saved: Checkpoint | None = None
         self._in_order = True
@@ -99,7 +96,8 @@ class Partial:
     @property
     def unclaimed(self) -> int:
         """Bytes that nobody is fetching."""
-        return sum(end - start for start, end in self._free)
+        with self._lock:
+            return self._free.total
 
     @property
     def pieces(self) -> int:
@@ -131,8 +129,7 @@ class Partial:
             end = UNKNOWN_END if version.size is None else version.size
             piece.start = piece.position = 0
             piece.end = min(end, most) if version.size is not None else end
-            self._free = [(piece.end, end)] if piece.end < end else []
-            piece.body = self._body
+            self._free = FreeSpans([(piece.end, end)] if piece.end < end else [])
             self._hold(piece)
 
     def forget(self) -> None:
@@ -143,15 +140,12 @@ class Partial:
     def claim(self, most: int) -> Piece | None:
         """Take the first span that nobody fetches, of `most` bytes, or None when all are taken."""
         with self._lock:
-            if not self._free:
+            span = self._free.take_first(UNKNOWN_END if self.version is None else most)
+            if span is None:
                 return None
-            start, end = self._free.pop(0)
-            if self.version is not None and end - start > most:
-                self._free.insert(0, (start + most, end))
-                end = start + most
-            if start != self.position or self._pieces:
+            if span[0] != self.position or self._pieces:
                 self._in_order = False
-            piece = Piece(start, end, self._body)
+            piece = Piece(*span)
             self._hold(piece)
             broken = self._promised and not self._in_order
         if broken:
@@ -165,12 +159,10 @@ class Partial:
     def extend(self, piece: Piece, most: int) -> bool:
         """Let a piece go on into the free span behind it, by up to `most` bytes."""
         with self._lock:
-            for at, (start, end) in enumerate(self._free):
-                if start == piece.end:
-                    piece.end = min(end, start + most)
-                    self._free[at : at + 1] = [(piece.end, end)] if piece.end < end else []
-                    return True
-            return False
+            more = self._free.take_from(piece.end, most)
+            if more is not None:
+                piece.end = more[1]
+            return more is not None
 
     def reaches_end(self, piece: Piece) -> bool:
         """Tell whether nobody else has claimed anything behind a piece."""
@@ -187,9 +179,9 @@ class Partial:
             if piece in self._pieces:
                 self._pieces.discard(piece)
                 if piece.position < piece.end:
-                    insort(self._free, (piece.position, piece.end))
-                    self._merge_free()
-            self._news.set()
+                    self._free.give_back((piece.position, piece.end))
+            if self._follower is not None:
+                self._follower.nudge()
 
     def write(self, piece: Piece, data: memoryview) -> None:
         """Write the next bytes of a piece. Raises `Superseded`, and OSError as it comes."""
@@ -200,15 +192,16 @@ class Partial:
         while left:
             written = write_at(body.descriptor, left, at + len(data) - len(left))
             left = left[written:]
-        if self._follower is None and at == self._digests.position and body is self._body:
-            self._digests.update(data)
+        digests, follower = self._digests, self._follower
+        if follower is None and digests and at == digests.position and body is self._body:
+            digests.update(data)
         with self._lock:
             if body.dead:
                 raise Superseded
             piece.position += len(data)
             self.position += len(data)
-        if self._follower is not None and at // _BLOCK != piece.position // _BLOCK:
-            self._news.set()
+        if follower is not None and at // BLOCK != piece.position // BLOCK:
+            follower.nudge()
 
     def end_here(self, piece: Piece) -> None:
         """Settle the size of an object that the storage told none of, at a piece's position."""
@@ -222,11 +215,11 @@ class Partial:
 
         Raises TransferError where one differs from what the storage sent, and OSError.
         """
-        follower = self._follower
-        if follower is not None:
-            self._news.set()
-            follower.join()
-        self._catch_up()
+        if self._follower is not None:
+            self._follower.join()
+        assert self._digests is not None, "there is nothing to hash"
+        if self._digests.position < (self.size or 0):
+            hash_up_to(self.descriptor, self._digests, self.size or 0)
         self._digests.check()
         return self._digests.sha256
 
@@ -251,25 +244,10 @@ class Partial:
             self._save(version, done, in_order)
 
     def start_writing(self) -> None:
-        """Have the system begin to put hashed bytes on the disk: the sync at the end is short then.
-
-        That is what this advice does on Linux, before it drops pages that are on the disk already.
-        Called by neither the writers nor the hashing thread, which it would hold up.
-        """
-        start, end = self._handed_over, self._digests.position
-        if end - start < _FOLLOWED or not hasattr(os, "posix_fadvise"):
-            return
-        with self._lock:
-            body = self._body
-            if body is None or self._follower is None:
-                return
-            body.users += 1
-            self._handed_over = end
-        try:
-            with suppress(OSError):
-                os.posix_fadvise(body.descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
-        finally:
-            self._leave(body)
+        """Have the system begin to put hashed bytes of a large object on the disk."""
+        follower = self._follower
+        if follower is not None:
+            follower.start_writing()
 
     def park(self) -> None:
         """Leave the part for a later run; without a validator it is of no use and removed."""
@@ -324,23 +302,18 @@ class Partial:
             done = [(0, size - 1)] if size > 1 else []
         self._set_version(checkpoint.version, checkpoint.digests)
         self._synced = [span for span in checkpoint.synced if span[1] <= on_disk]
-        self._free = gaps(done, size)
+        self._free = FreeSpans(gaps(done, size))
         self.position = sum(end - start for start, end in done)
         self._saved, self._promised = checkpoint, checkpoint.in_order
         self._in_order = done == [(0, on_disk)]
 
     def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
+        assert self._body is not None, "its file was opened before"
         self.version = version
         self._expected = expected
         self._digests = Digests(expected)
-        self._handed_over = 0
-        if (version.size or 0) >= _FOLLOWED:
-            self._news.clear()
-            args = (self._body, self._digests)
-            self._follower = threading.Thread(
-                target=self._follow, args=args, daemon=True, name="hash"
-            )
-            self._follower.start()
+        if (size := version.size or 0) >= _FOLLOWED:
+            self._follower = Follower(self._body, self._digests, size, self._frontier)
 
     def _forget(self) -> None:
         self._pieces.clear()
@@ -350,79 +323,40 @@ class Partial:
             self._remove(self.part_name)
         self.version = None
         self.position = 0
-        self._free = [(0, UNKNOWN_END)]
-        self._digests, self._expected = Digests(), {}
+        self._free = FreeSpans([(0, UNKNOWN_END)])
+        self._digests, self._expected = None, {}
         self._synced, self._saved, self._in_order, self._promised = [], None, True, False
+
+    def _hold(self, piece: Piece) -> None:
+        self._pieces.add(piece)
+        if self._body is not None and self._body.hold():
+            piece.body = self._body
 
     def _drop(self, piece: Piece) -> None:
         body, piece.body = piece.body, None
         if body is not None:
-            body.users -= 1
-            body.close_if_unused()
-
-    def _hold(self, piece: Piece) -> None:
-        self._pieces.add(piece)
-        if piece.body is not None:
-            piece.body.users += 1
+            body.let_go()
 
     def _retire(self) -> None:
         body, self._body = self._body, None
-        self._follower = None
-        self._news.set()
+        follower, self._follower = self._follower, None
         if body is not None:
-            body.dead = True
-            body.close_if_unused()
+            body.retire()
+        if follower is not None:
+            follower.nudge()
 
     def _done(self) -> list[Span]:
-        size = self.size or 0
-        lacking = self._free + [(p.position, p.end) for p in self._pieces if p.position < p.end]
-        return gaps(sorted(lacking), size)
+        """Return what is here."""
+        lacking = [*self._free, *((p.position, p.end) for p in self._pieces if p.position < p.end)]
+        return gaps(sorted(lacking), self.size or 0)
 
-    def _frontier(self) -> int:
-        """Return up to where, in bytes, the object is here without a gap."""
-        lacking = [p.position for p in self._pieces if p.position < p.end]
-        lacking += [self._free[0][0]] if self._free else []
-        return min(lacking, default=self.size or 0)
-
-    def _follow(self, body: Body, digests: Digests) -> None:
-        """Hash behind the writers, from the page cache, while they are at work."""
-        buffer = memoryview(bytearray(_BLOCK))
+    def _frontier(self) -> int | None:
+        """Return up to where, in bytes, the object is here without a gap; None when whole."""
         with self._lock:
-            body.users += 1
-        try:
-            while not body.dead and digests.position < (self.size or 0):
-                self._news.clear()
-                with self._lock:
-                    frontier = self._frontier()
-                if frontier == digests.position:
-                    if not self._free and not self._pieces:
-                        break
-                    self._news.wait(1.0)
-                hash_up_to(body.descriptor, digests, frontier, buffer)
-        except OSError:
-            pass  # whoever asks for the digest reads again, and meets the error
-        finally:
-            self._leave(body)
-
-    def _leave(self, body: Body) -> None:
-        with self._lock:
-            body.users -= 1
-            body.close_if_unused()
-
-    def _catch_up(self) -> None:
-        if self._digests.position < (self.size or 0):
-            hash_up_to(
-                self.descriptor, self._digests, self.size or 0, memoryview(bytearray(_BLOCK))
-            )
-
-    def _merge_free(self) -> None:
-        merged: list[Span] = []
-        for start, end in self._free:
-            if merged and merged[-1][1] == start:
-                merged[-1] = (merged[-1][0], end)
-            else:
-                merged.append((start, end))
-        self._free = merged
+            lacking = [p.position for p in self._pieces if p.position < p.end]
+            lacking += [start for start, _ in self._free]
+            is_over = not self._free and not self._pieces
+            return None if is_over else min(lacking, default=self.size or 0)
 
     def _save(self, version: Version, done: list[Span], in_order: bool) -> None:
         saved = Checkpoint(version, self._expected, done, self._synced, in_order)

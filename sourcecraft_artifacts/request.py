@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from .address import Address
 from .choices import IfExists, Layout
-from .engine import Reporter, Tuning
 from .errors import NothingMatched
+from .jobs import Reporter, Tuning
 from .listing import Listing, list_artifacts
 from .results import FileResult, Report
 from .select import Selection

@@ -8,9 +8,17 @@ from typing import Self
 
 from .backoff import backoff
 from .checksums import Digests, expected_digests
-from .engine import Job, local_fault
-from .errors import ExpiredUrl, Refused, TransferError, UsageError
+from .errors import (
+    BrokenTransfer,
+    Busy,
+    ExpiredUrl,
+    Refused,
+    TransferError,
+    UsageError,
+    local_fault,
+)
 from .folder import Directory, open_root, refuse_special
+from .jobs import Job
 from .links import Links
 from .models import Artifact
 from .output import part_key
@@ -19,16 +27,16 @@ from .partial import Partial
 from .parts import PartialStore
 from .ranges import Verdict, Version, judge, range_header, read_version
 from .results import FileResult, Outcome
-from .storage import Answer, BrokenTransfer, Storage
+from .status import check_status
+from .storage import Answer, Storage
 from .text import visible
-from .transfer import Busy, check_status
 
 _PREFIX = ".sourcecraft-artifacts-"
 _REFRESHES = 2
 
 
 class OutputFile:
-    """A file that the user named: a target (`engine.Target`) for one job, as a context.
+    """A file that the user named: a target (`jobs.Target`) for one job, as a context.
 
     Partial data lies beside it under a hidden name until it is complete. Raises `UsageError`
     for a name that cannot be a file's, `LocalError` when its folder cannot be opened, `Refused`

@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Protocol
 
-from .backoff import backoff, retry_after_seconds
+from .backoff import backoff
 from .checksums import expected_digests
-from .errors import ExpiredUrl, TransferError
+from .errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
 from .models import Artifact
 from .partial import UNKNOWN_END, Partial, Piece, Superseded
 from .ranges import (
@@ -26,24 +25,15 @@ from .ranges import (
     read_content_range,
     read_version,
 )
-from .storage import Answer, BrokenTransfer, Storage
-from .text import visible, without_secrets
+from .status import check_status
+from .storage import Answer, Storage
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """Bytes of the smallest and largest piece that a second connection is opened for."""
 _BUFFER = 256 << 10
-_EXPIRED = frozenset({400, 401, 403, 410})
 _REFRESHES = 2
 """New URLs that one artifact may ask for without progress."""
-
-
-class Busy(BrokenTransfer):
-    """The storage asks for patience (429, 503): `retry_after` is in seconds, where it says."""
-
-    def __init__(self, message: str, retry_after: float | None) -> None:
-        super().__init__(message, code="busy")
-        self.retry_after = retry_after
 
 
 class Host(Protocol):
@@ -310,38 +300,3 @@ def _buffer(size: int) -> memoryview:
     if made is None or len(made) < size:
         made = _buffers.made = memoryview(bytearray(size))
     return made[:size]
-
-
-def check_status(answer: Answer, *, ranged: bool) -> None:
-    """Raise what the status of an answer means, unless its body can be judged.
-
-    Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
-    """
-    status = answer.status
-    if status in (200, 206) or (ranged and status == 416):
-        return
-    what = f"the storage answered {_status_text(status)}{_detail(answer)}"
-    if status in (408, 429) or status >= 500:
-        raise Busy(what, retry_after_seconds(answer.header("Retry-After")))
-    if status in _EXPIRED:
-        raise ExpiredUrl(what)
-    raise TransferError(what, code=f"http_{status}")
-
-
-def _status_text(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def _detail(answer: Answer) -> str:
-    """Return what an S3 error body says in its Code and Message, where it is one."""
-    text = answer.text()
-    parts = []
-    for tag in ("Code", "Message"):
-        _, found, rest = text.partition(f"<{tag}>")
-        inside, closed, _ = rest.partition(f"</{tag}>")
-        if found and closed:
-            parts.append(visible(without_secrets(inside, answer.secrets)[:200]))
-    return f" ({': '.join(parts)})" if parts else ""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts import checkpoint as module
-from sourcecraft_artifacts.checkpoint import Checkpoint, Span, boot_id, gaps
+from sourcecraft_artifacts.checkpoint import Checkpoint, boot_id
 from sourcecraft_artifacts.ranges import Version
+from sourcecraft_artifacts.spans import Span, gaps
 
 VERSION = Version('"v1"', 100)
 UNREADABLE = (ValueError, KeyError, TypeError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import random
@@ -18,9 +19,10 @@ from servers import Answer, Received, Reply, ScriptedServer, ranged
 from service import eventually
 
 from sourcecraft_artifacts import engine, transfer
-from sourcecraft_artifacts.engine import Downloads, Job, Tuning
-from sourcecraft_artifacts.errors import ArtifactsError, Refused
+from sourcecraft_artifacts.engine import Downloads
+from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.folder import Directory, open_root
+from sourcecraft_artifacts.jobs import Job, Tuning
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.pacing import Pace
 from sourcecraft_artifacts.partial import Partial
@@ -587,6 +589,40 @@ def test_leaving_by_an_exception_calls_off(world: World) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["worker", "pulse"])
+def test_a_signal_while_threads_are_started(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A signal may come between a thread and its start: it is still what ends the run."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise Interrupted(15)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    world.server.on("/a", Answer(body=SMALL))
+    with pytest.raises(Interrupted):
+        world.run()
+
+
+@pytest.mark.parametrize("method", ["begin", "finished", "retrying"])
+def test_what_a_reporter_raises_reaches_the_caller(
+    world: World, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """A reporter with a bug ends the download with that, and nobody waits for ever."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.watcher, method, broken)
+    digest = {"Repr-Digest": f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"}
+    world.server.on("/a", Answer(body=SMALL, headers=digest))
+    with pytest.raises(ZeroDivisionError):
+        world.run("a", "b")
+
+
 def test_many_small_files(world: World) -> None:
     """Hundreds of files over the connections that there are, each of them right."""
     world.server.on("/", lambda received: ranged(received.target.encode())(received))

@@ -18,12 +18,12 @@ KNOWN_BY = {
     "typer": {"boundary", "cli", "completion", "options", "session", "shells"},
     "rich": {"bars", "session", "tables"},
     "requests": {"api", "network"},
-    "urllib3": {"api", "storage"},
+    "urllib3": {"api", "connection", "storage"},
     "platformdirs": {"config", "name_cache"},
 }
 BELOW_ALL: dict[str, set[str]] = {
     "choices": set(),
-    "errors": set(),
+    "errors": {"text"},
     "models": {"errors"},
     "results": {"errors", "models"},
     "select": set(),

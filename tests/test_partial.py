@@ -290,7 +290,7 @@ def test_many_writers_at_once(
 ) -> None:
     """Any number of threads, some of which give up, make one exact object and its SHA-256."""
     monkeypatch.setattr(module, "_FOLLOWED", followed)
-    monkeypatch.setattr(module, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(module, "BLOCK", 1 << 12)
     body = random.Random(3).randbytes(1 << 20)
     md5 = hashlib.md5(body, usedforsecurity=False).digest()
     partial = opened(directory)

@@ -19,9 +19,10 @@ import trustme
 from servers import Answer, ScriptedServer
 from service import eventually
 
-from sourcecraft_artifacts.errors import Cancelled, TransferError
-from sourcecraft_artifacts.storage import MAX_REDIRECTS, BrokenTransfer, Storage, redirected
+from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferError
+from sourcecraft_artifacts.storage import MAX_REDIRECTS, Storage
 from sourcecraft_artifacts.storage import Answer as Got
+from sourcecraft_artifacts.storage_urls import redirected
 
 BODY = bytes(range(256)) * 40
 STALL = 0.25

@@ -1,0 +1,67 @@
+"""Spans of bytes: what of an object is there, and what is free to be fetched. Pure arithmetic."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+
+Span = tuple[int, int]
+"""Bytes from the first number up to, not including, the second."""
+
+
+def gaps(spans: Iterable[Span], size: int) -> list[Span]:
+    """Return what lies between sorted, disjoint spans, from 0 to `size`."""
+    found, at = [], 0
+    for start, end in spans:
+        if start > at:
+            found.append((at, start))
+        at = max(at, end)
+    if at < size:
+        found.append((at, size))
+    return found
+
+
+class FreeSpans:
+    """The spans that nobody fetches, in order and disjoint. Its user holds a lock."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = list(spans)
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._spans)
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    @property
+    def total(self) -> int:
+        """Their bytes."""
+        return sum(end - start for start, end in self._spans)
+
+    def take_first(self, most: int) -> Span | None:
+        """Take the first `most` bytes, as far as they lie in one span."""
+        return self._take(0, most) if self._spans else None
+
+    def take_from(self, start: int, most: int) -> Span | None:
+        """Take up to `most` bytes of the span that begins at `start`, if there is one."""
+        for index, span in enumerate(self._spans):
+            if span[0] == start:
+                return self._take(index, most)
+        return None
+
+    def _take(self, index: int, most: int) -> Span:
+        start, end = self._spans[index]
+        taken = min(end, start + most)
+        self._spans[index : index + 1] = [(taken, end)] if taken < end else []
+        return start, taken
+
+    def give_back(self, span: Span) -> None:
+        """Add a span that is in none of them; neighbours become one."""
+        insort(self._spans, span)
+        merged: list[Span] = []
+        for start, end in self._spans:
+            if merged and merged[-1][1] == start:
+                merged[-1] = (merged[-1][0], end)
+            else:
+                merged.append((start, end))
+        self._spans = merged

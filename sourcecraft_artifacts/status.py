@@ -1,0 +1,47 @@
+"""What the status of a storage's answer means, and what its error body tells a person."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from .backoff import retry_after_seconds
+from .errors import Busy, ExpiredUrl, TransferError
+from .storage import Answer
+from .text import visible, without_secrets
+
+_EXPIRED = frozenset({400, 401, 403, 410})
+
+
+def check_status(answer: Answer, *, ranged: bool) -> None:
+    """Raise what the status of an answer means, unless its body can be judged.
+
+    Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
+    """
+    status = answer.status
+    if status in (200, 206) or (ranged and status == 416):
+        return
+    what = f"the storage answered {_status_text(status)}{_detail(answer)}"
+    if status in (408, 429) or status >= 500:
+        raise Busy(what, retry_after_seconds(answer.header("Retry-After")))
+    if status in _EXPIRED:
+        raise ExpiredUrl(what)
+    raise TransferError(what, code=f"http_{status}")
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _detail(answer: Answer) -> str:
+    """Return what an S3 error body says in its Code and Message, where it is one."""
+    text = answer.text()
+    parts = []
+    for tag in ("Code", "Message"):
+        _, found, rest = text.partition(f"<{tag}>")
+        inside, closed, _ = rest.partition(f"</{tag}>")
+        if found and closed:
+            parts.append(visible(without_secrets(inside, answer.secrets)[:200]))
+    return f" ({': '.join(parts)})" if parts else ""

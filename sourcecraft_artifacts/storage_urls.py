@@ -1,0 +1,45 @@
+"""A `download_url` on its way: split byte for byte, redirected, and kept out of messages."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urljoin
+
+from .errors import TransferError
+
+_SHORTEST_SECRET = 8
+"""Characters of a query's value from which on it may be a key."""
+
+
+def redirected(url: str, location: str) -> str:
+    """Return where a redirect leads (RFC 9110, 10.2.2), an absolute `location` byte for byte.
+
+    Raises TransferError when it leads from https to http.
+    """
+    location = location.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    try:
+        target = location if "://" in location.split("?")[0] else urljoin(url, location)
+    except ValueError:
+        raise TransferError("the storage redirects to no address", code="redirect") from None
+    if url.lower().startswith("https:") and not target.lower().startswith("https:"):
+        raise TransferError("the storage redirects from https to http", code="redirect")
+    return target
+
+
+def split_target(url: str) -> tuple[str, str]:
+    """Split a URL into its origin and the request target: its own bytes, less a fragment."""
+    whole = url.partition("#")[0]
+    start = whole.index("://") + 3
+    ends = [at for mark in "/?" if (at := whole.find(mark, start)) >= 0]
+    end = min(ends, default=len(whole))
+    target = whole[end:]
+    origin = whole[: start - 3].lower() + whole[start - 3 : end]
+    return origin, target if target.startswith("/") else f"/{target}"
+
+
+def query_secrets(target: str) -> list[str]:
+    """Return the query of a request target and each longer value in it, as sent and decoded."""
+    query = target.partition("?")[2]
+    values = [pair.partition("=")[2] or pair for pair in query.split("&")]
+    found = {query, *values, *map(unquote, values)}
+    # The longest first: what is redacted must not leave the rest of another.
+    return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
