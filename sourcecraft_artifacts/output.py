@@ -14,7 +14,7 @@ from typing import Self
 
 from .engine import Job, local_fault
 from .errors import LocalError, Refused
-from .folder import Directory, Tree
+from .folder import Directory
 from .manifest import Entry, Manifest
 from .models import Artifact
 from .partial import Partial
@@ -22,6 +22,7 @@ from .parts import PartialStore
 from .paths import STATE_FOLDER, SafePath, folds_names
 from .plan import Step
 from .text import visible
+from .tree import Tree
 
 _PARTIAL = "partial"
 _BLOCK = 1 << 20
