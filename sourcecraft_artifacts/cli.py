@@ -121,8 +121,7 @@ def list_command(
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
-    if with_urls and not json and session.was_given("with_urls"):
-        raise UsageError("--with-urls goes with --json")
+    session.needs("with_urls", "--json", json)
     with session.client() as client:
         listing = list_artifacts(client, session.resolved(client, address, run_status))
     if listing.remark:
@@ -195,14 +194,11 @@ def download_command(
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     output, directory, layout = session.one_target(output, directory, layout)
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
-    if not 0 < stall_timeout <= 1e6:
-        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
     if directory == "":
         raise UsageError("--dir: an empty name is no folder")
     if checksums is not None:
         check_checksums_path(checksums, output)
-    if wait_timeout is not None and not wait and session.was_given("wait_timeout"):
-        raise UsageError("--wait-timeout goes with --wait")
+    session.needs("wait_timeout", "--wait", wait)
     address = session.address(run, (workflow, task, cube), repo, run_status)
     request = Request(
         address=address,
@@ -215,7 +211,7 @@ def download_command(
         jobs=jobs,
         limit_rate=opt.read_rate(limit_rate),
         retries=retries,
-        stall_timeout=stall_timeout,
+        stall_timeout=opt.read_stall_timeout(stall_timeout),
         fail_fast=fail_fast,
         wait=wait,
         wait_timeout=opt.read_duration(wait_timeout),

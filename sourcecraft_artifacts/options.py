@@ -177,6 +177,13 @@ _DURATION = re.compile(
 )
 
 
+def read_stall_timeout(seconds: float) -> float:
+    """Return seconds that a connection may stall. Raises `UsageError` where that is no time."""
+    if not 0 < seconds <= 1e6:
+        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
+    return seconds
+
+
 def read_rate(text: str | None) -> float | None:
     """Read a rate such as `500K` or `10M`, in powers of 1024 as curl does, as bytes a second.
 
