@@ -1,4 +1,4 @@
-"""The options that commands share, each written once, and how their values are read."""
+"""What commands share: the options, each written once, how their values are read, and help."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from .errors import UsageError
 from .text import visible
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""What typer is told of every command."""
+
+
+def examples(*commands: str) -> str:
+    """Return a help page's last paragraph, kept as it is (`\\b`)."""
+    return "\n".join(["\b", "Examples:", *(f"  sourcecraft-artifacts {line}" for line in commands)])
 
 
 def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> Any:
