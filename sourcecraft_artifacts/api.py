@@ -6,60 +6,31 @@ reads `.netrc`, keeps cookies, and looks at where redirects lead.
 
 from __future__ import annotations
 
-import json
-import re
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 from . import __version__, network
-from .backoff import backoff, retry_after_seconds
+from .answers import Answer, Passing, content, read_artifacts, read_page_token, request_note
+from .backoff import backoff
 from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
-from .errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
-from .models import Artifact, CubeAddress, Run, objects, read_artifact, read_run
+from .errors import ApiError, UsageError
+from .models import Artifact, CubeAddress, Run, objects, read_run
 from .text import visible, without_secrets
 
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
-_MOST_VALUES = 3_000_000
-"""Commas and brackets of a body that is parsed. 64 MiB of listing have a third of that; of `{},`
-they have 44 million, which take gigabytes once parsed."""
 _PIECE = 64 * 1024
 _CONNECTIONS = 64
 # An honest service may send a page that is empty or known; one after another, it goes in circles.
 _MOST_STALE_PAGES = 20
 _MOST_PAGES = 1000
-_EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
-_EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
-_MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_FINAL_5XX = frozenset({501, 505})
-_LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of the API. `whole` is false where only the end of the connection ended it."""
-
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    body: bytes
-    whole: bool = True
-
-
-class _Passing(Exception):
-    """A fault that another try may not meet; `retry_after` is in seconds."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
 
 
 class Client:
@@ -151,7 +122,7 @@ class Client:
         for failures in range(1, max(self._retries, 0) + 2):
             try:
                 return self._try(path, target, asked)
-            except _Passing as passing:
+            except Passing as passing:
                 fault = passing
             if failures <= self._retries:
                 delay = backoff(failures, fault.retry_after)
@@ -164,20 +135,13 @@ class Client:
         started = time.monotonic()
         answer = self._exchange(target, asked)
         seconds = time.monotonic() - started
-        self._log(f"GET {path}: {answer.status} in {seconds:.3f} s{self._request_id(answer)}")
-        if 200 <= answer.status < 300:
-            value = self._read(answer, asked)
-            if value.get("error_code") and not value.keys() & _EXPECTED:
-                # The service's own form of an error, whatever the status says.
-                raise ApiError(f"{asked}: {self._host} answered {describe(answer, self._secrets)}")
-            return value
-        reason = f"{self._host} answered {describe(answer, self._secrets)}"
-        if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
-            raise _Passing(reason, retry_after_seconds(answer.headers.get("Retry-After")))
-        raise refusal(answer.status, asked, reason, with_token=self._token is not None)
+        self._log(
+            f"GET {path}: {answer.status} in {seconds:.3f} s{request_note(answer, self._secrets)}"
+        )
+        return content(answer, asked, self._host, self._token)
 
     def _exchange(self, target: str, asked: str) -> Answer:
-        """Send one request and read all of its answer. Raises `_Passing` and `ApiError`."""
+        """Send one request and read all of its answer. Raises `Passing` and `ApiError`."""
         request = self._template.copy()
         # Preparing would decode `%2E`; what is set afterwards goes out byte for byte.
         request.url = self._base + target
@@ -199,24 +163,11 @@ class Client:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 hint = "if it is signed by a CA of your own, name that with --ca-bundle"
                 raise ApiError(f"{asked}: {reason}", hint=hint) from error
-            raise _Passing(without_secrets(reason, self._secrets)) from error
-
-    def _read(self, answer: Answer, asked: str) -> dict[str, Any]:
-        try:
-            return read_object(answer, self._secrets)
-        except ApiError as error:
-            reason = f"{self._host} answered {answer.status} with {error.message}"
-            if not answer.whole:
-                raise _Passing(reason) from error
-            raise ApiError(f"{asked}: {reason}") from error
+            raise Passing(without_secrets(reason, self._secrets)) from error
 
     @property
     def _secrets(self) -> list[str]:
         return [self._token] if self._token else []
-
-    def _request_id(self, answer: Answer) -> str:
-        value = answer.headers.get("X-Request-Id", "")
-        return f" (request_id {_safe(value, self._secrets)})" if value else ""
 
 
 class _TooLong(Exception):
@@ -314,94 +265,3 @@ def segment(name: str) -> str:
     if name in (".", ".."):
         return name.replace(".", "%2E")
     return quote(name, safe="", errors="surrogatepass")
-
-
-def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:
-    """Read the listing of a cube. Raises `ApiError` where it is misshapen."""
-    return [read_artifact(address, item) for item in objects(listing, "artifacts")]
-
-
-def read_page_token(page: Mapping[str, Any]) -> str:
-    """Read which page comes next, empty for none. Raises `ApiError` where it is misshapen."""
-    token = page.get("next_page_token") or ""
-    if not isinstance(token, str):
-        raise ApiError("the API's answer is misshapen: next_page_token is not text")
-    return token
-
-
-def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
-    if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise ApiError("more values than a listing has")
-    try:
-        value = json.loads(answer.body)
-    except RecursionError:
-        raise ApiError("JSON nested too deeply") from None
-    except MemoryError:
-        raise ApiError("more than fits in memory") from None
-    except ValueError:
-        raise ApiError(_not_json(answer, secrets)) from None
-    if not isinstance(value, dict):
-        raise ApiError("JSON that is no object")
-    return value
-
-
-def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
-    text = answer.body.decode(errors="replace").strip()
-    if not text:
-        return "an empty body"
-    if text[0] in '{["':  # An excerpt of a listing could hold a `download_url`.
-        return "malformed JSON"
-    kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
-    plain = _MARKUP.sub(" ", without_secrets(text, secrets)[:_EXAMINED])
-    excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
-    return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
-
-
-def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
-    """Say what an answer that is no success holds, in one line that is safe to show."""
-    if answer.status == 407:  # a proxy's, which may repeat the password that it was shown
-        return "407 Proxy Authentication Required"
-    status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
-    if 300 <= answer.status < 400 and "Location" in answer.headers:
-        return f"{status}, a redirect to {_target_host(answer)}, which is not followed"
-    error: Mapping[str, Any] = {}
-    try:
-        error = read_object(answer, secrets)
-        message = _safe(error.get("message"), secrets)
-        what = f": {message}" if message else ""
-    except ApiError as fault:
-        what = f" with {fault.message}"
-    request_id = error.get("request_id") or answer.headers.get("X-Request-Id")
-    named = {"error_code": error.get("error_code"), "request_id": request_id}
-    shown = {key: _safe(value, secrets) for key, value in named.items()}
-    ids = ", ".join(f"{key} {value}" for key, value in shown.items() if value)
-    return status + what + (f" ({ids})" if ids else "")
-
-
-def _target_host(answer: Answer) -> str:
-    try:
-        host = urlsplit(answer.headers.get("Location", "")).hostname
-    except ValueError:
-        return "a malformed address"
-    return visible(host) if host else "the same host"
-
-
-def _safe(value: object, secrets: Sequence[str]) -> str:
-    text = str(value) if isinstance(value, str | int) else ""
-    return visible(without_secrets(text, secrets))[:_MOST_SHOWN]
-
-
-def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:
-    """Return the error for a status that no other try would change."""
-    if status in (401, 403):
-        doubt = "the token may have expired, or lack permission for this repository"
-        return AuthError(
-            f"{asked}: {reason}", hint=f"{doubt}: {_LOG_IN}" if with_token else _LOG_IN
-        )
-    if status == 404:
-        hidden = f"a private repository is not found without a token: {_LOG_IN}"
-        hint = "check the names, and that the token may see the repository"
-        return NotFound(f"{asked}: {reason}", hint=hint if with_token else hidden)
-    moved = "check the address of the API" if 300 <= status < 400 else None
-    return ApiError(f"{asked}: {reason}", hint=moved)

@@ -14,20 +14,13 @@ import typer
 from . import options as opt
 from .boundary import guarded, leave, run_app
 from .choices import Layout, Progress, Shell
-from .errors import AuthError, UsageError, WaitTimeout
+from .cli_auth import auth
+from .errors import UsageError, WaitTimeout
 from .session import Session
 from .streams import Voice
 
 if TYPE_CHECKING:
     from .models import Run
-
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def _examples(*commands: str) -> str:
-    """Return a help page's last paragraph, kept as it is (`\\b`)."""
-    return "\n".join(["\b", "Examples:", *(f"  sourcecraft-artifacts {line}" for line in commands)])
-
 
 app = typer.Typer(
     name="sourcecraft-artifacts",
@@ -36,13 +29,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=CONTEXT,
-)
-auth = typer.Typer(
-    help="Store, remove and explain the token.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=CONTEXT,
+    context_settings=opt.CONTEXT,
 )
 app.add_typer(auth, name="auth")
 
@@ -85,7 +72,7 @@ def main_options(
 @app.command(
     "list",
     short_help="Show the artifacts under an address.",
-    epilog=_examples(
+    epilog=opt.examples(
         "list 12 ci build linux -R org/repo",
         "list latest --run-status success",
         "list 12 ci 'build-*' --json | jq -r '.artifacts[].local_path'",
@@ -121,8 +108,7 @@ def list_command(
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
-    if with_urls and not json and session.was_given("with_urls"):
-        raise UsageError("--with-urls goes with --json")
+    session.needs("with_urls", "--json", json)
     with session.client() as client:
         listing = list_artifacts(client, session.resolved(client, address, run_status))
     if listing.remark:
@@ -140,7 +126,7 @@ def list_command(
 @app.command(
     "download",
     short_help="Put artifacts on disk.",
-    epilog=_examples(
+    epilog=opt.examples(
         "download 12 ci build linux -R org/repo -d out",
         "download latest --run-status success -i 'reports/**'",
         "download 12 ci build linux -i app.tar -o - | tar x",
@@ -195,14 +181,11 @@ def download_command(
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     output, directory, layout = session.one_target(output, directory, layout)
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
-    if not 0 < stall_timeout <= 1e6:
-        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
     if directory == "":
         raise UsageError("--dir: an empty name is no folder")
     if checksums is not None:
         check_checksums_path(checksums, output)
-    if wait_timeout is not None and not wait and session.was_given("wait_timeout"):
-        raise UsageError("--wait-timeout goes with --wait")
+    session.needs("wait_timeout", "--wait", wait)
     address = session.address(run, (workflow, task, cube), repo, run_status)
     request = Request(
         address=address,
@@ -215,7 +198,7 @@ def download_command(
         jobs=jobs,
         limit_rate=opt.read_rate(limit_rate),
         retries=retries,
-        stall_timeout=stall_timeout,
+        stall_timeout=opt.read_stall_timeout(stall_timeout),
         fail_fast=fail_fast,
         wait=wait,
         wait_timeout=opt.read_duration(wait_timeout),
@@ -243,7 +226,7 @@ def download_command(
 @app.command(
     "runs",
     short_help="Show the newest runs.",
-    epilog=_examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
+    epilog=opt.examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
 )
 @guarded
 def runs_command(
@@ -280,7 +263,7 @@ def runs_command(
 @app.command(
     "verify",
     short_help="Check a download folder against its manifest.",
-    epilog=_examples("verify out"),
+    epilog=opt.examples("verify out"),
 )
 @guarded
 def verify_command(
@@ -303,53 +286,10 @@ def verify_command(
     raise typer.Exit(0 if good else 8)
 
 
-@auth.command(
-    "login",
-    epilog=_examples("auth login", "auth login --with-token < token.txt"),
-)
-@guarded
-def login_command(
-    ctx: typer.Context, with_token: opt.WithToken = False, api_url: opt.ApiUrl = None
-) -> None:
-    """Store a token in the config file, for the API's host alone."""
-    from .login import ask_token, store
-
-    session = Session(ctx, api_url)
-    store(session.api_url, ask_token(session.api_url, from_stdin=with_token), session.notice)
-
-
-@auth.command("logout")
-@guarded
-def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
-    """Remove the stored token of the API's host."""
-    from .login import remove
-
-    session = Session(ctx, api_url)
-    remove(session.api_url, session.notice)
-
-
-@auth.command("status")
-@guarded
-def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
-    """Say where the token comes from, and show it masked; exit status 4 without one."""
-    from .config import api_host, masked
-
-    session = Session(ctx, api_url)
-    token = session.token
-    session.write([f"API    {session.api_url}"])
-    if token is None:
-        session.write(["token  none"])
-        raise AuthError(
-            f"there is no token for {api_host(session.api_url)}",
-            hint="log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN",
-        )
-    session.write([f"token  {masked(token.value)}, from {token.source}"])
-
-
 @app.command(
     "sandbox",
     short_help="Try the tool against a local stand-in.",
-    epilog=_examples(
+    epilog=opt.examples(
         "sandbox -- sourcecraft-artifacts download latest",
         "sandbox -- sh my-script.sh",
     ),

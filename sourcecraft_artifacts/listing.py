@@ -77,21 +77,25 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
     cubes = select_cubes(run, address, partial=watch and not run.ended)
     # Asked after the run: what ended by then has its artifacts in these listings.
     listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
-    awaited = [f"{c.workflow}/{c.task}/{c.cube}" for c, ended in cubes if not ended]
+    awaited = tuple(_name_of(cube) for cube, ended in cubes if not ended)
     return Listing(
         address.repo,
         address.run,
-        tuple(artifact for artifacts in listed for artifact in artifacts or ()),
-        run.ended or (bool(cubes) and address.exact and not awaited),
-        tuple(awaited),
-        () if cubes else tuple(_cube_names(run)),
-        _nameless(run),
-        tuple(
-            f"{cube.workflow}/{cube.task}/{cube.cube}"
+        artifacts=tuple(artifact for artifacts in listed for artifact in artifacts or ()),
+        ended=run.ended or (bool(cubes) and address.exact and not awaited),
+        awaited=awaited,
+        others=() if cubes else tuple(_cube_names(run)),
+        nameless=_nameless(run),
+        unlisted=tuple(
+            _name_of(cube)
             for (cube, ended), artifacts in zip(cubes, listed, strict=True)
             if artifacts is None and ended
         ),
     )
+
+
+def _name_of(cube: CubeAddress) -> str:
+    return f"{cube.workflow}/{cube.task}/{cube.cube}"
 
 
 def _nameless(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""The options that commands share, each written once, and how their values are read."""
+"""What commands share: the options, each written once, how their values are read, and help."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from .errors import UsageError
 from .text import visible
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""What typer is told of every command."""
+
+
+def examples(*commands: str) -> str:
+    """Return a help page's last paragraph, kept as it is (`\\b`)."""
+    return "\n".join(["\b", "Examples:", *(f"  sourcecraft-artifacts {line}" for line in commands)])
 
 
 def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> Any:
@@ -175,6 +182,13 @@ _DURATION = re.compile(
     r"(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?",
     re.IGNORECASE,
 )
+
+
+def read_stall_timeout(seconds: float) -> float:
+    """Return seconds that a connection may stall. Raises `UsageError` where that is no time."""
+    if not 0 < seconds <= 1e6:
+        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
+    return seconds
 
 
 def read_rate(text: str | None) -> float | None:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Self
 
 from .errors import LocalError, Refused, local_fault
-from .folder import Directory, Tree
+from .folder import Directory
 from .jobs import Job
 from .manifest import Entry, Manifest
 from .models import Artifact
@@ -22,6 +22,7 @@ from .parts import PartialStore
 from .paths import STATE_FOLDER, SafePath, folds_names
 from .plan import Step
 from .text import visible
+from .tree import Tree
 
 _PARTIAL = "partial"
 _BLOCK = 1 << 20

@@ -127,8 +127,8 @@ class Session:
             explicit_repo=repo if given else None,
             default_repo=lambda: repo or self._default_repo(),
         )
-        if run_status is not None and address.run != "latest" and self.was_given("run_status"):
-            raise UsageError("--run-status goes with the run `latest`")
+        if run_status is not None:
+            self.needs("run_status", "the run `latest`", address.run == "latest")
         return address
 
     def resolved(self, client: Client, address: Address, run_status: str | None) -> Address:
@@ -146,10 +146,18 @@ class Session:
 
     # What a combination of options allows.
 
+    def needs(self, name: str, partner: str, given: bool) -> None:
+        """Refuse an option of the command line without what it goes with. Raises `UsageError`."""
+        if not given and self.was_given(name):
+            raise UsageError(f"--{name.replace('_', '-')} goes with {partner}")
+
     def one_target(
         self, output: str | None, directory: str | None, layout: Layout | None
     ) -> tuple[str | None, str | None, Layout | None]:
-        """Keep `--output` from `--dir` and `--layout`; the command line beats the environment."""
+        """Keep `--output` from `--dir` and `--layout`; the command line beats the environment.
+
+        Raises `UsageError`.
+        """
         if output is None:
             return None, directory, layout
         others = {"directory": directory, "layout": layout}

@@ -15,7 +15,7 @@ import sourcecraft_artifacts
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
 # The packages that only some modules know; what is written for type checkers alone is free.
 KNOWN_BY = {
-    "typer": {"boundary", "cli", "completion", "options", "session", "shells"},
+    "typer": {"boundary", "cli", "cli_auth", "completion", "options", "session", "shells"},
     "rich": {"bars", "session", "tables"},
     "requests": {"api", "network"},
     "urllib3": {"api", "connection", "storage"},

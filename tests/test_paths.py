@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.folder import Tree
 from sourcecraft_artifacts.models import CubeAddress
 from sourcecraft_artifacts.paths import (
     Collision,
@@ -22,6 +21,7 @@ from sourcecraft_artifacts.paths import (
     nested_path,
     safe_path,
 )
+from sourcecraft_artifacts.tree import Tree
 
 LONG = "é" * 127 + "x"  # 255 bytes in UTF-8
 

@@ -1,0 +1,173 @@
+"""What an answer of the API means: the object that it holds, or the error that it tells.
+
+Nothing is asked here: an `Answer` is what has come, whoever sent for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .backoff import retry_after_seconds
+from .errors import ApiError, ArtifactsError, AuthError, NotFound
+from .models import Artifact, CubeAddress, objects, read_artifact
+from .text import visible, without_secrets
+
+_MOST_VALUES = 3_000_000
+"""Commas and brackets of a body that is parsed. 64 MiB of listing have a third of that; of `{},`
+they have 44 million, which take gigabytes once parsed."""
+_EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
+_EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
+_MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_FINAL_5XX = frozenset({501, 505})
+_LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the API. `whole` is false where only the end of the connection ended it."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool = True
+
+
+class Passing(Exception):
+    """A fault that another try may not meet; `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+def content(answer: Answer, asked: str, host: str, token: str | None) -> dict[str, Any]:
+    """Return the object that an answer holds.
+
+    The errors name the `host` that answered and what was `asked` for, in words, and never the
+    `token` that was sent. Raises `Passing` where another try may do better, else `ApiError`,
+    `AuthError` or `NotFound`.
+    """
+    secrets = [token] if token else []
+    if 200 <= answer.status < 300:
+        value = _whole_object(answer, asked, host, secrets)
+        if value.get("error_code") and not value.keys() & _EXPECTED:
+            # The service's own form of an error, whatever the status says.
+            raise ApiError(f"{asked}: {host} answered {describe(answer, secrets)}")
+        return value
+    reason = f"{host} answered {describe(answer, secrets)}"
+    if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
+        raise Passing(reason, retry_after_seconds(answer.headers.get("Retry-After")))
+    raise refusal(answer.status, asked, reason, with_token=token is not None)
+
+
+def _whole_object(answer: Answer, asked: str, host: str, secrets: Sequence[str]) -> dict[str, Any]:
+    try:
+        return read_object(answer, secrets)
+    except ApiError as error:
+        reason = f"{host} answered {answer.status} with {error.message}"
+        if not answer.whole:
+            raise Passing(reason) from error
+        raise ApiError(f"{asked}: {reason}") from error
+
+
+def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:
+    """Return the error for a status that no other try would change."""
+    if status in (401, 403):
+        doubt = "the token may have expired, or lack permission for this repository"
+        return AuthError(
+            f"{asked}: {reason}", hint=f"{doubt}: {_LOG_IN}" if with_token else _LOG_IN
+        )
+    if status == 404:
+        hidden = f"a private repository is not found without a token: {_LOG_IN}"
+        hint = "check the names, and that the token may see the repository"
+        return NotFound(f"{asked}: {reason}", hint=hint if with_token else hidden)
+    moved = "check the address of the API" if 300 <= status < 400 else None
+    return ApiError(f"{asked}: {reason}", hint=moved)
+
+
+def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
+    if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ApiError("more values than a listing has")
+    try:
+        value = json.loads(answer.body)
+    except RecursionError:
+        raise ApiError("JSON nested too deeply") from None
+    except MemoryError:
+        raise ApiError("more than fits in memory") from None
+    except ValueError:
+        raise ApiError(_not_json(answer, secrets)) from None
+    if not isinstance(value, dict):
+        raise ApiError("JSON that is no object")
+    return value
+
+
+def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
+    text = answer.body.decode(errors="replace").strip()
+    if not text:
+        return "an empty body"
+    if text[0] in '{["':  # An excerpt of a listing could hold a `download_url`.
+        return "malformed JSON"
+    kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
+    plain = _MARKUP.sub(" ", without_secrets(text, secrets)[:_EXAMINED])
+    excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
+    return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
+
+
+def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
+    """Say what an answer that is no success holds, in one line that is safe to show."""
+    if answer.status == 407:  # a proxy's, which may repeat the password that it was shown
+        return "407 Proxy Authentication Required"
+    status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
+    if 300 <= answer.status < 400 and "Location" in answer.headers:
+        return f"{status}, a redirect to {_target_host(answer)}, which is not followed"
+    error: Mapping[str, Any] = {}
+    try:
+        error = read_object(answer, secrets)
+        message = _safe(error.get("message"), secrets)
+        what = f": {message}" if message else ""
+    except ApiError as fault:
+        what = f" with {fault.message}"
+    request_id = error.get("request_id") or answer.headers.get("X-Request-Id")
+    named = {"error_code": error.get("error_code"), "request_id": request_id}
+    shown = {key: _safe(value, secrets) for key, value in named.items()}
+    ids = ", ".join(f"{key} {value}" for key, value in shown.items() if value)
+    return status + what + (f" ({ids})" if ids else "")
+
+
+def request_note(answer: Answer, secrets: Sequence[str]) -> str:
+    """Return what a log line adds to name the request, empty where no header does."""
+    value = answer.headers.get("X-Request-Id", "")
+    return f" (request_id {_safe(value, secrets)})" if value else ""
+
+
+def _target_host(answer: Answer) -> str:
+    try:
+        host = urlsplit(answer.headers.get("Location", "")).hostname
+    except ValueError:
+        return "a malformed address"
+    return visible(host) if host else "the same host"
+
+
+def _safe(value: object, secrets: Sequence[str]) -> str:
+    text = str(value) if isinstance(value, str | int) else ""
+    return visible(without_secrets(text, secrets))[:_MOST_SHOWN]
+
+
+def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:
+    """Read the listing of a cube. Raises `ApiError` where it is misshapen."""
+    return [read_artifact(address, item) for item in objects(listing, "artifacts")]
+
+
+def read_page_token(page: Mapping[str, Any]) -> str:
+    """Read which page comes next, empty for none. Raises `ApiError` where it is misshapen."""
+    token = page.get("next_page_token") or ""
+    if not isinstance(token, str):
+        raise ApiError("the API's answer is misshapen: next_page_token is not text")
+    return token
