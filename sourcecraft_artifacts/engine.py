@@ -208,22 +208,27 @@ class Downloads:
 
     def _serve(self) -> None:
         """Work on one job after the other, and where one is left by all others, settle it."""
-        while (attempt := self._next()) is not None:
-            try:
-                self._transfer(attempt).work()
-            except Cancelled:
-                pass
-            except Exception as error:
-                attempt.fail(error)
-            with self._lock:
-                attempt.workers -= 1
-                attempt.settling = is_last = not attempt.workers
-            if is_last and (attempt.failed or not self._settlers.offer(attempt)):
-                self._settle(attempt)
-            with self._lock:
-                self._busy -= 1
-                self._ended += is_last
-        self._storage.drop_connection()
+        try:
+            while (attempt := self._next()) is not None:
+                self._work_on(attempt)
+                with self._lock:
+                    attempt.workers -= 1
+                    attempt.settling = is_last = not attempt.workers
+                if is_last and (attempt.failed or not self._settlers.offer(attempt)):
+                    self._settle(attempt)
+                with self._lock:
+                    self._busy -= 1
+                    self._ended += is_last
+        finally:
+            self._storage.drop_connection()
+
+    def _work_on(self, attempt: Attempt) -> None:
+        try:
+            self._transfer(attempt).work()
+        except Cancelled:
+            pass
+        except Exception as error:
+            attempt.fail(error)
 
     def _next(self) -> Attempt | None:
         """Wait for a job, or for a file that wants another connection; None is the end."""
