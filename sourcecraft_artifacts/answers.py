@@ -22,6 +22,8 @@ _MOST_VALUES = 3_000_000
 they have 44 million, which take gigabytes once parsed."""
 _EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
+_MAY_HOLD_A_KEY = re.compile(r'"\s*:|\\[/u]|[?&][\w.~%+-]+=')
+"""What a listing among other text shows of itself: a member, an escaped slash, a query."""
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _FINAL_5XX = frozenset({501, 505})
 _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
@@ -109,14 +111,17 @@ def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
-    text = answer.body.decode(errors="replace").strip()
+    text = answer.body.decode(errors="replace").strip("\ufeff \t\r\n")
     if not text:
         return "an empty body"
     if text[0] in '{["':  # An excerpt of a listing could hold a `download_url`.
         return "malformed JSON"
     kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
-    plain = _MARKUP.sub(" ", without_secrets(text, secrets)[:_EXAMINED])
-    excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
+    redacted = without_secrets(text, secrets)
+    excerpt = ""
+    if not _MAY_HOLD_A_KEY.search(redacted):
+        plain = _MARKUP.sub(" ", redacted[:_EXAMINED])
+        excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
     return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
 
 

@@ -26,7 +26,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
 
 
-_QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?")
+_QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?", re.IGNORECASE)
 
 
 def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:

@@ -469,6 +469,11 @@ def test_gzip_is_read(desk: Desk) -> None:
         (b"<html>" + TOKEN.encode(), "instead of JSON: '[redacted]'"),
         (b"go to https://s/a?x=" + SECRET.encode(), "'go to https://s/a?[redacted]'"),
         (b'{"download_url": "https:\\/\\/s\\/a?x=' + SECRET.encode(), "200 with malformed JSON"),
+        (b'\xef\xbb\xbf{"download_url": "https:\\/\\/s\\/a?x=' + SECRET.encode(), "malformed JSON"),
+        (b'<p>{"a":"https:\\/\\/s\\/a?x=' + SECRET.encode(), "text/html instead of JSON"),
+        (b"<p>https:\\u002f\\u002fs/a\\u003fx=" + SECRET.encode(), "text/html instead of JSON"),
+        (b"<p>HTTPS://s/a?x=" + SECRET.encode(), "'HTTPS://s/a?[redacted]'"),
+        (b"<p>see /a?x=" + SECRET.encode(), "text/html instead of JSON"),
         (b"[]", "200 with JSON that is no object"),
         (b"null", "200 with JSON that is no object"),
         (b"[" * 100_000, "200 with JSON nested too deeply"),
@@ -483,6 +488,7 @@ def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> 
     """The message says what came instead, and repeats no secret."""
     fault = desk.fault(Answer(200, {"Content-Type": "text/html; charset=x"}, body))
     assert (said in fault.message, fault.code) == (True, "api")
+    assert SECRET not in fault.message
 
 
 @pytest.mark.parametrize("value", [{}, {"artifacts": None}, {"artifacts": []}, {"new": 1}])
