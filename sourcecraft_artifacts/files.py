@@ -1,7 +1,8 @@
-"""Small files of ours inside an open folder, read and written whole."""
+"""Files inside open folders: small ones of ours read and written whole, others moved."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ from .folder import Directory
 
 LARGEST = 256 << 20
 """Bytes of the largest file that is read whole: what is larger is not ours."""
+_BLOCK = 1 << 20
 
 
 def read_file(directory: Directory, name: str) -> bytes:
@@ -48,3 +50,33 @@ def write_file(
         with suppress(OSError):
             directory.unlink(temporary)
         raise
+
+
+def move_file(source: Directory, name: str, target: Directory, target_name: str) -> None:
+    """Rename a synced file; across file systems, by way of a synced copy beside the target.
+
+    Raises OSError; the file is then where it was, and the target as it was.
+    """
+    try:
+        source.replace(name, target, target_name)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = f".{name}"
+        try:
+            _copy(source, name, target, copy)
+            target.replace(copy, target, target_name)
+        except OSError:
+            target.unlink(copy)
+            raise
+        source.unlink(name)
+
+
+def _copy(source: Directory, name: str, target: Directory, target_name: str) -> None:
+    reader = source.open(name, os.O_RDONLY)
+    writer = target.open(target_name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with os.fdopen(reader, "rb") as old, os.fdopen(writer, "wb") as new:
+        while block := old.read(_BLOCK):
+            new.write(block)
+        new.flush()
+        os.fsync(writer)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Self
 
 from .errors import LocalError, Refused, local_fault
+from .files import move_file
 from .folder import Directory
 from .jobs import Job
 from .manifest import Entry, Manifest
@@ -25,7 +26,6 @@ from .text import visible
 from .tree import Tree
 
 _PARTIAL = "partial"
-_BLOCK = 1 << 20
 _LOCK_POLL = 0.1
 
 
@@ -213,7 +213,7 @@ class OutputFolder:
         with self._tree.parent(place, create=True) as parent:
             self._check_unchanged(parent.lstat(place.name), step)
             self.manifest.intend(str(place), entry)
-            _move(partial.directory, partial.part_name, parent, place.name)
+            move_file(partial.directory, partial.part_name, parent, place.name)
             self.manifest.placed(str(place))
         partial.placed()
         with self._lock:
@@ -275,30 +275,3 @@ def part_key(artifact: Artifact, more: str = "") -> str:
     names = (where.repo, where.run, where.workflow, where.task, where.cube, artifact.local_path)
     text = "\0".join((*names, more))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _move(source: Directory, name: str, target: Directory, target_name: str) -> None:
-    """Rename a synced file; across file systems, by way of a synced copy beside the target."""
-    try:
-        source.replace(name, target, target_name)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        copy = f".{name}"
-        try:
-            _copy(source, name, target, copy)
-            target.replace(copy, target, target_name)
-        except OSError:
-            target.unlink(copy)
-            raise
-        source.unlink(name)
-
-
-def _copy(source: Directory, name: str, target: Directory, target_name: str) -> None:
-    reader = source.open(name, os.O_RDONLY)
-    writer = target.open(target_name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    with os.fdopen(reader, "rb") as old, os.fdopen(writer, "wb") as new:
-        while block := old.read(_BLOCK):
-            new.write(block)
-        new.flush()
-        os.fsync(writer)
