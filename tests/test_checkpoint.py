@@ -6,13 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sourcecraft_artifacts import checkpoint as module
 from sourcecraft_artifacts.checkpoint import Checkpoint, boot_id
 from sourcecraft_artifacts.ranges import Version
-from sourcecraft_artifacts.spans import Span, gaps
+from sourcecraft_artifacts.spans import Span
 
 VERSION = Version('"v1"', 100)
 UNREADABLE = (ValueError, KeyError, TypeError)
@@ -141,33 +139,6 @@ def test_without_a_boot_id_nothing_but_synced_spans_count(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "boot_id", lambda: None)
     state = Checkpoint(VERSION, {}, DONE, SYNCED, True)
     assert Checkpoint.from_bytes(state.to_bytes()).trusted(100) == SYNCED
-
-
-@pytest.mark.parametrize(
-    ("spans", "lacking"),
-    [
-        ([], [(0, 100)]),
-        ([(0, 100)], []),
-        ([(0, 10)], [(10, 100)]),
-        ([(90, 100)], [(0, 90)]),
-        ([(10, 20), (20, 30)], [(0, 10), (30, 100)]),
-        ([(10, 20), (40, 50)], [(0, 10), (20, 40), (50, 100)]),
-    ],
-)
-def test_gaps_are_what_lies_between(spans: list[Span], lacking: list[Span]) -> None:
-    """Spans and gaps make up the whole, and the gaps of the gaps are the spans, joined."""
-    assert gaps(spans, 100) == lacking
-
-
-@given(st.sets(st.integers(0, 40)), st.integers(1, 40))
-def test_gaps_are_exact(points: set[int], size: int) -> None:
-    """No byte is both in a span and in a gap, and none is in neither."""
-    ends = sorted(point for point in points if point <= size)
-    spans = list(zip(ends[::2], ends[1::2], strict=False))
-    inside = {at for start, end in spans for at in range(start, end)}
-    lacking = {at for start, end in gaps(spans, size) for at in range(start, end)}
-    assert inside | lacking == set(range(size))
-    assert not inside & lacking
 
 
 def test_the_boot_is_told_apart() -> None:
