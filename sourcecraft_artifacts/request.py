@@ -87,7 +87,7 @@ def what_there_is(listing: Listing) -> str:
     found = [artifact.local_path for artifact in listing.artifacts] or listing.others
     if not found:
         return "there are no artifacts at that address; --allow-empty makes this a success"
-    names = [visible(name) for name in dict.fromkeys(found)]
+    names = [visible(name) or "(an empty path)" for name in dict.fromkeys(found)]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
 
