@@ -84,11 +84,12 @@ def main_options(
 
 @app.command(
     "list",
+    cls=opt.Command,
     short_help="Show the artifacts under an address.",
     epilog=_examples(
         "list 12 ci build linux -R org/repo",
         "list latest --run-status success",
-        "list 12 ci 'build-*' --json | jq -r '.artifacts[].local_path'",
+        "list 12 ci 'build-*' --json | jq .artifacts",
     ),
 )
 @guarded
@@ -139,12 +140,14 @@ def list_command(
 
 @app.command(
     "download",
+    cls=opt.Command,
     short_help="Put artifacts on disk.",
     epilog=_examples(
         "download 12 ci build linux -R org/repo -d out",
         "download latest --run-status success -i 'reports/**'",
         "download 12 ci build linux -i app.tar -o - | tar x",
-        "download https://sourcecraft.dev/org/repo/cicd/runs/12 --wait",
+        "download https://sourcecraft.dev/org/repo/cicd/runs/12",
+        "download latest --wait --wait-timeout 30m",
     ),
 )
 @guarded
@@ -242,6 +245,7 @@ def download_command(
 
 @app.command(
     "runs",
+    cls=opt.Command,
     short_help="Show the newest runs.",
     epilog=_examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
 )
@@ -279,13 +283,14 @@ def runs_command(
 
 @app.command(
     "verify",
+    cls=opt.Command,
     short_help="Check a download folder against its manifest.",
     epilog=_examples("verify out"),
 )
 @guarded
 def verify_command(
     directory: Annotated[
-        str, typer.Argument(metavar="[DIR]", help="Download folder (.).", show_default=False)
+        str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
     ] = ".",
     quiet: opt.Quiet = False,
 ) -> None:
@@ -328,7 +333,7 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     remove(session.api_url, session.notice)
 
 
-@auth.command("status")
+@auth.command("status", short_help="Say where the token comes from, and show it masked.")
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one."""
@@ -348,6 +353,7 @@ def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 
 @app.command(
     "sandbox",
+    cls=opt.Command,
     short_help="Try the tool against a local stand-in.",
     epilog=_examples(
         "sandbox -- sourcecraft-artifacts download latest",
