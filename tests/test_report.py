@@ -22,7 +22,7 @@ from sourcecraft_artifacts.listing_report import (
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.report import report_json, summary_lines
 from sourcecraft_artifacts.results import FileResult, Outcome, Report
-from sourcecraft_artifacts.tables import fitting
+from sourcecraft_artifacts.tables import fitting, folded
 
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
 HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
@@ -316,7 +316,7 @@ def test_the_table_says_shared_names_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [50, 80, 200])
+@pytest.mark.parametrize("width", [12, 20, 40, 50, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:
     """Hostile names fold like others, in every encoding."""
@@ -355,15 +355,84 @@ def test_the_table_of_runs_leaves_out_empty_columns() -> None:
     ]
 
 
+@pytest.mark.usefixtures("moscow")
+def test_a_narrow_table_keeps_what_matters() -> None:
+    """The time goes first, then the path gets lines of its own; it folds behind a slash."""
+    rows = [artifact("testing/unit_tests/report.zip"), artifact("plan.json", "registered", "mac")]
+    assert table(rows, 62) == [
+        "workflow build, task compile",
+        "Status        Cube   Updated           Path",
+        "✓ success     linux  2025-11-24 13:22  testing/unit_tests/",
+        "                                       report.zip",
+        "• registered  mac    2025-11-24 13:22  plan.json",
+    ]
+    assert table(rows, 50) == [
+        "workflow build, task compile",
+        "Status        Cube   Path",
+        "✓ success     linux  testing/unit_tests/report.zip",
+        "• registered  mac    plan.json",
+    ]
+    assert table(rows, 40) == [
+        "workflow build, task compile",
+        "Status        Cube",
+        "  Path",
+        "✓ success     linux",
+        "  testing/unit_tests/report.zip",
+        "• registered  mac",
+        "  plan.json",
+    ]
+
+
+@pytest.mark.usefixtures("moscow")
 @pytest.mark.parametrize(
-    ("widths", "room", "narrowed"),
+    ("width", "head"),
     [
-        ([10, 16, 20], 50, [10, 16, 20]),
-        ([10, 16, 60], 50, [10, 16, 24]),
-        ([10, 40, 60], 50, [10, 20, 20]),
-        ([10, 10, 10], 8, [8, 8, 8]),
+        (59, "Status        Run  Event   Created           Pull  User"),
+        (52, "Status        Run  Event   Created           User"),
+        (48, "Status        Run  Event   Created"),
+        (40, "Status        Run  Created"),
+        (20, "Status        Run"),
     ],
 )
-def test_the_widest_columns_give_way(widths: list[int], room: int, narrowed: list[int]) -> None:
+def test_narrow_runs_keep_the_run_and_its_status(width: int, head: str) -> None:
+    """What matters least is left out first; nothing that is shown is folded for it."""
+    console = Console(file=io.StringIO(), width=width)
+    runs_table([Run("45", "processing", "manual", STAMP, pull="7", user="anna")], console)
+    assert isinstance(console.file, io.StringIO)
+    shown, row = console.file.getvalue().splitlines()
+    assert shown == head
+    assert row.startswith("• processing  45")
+
+
+@pytest.mark.parametrize(
+    ("widths", "leasts", "room", "narrowed"),
+    [
+        ([10, 16, 20], [10, 10, 10], 50, [10, 16, 20]),
+        ([10, 16, 60], [10, 10, 10], 50, [10, 16, 24]),
+        ([10, 40, 60], [10, 10, 10], 50, [10, 20, 20]),
+        ([10, 40, 60], [10, 30, 10], 50, [10, 30, 10]),
+        ([10, 10, 10], [8, 8, 8], 8, [2, 2, 2]),
+        ([12, 30], [12, 12], 22, [11, 11]),
+    ],
+)
+def test_the_widest_columns_give_way(
+    widths: list[int], leasts: list[int], room: int, narrowed: list[int]
+) -> None:
     """Narrow columns stay whole as long as wide ones can be folded."""
-    assert fitting(widths, room) == narrowed
+    assert fitting(widths, leasts, room) == narrowed
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("plan.json", ["plan.json"]),
+        ("testing/unit_tests/report.zip", ["testing/", "unit_tests/", "report.zip"]),
+        ("a/bcdefghijklmnopqrs", ["a/bcdefghijk", "lmnopqrs"]),
+        ("日本語日本語日本語", ["日本語日本語", "日本語"]),
+        ("abcdefg/hijk", ["abcdefg/hijk"]),
+    ],
+)
+def test_paths_fold_behind_a_slash(text: str, lines: list[str]) -> None:
+    """Where no slash is in the second half of a line it is filled; nothing is lost."""
+    assert folded(text, 12) == lines
