@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .report import what_went_wrong
+from .report import was_called_off, what_went_wrong
 from .results import FileResult, Outcome
 from .tables import encodes
 from .text import human_size, visible
@@ -23,6 +23,7 @@ from .tracking import (
     Totals,
     Tracker,
     refresh_text,
+    shown_name,
     summary_text,
 )
 
@@ -35,15 +36,14 @@ BARS_FROM = 60
 
 
 class Signs(NamedTuple):
-    """The characters of the display: what is done, what is left, a cut, a failure."""
+    """The characters of the display: what is done, what is left, a cut."""
 
     done: str
     left: str
     cut: str
-    failed: str
 
 
-FINE, PLAIN = Signs("━", "─", "…", "✗"), Signs("#", "-", "...", "x")
+FINE, PLAIN = Signs("━", "─", "…"), Signs("#", "-", "...")
 
 
 class Bars(Tracker):
@@ -51,6 +51,8 @@ class Bars(Tracker):
 
     Failures are printed above and stay; at the end the bars are gone.
     """
+
+    tells_failures = True
 
     def __init__(
         self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
@@ -77,11 +79,10 @@ class Bars(Tracker):
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        if result.outcome is Outcome.FAILED:
-            name = visible(activity.name if activity else result.path or result.artifact.local_path)
-            line = Text(f"{name}: {what_went_wrong(result)}")
+        if result.outcome is Outcome.FAILED and not was_called_off(result):
+            line = Text(f"{shown_name(activity, result)}: {what_went_wrong(result)}")
             with self.lock:
-                self._failures.append(Text(f"{self.signs.failed} ", style="red") + line)
+                self._failures.append(Text(f"{result.outcome}: ", style="red") + line)
 
     def waiting(self, what: str) -> None:
         super().waiting(what)

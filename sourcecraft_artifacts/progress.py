@@ -7,10 +7,19 @@ import sys
 import time
 from typing import Any, TextIO
 
-from .report import error_fields, what_went_wrong
+from .report import error_fields, was_called_off, what_went_wrong
 from .results import FileResult, Outcome
 from .text import human_seconds, human_size, to_json, visible
-from .tracking import TICK, Activity, Clock, Silent, Tracker, refresh_text, summary_text
+from .tracking import (
+    TICK,
+    Activity,
+    Clock,
+    Silent,
+    Tracker,
+    refresh_text,
+    shown_name,
+    summary_text,
+)
 
 SUMMARY_EVERY = 5.0
 EVENTS_EVERY = 1.0
@@ -48,8 +57,12 @@ class Lines(Tracker):
 
 
 class Plain(Lines):
-    """A line when a file ends or tries again, and a summary every few seconds; no control codes."""
+    """A line when a file ends or tries again, and a summary every few seconds; no control codes.
 
+    What the service does not have is left to the end, where the listing is the last one.
+    """
+
+    tells_failures = True
     _awaited = ""
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
@@ -61,11 +74,11 @@ class Plain(Lines):
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        name = visible(activity.name if activity else result.path or result.artifact.local_path)
+        name = shown_name(activity, result)
         if result.outcome is Outcome.DOWNLOADED:
             self.say(f"{name}: {human_size(result.size or 0)} in {human_seconds(result.seconds)}")
-        elif result.outcome in {Outcome.FAILED, Outcome.UNAVAILABLE}:
-            self.say(f"{name}: {result.outcome}: {what_went_wrong(result)}")
+        elif result.outcome is Outcome.FAILED and not was_called_off(result):
+            self.say(f"{result.outcome}: {name}: {what_went_wrong(result)}")
 
     def waiting(self, what: str) -> None:
         super().waiting(what)
@@ -86,7 +99,7 @@ class JsonEvents(Lines):
     - started: name, size (or null), position (bytes on disk already)
     - progress: name, size, position; at most once a second for each active file
     - retrying: name, reason, delay
-    - refreshing: count (files whose URLs have expired)
+    - refreshing: count (files that need new URLs)
     - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
     - waiting: what
     - summary: done, total (files), bytes (on disk), size (known to be wanted), sized (whether

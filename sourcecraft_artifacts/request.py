@@ -13,6 +13,7 @@ from .choices import IfExists, Layout
 from .engine import Reporter, Tuning
 from .errors import NothingMatched
 from .listing import Listing, list_artifacts
+from .models import Artifact
 from .results import FileResult, Report
 from .select import Selection
 from .storage import Storage
@@ -103,7 +104,7 @@ def follow(
     pause, limit = _FIRST_POLL, request.wait_timeout
     deadline = None if limit is None else time.monotonic() + limit
     while not listing.ended:
-        reporter.waiting(_awaited(listing))
+        reporter.waiting(awaited_text(listing))
         seconds = pause * random.uniform(0.8, 1.2)
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
@@ -117,7 +118,16 @@ def follow(
     reporter.waiting("")
 
 
-def _awaited(listing: Listing) -> str:
+def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
+    """Tell whether an artifact that is not available would be waited for."""
+    address = artifact.address
+    cube = f"{address.workflow}/{address.task}/{address.cube}"
+    given_up = artifact.status in {"failed", "missing"}
+    return request.wait and cube in listing.awaited and not given_up
+
+
+def awaited_text(listing: Listing) -> str:
+    """Name what a run in progress still owes, fit to be shown."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
     shown = ", ".join(visible(name) for name in listing.awaited[:3])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from .results import FileResult, Outcome
-from .text import count, human_seconds, human_size
+from .text import count, human_seconds, human_size, visible
 
 TICK = 0.1
 SPEED_WINDOW = 5.0
@@ -67,6 +67,9 @@ class Guarded(io.TextIOBase):
 class Silent:
     """Says nothing; the methods of all reporters, which any thread may call."""
 
+    tells_failures = False
+    """Whether each failure is told to a person when it happens."""
+
     def begin(self, total: int) -> None:
         """Name the number of files to fetch; it may grow."""
 
@@ -77,7 +80,7 @@ class Silent:
         """Say that a request failed and is made again in `delay` seconds."""
 
     def refreshing(self, count: int) -> None:
-        """Say that the listing is asked again, for `count` files whose URLs have expired."""
+        """Say that the listing is asked again, for `count` files that need new URLs."""
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         """Tell a file's end; `activity` is None where nothing had to be fetched."""
@@ -220,6 +223,11 @@ class Tracker(Silent):
         self.tick()
 
 
+def shown_name(activity: Activity | None, result: FileResult) -> str:
+    """Return how a file that has ended is named, fit to be shown."""
+    return visible(activity.name if activity else result.path or result.artifact.local_path)
+
+
 def summary_text(totals: Totals) -> str:
     """Write how far the whole is, in one line; the time left only where all sizes are known."""
     parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
@@ -235,5 +243,6 @@ def summary_text(totals: Totals) -> str:
 
 
 def refresh_text(number: int) -> str:
-    """Say that URLs have expired."""
-    return f"the URLs of {count(number, 'file')} have expired: asking the listing again"
+    """Say that the listing is asked again: URLs have expired, or never were there."""
+    need = "needs a new URL" if number == 1 else "need new URLs"
+    return f"{count(number, 'file')} {need}: asking the listing again"

@@ -2,7 +2,7 @@ import io
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.cells import cell_len
@@ -73,6 +73,11 @@ def result(
     artifact = Artifact(CubeAddress("o/r", "1", "w", "t", "c"), name, "registered", ArtifactDates())
     error = TransferError(message, code="http") if message else None
     return FileResult(artifact, f"out/{name}", outcome, size, None, size, 0.5, error)
+
+
+def called_off(name: str) -> FileResult:
+    error = TransferError("it was called off", code="cancelled")
+    return replace(result(name, Outcome.FAILED), error=error)
 
 
 def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
@@ -167,7 +172,7 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
 
 
 def test_plain_says_each_end_and_retry_in_a_line() -> None:
-    """Files that had not to be fetched are left to the summary."""
+    """What was not to be fetched, not to be had or called off is left to the summary."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     plain.begin(4)
@@ -181,6 +186,7 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     plain.finished(two, result("two", Outcome.FAILED, message="the storage answered 500"))
     plain.finished(None, result("three", Outcome.UNAVAILABLE))
     plain.finished(None, result("four", Outcome.UNCHANGED))
+    plain.finished(None, called_off("five"))
     for what in ("3 of 5 cubes", "3 of 5 cubes", ""):
         plain.waiting(what)
     assert stream.getvalue() == ""
@@ -189,10 +195,9 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     assert stream.getvalue().splitlines() == [
         "one: retrying in 2.0 s: connection reset",
         "one: retrying: a wrong checksum",
-        "the URLs of 3 files have expired: asking the listing again",
+        "3 files need new URLs: asking the listing again",
         "one: 1.0 MiB in 0.5 s",
-        "two: failed: the storage answered 500",
-        "out/three: unavailable: the service reports it as registered",
+        "failed: two: the storage answered 500",
         "waiting: 3 of 5 cubes",
     ]
 
@@ -379,7 +384,7 @@ def test_waiting_stays_and_a_refresh_passes() -> None:
     bars.refreshing(1)
     assert shown(bars)[:2] == [
         "waiting: 2 of 3 cubes",
-        "the URLs of 1 file have expired: asking the listing again",
+        "1 file needs a new URL: asking the listing again",
     ]
     clock.now += 10
     assert shown(bars)[0] == "waiting: 2 of 3 cubes"
@@ -432,8 +437,9 @@ def test_after_the_end_only_failures_are_left() -> None:
     bars.finished(FakeActivity("bad"), result("bad", Outcome.FAILED, message="gone [/x]"))
     bars.tick()
     bars.finished(activity, result("good"))
+    bars.finished(None, called_off("other"))
     bars.close()
-    assert screen(stream.getvalue()) == ["✗ bad: gone [/x]"]
+    assert screen(stream.getvalue()) == ["failed: bad: gone [/x]"]
 
 
 def screen(written: str) -> list[str]:

@@ -234,53 +234,95 @@ def test_the_report_document() -> None:
                 result("c", Outcome.UNAVAILABLE),
             ],
             [
+                "unavailable: c (missing)",
+                f"failed: {HARMLESS}: {HARMLESS}",
+                "failed: b: reset",
                 "Downloaded nothing; 1 unavailable, 2 failed.",
-                "  unavailable: c: the service reports it as missing",
-                f"  failed: {HARMLESS}: {HARMLESS}",
-                "  failed: b: reset",
-                "  again",
+                "  hint: again",
             ],
         ),
         (
             [result("a", Outcome.UNAVAILABLE), result("a", Outcome.UNCHANGED, cube="mac")],
             [
+                "unavailable: build/compile/linux: a (missing)",
                 "Downloaded nothing; 1 unchanged, 1 unavailable.",
-                "  unavailable: build/compile/linux: a: the service reports it as missing",
             ],
         ),
+    ],
+)
+def test_the_summary_names_what_is_missing_and_says_what_was_done(
+    files: list[FileResult], lines: list[str]
+) -> None:
+    """Each missing file with its reason, then the counts of what there is, then each hint once."""
+    assert summary_lines(report(*files)) == lines
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        ([], ["Would fetch nothing."]),
+        ([result("a", Outcome.UNCHANGED)], ["Would fetch nothing; 1 unchanged."]),
         (
             [
                 result("a", Outcome.PLANNED, action="download"),
                 result(HOSTILE, Outcome.PLANNED, action="replace"),
                 result("c", Outcome.PLANNED, action="keep"),
                 result("d", Outcome.UNCHANGED),
+                result("e", Outcome.PLANNED, action="await"),
+                result("f", Outcome.UNAVAILABLE),
             ],
             [
                 "download  out/a",
                 f"replace   out/{HARMLESS}",
                 "keep      out/c",
-                "Would fetch 2 files; 2 unchanged.",
+                "await     out/e",
+                "unavailable: f (missing)",
+                "Would fetch 2 files; 1 awaited, 2 unchanged, 1 unavailable.",
             ],
-        ),
-        (
-            [result("a", Outcome.PLANNED, action="download")],
-            ["download  out/a", "Would fetch 1 file."],
         ),
     ],
 )
-def test_the_summary_says_what_was_done_and_names_what_is_missing(
-    files: list[FileResult], lines: list[str]
-) -> None:
-    """Counts of what there is, then each missing file with its reason, each hint once."""
-    assert summary_lines(report(*files)) == lines
+def test_a_plan_says_what_would_be_done(files: list[FileResult], lines: list[str]) -> None:
+    """Never that something was downloaded, or not."""
+    assert summary_lines(report(*files), dry_run=True) == lines
 
 
-def test_the_summary_names_ten_at_most() -> None:
-    """Hundreds of failures do not bury the sentence that counts them."""
-    lines = summary_lines(report(*[result("a", Outcome.FAILED)] * 22))
-    assert lines[0] == "Downloaded nothing; 22 failed."
-    assert lines[1:11] == ["  failed: a: it could not be had"] * 10
-    assert lines[11:] == ["  and 12 more failed"]
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_quiet_leaves_what_is_missing(dry_run: bool) -> None:
+    """An exit status other than 0 has a line that says why, in a plan as well."""
+    files = [result("a", Outcome.PLANNED, action="download"), result("b", Outcome.UNAVAILABLE)]
+    lines = summary_lines(report(*files), dry_run=dry_run, quiet=True)
+    assert lines == ["unavailable: b (missing)"]
+
+
+def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
+    """The failures are counted, with the way out of them; their names were told in time."""
+    error = TransferError("reset", code="y", hint="again")
+    files = [result("a", Outcome.FAILED, error), result("b", Outcome.UNAVAILABLE)]
+    assert summary_lines(report(*files), failures_told=True) == [
+        "unavailable: b (missing)",
+        "Downloaded nothing; 1 unavailable, 1 failed.",
+        "  hint: again",
+    ]
+
+
+def test_however_many_are_missing_the_counts_come_last() -> None:
+    """All are named, also hundreds; those that were not tried are one line."""
+    called_off = TransferError("it was called off", code="cancelled")
+    files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
+    lines = summary_lines(report(*files))
+    assert lines[:-2] == ["failed: a: it could not be had"] * 220
+    assert lines[-2:] == ["called off: 30 files", "Downloaded nothing; 250 failed."]
+
+
+def test_an_artifact_that_may_still_come_is_called_so() -> None:
+    """`registered` alone does not say that its bytes never arrived."""
+    files = [
+        FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
+        FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
+    ]
+    lines = summary_lines(report(*files), quiet=True)
+    assert lines == ["unavailable: a (still registered)", "unavailable: b (without a status)"]
 
 
 @pytest.mark.usefixtures("moscow")
