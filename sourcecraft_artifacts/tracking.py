@@ -229,12 +229,15 @@ def shown_name(activity: Activity | None, result: FileResult) -> str:
 
 
 def summary_text(totals: Totals) -> str:
-    """Write how far the whole is, in one line; the time left only where all sizes are known."""
+    """Write how far the whole is, in one line; the time left only where all sizes are known.
+
+    With `--wait` all files may have ended, and more may come: then there is no speed to tell.
+    """
     parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
     if totals.size:
         least = "" if totals.sized else "at least "
         parts.append(f"{human_size(totals.bytes)} of {least}{human_size(totals.size)}")
-    if totals.speed:
+    if totals.speed and totals.done < totals.total:
         parts.append(f"{human_size(totals.speed)}/s")
         if totals.sized:
             left = (totals.size - totals.bytes) / totals.speed

@@ -132,10 +132,11 @@ def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None
             "1 of 2 files, 0 B of 180.0 MiB, 2.0 MiB/s, 1 min 30 s left",
         ),
         (Totals(1, 2, 0, MIB, True, 0, 0.0), "1 of 2 files, 0 B of 1.0 MiB"),
+        (Totals(2, 2, MIB, MIB, True, MIB, 512.0), "2 of 2 files, 1.0 MiB of 1.0 MiB"),
     ],
 )
 def test_the_summary_claims_only_what_is_known(totals: Totals, text: str) -> None:
-    """The time left needs a speed and all sizes."""
+    """The time left needs a speed and all sizes; where nothing is left there is neither."""
     assert summary_text(totals) == text
 
 
