@@ -24,7 +24,7 @@ from .tracking import (
     Tracker,
     refresh_text,
     shown_name,
-    summary_text,
+    summary_parts,
 )
 
 MOST_BARS = 10
@@ -165,8 +165,11 @@ class Bars(Tracker):
         return line.append(clipped(_facts(position, size), width - line.cell_len, cut))
 
     def _total_line(self, totals: Totals, width: int) -> Text:
-        text, bar_width = summary_text(totals), _bar_width(width)
+        parts, bar_width = summary_parts(totals), _bar_width(width)
         line = Text()
+        while len(parts) > 1 and cell_len(", ".join(parts)) > width:
+            del parts[2 if len(parts) > 2 else 1]  # the speed first, the files never
+        text = ", ".join(parts)
         if bar_width and cell_len(text) + bar_width + 2 <= width:
             by_bytes = totals.sized and totals.size
             done = totals.bytes / totals.size if by_bytes else totals.done / totals.total

@@ -229,9 +229,15 @@ def shown_name(activity: Activity | None, result: FileResult) -> str:
 
 
 def summary_text(totals: Totals) -> str:
-    """Write how far the whole is, in one line; the time left only where all sizes are known.
+    """Write how far the whole is, in one line."""
+    return ", ".join(summary_parts(totals))
 
-    With `--wait` all files may have ended, and more may come: then there is no speed to tell.
+
+def summary_parts(totals: Totals) -> list[str]:
+    """Say how far the whole is: files, and where it is known bytes, speed and the time left.
+
+    With `--wait` all files may have ended, and more may come: then there is no speed to tell. The
+    time left is told only where all sizes are known.
     """
     parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
     if totals.size:
@@ -242,7 +248,7 @@ def summary_text(totals: Totals) -> str:
         if totals.sized:
             left = (totals.size - totals.bytes) / totals.speed
             parts.append((f"{left:.0f} s" if left < 60 else human_seconds(left)) + " left")
-    return ", ".join(parts)
+    return parts
 
 
 def refresh_text(number: int) -> str:

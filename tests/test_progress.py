@@ -336,6 +336,30 @@ def test_bars_at_80_columns_look_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("width", "total"),
+    [
+        (80, "━━━━────────────  0 of 2 files, 10.0 MiB of 40.0 MiB, 5.0 MiB/s, 6 s left"),
+        (60, "0 of 2 files, 10.0 MiB of 40.0 MiB, 5.0 MiB/s, 6 s left"),
+        (50, "0 of 2 files, 10.0 MiB of 40.0 MiB, 6 s left"),
+        (40, "0 of 2 files, 10.0 MiB of 40.0 MiB"),
+        (20, "0 of 2 files"),
+        (10, "0 of 2 fi…"),
+    ],
+)
+def test_a_narrow_total_says_less(width: int, total: str) -> None:
+    """What matters least goes whole: the bar, the speed, the time left, the bytes."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(2)
+    one, other = FakeActivity("one", 20 * MIB), FakeActivity("other", 20 * MIB)
+    bars.started(one)
+    bars.started(other)
+    clock.now += 2
+    one.position = 10 * MIB
+    assert shown(bars, width)[-1] == total
+
+
 def test_bars_show_the_longest_running_first_and_count_the_rest() -> None:
     """The display never fills a terminal, and files that end at once never flash by."""
     clock = FakeClock()
