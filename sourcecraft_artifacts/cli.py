@@ -14,9 +14,10 @@ import typer
 from . import options as opt
 from .boundary import guarded, leave, run_app
 from .choices import Layout, Progress, Shell
-from .errors import AuthError, UsageError, WaitTimeout
+from .errors import AuthError, Refused, UsageError, WaitTimeout
 from .session import Session
 from .streams import Voice
+from .text import count
 
 if TYPE_CHECKING:
     from .models import Run
@@ -298,14 +299,14 @@ def verify_command(
     from .streams import write_lines
     from .verify import verify
 
-    good = True
-    lines = []
-    for path, verdict in verify(directory):
-        good = good and verdict == "OK"
-        if not quiet or verdict != "OK":
-            lines.append(f"{path}: {verdict}")
-    write_lines(lines)
-    raise typer.Exit(0 if good else 8)
+    found = list(verify(directory))
+    wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
+    write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
+    if wrong:
+        raise Refused(
+            f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
+            hint="download with --if-exists overwrite fetches anew; --include names some alone",
+        )
 
 
 @auth.command(
