@@ -76,6 +76,7 @@ def main_options(
             "--show-completion",
             callback=_show_completion,
             is_eager=True,
+            metavar="|".join(Shell),
             help="Print the completion script of a shell.",
         ),
     ] = None,

@@ -168,13 +168,18 @@ LayoutOption = Annotated[
     Layout | None,
     _option(
         "--layout",
+        metavar="|".join(Layout),
         help="mirror: DIR/local_path; nested: DIR/workflow/task/cube/local_path; flat: names only"
         " (auto: mirror for one exactly named cube, else nested).",
     ),
 ]
 IfExistsOption = Annotated[
     IfExists | None,
-    _option("--if-exists", help="What to do with a file that is there already (update)."),
+    _option(
+        "--if-exists",
+        metavar="|".join(IfExists),
+        help="What to do with a file that is there already (update).",
+    ),
 ]
 PortablePaths = Annotated[
     bool, _option("--portable-paths", help="Refuse paths that Windows or macOS cannot hold.")
@@ -225,7 +230,9 @@ Checksums = Annotated[
 ProgressOption = Annotated[
     Progress,
     _option(
-        "--progress", help="How progress is shown on stderr (auto: bar on a terminal, else plain)."
+        "--progress",
+        metavar="|".join(Progress),
+        help="How progress is shown on stderr (auto: bar on a terminal, else plain).",
     ),
 ]
 WithToken = Annotated[bool, _option("--with-token", help="Read the token from stdin.")]

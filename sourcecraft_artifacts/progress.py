@@ -7,9 +7,9 @@ import sys
 import time
 from typing import Any, TextIO
 
-from .report import error_fields, was_called_off, what_went_wrong
+from .report import error_fields, size_and_time, was_called_off, what_went_wrong
 from .results import FileResult, Outcome
-from .text import human_seconds, human_size, to_json, visible
+from .text import human_seconds, to_json, visible
 from .tracking import (
     TICK,
     Activity,
@@ -76,7 +76,7 @@ class Plain(Lines):
         super().finished(activity, result)
         name = shown_name(activity, result)
         if result.outcome is Outcome.DOWNLOADED:
-            self.say(f"{name}: {human_size(result.size or 0)} in {human_seconds(result.seconds)}")
+            self.say(f"{name}: {size_and_time(result.size or 0, result.seconds)}")
         elif result.outcome is Outcome.FAILED and not was_called_off(result):
             self.say(f"{result.outcome}: {name}: {what_went_wrong(result)}")
 

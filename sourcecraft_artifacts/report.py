@@ -11,6 +11,8 @@ from .results import FileResult, Outcome, Report
 from .text import count, human_seconds, human_size, to_json, visible
 
 SCHEMA_VERSION = 1
+LEAST_TIME = 0.05
+"""Seconds that are shown; less would be 0.0 s."""
 
 
 def report_json(report: Report) -> str:
@@ -62,6 +64,12 @@ def error_fields(error: ArtifactsError | None) -> dict[str, str] | None:
 def what_went_wrong(result: FileResult) -> str:
     """Say why a file failed, in one line that is safe to show."""
     return visible(result.error.message) if result.error else "it could not be had"
+
+
+def size_and_time(size: int, seconds: float) -> str:
+    """Say how much came in what time; a time too short to be shown says nothing."""
+    time = f" in {human_seconds(seconds)}" if seconds >= LEAST_TIME else ""
+    return human_size(size) + time
 
 
 def was_called_off(result: FileResult) -> bool:
@@ -120,8 +128,8 @@ def _sentence(report: Report) -> str:
     downloaded = report.count(Outcome.DOWNLOADED)
     did = f"Downloaded {count(downloaded, 'file')}" if downloaded else "Downloaded nothing"
     if report.transferred:
-        did += f", {human_size(report.transferred)} in {human_seconds(report.seconds)}"
-        if report.seconds > 0:
+        did += f", {size_and_time(report.transferred, report.seconds)}"
+        if report.seconds >= LEAST_TIME:
             did += f" ({human_size(report.transferred / report.seconds)}/s)"
     rest = _others(report)
     return f"{did}; {rest}." if rest else f"{did}."

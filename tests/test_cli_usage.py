@@ -100,7 +100,8 @@ def test_without_arguments_there_is_help(cli: Cli, command: str) -> None:
 def test_help_is_for_people(cli: Cli, command: str) -> None:
     """No mark of the libraries inside is in it: no braces, no range, no type's name."""
     out = cli(*command.split(), "--help", env={"COLUMNS": "80"}).out
-    assert not [mark for mark in ("{", "x>=", "INTEGER", "TEXT", "_number") if mark in out]
+    out = out.replace("< token.txt", "")
+    assert not [mark for mark in ("{", "<", "x>=", "INTEGER", "TEXT", "_number") if mark in out]
     assert max(map(len, out.splitlines())) <= 80
     if command == "download":
         assert out.splitlines()[0] == f"Usage: {USAGE}"

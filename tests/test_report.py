@@ -287,6 +287,16 @@ def test_a_plan_says_what_would_be_done(files: list[FileResult], lines: list[str
     assert summary_lines(report(*files), dry_run=True) == lines
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "1.0 KiB."), (0.05, "1.0 KiB in 0.1 s (20.0 KiB/s)."), (0.0, "1.0 KiB.")],
+)
+def test_a_time_too_short_to_show_is_not_shown(seconds: float, said: str) -> None:
+    """`0.0 s`, and a speed made of it, say nothing."""
+    (line,) = summary_lines(report(result("a", Outcome.DOWNLOADED), seconds=seconds))
+    assert line == f"Downloaded 1 file, {said}"
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_quiet_leaves_what_is_missing(dry_run: bool) -> None:
     """An exit status other than 0 has a line that says why, in a plan as well."""
