@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .report import was_called_off, what_went_wrong
+from .report import was_called_off
 from .results import FileResult, Outcome
 from .tables import encodes
 from .text import human_size, visible
@@ -22,8 +22,8 @@ from .tracking import (
     Fetch,
     Totals,
     Tracker,
+    failure_text,
     refresh_text,
-    shown_name,
     summary_parts,
 )
 
@@ -80,7 +80,7 @@ class Bars(Tracker):
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
         if result.outcome is Outcome.FAILED and not was_called_off(result):
-            line = Text(f"{shown_name(activity, result)}: {what_went_wrong(result)}")
+            line = Text(failure_text(activity, result))
             with self.lock:
                 self._failures.append(Text(f"{result.outcome}: ", style="red") + line)
 

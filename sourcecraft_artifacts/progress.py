@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from .report import error_fields, size_and_time, was_called_off, what_went_wrong
+from .report import error_fields, size_and_time, was_called_off
 from .results import FileResult, Outcome
 from .text import human_seconds, to_json, visible
 from .tracking import (
@@ -16,6 +16,7 @@ from .tracking import (
     Clock,
     Silent,
     Tracker,
+    failure_text,
     refresh_text,
     shown_name,
     summary_text,
@@ -78,7 +79,7 @@ class Plain(Lines):
         if result.outcome is Outcome.DOWNLOADED:
             self.say(f"{name}: {size_and_time(result.size or 0, result.seconds)}")
         elif result.outcome is Outcome.FAILED and not was_called_off(result):
-            self.say(f"{result.outcome}: {name}: {what_went_wrong(result)}")
+            self.say(f"{result.outcome}: {failure_text(activity, result)}")
 
     def waiting(self, what: str) -> None:
         super().waiting(what)

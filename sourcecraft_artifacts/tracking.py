@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from .report import what_went_wrong
 from .results import FileResult, Outcome
+from .select import normalised
 from .text import count, human_seconds, human_size, visible
 
 TICK = 0.1
@@ -226,6 +228,13 @@ class Tracker(Silent):
 def shown_name(activity: Activity | None, result: FileResult) -> str:
     """Return how a file that has ended is named, fit to be shown."""
     return visible(activity.name if activity else result.path or result.artifact.local_path)
+
+
+def failure_text(activity: Activity | None, result: FileResult) -> str:
+    """Say which file failed, and why; the artifact's path is said where the name lacks it."""
+    name, path = shown_name(activity, result), visible(normalised(result.artifact.local_path))
+    which = name if name.endswith(path) else f"{name} ({path})"
+    return f"{which}: {what_went_wrong(result)}"
 
 
 def summary_text(totals: Totals) -> str:

@@ -203,6 +203,19 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     ]
 
 
+def test_a_failure_names_the_artifact_too() -> None:
+    """With `-o FILE` the name of the file does not say which artifact is not in it."""
+    stream = io.StringIO()
+    plain = Plain(stream, ticks=None)
+    for name, path in [("file", "./dist//app.tar"), ("out/dist/app.tar", "./dist//app.tar")]:
+        plain.finished(FakeActivity(name), result(path, Outcome.FAILED, message="gone"))
+    plain.close()
+    assert stream.getvalue().splitlines() == [
+        "failed: file (dist/app.tar): gone",
+        "failed: out/dist/app.tar: gone",
+    ]
+
+
 def test_plain_sums_up_every_few_seconds_while_something_is_active() -> None:
     """An idle wait prints nothing."""
     stream, clock = io.StringIO(), FakeClock()
