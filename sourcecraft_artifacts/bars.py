@@ -16,6 +16,7 @@ from .results import FileResult, Outcome
 from .tables import encodes
 from .text import human_size, visible
 from .tracking import (
+    REFRESH_TEXT,
     TICK,
     Activity,
     Clock,
@@ -23,7 +24,6 @@ from .tracking import (
     Totals,
     Tracker,
     failure_text,
-    refresh_text,
     summary_parts,
 )
 
@@ -74,7 +74,7 @@ class Bars(Tracker):
                 fetch.note, fetch.until, fetch.told = reason, until, position
 
     def refreshing(self, count: int) -> None:
-        self._refresh = refresh_text(count)
+        self._refresh = REFRESH_TEXT
         self._refresh_until = self.clock() + REFRESH_SHOWN
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:

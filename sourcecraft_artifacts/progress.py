@@ -11,13 +11,13 @@ from .report import error_fields, size_and_time, was_called_off
 from .results import FileResult, Outcome
 from .text import human_seconds, to_json, visible
 from .tracking import (
+    REFRESH_TEXT,
     TICK,
     Activity,
     Clock,
     Silent,
     Tracker,
     failure_text,
-    refresh_text,
     shown_name,
     summary_text,
 )
@@ -71,7 +71,7 @@ class Plain(Lines):
         self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
 
     def refreshing(self, count: int) -> None:
-        self.say(refresh_text(count))
+        self.say(REFRESH_TEXT)
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
@@ -100,7 +100,7 @@ class JsonEvents(Lines):
     - started: name, size (or null), position (bytes on disk already)
     - progress: name, size, position; at most once a second for each active file
     - retrying: name, reason, delay
-    - refreshing: count (files that need new URLs)
+    - refreshing: count (files under way of the cube whose listing is asked again, for new URLs)
     - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
     - waiting: what
     - summary: done, total (files), bytes (on disk), size (known to be wanted), sized (whether

@@ -82,7 +82,7 @@ class Silent:
         """Say that a request failed and is made again in `delay` seconds."""
 
     def refreshing(self, count: int) -> None:
-        """Say that the listing is asked again, for `count` files that need new URLs."""
+        """Say that the listing of a cube is asked again, of which `count` files are under way."""
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         """Tell a file's end; `activity` is None where nothing had to be fetched."""
@@ -260,7 +260,5 @@ def summary_parts(totals: Totals) -> list[str]:
     return parts
 
 
-def refresh_text(number: int) -> str:
-    """Say that the listing is asked again: URLs have expired, or never were there."""
-    need = "needs a new URL" if number == 1 else "need new URLs"
-    return f"{count(number, 'file')} {need}: asking the listing again"
+REFRESH_TEXT = "asking the listing again, for new URLs"
+"""What a person is told: URLs have expired, or never were there."""

@@ -120,7 +120,7 @@ def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, c
     record = service.record(service.add("bare", BODY)) | {"download_url": ""}
     service.api.on(target("7", *CUBE), json_answer({"artifacts": [record]}))
     err = cli.download(code=6).err
-    assert "1 file needs a new URL: asking the listing again" in err
+    assert "asking the listing again, for new URLs" in err
     assert "expired" not in err
 
 
