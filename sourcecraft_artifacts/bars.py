@@ -11,19 +11,20 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .report import what_went_wrong
+from .report import was_called_off
 from .results import FileResult, Outcome
 from .tables import encodes
 from .text import human_size, visible
 from .tracking import (
+    REFRESH_TEXT,
     TICK,
     Activity,
     Clock,
     Fetch,
     Totals,
     Tracker,
-    refresh_text,
-    summary_text,
+    failure_text,
+    summary_parts,
 )
 
 MOST_BARS = 10
@@ -35,15 +36,14 @@ BARS_FROM = 60
 
 
 class Signs(NamedTuple):
-    """The characters of the display: what is done, what is left, a cut, a failure."""
+    """The characters of the display: what is done, what is left, a cut."""
 
     done: str
     left: str
     cut: str
-    failed: str
 
 
-FINE, PLAIN = Signs("━", "─", "…", "✗"), Signs("#", "-", "...", "x")
+FINE, PLAIN = Signs("━", "─", "…"), Signs("#", "-", "...")
 
 
 class Bars(Tracker):
@@ -51,6 +51,8 @@ class Bars(Tracker):
 
     Failures are printed above and stay; at the end the bars are gone.
     """
+
+    tells_failures = True
 
     def __init__(
         self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
@@ -72,16 +74,15 @@ class Bars(Tracker):
                 fetch.note, fetch.until, fetch.told = reason, until, position
 
     def refreshing(self, count: int) -> None:
-        self._refresh = refresh_text(count)
+        self._refresh = REFRESH_TEXT
         self._refresh_until = self.clock() + REFRESH_SHOWN
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        if result.outcome is Outcome.FAILED:
-            name = visible(activity.name if activity else result.path or result.artifact.local_path)
-            line = Text(f"{name}: {what_went_wrong(result)}")
+        if result.outcome is Outcome.FAILED and not was_called_off(result):
+            line = Text(failure_text(activity, result))
             with self.lock:
-                self._failures.append(Text(f"{self.signs.failed} ", style="red") + line)
+                self._failures.append(Text(f"{result.outcome}: ", style="red") + line)
 
     def waiting(self, what: str) -> None:
         super().waiting(what)
@@ -164,8 +165,11 @@ class Bars(Tracker):
         return line.append(clipped(_facts(position, size), width - line.cell_len, cut))
 
     def _total_line(self, totals: Totals, width: int) -> Text:
-        text, bar_width = summary_text(totals), _bar_width(width)
+        parts, bar_width = summary_parts(totals), _bar_width(width)
         line = Text()
+        while len(parts) > 1 and cell_len(", ".join(parts)) > width:
+            del parts[2 if len(parts) > 2 else 1]  # the speed first, the files never
+        text = ", ".join(parts)
         if bar_width and cell_len(text) + bar_width + 2 <= width:
             by_bytes = totals.sized and totals.size
             done = totals.bytes / totals.size if by_bytes else totals.done / totals.total

@@ -7,6 +7,7 @@ import functools
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,13 +16,14 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from .errors import ArtifactsError, Interrupted, LocalError, bug
+from .errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
 from .streams import Nowhere, say, show_error
 
 P = ParamSpec("P")
 
 _OPEN_FILES = 1024
 """What is enough for all connections, a part for each of them, and the folders kept open."""
+_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -95,7 +97,15 @@ def run_app(app: typer.Typer) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app(prog_name="sourcecraft-artifacts")
+        code = app(prog_name="sourcecraft-artifacts", standalone_mode=False)
+    except typer.TyperException as error:
+        return _refuse_arguments(error)
+    except typer.Abort:
+        say("aborted")
+        return 1
+    except ArtifactsError as error:  # an argument that is no good
+        show_error(error)
+        return int(error.exit_code)
     except Interrupted as interrupted:
         say("interrupted")
         return interrupted.exit_code
@@ -105,7 +115,32 @@ def run_app(app: typer.Typer) -> int:
         return 1
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _refuse_arguments(error: typer.TyperException) -> int:
+    """Say what is wrong with the arguments, as all errors are told; help is shown as it is."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(message)
+        return error.exit_code
+    param: Any = getattr(error, "param", None)
+    of_option = getattr(param, "param_type_name", "") == "option"
+    if of_option:
+        message = f"{max(param.opts, key=len)}: {error}"
+    message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
+    hint = _way_out(getattr(error, "ctx", None), of_option or hasattr(error, "option_name"))
+    show_error(UsageError(message[:1].lower() + message[1:], hint=hint))
+    return error.exit_code
+
+
+def _way_out(ctx: Any, of_option: bool) -> str:
+    path = f"{ctx.command_path} " if ctx is not None else ""
+    if ctx is None or of_option:
+        return f"{path}--help shows the options"
+    if hasattr(ctx.command, "commands"):
+        return f"{path}--help shows the commands"
+    return "write " + path + " ".join(ctx.command.collect_usage_pieces(ctx))
 
 
 def leave(code: int) -> NoReturn:

@@ -15,9 +15,10 @@ from . import options as opt
 from .boundary import guarded, leave, run_app
 from .choices import Layout, Progress, Shell
 from .cli_auth import auth
-from .errors import UsageError, WaitTimeout
+from .errors import Refused, UsageError, WaitTimeout
 from .session import Session
 from .streams import Voice
+from .text import count
 
 if TYPE_CHECKING:
     from .models import Run
@@ -62,6 +63,7 @@ def main_options(
             "--show-completion",
             callback=_show_completion,
             is_eager=True,
+            metavar="|".join(Shell),
             help="Print the completion script of a shell.",
         ),
     ] = None,
@@ -71,11 +73,12 @@ def main_options(
 
 @app.command(
     "list",
+    cls=opt.Command,
     short_help="Show the artifacts under an address.",
     epilog=opt.examples(
         "list 12 ci build linux -R org/repo",
         "list latest --run-status success",
-        "list 12 ci 'build-*' --json | jq -r '.artifacts[].local_path'",
+        "list 12 ci 'build-*' --json | jq .artifacts",
     ),
 )
 @guarded
@@ -125,12 +128,14 @@ def list_command(
 
 @app.command(
     "download",
+    cls=opt.Command,
     short_help="Put artifacts on disk.",
     epilog=opt.examples(
         "download 12 ci build linux -R org/repo -d out",
         "download latest --run-status success -i 'reports/**'",
         "download 12 ci build linux -i app.tar -o - | tar x",
-        "download https://sourcecraft.dev/org/repo/cicd/runs/12 --wait",
+        "download https://sourcecraft.dev/org/repo/cicd/runs/12",
+        "download latest --wait --wait-timeout 30m",
     ),
 )
 @guarded
@@ -225,6 +230,7 @@ def download_command(
 
 @app.command(
     "runs",
+    cls=opt.Command,
     short_help="Show the newest runs.",
     epilog=opt.examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
 )
@@ -262,13 +268,14 @@ def runs_command(
 
 @app.command(
     "verify",
+    cls=opt.Command,
     short_help="Check a download folder against its manifest.",
     epilog=opt.examples("verify out"),
 )
 @guarded
 def verify_command(
     directory: Annotated[
-        str, typer.Argument(metavar="[DIR]", help="Download folder (.).", show_default=False)
+        str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
     ] = ".",
     quiet: opt.Quiet = False,
 ) -> None:
@@ -276,18 +283,19 @@ def verify_command(
     from .streams import write_lines
     from .verify import verify
 
-    good = True
-    lines = []
-    for path, verdict in verify(directory):
-        good = good and verdict == "OK"
-        if not quiet or verdict != "OK":
-            lines.append(f"{path}: {verdict}")
-    write_lines(lines)
-    raise typer.Exit(0 if good else 8)
+    found = list(verify(directory))
+    wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
+    write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
+    if wrong:
+        raise Refused(
+            f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
+            hint="download with --if-exists overwrite fetches anew; --include names some alone",
+        )
 
 
 @app.command(
     "sandbox",
+    cls=opt.Command,
     short_help="Try the tool against a local stand-in.",
     epilog=opt.examples(
         "sandbox -- sourcecraft-artifacts download latest",

@@ -42,7 +42,7 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     remove(session.api_url, session.notice)
 
 
-@auth.command("status")
+@auth.command("status", short_help="Say where the token comes from, and show it masked.")
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one."""

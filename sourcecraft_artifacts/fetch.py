@@ -18,7 +18,7 @@ from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder
 from .plan import Action, Step, plan
-from .request import Request, TimeIsUp, follow, report_of, selected
+from .request import Request, TimeIsUp, awaited_text, follow, may_come, report_of, selected
 from .results import FileResult, Outcome, Report
 from .tracking import Silent
 
@@ -39,6 +39,8 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     if listed.remark:
         request.notice(listed.remark)
     listing = selected(listed, request)
+    if request.dry_run and request.wait and not listing.ended:
+        request.notice(f"would wait for {awaited_text(listing)}")
     try:
         if request.output is None:
             report = _to_folder(client, request, listing, reporter)
@@ -62,7 +64,8 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
         )
         if request.dry_run:
             steps = decide_all(listing.artifacts)
-            return report_of(request, listing, [_planned(step, folder) for step in steps])
+            results = [_planned(step, folder, request, listing) for step in steps]
+            return report_of(request, listing, results)
         folder.lock(request.notice)
         steps = decide_all(listing.artifacts)
         folder.create()
@@ -170,11 +173,13 @@ def _settled(step: Step, folder: OutputFolder) -> FileResult:
     return FileResult(step.artifact, path, outcome, size=size, action=step.action)
 
 
-def _planned(step: Step, folder: OutputFolder) -> FileResult:
+def _planned(step: Step, folder: OutputFolder, request: Request, listing: Listing) -> FileResult:
+    action = str(step.action)
     if not step.fetches:
-        return _settled(step, folder)
-    path = folder.path_of(step.place)
-    return FileResult(step.artifact, path, Outcome.PLANNED, action=step.action)
+        if step.action is not Action.NONE or not may_come(request, listing, step.artifact):
+            return _settled(step, folder)
+        action = "await"
+    return FileResult(step.artifact, folder.path_of(step.place), Outcome.PLANNED, action=action)
 
 
 def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:

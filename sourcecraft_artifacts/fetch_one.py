@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,7 +17,7 @@ from .listing import Listing
 from .models import Artifact
 from .pacing import RateLimit
 from .plan import Action, decide, refuse_unsafe_urls
-from .request import Request, TimeIsUp, follow, report_of, what_there_is
+from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
 from .results import FileResult, Outcome, Report
 from .single import OutputFile, Stream, streamed
 from .text import count, visible
@@ -40,7 +41,10 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
         artifact = listing.artifacts[0]
         refuse_unsafe_urls(listing.artifacts)
         if stays:
-            result = FileResult(artifact, request.output, Outcome.SKIPPED)
+            size = _size(request.output or "")
+            result = FileResult(artifact, request.output, Outcome.SKIPPED, size=size)
+        elif request.dry_run and may_come(request, listing, artifact) and not artifact.available:
+            result = FileResult(artifact, request.output, Outcome.PLANNED, action="await")
         elif not artifact.available:
             result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
         elif request.dry_run:
@@ -58,6 +62,14 @@ def _stays(target: OutputFile, request: Request) -> bool:
         return False
     action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
     return action is Action.SKIP
+
+
+def _size(path: str) -> int | None:
+    """Return the size of what stands there in bytes; None when it has gone."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
 
 
 def _await_one(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA_VERSION = 1
+_TIME_WIDTH, _PATH_WIDTH = 16, 22
 
 
 def listing_lines(artifacts: Iterable[Artifact]) -> Iterator[str]:
@@ -101,18 +102,20 @@ def person_time(stamp: str | None) -> str:
 
 def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
     """Print artifacts for a person; names that all share stand once, above the table."""
-    from .tables import print_table  # rich costs start-up time
+    from .tables import Column, print_table  # rich costs start-up time
 
-    columns: dict[str, list[str]] = {}
+    columns: list[Column] = []
     shared: list[str] = []
     for name in ("workflow", "task", "cube"):
         values: list[str] = [getattr(artifact.address, name) for artifact in artifacts]
         if len(set(values)) > 1:
-            columns[name.title()] = values
+            columns.append(Column(name.title(), values))
         else:
             shared.extend(f"{name} {value}" for value in values[:1])
-    columns["Updated"] = [person_time(artifact.dates.updated_at) for artifact in artifacts]
-    columns["Path"] = [artifact.local_path for artifact in artifacts]
+    updated = [person_time(artifact.dates.updated_at) for artifact in artifacts]
+    columns.append(Column("Updated", updated, _TIME_WIDTH, rank=1))
+    paths = [artifact.local_path for artifact in artifacts]
+    columns.append(Column("Path", paths, _PATH_WIDTH, alone=True))
     if artifacts:
         statuses = [artifact.status for artifact in artifacts]
         print_table(console, statuses, columns, title=", ".join(shared))
@@ -120,15 +123,16 @@ def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
 
 def runs_table(runs: Sequence[Run], console: Console) -> None:
     """Print runs for a person."""
-    from .tables import print_table
+    from .tables import Column, print_table
 
-    columns = {
-        "Run": [run.slug for run in runs],
-        "Event": [run.event_type for run in runs],
-        "Created": [person_time(run.created_at) for run in runs],
-        "Pull": [run.pull or "" for run in runs],
-        "User": [run.user or "" for run in runs],
-    }
-    columns = {name: values for name, values in columns.items() if any(values)}
+    created = [person_time(run.created_at) for run in runs]
+    columns = [
+        Column("Run", [run.slug for run in runs]),
+        Column("Event", [run.event_type for run in runs], rank=2),
+        Column("Created", created, _TIME_WIDTH, rank=1),
+        Column("Pull", [run.pull or "" for run in runs], rank=4),
+        Column("User", [run.user or "" for run in runs], rank=3),
+    ]
+    columns = [column for column in columns if any(column.cells)]
     if runs:
         print_table(console, [run.status for run in runs], columns)

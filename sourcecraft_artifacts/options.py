@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .choices import IfExists, Layout, Progress
 from .completion import complete_cube, complete_run, complete_task, complete_workflow
@@ -29,6 +31,46 @@ def _option(*names: str, variables: tuple[str, ...] = (), **settings: Any) -> An
     return typer.Option(
         *names, envvar=[*variables, variable], show_envvar=False, show_default=False, **settings
     )
+
+
+def _number(option: str, kind: type[int] | type[float], what: str, least: int) -> Any:
+    """Return what reads an option's number. It raises `UsageError`, in the option's own words."""
+
+    def read(value: str | float) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = kind(least - 1)
+        if number < least:
+            raise UsageError(f"{option} must be {what}, not {visible(str(value)) or 'empty'}")
+        return number
+
+    return read
+
+
+def _run_status(value: str) -> str:
+    if not value.strip():
+        raise UsageError(
+            "--run-status: an empty text is no status", hint="write success, failed or processing"
+        )
+    return value
+
+
+class Command(TyperCommand):
+    """A command whose usage says which arguments go together: `RUN [WORKFLOW [TASK [CUBE]]]`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage, word by word."""
+        return usage_pieces(super().collect_usage_pieces(ctx))
+
+
+def usage_pieces(pieces: Sequence[str]) -> list[str]:
+    """Write braces around no argument, and each optional one inside the one before it."""
+    options, *arguments = pieces
+    needed = [word.strip("{}") for word in arguments if not word.startswith("[")]
+    optional = [word for word in arguments if word.startswith("[")]
+    nested = " ".join(word[:-1] for word in optional) + "]" * len(optional)
+    return [options, *needed, *([nested] if nested else [])]
 
 
 RunArgument = Annotated[
@@ -65,7 +107,12 @@ Repo = Annotated[
 ]
 RunStatus = Annotated[
     str | None,
-    _option("--run-status", metavar="STATUS", help="With latest: only runs in this status."),
+    _option(
+        "--run-status",
+        parser=_run_status,
+        metavar="STATUS",
+        help="With latest: only runs in this status.",
+    ),
 ]
 Include = Annotated[
     list[str] | None,
@@ -84,7 +131,12 @@ Debug = Annotated[
 ]
 Retries = Annotated[
     int,
-    _option("--retries", min=0, metavar="N", help="Tries after the first of each request (5)."),
+    _option(
+        "--retries",
+        parser=_number("--retries", int, "a whole number of at least 0", 0),
+        metavar="N",
+        help="Tries after the first of each request (5).",
+    ),
 ]
 ApiUrl = Annotated[
     str | None,
@@ -103,7 +155,14 @@ WithUrls = Annotated[
     _option("--with-urls", help="With --json: also each download_url, a key to the file."),
 ]
 Limit = Annotated[
-    int, _option("--limit", "-L", min=1, metavar="N", help="Show the newest N runs (20).")
+    int,
+    _option(
+        "--limit",
+        "-L",
+        parser=_number("--limit", int, "a whole number of at least 1", 1),
+        metavar="N",
+        help="Show the newest N runs (20).",
+    ),
 ]
 Dir = Annotated[
     str | None, _option("--dir", "-d", metavar="DIR", help="Output folder, made when absent (.).")
@@ -116,13 +175,18 @@ LayoutOption = Annotated[
     Layout | None,
     _option(
         "--layout",
+        metavar="|".join(Layout),
         help="mirror: DIR/local_path; nested: DIR/workflow/task/cube/local_path; flat: names only"
         " (auto: mirror for one exactly named cube, else nested).",
     ),
 ]
 IfExistsOption = Annotated[
     IfExists | None,
-    _option("--if-exists", help="What to do with a file that is there already (update)."),
+    _option(
+        "--if-exists",
+        metavar="|".join(IfExists),
+        help="What to do with a file that is there already (update).",
+    ),
 ]
 PortablePaths = Annotated[
     bool, _option("--portable-paths", help="Refuse paths that Windows or macOS cannot hold.")
@@ -132,7 +196,7 @@ Jobs = Annotated[
     _option(
         "--jobs",
         "-j",
-        min=1,
+        parser=_number("--jobs", int, "a whole number of at least 1", 1),
         metavar="N",
         help="Most storage connections at once (the tool's choice).",
     ),
@@ -144,6 +208,7 @@ StallTimeout = Annotated[
     float,
     _option(
         "--stall-timeout",
+        parser=_number("--stall-timeout", float, "a number of seconds, more than 0", 0),
         metavar="SECONDS",
         help="Give up a connection that moves less than 1 byte a second this long (30).",
     ),
@@ -172,7 +237,9 @@ Checksums = Annotated[
 ProgressOption = Annotated[
     Progress,
     _option(
-        "--progress", help="How progress is shown on stderr (auto: bar on a terminal, else plain)."
+        "--progress",
+        metavar="|".join(Progress),
+        help="How progress is shown on stderr (auto: bar on a terminal, else plain).",
     ),
 ]
 WithToken = Annotated[bool, _option("--with-token", help="Read the token from stdin.")]

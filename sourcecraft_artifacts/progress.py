@@ -7,10 +7,20 @@ import sys
 import time
 from typing import Any, TextIO
 
-from .report import error_fields, what_went_wrong
+from .report import error_fields, size_and_time, was_called_off
 from .results import FileResult, Outcome
-from .text import human_seconds, human_size, to_json, visible
-from .tracking import TICK, Activity, Clock, Silent, Tracker, refresh_text, summary_text
+from .text import human_seconds, to_json, visible
+from .tracking import (
+    REFRESH_TEXT,
+    TICK,
+    Activity,
+    Clock,
+    Silent,
+    Tracker,
+    failure_text,
+    shown_name,
+    summary_text,
+)
 
 SUMMARY_EVERY = 5.0
 EVENTS_EVERY = 1.0
@@ -48,8 +58,12 @@ class Lines(Tracker):
 
 
 class Plain(Lines):
-    """A line when a file ends or tries again, and a summary every few seconds; no control codes."""
+    """A line when a file ends or tries again, and a summary every few seconds; no control codes.
 
+    What the service does not have is left to the end, where the listing is the last one.
+    """
+
+    tells_failures = True
     _awaited = ""
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
@@ -57,15 +71,15 @@ class Plain(Lines):
         self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
 
     def refreshing(self, count: int) -> None:
-        self.say(refresh_text(count))
+        self.say(REFRESH_TEXT)
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        name = visible(activity.name if activity else result.path or result.artifact.local_path)
+        name = shown_name(activity, result)
         if result.outcome is Outcome.DOWNLOADED:
-            self.say(f"{name}: {human_size(result.size or 0)} in {human_seconds(result.seconds)}")
-        elif result.outcome in {Outcome.FAILED, Outcome.UNAVAILABLE}:
-            self.say(f"{name}: {result.outcome}: {what_went_wrong(result)}")
+            self.say(f"{name}: {size_and_time(result.size or 0, result.seconds)}")
+        elif result.outcome is Outcome.FAILED and not was_called_off(result):
+            self.say(f"{result.outcome}: {failure_text(activity, result)}")
 
     def waiting(self, what: str) -> None:
         super().waiting(what)
@@ -86,7 +100,7 @@ class JsonEvents(Lines):
     - started: name, size (or null), position (bytes on disk already)
     - progress: name, size, position; at most once a second for each active file
     - retrying: name, reason, delay
-    - refreshing: count (files whose URLs have expired)
+    - refreshing: count (files under way of the cube whose listing is asked again, for new URLs)
     - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
     - waiting: what
     - summary: done, total (files), bytes (on disk), size (known to be wanted), sized (whether

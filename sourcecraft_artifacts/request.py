@@ -13,6 +13,7 @@ from .choices import IfExists, Layout
 from .errors import NothingMatched
 from .jobs import Reporter, Tuning
 from .listing import Listing, list_artifacts
+from .models import Artifact
 from .results import FileResult, Report
 from .select import Selection
 from .storage import Storage
@@ -87,7 +88,7 @@ def what_there_is(listing: Listing) -> str:
     found = [artifact.local_path for artifact in listing.artifacts] or listing.others
     if not found:
         return "there are no artifacts at that address; --allow-empty makes this a success"
-    names = [visible(name) for name in dict.fromkeys(found)]
+    names = [visible(name) or "(an empty path)" for name in dict.fromkeys(found)]
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
 
@@ -103,7 +104,7 @@ def follow(
     pause, limit = _FIRST_POLL, request.wait_timeout
     deadline = None if limit is None else time.monotonic() + limit
     while not listing.ended:
-        reporter.waiting(_awaited(listing))
+        reporter.waiting(awaited_text(listing))
         seconds = pause * random.uniform(0.8, 1.2)
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
@@ -117,7 +118,16 @@ def follow(
     reporter.waiting("")
 
 
-def _awaited(listing: Listing) -> str:
+def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
+    """Tell whether an artifact that is not available would be waited for."""
+    address = artifact.address
+    cube = f"{address.workflow}/{address.task}/{address.cube}"
+    given_up = artifact.status in {"failed", "missing"}
+    return request.wait and cube in listing.awaited and not given_up
+
+
+def awaited_text(listing: Listing) -> str:
+    """Name what a run in progress still owes, fit to be shown."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
     shown = ", ".join(visible(name) for name in listing.awaited[:3])

@@ -33,7 +33,7 @@ class FileResult:
     seconds: float = 0.0
     error: ArtifactsError | None = None
     action: str = ""
-    """What a plan would do: `download`, `replace`, `keep` or `skip`."""
+    """What a plan would do: `download`, `replace`, `await`, `keep` or `skip`."""
 
 
 @dataclass(frozen=True, slots=True)

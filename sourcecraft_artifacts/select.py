@@ -29,13 +29,15 @@ def path_pattern(glob: str) -> re.Pattern[str]:
     """Compile a glob over a whole normalised path, for use with `fullmatch`.
 
     `*` and `?` stay inside one component and `**` crosses them, also none: `a/**/b` matches
-    `a/b`. Without a `/` the glob is for the file name; with a `/` at its end, for all below.
+    `a/b`. Without a `/` the glob is for the file name; with a `/` at its end, for what stands
+    there and all below: an artifact may be a folder, whose normalised path has lost its `/`.
     """
     if "/" not in glob:
         name = _translated(_STARS.sub("*", glob), "[^/]")
         return re.compile(f"(?>(?:.*/)?){name}", re.DOTALL)
-    whole = normalised(f"{glob}**" if glob.endswith("/") else glob)
-    return re.compile(_translated(whole, "[^/]"), re.DOTALL)
+    below = glob.endswith("/")
+    whole = normalised(glob) or ("**" if below else "")
+    return re.compile(_translated(whole, "[^/]") + ("(?:/.*)?" if below else ""), re.DOTALL)
 
 
 def _translated(glob: str, any_character: str) -> str:

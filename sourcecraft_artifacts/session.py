@@ -45,6 +45,7 @@ class Session:
         self._retries = retries
         self._quiet = quiet
         self._debug = debug
+        self._failures_told = False
         self.log: Callable[[str], None] | None = self._log if debug else None
 
     @cached_property
@@ -207,7 +208,9 @@ class Session:
         from .progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        return make_reporter(kind, quiet=self._quiet)
+        reporter = make_reporter(kind, quiet=self._quiet)
+        self._failures_told = reporter.tells_failures
+        return reporter
 
     def write(self, lines: Iterable[str]) -> None:
         """Write lines to stdout."""
@@ -229,10 +232,10 @@ class Session:
         """Show what became of a download: on stdout for programs, on stderr for people."""
         from .report import report_json, summary_lines
 
-        lines = summary_lines(report)
-        if self._quiet:
-            lines = [] if dry_run else lines[1:]  # only what is missing
         if not Voice.as_events:
+            lines = summary_lines(
+                report, dry_run=dry_run, quiet=self._quiet, failures_told=self._failures_told
+            )
             say("\n".join(lines))
         if json:
             self.write([report_json(report)])

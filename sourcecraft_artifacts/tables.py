@@ -1,8 +1,12 @@
-"""Tables for a person at a terminal: what does not fit is folded onto more lines, never cut."""
+"""Tables for a person at a terminal: what matters is never cut, whatever the width.
+
+Where a table is too wide, columns give way in this order: the widest are folded onto more lines, to
+their least width; those that matter least are left out; the path moves to a line of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -13,8 +17,25 @@ from rich.text import Text
 from .text import visible
 
 GAP = "  "
-LEAST_WIDTH = 8
+INDENT = "  "
 ROWS_AT_ONCE = 200
+_STATUS_WIDTH = 12
+_LEAST = 2
+"""No column is narrower: a character may take two cells."""
+
+
+class Column(NamedTuple):
+    """A column of texts, and how it gives way.
+
+    `least` is the width in cells below which it is hard to read. Of the columns with a `rank`,
+    the one with the highest is left out first. `alone` tells that it may have a line of its own.
+    """
+
+    name: str
+    cells: Sequence[str]
+    least: int = 12
+    rank: int = 0
+    alone: bool = False
 
 
 class Mark(NamedTuple):
@@ -43,33 +64,34 @@ def encodes(text: str, encoding: str) -> bool:
 
 
 def print_table(
-    console: Console,
-    statuses: Sequence[str],
-    columns: Mapping[str, Sequence[str]],
-    title: str = "",
+    console: Console, statuses: Sequence[str], columns: Sequence[Column], title: str = ""
 ) -> None:
-    """Print a table of statuses, with sign and colour, and of other columns by their headings.
+    """Print a table of statuses, with sign and colour, and of other columns.
 
     It is written bit by bit, so that a long one begins at once.
     """
     encoding = console.encoding
-    names = ["Status", *columns]
-    cells = [[_marked(status, encoding) for status in statuses]]
-    cells += [[_shown(cell, encoding) for cell in column] for column in columns.values()]
-    natural = [
-        max(map(cell_len, [name, *column])) for name, column in zip(names, cells, strict=True)
+    marked = [_marked(status, encoding) for status in statuses]
+    shown = [
+        column._replace(cells=[_shown(cell, encoding) for cell in column.cells])
+        for column in columns
     ]
-    widths = fitting(natural, console.width - len(GAP) * len(columns))
+    layout = arranged([Column("Status", marked, _STATUS_WIDTH), *shown], console.width)
     if title:
         console.print(Text(_shown(title, encoding), style="bold"))
-    text = Text("\n".join(_row(names, widths)) + "\n", style="bold")
-    for number, (status, *row) in enumerate(zip(statuses, *cells, strict=True)):
+    names = layout.lines([column.name for column in layout.columns])
+    text = Text("".join(line + "\n" for line, _ in names), style="bold")
+    width = layout.widths[0]
+    for number, (status, *row) in enumerate(
+        zip(statuses, *(column.cells for column in layout.columns), strict=True)
+    ):
         if number % ROWS_AT_ONCE == 0:
             _print(console, text)
             text = Text()
         colour = _MARKS.get(status, _OPEN).colour
-        for line in _row(row, widths):
-            text.append(line[: widths[0]], style=colour).append(line[widths[0] :] + "\n")
+        for line, is_coloured in layout.lines(row):
+            at = width if is_coloured else 0
+            text.append(line[:at], style=colour).append(line[at:] + "\n")
     _print(console, text)
 
 
@@ -87,20 +109,79 @@ def _shown(text: str, encoding: str) -> str:
     return visible(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def fitting(widths: Sequence[int], room: int) -> list[int]:
-    """Narrow the widest columns until all fit, or until none can give more; in cells."""
-    most = max(room, LEAST_WIDTH)
-    while most > LEAST_WIDTH and sum(min(width, most) for width in widths) > room:
-        most -= 1
-    return [min(width, most) for width in widths]
+class Layout(NamedTuple):
+    """The columns that are shown, the widths of those beside each other, and of one below them."""
+
+    columns: Sequence[Column]
+    widths: Sequence[int]
+    below: int = 0
+
+    def lines(self, cells: Sequence[str]) -> list[tuple[str, bool]]:
+        """Return the lines of a row, each with whether it begins with the status."""
+        beside, alone = cells[: len(self.widths)], cells[len(self.widths) :]
+        parts = [part for cell in alone for part in folded(cell, self.below)]
+        return [(line, True) for line in _row(beside, self.widths)] + [
+            (INDENT + part, False) for part in parts
+        ]
+
+
+def arranged(columns: Sequence[Column], width: int) -> Layout:
+    """Choose the columns that a width has room for, and how wide each of them is; in cells."""
+    natural = {column.name: _natural(column) for column in columns}
+    least = {column.name: min(natural[column.name], column.least) for column in columns}
+    kept = list(columns)
+
+    def too_narrow() -> bool:
+        return _room(kept, width) < sum(least[column.name] for column in kept)
+
+    while too_narrow() and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    below = max(_LEAST, width - len(INDENT)) if kept[-1].alone and too_narrow() else 0
+    beside = kept[:-1] if below else kept
+    names = [column.name for column in beside]
+    room = _room(beside, width)
+    widths = fitting([natural[name] for name in names], [least[name] for name in names], room)
+    return Layout(kept, widths, below)
+
+
+def _room(columns: Sequence[Column], width: int) -> int:
+    return width - len(GAP) * (len(columns) - 1)
+
+
+def _natural(column: Column) -> int:
+    return max(map(cell_len, [column.name, *column.cells]))
+
+
+def fitting(widths: Sequence[int], leasts: Sequence[int], room: int) -> list[int]:
+    """Narrow the widest columns to their least until all fit, and where that is not enough more."""
+    for floors in (leasts, [_LEAST] * len(widths)):
+        most = max(widths)
+        fitted = list(widths)
+        while sum(fitted) > room and most > min(floors):
+            most -= 1
+            fitted = [
+                min(width, max(most, floor)) for width, floor in zip(widths, floors, strict=True)
+            ]
+        widths = fitted
+    return list(widths)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    folded = [
-        chop_cells(cell, width) if cell_len(cell) > width else [cell]
-        for cell, width in zip(cells, widths, strict=True)
-    ]
+    parts = [folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
     return [
         GAP.join(map(set_cell_size, line, widths)).rstrip()
-        for line in zip_longest(*folded, fillvalue="")
+        for line in zip_longest(*parts, fillvalue="")
     ]
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Fold a text into lines of `width` cells, behind a `/` where that is in their second half."""
+    lines = []
+    while cell_len(text) > width:
+        line = chop_cells(text, max(width, _LEAST))[0]
+        at = line.rfind("/") + 1
+        if at * 2 > len(line):
+            line = line[:at]
+        lines.append(line)
+        text = text[len(line) :]
+    return [*lines, text]

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from .report import what_went_wrong
 from .results import FileResult, Outcome
-from .text import count, human_seconds, human_size
+from .select import normalised
+from .text import count, human_seconds, human_size, visible
 
 TICK = 0.1
 SPEED_WINDOW = 5.0
@@ -67,6 +69,9 @@ class Guarded(io.TextIOBase):
 class Silent:
     """Says nothing; the methods of all reporters, which any thread may call."""
 
+    tells_failures = False
+    """Whether each failure is told to a person when it happens."""
+
     def begin(self, total: int) -> None:
         """Name the number of files to fetch; it may grow."""
 
@@ -77,7 +82,7 @@ class Silent:
         """Say that a request failed and is made again in `delay` seconds."""
 
     def refreshing(self, count: int) -> None:
-        """Say that the listing is asked again, for `count` files whose URLs have expired."""
+        """Say that the listing of a cube is asked again, of which `count` files are under way."""
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         """Tell a file's end; `activity` is None where nothing had to be fetched."""
@@ -220,20 +225,40 @@ class Tracker(Silent):
         self.tick()
 
 
+def shown_name(activity: Activity | None, result: FileResult) -> str:
+    """Return how a file that has ended is named, fit to be shown."""
+    return visible(activity.name if activity else result.path or result.artifact.local_path)
+
+
+def failure_text(activity: Activity | None, result: FileResult) -> str:
+    """Say which file failed, and why; the artifact's path is said where the name lacks it."""
+    name, path = shown_name(activity, result), visible(normalised(result.artifact.local_path))
+    which = name if name.endswith(path) else f"{name} ({path})"
+    return f"{which}: {what_went_wrong(result)}"
+
+
 def summary_text(totals: Totals) -> str:
-    """Write how far the whole is, in one line; the time left only where all sizes are known."""
+    """Write how far the whole is, in one line."""
+    return ", ".join(summary_parts(totals))
+
+
+def summary_parts(totals: Totals) -> list[str]:
+    """Say how far the whole is: files, and where it is known bytes, speed and the time left.
+
+    With `--wait` all files may have ended, and more may come: then there is no speed to tell. The
+    time left is told only where all sizes are known.
+    """
     parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
     if totals.size:
         least = "" if totals.sized else "at least "
         parts.append(f"{human_size(totals.bytes)} of {least}{human_size(totals.size)}")
-    if totals.speed:
+    if totals.speed and totals.done < totals.total:
         parts.append(f"{human_size(totals.speed)}/s")
         if totals.sized:
             left = (totals.size - totals.bytes) / totals.speed
             parts.append((f"{left:.0f} s" if left < 60 else human_seconds(left)) + " left")
-    return ", ".join(parts)
+    return parts
 
 
-def refresh_text(number: int) -> str:
-    """Say that URLs have expired."""
-    return f"the URLs of {count(number, 'file')} have expired: asking the listing again"
+REFRESH_TEXT = "asking the listing again, for new URLs"
+"""What a person is told: URLs have expired, or never were there."""

@@ -20,6 +20,7 @@ from sourcecraft_artifacts.choices import Shell
 from sourcecraft_artifacts.cli import app
 from sourcecraft_artifacts.config import DEFAULT_API_URL
 from sourcecraft_artifacts.errors import ExitCode
+from sourcecraft_artifacts.options import usage_pieces
 from sourcecraft_artifacts.shells import PROGRAM, script
 
 FOLDER = Path(__file__).parents[1] / "completions"
@@ -138,7 +139,7 @@ def _usage(command: Any) -> str:
         for p in command.params
         if p.param_type_name == "argument"
     ]
-    return " ".join(["[OPTIONS]", *arguments])
+    return " ".join(usage_pieces(["[OPTIONS]", *arguments]))
 
 
 def _metavar(param: Any) -> str:

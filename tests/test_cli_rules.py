@@ -45,7 +45,7 @@ def test_waiting_for_one_has_an_end(
         (("-o", "x"), 2),
         (("-o", "there", "--if-exists", "error", "-i", "later"), 8),
         (("-o", "there", "--if-exists", "skip", "-i", "later"), 0),
-        (("-o", "x", "-n", "-i", "later"), 6),
+        (("-o", "x", "-n", "-i", "later"), 0),
     ],
 )
 def test_refusals_do_not_wait(

@@ -38,4 +38,4 @@ def test_the_man_page_is_clean(cli: Cli) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stderr == ""
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
-    assert "sourcecraft-artifacts download [OPTIONS] RUN [WORKFLOW] [TASK] [CUBE]" in shown.stdout
+    assert "sourcecraft-artifacts download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]" in shown.stdout

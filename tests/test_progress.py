@@ -2,7 +2,7 @@ import io
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.cells import cell_len
@@ -75,6 +75,11 @@ def result(
     return FileResult(artifact, f"out/{name}", outcome, size, None, size, 0.5, error)
 
 
+def called_off(name: str) -> FileResult:
+    error = TransferError("it was called off", code="cancelled")
+    return replace(result(name, Outcome.FAILED), error=error)
+
+
 def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
     lines = [line.plain for line in bars.lines(width, height)]
     assert all(cell_len(line) <= width for line in lines)
@@ -127,10 +132,11 @@ def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None
             "1 of 2 files, 0 B of 180.0 MiB, 2.0 MiB/s, 1 min 30 s left",
         ),
         (Totals(1, 2, 0, MIB, True, 0, 0.0), "1 of 2 files, 0 B of 1.0 MiB"),
+        (Totals(2, 2, MIB, MIB, True, MIB, 512.0), "2 of 2 files, 1.0 MiB of 1.0 MiB"),
     ],
 )
 def test_the_summary_claims_only_what_is_known(totals: Totals, text: str) -> None:
-    """The time left needs a speed and all sizes."""
+    """The time left needs a speed and all sizes; where nothing is left there is neither."""
     assert summary_text(totals) == text
 
 
@@ -167,7 +173,7 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
 
 
 def test_plain_says_each_end_and_retry_in_a_line() -> None:
-    """Files that had not to be fetched are left to the summary."""
+    """What was not to be fetched, not to be had or called off is left to the summary."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     plain.begin(4)
@@ -181,6 +187,7 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     plain.finished(two, result("two", Outcome.FAILED, message="the storage answered 500"))
     plain.finished(None, result("three", Outcome.UNAVAILABLE))
     plain.finished(None, result("four", Outcome.UNCHANGED))
+    plain.finished(None, called_off("five"))
     for what in ("3 of 5 cubes", "3 of 5 cubes", ""):
         plain.waiting(what)
     assert stream.getvalue() == ""
@@ -189,11 +196,23 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     assert stream.getvalue().splitlines() == [
         "one: retrying in 2.0 s: connection reset",
         "one: retrying: a wrong checksum",
-        "the URLs of 3 files have expired: asking the listing again",
+        "asking the listing again, for new URLs",
         "one: 1.0 MiB in 0.5 s",
-        "two: failed: the storage answered 500",
-        "out/three: unavailable: the service reports it as registered",
+        "failed: two: the storage answered 500",
         "waiting: 3 of 5 cubes",
+    ]
+
+
+def test_a_failure_names_the_artifact_too() -> None:
+    """With `-o FILE` the name of the file does not say which artifact is not in it."""
+    stream = io.StringIO()
+    plain = Plain(stream, ticks=None)
+    for name, path in [("file", "./dist//app.tar"), ("out/dist/app.tar", "./dist//app.tar")]:
+        plain.finished(FakeActivity(name), result(path, Outcome.FAILED, message="gone"))
+    plain.close()
+    assert stream.getvalue().splitlines() == [
+        "failed: file (dist/app.tar): gone",
+        "failed: out/dist/app.tar: gone",
     ]
 
 
@@ -330,6 +349,30 @@ def test_bars_at_80_columns_look_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("width", "total"),
+    [
+        (80, "━━━━────────────  0 of 2 files, 10.0 MiB of 40.0 MiB, 5.0 MiB/s, 6 s left"),
+        (60, "0 of 2 files, 10.0 MiB of 40.0 MiB, 5.0 MiB/s, 6 s left"),
+        (50, "0 of 2 files, 10.0 MiB of 40.0 MiB, 6 s left"),
+        (40, "0 of 2 files, 10.0 MiB of 40.0 MiB"),
+        (20, "0 of 2 files"),
+        (10, "0 of 2 fi…"),
+    ],
+)
+def test_a_narrow_total_says_less(width: int, total: str) -> None:
+    """What matters least goes whole: the bar, the speed, the time left, the bytes."""
+    clock = FakeClock()
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    bars.begin(2)
+    one, other = FakeActivity("one", 20 * MIB), FakeActivity("other", 20 * MIB)
+    bars.started(one)
+    bars.started(other)
+    clock.now += 2
+    one.position = 10 * MIB
+    assert shown(bars, width)[-1] == total
+
+
 def test_bars_show_the_longest_running_first_and_count_the_rest() -> None:
     """The display never fills a terminal, and files that end at once never flash by."""
     clock = FakeClock()
@@ -379,7 +422,7 @@ def test_waiting_stays_and_a_refresh_passes() -> None:
     bars.refreshing(1)
     assert shown(bars)[:2] == [
         "waiting: 2 of 3 cubes",
-        "the URLs of 1 file have expired: asking the listing again",
+        "asking the listing again, for new URLs",
     ]
     clock.now += 10
     assert shown(bars)[0] == "waiting: 2 of 3 cubes"
@@ -432,8 +475,9 @@ def test_after_the_end_only_failures_are_left() -> None:
     bars.finished(FakeActivity("bad"), result("bad", Outcome.FAILED, message="gone [/x]"))
     bars.tick()
     bars.finished(activity, result("good"))
+    bars.finished(None, called_off("other"))
     bars.close()
-    assert screen(stream.getvalue()) == ["✗ bad: gone [/x]"]
+    assert screen(stream.getvalue()) == ["failed: bad: gone [/x]"]
 
 
 def screen(written: str) -> list[str]:

@@ -22,7 +22,7 @@ from sourcecraft_artifacts.listing_report import (
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.report import report_json, summary_lines
 from sourcecraft_artifacts.results import FileResult, Outcome, Report
-from sourcecraft_artifacts.tables import fitting
+from sourcecraft_artifacts.tables import fitting, folded
 
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
 HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
@@ -234,53 +234,105 @@ def test_the_report_document() -> None:
                 result("c", Outcome.UNAVAILABLE),
             ],
             [
+                "unavailable: c (missing)",
+                f"failed: {HARMLESS}: {HARMLESS}",
+                "failed: b: reset",
                 "Downloaded nothing; 1 unavailable, 2 failed.",
-                "  unavailable: c: the service reports it as missing",
-                f"  failed: {HARMLESS}: {HARMLESS}",
-                "  failed: b: reset",
-                "  again",
+                "  hint: again",
             ],
         ),
         (
             [result("a", Outcome.UNAVAILABLE), result("a", Outcome.UNCHANGED, cube="mac")],
             [
+                "unavailable: build/compile/linux: a (missing)",
                 "Downloaded nothing; 1 unchanged, 1 unavailable.",
-                "  unavailable: build/compile/linux: a: the service reports it as missing",
             ],
         ),
+    ],
+)
+def test_the_summary_names_what_is_missing_and_says_what_was_done(
+    files: list[FileResult], lines: list[str]
+) -> None:
+    """Each missing file with its reason, then the counts of what there is, then each hint once."""
+    assert summary_lines(report(*files)) == lines
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        ([], ["Would fetch nothing."]),
+        ([result("a", Outcome.UNCHANGED)], ["Would fetch nothing; 1 unchanged."]),
         (
             [
                 result("a", Outcome.PLANNED, action="download"),
                 result(HOSTILE, Outcome.PLANNED, action="replace"),
                 result("c", Outcome.PLANNED, action="keep"),
                 result("d", Outcome.UNCHANGED),
+                result("e", Outcome.PLANNED, action="await"),
+                result("f", Outcome.UNAVAILABLE),
             ],
             [
                 "download  out/a",
                 f"replace   out/{HARMLESS}",
                 "keep      out/c",
-                "Would fetch 2 files; 2 unchanged.",
+                "await     out/e",
+                "unavailable: f (missing)",
+                "Would fetch 2 files; 1 awaited, 2 unchanged, 1 unavailable.",
             ],
-        ),
-        (
-            [result("a", Outcome.PLANNED, action="download")],
-            ["download  out/a", "Would fetch 1 file."],
         ),
     ],
 )
-def test_the_summary_says_what_was_done_and_names_what_is_missing(
-    files: list[FileResult], lines: list[str]
-) -> None:
-    """Counts of what there is, then each missing file with its reason, each hint once."""
-    assert summary_lines(report(*files)) == lines
+def test_a_plan_says_what_would_be_done(files: list[FileResult], lines: list[str]) -> None:
+    """Never that something was downloaded, or not."""
+    assert summary_lines(report(*files), dry_run=True) == lines
 
 
-def test_the_summary_names_ten_at_most() -> None:
-    """Hundreds of failures do not bury the sentence that counts them."""
-    lines = summary_lines(report(*[result("a", Outcome.FAILED)] * 22))
-    assert lines[0] == "Downloaded nothing; 22 failed."
-    assert lines[1:11] == ["  failed: a: it could not be had"] * 10
-    assert lines[11:] == ["  and 12 more failed"]
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "1.0 KiB."), (0.05, "1.0 KiB in 0.1 s (20.0 KiB/s)."), (0.0, "1.0 KiB.")],
+)
+def test_a_time_too_short_to_show_is_not_shown(seconds: float, said: str) -> None:
+    """`0.0 s`, and a speed made of it, say nothing."""
+    (line,) = summary_lines(report(result("a", Outcome.DOWNLOADED), seconds=seconds))
+    assert line == f"Downloaded 1 file, {said}"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_quiet_leaves_what_is_missing(dry_run: bool) -> None:
+    """An exit status other than 0 has a line that says why, in a plan as well."""
+    files = [result("a", Outcome.PLANNED, action="download"), result("b", Outcome.UNAVAILABLE)]
+    lines = summary_lines(report(*files), dry_run=dry_run, quiet=True)
+    assert lines == ["unavailable: b (missing)"]
+
+
+def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
+    """The failures are counted, with the way out of them; their names were told in time."""
+    error = TransferError("reset", code="y", hint="again")
+    files = [result("a", Outcome.FAILED, error), result("b", Outcome.UNAVAILABLE)]
+    assert summary_lines(report(*files), failures_told=True) == [
+        "unavailable: b (missing)",
+        "Downloaded nothing; 1 unavailable, 1 failed.",
+        "  hint: again",
+    ]
+
+
+def test_however_many_are_missing_the_counts_come_last() -> None:
+    """All are named, also hundreds; those that were not tried are one line."""
+    called_off = TransferError("it was called off", code="cancelled")
+    files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
+    lines = summary_lines(report(*files))
+    assert lines[:-2] == ["failed: a: it could not be had"] * 220
+    assert lines[-2:] == ["called off: 30 files", "Downloaded nothing; 250 failed."]
+
+
+def test_an_artifact_that_may_still_come_is_called_so() -> None:
+    """`registered` alone does not say that its bytes never arrived."""
+    files = [
+        FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
+        FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
+    ]
+    lines = summary_lines(report(*files), quiet=True)
+    assert lines == ["unavailable: a (still registered)", "unavailable: b (without a status)"]
 
 
 @pytest.mark.usefixtures("moscow")
@@ -316,7 +368,7 @@ def test_the_table_says_shared_names_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [50, 80, 200])
+@pytest.mark.parametrize("width", [12, 20, 40, 50, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:
     """Hostile names fold like others, in every encoding."""
@@ -355,15 +407,84 @@ def test_the_table_of_runs_leaves_out_empty_columns() -> None:
     ]
 
 
+@pytest.mark.usefixtures("moscow")
+def test_a_narrow_table_keeps_what_matters() -> None:
+    """The time goes first, then the path gets lines of its own; it folds behind a slash."""
+    rows = [artifact("testing/unit_tests/report.zip"), artifact("plan.json", "registered", "mac")]
+    assert table(rows, 62) == [
+        "workflow build, task compile",
+        "Status        Cube   Updated           Path",
+        "✓ success     linux  2025-11-24 13:22  testing/unit_tests/",
+        "                                       report.zip",
+        "• registered  mac    2025-11-24 13:22  plan.json",
+    ]
+    assert table(rows, 50) == [
+        "workflow build, task compile",
+        "Status        Cube   Path",
+        "✓ success     linux  testing/unit_tests/report.zip",
+        "• registered  mac    plan.json",
+    ]
+    assert table(rows, 40) == [
+        "workflow build, task compile",
+        "Status        Cube",
+        "  Path",
+        "✓ success     linux",
+        "  testing/unit_tests/report.zip",
+        "• registered  mac",
+        "  plan.json",
+    ]
+
+
+@pytest.mark.usefixtures("moscow")
 @pytest.mark.parametrize(
-    ("widths", "room", "narrowed"),
+    ("width", "head"),
     [
-        ([10, 16, 20], 50, [10, 16, 20]),
-        ([10, 16, 60], 50, [10, 16, 24]),
-        ([10, 40, 60], 50, [10, 20, 20]),
-        ([10, 10, 10], 8, [8, 8, 8]),
+        (59, "Status        Run  Event   Created           Pull  User"),
+        (52, "Status        Run  Event   Created           User"),
+        (48, "Status        Run  Event   Created"),
+        (40, "Status        Run  Created"),
+        (20, "Status        Run"),
     ],
 )
-def test_the_widest_columns_give_way(widths: list[int], room: int, narrowed: list[int]) -> None:
+def test_narrow_runs_keep_the_run_and_its_status(width: int, head: str) -> None:
+    """What matters least is left out first; nothing that is shown is folded for it."""
+    console = Console(file=io.StringIO(), width=width)
+    runs_table([Run("45", "processing", "manual", STAMP, pull="7", user="anna")], console)
+    assert isinstance(console.file, io.StringIO)
+    shown, row = console.file.getvalue().splitlines()
+    assert shown == head
+    assert row.startswith("• processing  45")
+
+
+@pytest.mark.parametrize(
+    ("widths", "leasts", "room", "narrowed"),
+    [
+        ([10, 16, 20], [10, 10, 10], 50, [10, 16, 20]),
+        ([10, 16, 60], [10, 10, 10], 50, [10, 16, 24]),
+        ([10, 40, 60], [10, 10, 10], 50, [10, 20, 20]),
+        ([10, 40, 60], [10, 30, 10], 50, [10, 30, 10]),
+        ([10, 10, 10], [8, 8, 8], 8, [2, 2, 2]),
+        ([12, 30], [12, 12], 22, [11, 11]),
+    ],
+)
+def test_the_widest_columns_give_way(
+    widths: list[int], leasts: list[int], room: int, narrowed: list[int]
+) -> None:
     """Narrow columns stay whole as long as wide ones can be folded."""
-    assert fitting(widths, room) == narrowed
+    assert fitting(widths, leasts, room) == narrowed
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("plan.json", ["plan.json"]),
+        ("testing/unit_tests/report.zip", ["testing/", "unit_tests/", "report.zip"]),
+        ("a/bcdefghijklmnopqrs", ["a/bcdefghijk", "lmnopqrs"]),
+        ("日本語日本語日本語", ["日本語日本語", "日本語"]),
+        ("abcdefg/hijk", ["abcdefg/hijk"]),
+    ],
+)
+def test_paths_fold_behind_a_slash(text: str, lines: list[str]) -> None:
+    """Where no slash is in the second half of a line it is filled; nothing is lost."""
+    assert folded(text, 12) == lines

@@ -37,7 +37,10 @@ def test_paths_are_seen_normalised(local_path: str, seen: str) -> None:
         ("dist//./*.js", ["dist/a.js"], ["dist/x/a.js", "x/dist/a.js"]),
         ("dist/*", ["dist/a"], ["dist/a/b", "dist"]),
         ("dist/**", ["dist/a", "dist/a/b", "dist/\n/b"], ["dist", "distx/a", "x/dist/a"]),
-        ("dist/", ["dist/a", "dist/a/b"], ["dist", "x/dist/a"]),
+        ("dist/", ["dist/", "dist", "dist/a", "dist/a/b"], ["distx", "distx/a", "x/dist/a"]),
+        ("./a/*/", ["a/b/", "a/b", "a/b/c/d"], ["a", "b/c"]),
+        ("**/a/", ["a", "a/b", "x/y/a/", "x/a/b"], ["xa/b", "ab"]),
+        ("/", ["a", "a/b"], []),
         ("a/**/b", ["a/b", "a/x/b", "a/x/y/b"], ["ab", "a/xb", "ax/b", "a/b/c"]),
         ("**/b", ["b", "a/b", "a/x/b"], ["ab", "a/xb", "b/c"]),
         ("**/a/**/b", ["a/b", "x/a/y/b"], ["b", "xa/b"]),
@@ -109,5 +112,4 @@ def test_selection_normalises(local_path: str) -> None:
 def test_plain_text_matches_itself(text: str) -> None:
     """Without a special character a glob is the name, or the normalised path."""
     assert name_pattern(text).fullmatch(text)
-    if not text.endswith("/"):
-        assert path_pattern(text).fullmatch(normalised(text))
+    assert path_pattern(text).fullmatch(normalised(text))

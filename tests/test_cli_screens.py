@@ -1,0 +1,146 @@
+"""What a person or the reader of a log is told of a download: each thing once."""
+
+from __future__ import annotations
+
+import sys
+
+import picture
+import pytest
+from conftest import Cli
+from servers import Answer, json_answer
+from service import CUBE, FakeService, target, tree
+from test_progress import screen
+
+BODY = b"body"
+SLOW = ("ci", "test", "slow")
+FULL = "ci/build/linux: "
+
+
+@pytest.fixture
+def mixed(service: FakeService) -> FakeService:
+    """One artifact that is there, one that the storage lost, one that was never delivered."""
+    service.add("good", BODY)
+    service.add("lost", BODY, Answer(404))
+    service.add("never", status="registered")
+    return service
+
+
+def on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
+    """Run the command at a terminal, and give its exit status and all that it wrote."""
+    command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
+    return picture.on_terminal(command, cli.cwd, cli.env)
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
+    """A failure is named when it happens, above the sentence that counts it."""
+    status, written = on_terminal(cli, "download", "7", *CUBE, "-d", "out")
+    lines = screen(written)
+    assert status == 6
+    assert [line.split(":")[:2] for line in lines[:-1]] == [
+        ["failed", " out/lost"],
+        ["unavailable", " never (still registered)"],
+    ]
+    assert lines[-1].startswith("Downloaded 1 file, ")
+    assert lines[-1].endswith("; 1 unavailable, 1 failed.")
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("options", [(), ("--progress", "none"), ("-q",)])
+def test_a_log_is_told_each_thing_once(cli: Cli, options: tuple[str, ...]) -> None:
+    """With whatever progress, each missing artifact is named by one line, with its reason."""
+    err = cli.download(*options, code=6).err
+    (lost,) = [line for line in err.splitlines() if "lost" in line]
+    (never,) = [line for line in err.splitlines() if "never" in line]
+    assert lost.startswith("failed: ")
+    assert "404" in lost
+    assert never == "unavailable: never (still registered)"
+
+
+def test_what_fail_fast_called_off_is_one_line(service: FakeService, cli: Cli) -> None:
+    """A hundred files that were not tried are no hundred failures."""
+    service.add("lost", BODY, Answer(404))
+    for number in range(100):
+        service.add(f"file{number}", BODY, Answer(404))
+    err = cli.download("--fail-fast", "--jobs", "1", code=6).err
+    assert len([line for line in err.splitlines() if line.startswith("failed: ")]) < 50
+    (line,) = [line for line in err.splitlines() if line.startswith("called off: ")]
+    assert line.endswith(" files")
+
+
+def test_a_plan_without_work_says_so(service: FakeService, cli: Cli) -> None:
+    """A dry run never says what was downloaded."""
+    service.add("good", BODY)
+    cli.download()
+    assert cli.download("-n").err == "Would fetch nothing; 1 unchanged.\n"
+
+
+@pytest.mark.parametrize("to", [("-d", "out"), ("-i", "never", "-o", "file")])
+@pytest.mark.usefixtures("mixed")
+def test_a_quiet_plan_says_why_it_fails(cli: Cli, to: tuple[str, ...]) -> None:
+    """Exit status 6 is never without a word."""
+    finished = cli("download", "7", *CUBE, "-n", "-q", *to, code=6)
+    assert finished.err == "unavailable: never (still registered)\n"
+
+
+@pytest.mark.parametrize("to", [("-d", "out"), ("-i", "later", "-o", "file")])
+def test_a_plan_to_wait_counts_on_what_may_come(
+    service: FakeService, cli: Cli, to: tuple[str, ...]
+) -> None:
+    """What a cube in progress still owes is planned; what it gave up is unavailable."""
+    service.add_run("7", "processing").cubes[SLOW] = "processing"
+    service.add("later", status="registered", cube=SLOW)
+    finished = cli("download", "7", "--wait", "-n", "--json", *to)
+    assert finished.outcomes == {"later": "planned"}
+    lines = finished.err.splitlines()
+    assert lines[0] == "would wait for ci/test/slow"
+    assert lines[1].startswith("await     ")
+    assert lines[2] == "Would fetch nothing; 1 awaited."
+    assert cli("download", "7", "-n", "--json", *to, code=6).outcomes == {"later": "unavailable"}
+    service.artifacts[0].status = "failed"
+    assert "(failed)" in cli("download", "7", "--wait", "-n", *to, code=6).err
+    service.artifacts[0].status = "registered"
+    service.runs["7"].cubes[SLOW] = "success"
+    cli("download", "7", "--wait", "-n", *to, code=6)
+    assert tree(cli.cwd) == {}
+
+
+def test_a_file_that_is_left_has_its_size(service: FakeService, cli: Cli) -> None:
+    """`--if-exists skip` tells as much of `-o` as it does of a folder."""
+    service.add("good", BODY)
+    (cli.cwd / "file").write_bytes(b"stranger")
+    (file,) = cli("download", "7", *CUBE, "-o", "file", "--if-exists", "skip", "--json").json[
+        "files"
+    ]
+    assert (file["outcome"], file["size"]) == ("skipped", 8)
+
+
+def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, cli: Cli) -> None:
+    """That it came without a URL is no expiry: it needs one, whatever the reason."""
+    record = service.record(service.add("bare", BODY)) | {"download_url": ""}
+    service.api.on(target("7", *CUBE), json_answer({"artifacts": [record]}))
+    err = cli.download(code=6).err
+    assert "asking the listing again, for new URLs" in err
+    assert "expired" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("download", "7", *CUBE, "--jobs", "0"), 2),
+        (("download", "7", *CUBE, "-i", "nope"), 3),
+        (("download", "7", "ci", "build", "nope"), 5),
+        (("download", "7", *CUBE, "-d", "there", "--if-exists", "error"), 8),
+        (("download", "7", *CUBE, "--retries", "0", "--api-url", "http://127.0.0.1:1"), 7),
+    ],
+)
+def test_without_an_outcome_there_is_no_document(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...], code: int
+) -> None:
+    """With --json stdout is a whole report or empty, and stderr says why."""
+    service.add("good", BODY)
+    (cli.cwd / "there").mkdir()
+    (cli.cwd / "there" / "good").write_bytes(b"")
+    finished = cli(*arguments, "--json", code=code)
+    assert finished.stdout == b""
+    assert finished.err.startswith("error: ")

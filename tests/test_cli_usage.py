@@ -1,0 +1,117 @@
+"""What is said of arguments that are no good, and what the help pages show."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Cli
+from service import CUBE, FakeService
+
+PROGRAM = "sourcecraft-artifacts"
+OPTIONS = f"  hint: {PROGRAM} download --help shows the options"
+USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("download 7 --jobs 0", ["error: --jobs must be a whole number of at least 1, not 0"]),
+        ("download 7 -j x", ["error: --jobs must be a whole number of at least 1, not x"]),
+        ("download 7 --jobs=", ["error: --jobs must be a whole number of at least 1, not empty"]),
+        ("list 7 --retries -1", ["error: --retries must be a whole number of at least 0, not -1"]),
+        ("runs -L 1.5", ["error: --limit must be a whole number of at least 1, not 1.5"]),
+        (
+            "download 7 --stall-timeout soon",
+            ["error: --stall-timeout must be a number of seconds, more than 0, not soon"],
+        ),
+        (
+            "download 7 --layout odd",
+            ["error: --layout: 'odd' is not one of 'auto', 'mirror', 'nested', 'flat'", OPTIONS],
+        ),
+        ("download 7 --nope", ["error: no such option: --nope", OPTIONS]),
+        (
+            "download 7 --layout",
+            ["error: option '--layout' requires an argument", "  hint: --help shows the options"],
+        ),
+        ("download", ["error: missing argument 'RUN'", f"  hint: write {USAGE}"]),
+        ("download 7 a b c d e", ["error: too many arguments: d e", f"  hint: write {USAGE}"]),
+        (
+            "lst",
+            [
+                "error: no such command 'lst'. Did you mean 'list'?",
+                f"  hint: {PROGRAM} --help shows the commands",
+            ],
+        ),
+        (
+            "auth nope",
+            [
+                "error: no such command 'nope'",
+                f"  hint: {PROGRAM} auth --help shows the commands",
+            ],
+        ),
+        (
+            "list latest --run-status=",
+            [
+                "error: --run-status: an empty text is no status",
+                "  hint: write success, failed or processing",
+            ],
+        ),
+    ],
+)
+def test_a_usage_error_is_told_as_any_other(
+    service: FakeService, cli: Cli, arguments: str, said: list[str]
+) -> None:
+    """In the option's own words, with what to do; nobody is asked and stdout stays empty."""
+    finished = cli(*arguments.split(), code=2)
+    assert finished.err.splitlines() == said
+    assert finished.stdout == b""
+    assert service.api.requests == []
+
+
+def test_what_an_argument_holds_is_made_visible(cli: Cli) -> None:
+    """A pasted escape does not reach the terminal."""
+    for arguments in (["list", "7", "--no\x1b[2J\nx"], ["runs", "-L", "\x1b[2J"], ["\x1b[2J"]):
+        err = cli(*arguments, code=2).err
+        assert "\x1b" not in err
+        assert r"\x1b[2J" in err
+
+
+def test_numbers_come_from_the_environment_too(service: FakeService, cli: Cli) -> None:
+    """A variable is read as its option is, and refused in the same words."""
+    service.add("a", b"1")
+    variable = "SOURCECRAFT_ARTIFACTS_JOBS"
+    assert "--jobs must be" in cli.download(env={variable: "many"}, code=2).err
+    cli.download(env={variable: "2"})
+
+
+@pytest.mark.parametrize("command", ["", "auth"])
+def test_without_arguments_there_is_help(cli: Cli, command: str) -> None:
+    """It goes to stderr, since nothing was asked for, and is exit 2."""
+    finished = cli(*command.split(), code=2)
+    assert finished.stdout == b""
+    assert finished.err.startswith("Usage: ")
+    assert "Commands:" in finished.err
+    assert "..." not in finished.err.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "list", "download", "runs", "verify", "auth", "auth login", "auth status", "sandbox"],
+)
+def test_help_is_for_people(cli: Cli, command: str) -> None:
+    """No mark of the libraries inside is in it: no braces, no range, no type's name."""
+    out = cli(*command.split(), "--help", env={"COLUMNS": "80"}).out
+    out = out.replace("< token.txt", "")
+    assert not [mark for mark in ("{", "<", "x>=", "INTEGER", "TEXT", "_number") if mark in out]
+    assert max(map(len, out.splitlines())) <= 80
+    if command == "download":
+        assert out.splitlines()[0] == f"Usage: {USAGE}"
+
+
+def test_an_empty_path_is_named_in_the_list_of_what_there_is(
+    service: FakeService, cli: Cli
+) -> None:
+    """Nothing between two commas would look like a fault of ours."""
+    for path in ("ok", ""):
+        service.add(path, b"1")
+    finished = cli("download", "7", *CUBE, "-i", "nope", code=3)
+    assert "there is ok, (an empty path)" in finished.err
