@@ -58,7 +58,7 @@ class Reporter(Protocol):
         """Learn that a request is repeated in `delay` seconds."""
 
     def refreshing(self, count: int) -> None:
-        """Learn that the listing is asked again, for `count` files whose URLs expired."""
+        """Learn that the listing of a cube is asked again, of which `count` files are under way."""
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         """Learn how an artifact ended; without an activity when it was not fetched."""

@@ -48,7 +48,7 @@ class Links:
             urls, error = cube.urls, cube.error
         if error is not None:
             raise TransferError(
-                f"its download_url expired, and listing it again failed: {error.message}",
+                f"it needs a new download_url, and listing it again failed: {error.message}",
                 code=error.code,
                 hint=error.hint,
             ) from error
