@@ -219,7 +219,8 @@ def download_command(
         report = download(client, request, session.reporter(progress))
     if checksums is not None and not dry_run:
         write_checksums(checksums, report)
-    session.show(report, json=json, paths=paths, dry_run=dry_run)
+    may_wait = not (wait or allow_missing)
+    session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
     if report.timed_out:
         raise WaitTimeout(
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",

@@ -78,12 +78,18 @@ def was_called_off(result: FileResult) -> bool:
 
 
 def summary_lines(
-    report: Report, *, dry_run: bool = False, quiet: bool = False, failures_told: bool = False
+    report: Report,
+    *,
+    dry_run: bool = False,
+    quiet: bool = False,
+    failures_told: bool = False,
+    may_wait: bool = False,
 ) -> list[str]:
     """Say for a person what was done: what is missing, one sentence for all, and a way out.
 
     The sentence comes behind the names, however many they are. `quiet` leaves what is missing and
     the way out. `failures_told` leaves out the failures, which who showed the progress has named.
+    `may_wait` tells that waiting is a way out.
     """
     lines = []
     if dry_run and not quiet:
@@ -93,7 +99,13 @@ def summary_lines(
     if not quiet:
         lines.append(_plan_sentence(report) if dry_run else _sentence(report))
     hints = dict.fromkeys(result.error.hint for result in report.files if result.error)
+    if may_wait and not quiet and any(map(_is_awaited, report.files)):
+        hints["--wait fetches what is still registered, as soon as it is there"] = None
     return lines + [f"  hint: {visible(hint)}" for hint in hints if hint]
+
+
+def _is_awaited(result: FileResult) -> bool:
+    return result.outcome is Outcome.UNAVAILABLE and result.artifact.status == "registered"
 
 
 def _missing(report: Report, failures_told: bool) -> Iterator[str]:
@@ -101,7 +113,7 @@ def _missing(report: Report, failures_told: bool) -> Iterator[str]:
     for result in report.files:
         if result.outcome is Outcome.UNAVAILABLE:
             status = visible(result.artifact.status) or "without a status"
-            still = "still " if status == "registered" else ""
+            still = "still " if _is_awaited(result) else ""
             yield f"unavailable: {_full_name(result.artifact, several)} ({still}{status})"
     for result in report.files:
         if result.outcome is Outcome.FAILED and not (failures_told or was_called_off(result)):

@@ -228,13 +228,19 @@ class Session:
         if not self._quiet:
             say(visible(text))
 
-    def show(self, report: Report, *, json: bool, paths: bool, dry_run: bool) -> None:
+    def show(
+        self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool
+    ) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""
         from .report import report_json, summary_lines
 
         if not Voice.as_events:
             lines = summary_lines(
-                report, dry_run=dry_run, quiet=self._quiet, failures_told=self._failures_told
+                report,
+                dry_run=dry_run,
+                quiet=self._quiet,
+                failures_told=self._failures_told,
+                may_wait=may_wait,
             )
             say("\n".join(lines))
         if json:

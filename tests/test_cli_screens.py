@@ -35,8 +35,9 @@ def on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
 def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
     """A failure is named when it happens, above the sentence that counts it."""
     status, written = on_terminal(cli, "download", "7", *CUBE, "-d", "out")
-    lines = screen(written)
+    *lines, hint = screen(written)
     assert status == 6
+    assert hint.strip() == "hint: --wait fetches what is still registered, as soon as it is there"
     assert [line.split(":")[:2] for line in lines[:-1]] == [
         ["failed", " out/lost"],
         ["unavailable", " never (still registered)"],

@@ -331,8 +331,12 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
         FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
         FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
     ]
-    lines = summary_lines(report(*files), quiet=True)
-    assert lines == ["unavailable: a (still registered)", "unavailable: b (without a status)"]
+    missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
+    assert summary_lines(report(*files), quiet=True) == missing
+    hint = "  hint: --wait fetches what is still registered, as soon as it is there"
+    assert summary_lines(report(*files), may_wait=True)[-1] == hint
+    assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
+    assert hint not in summary_lines(report(files[1]), may_wait=True)
 
 
 @pytest.mark.usefixtures("moscow")
