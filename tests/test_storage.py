@@ -447,8 +447,8 @@ def test_silence_and_dripping_are_given_up(
 
 def test_slow_is_not_stalled(server: ScriptedServer, impatient: Storage) -> None:
     """A byte at a time is fine, as long as they keep coming."""
-    server.on("/", Answer(body=b"x" * 40, drip=STALL / 10))
-    assert fetch(impatient, server.url) == b"x" * 40
+    server.on("/", Answer(body=b"x" * 20, drip=STALL / 10))
+    assert fetch(impatient, server.url) == b"x" * 20
 
 
 def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Storage) -> None:
