@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ OVERWRITE = ("--if-exists", "overwrite")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made with Linux's own means")
 
 
+@cache
 def bare(*wrap: str) -> tuple[str, ...]:
     """Commands that put a fault around the one they run; skip where this machine forbids them."""
     tried = subprocess.run([*wrap, "true"], check=False, capture_output=True, timeout=20)

@@ -41,7 +41,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.requests: list[Received] = []
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
