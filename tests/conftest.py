@@ -22,7 +22,7 @@ _OUTSIDE = re.compile(
 )
 
 # Waits that the program draws by chance, before it tries or asks again, are short ones.
-_HURRY = """
+HURRY = """
 import random
 random.random = lambda: 0.02
 random.uniform = lambda low, high: low / 20
@@ -148,7 +148,7 @@ def service() -> Iterator[FakeService]:
 def hurry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which a Python starts whose waits between tries and polls are short."""
     folder = tmp_path_factory.mktemp("hurry")
-    (folder / "sitecustomize.py").write_text(_HURRY)
+    (folder / "sitecustomize.py").write_text(HURRY)
     return {"PYTHONPATH": str(folder)}
 
 
