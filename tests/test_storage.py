@@ -457,7 +457,7 @@ def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: St
     buffer = memoryview(bytearray(5))
     with impatient.get(server.url, {}) as got:
         assert got.read_into(buffer) == 5
-        threading.Event().wait(3 * STALL)
+        threading.Event().wait(2 * STALL)
         assert got.read_into(buffer) == 5
 
 
