@@ -21,6 +21,13 @@ _OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 
+# Waits that the program draws by chance, before it tries or asks again, are short ones.
+HURRY = """
+import random
+random.random = lambda: 0.02
+random.uniform = lambda low, high: low / 20
+"""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -137,9 +144,18 @@ def service() -> Iterator[FakeService]:
     assert all(received.method == "GET" for received in service.api.requests)
 
 
+@pytest.fixture(scope="session")
+def hurry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which a Python starts whose waits between tries and polls are short."""
+    folder = tmp_path_factory.mktemp("hurry")
+    (folder / "sitecustomize.py").write_text(HURRY)
+    return {"PYTHONPATH": str(folder)}
+
+
 @pytest.fixture
-def cli(tmp_path: Path, service: FakeService) -> Iterator[Cli]:
-    """The command in a home of its own, with a token, pointed at the service."""
+def cli(tmp_path: Path, service: FakeService, hurry: dict[str, str]) -> Iterator[Cli]:
+    """The command in a home of its own, with a token, pointed at the service, in a hurry."""
     cli = Cli(tmp_path, service)
+    cli.env |= hurry
     yield cli
     cli.close()

@@ -27,7 +27,7 @@ COLUMNS, LINES = 80, 24
 COMMAND = ("download", "latest", "--run-status", "success", "-d", "out")
 LARGE = ("images/disk.img", "dist/symbols.bin", "site/search.bin")
 """What takes long enough to have a bar."""
-_SLOWED = {"SOURCECRAFT_ARTIFACTS_LIMIT_RATE": "16M"}
+_SLOWED = {"SOURCECRAFT_ARTIFACTS_LIMIT_RATE": "32M"}
 _REDRAWN = re.compile(r"\r?(?:\x1b\[(?:1A|2K))+")
 _CURSOR = re.compile(r"\x1b\[\?25[hl]")
 _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)

@@ -10,11 +10,10 @@ import hmac
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sysconfig
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -24,6 +23,7 @@ from urllib.parse import quote
 
 import pytest
 import trustme
+from benchmarks.loopback import ended, free_ports, running
 from service import eventually
 
 REQUIRE = "SOURCECRAFT_ARTIFACTS_TESTS_REQUIRE_SERVERS"
@@ -115,26 +115,12 @@ def object_store(directory: Path) -> Iterator[ObjectStore]:
         yield store
 
 
-_CONFIG = """
-{user}
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 512; }}
-http {{
+_HTTP = """
     log_format fields escape=none "$server_port\t$connection\t$status\t$request_uri\t$http_range"
         "\t$http_if_range\t$http_authorization";
     access_log {directory}/access.log fields;
-    client_body_temp_path {directory}/temporary;
-    proxy_temp_path {directory}/temporary;
-    fastcgi_temp_path {directory}/temporary;
-    uwsgi_temp_path {directory}/temporary;
-    scgi_temp_path {directory}/temporary;
-    root {directory}/site;
     default_type application/json;
     {servers}
-}}
 """
 _SERVERS = {
     "plain": "",
@@ -197,32 +183,11 @@ def nginx(directory: Path) -> Iterator[Nginx]:
     """Run nginx with all that it reads and writes in the directory."""
     program = find("nginx", "Debian: nginx")
     names = [*_SERVERS, *TLS]
-    server = Nginx(directory, dict(zip(names, _free_ports(len(names)), strict=True)))
+    server = Nginx(directory, dict(zip(names, free_ports(len(names)), strict=True)))
     server.site.mkdir()
     _certify(server)
-    _configure(server)
-    log = directory / "nginx.log"
-    command = [program, "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-    with log.open("wb") as stderr, ended(subprocess.Popen(command, stderr=stderr)) as process:
-        eventually(lambda: process.poll() is not None or _answers(server), "nginx starts")
-        assert process.poll() is None, f"nginx did not start: {log.read_text()}"
+    with running(program, directory, _http(server), port=server.ports[TLS[-1]]):
         yield server
-
-
-@contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End a process with the context."""
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        open_ = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(one.getsockname()[1]) for one in open_]
 
 
 def _certify(server: Nginx) -> None:
@@ -240,23 +205,11 @@ def _certify(server: Nginx) -> None:
         pem.write_to_path(str(server.directory / f"{name}.pem"))
 
 
-def _configure(server: Nginx) -> None:
+def _http(server: Nginx) -> str:
     settings = dict(_SERVERS)
     settings |= {name: _TLS.format(directory=server.directory, name=name) for name in TLS}
     servers = [
         f"server {{ listen 127.0.0.1:{server.ports[name]}{' ssl' * (name in TLS)}; {text} }}"
         for name, text in settings.items()
     ]
-    # Workers that root starts become nobody, who may not enter a temporary folder.
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = _CONFIG.format(directory=server.directory, user=user, servers="\n    ".join(servers))
-    (server.directory / "nginx.conf").write_text(text)
-
-
-def _answers(server: Nginx) -> bool:
-    """Whether the port that is opened last takes connections."""
-    try:
-        socket.create_connection(("127.0.0.1", server.ports[TLS[-1]])).close()
-    except OSError:
-        return False
-    return True
+    return _HTTP.format(directory=server.directory, servers="\n    ".join(servers))

@@ -58,7 +58,23 @@ class DeclaredRun:
     cubes: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
-class FakeService:
+class Servers:
+    """An API and a storage, for as long as the context lasts."""
+
+    api: ScriptedServer
+    storage: ScriptedServer
+
+    def __enter__(self) -> Self:
+        self.api.__enter__()
+        self.storage.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.api.close()
+        self.storage.close()
+
+
+class FakeService(Servers):
     """Serve what a test declares; `api` and `storage` can be scripted on top.
 
     `expire` makes every URL handed out so far invalid; `stale_listings` is how many listings
@@ -76,15 +92,6 @@ class FakeService:
         self._lock = threading.Lock()
         self.api.on(f"/repos/{REPO}/cicd/", self._answer)
         self.storage.on("/", self._store)
-
-    def __enter__(self) -> Self:
-        self.api.__enter__()
-        self.storage.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.api.close()
-        self.storage.close()
 
     def add_run(self, slug: str, status: str = "success", created_at: str = "") -> DeclaredRun:
         """Declare a run; without a date it is as old as the others."""

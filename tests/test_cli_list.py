@@ -14,6 +14,7 @@ from servers import Answer, json_answer
 from service import CUBE, DATES, REPO, FakeService, problem, target, tree
 
 LISTING = target("7", *CUBE)
+ALL_CLOSED = "<&- >&- 2>&-"
 HOSTILE = "a\x1b[31m\tb\nc\u202e[red]x[/nope]:bomb:\x9b"
 
 
@@ -139,11 +140,18 @@ def test_a_closed_stdout_ends_quietly(
 def test_streams_that_are_not_there(service: FakeService, cli: Cli, arguments: list[str]) -> None:
     """A program started with stdout or all streams closed, as by a daemon, ends quietly."""
     service.add("a", b"1")
-    for closed in (">&-", "<&- >&- 2>&-"):
+    for closed in (">&-", ALL_CLOSED):
         wrap = ("sh", "-c", f'exec "$@" {closed}', "sh")
         assert cli(*arguments, "-q", wrap=wrap).err == ""
-    cli("download", "7", "-o", "-", "-q", wrap=wrap, code=(0, 1))
     assert not tree(cli.cwd) or [*tree(cli.cwd)] == ["ci/build/linux/a"]
+
+
+def test_an_output_that_is_not_there(service: FakeService, cli: Cli) -> None:
+    """Nor does a file take the place of a stdout that was asked for."""
+    service.add("a", b"1")
+    wrap = ("sh", "-c", f'exec "$@" {ALL_CLOSED}', "sh")
+    cli("download", "7", "-o", "-", "-q", wrap=wrap, code=(0, 1))
+    assert os.listdir(cli.cwd) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

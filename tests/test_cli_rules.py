@@ -24,19 +24,19 @@ def waiting(service: FakeService) -> FakeService:
 
 
 @pytest.mark.parametrize("output", ["x", "-"])
-@pytest.mark.parametrize("more", [(), ("--allow-missing",)])
-@pytest.mark.parametrize("wanted", ["later", "nothing"])
 @pytest.mark.usefixtures("waiting")
-def test_waiting_for_one_has_an_end(
-    cli: Cli, output: str, more: tuple[str, ...], wanted: str
-) -> None:
+def test_waiting_for_one_has_an_end(cli: Cli, output: str) -> None:
     """`-o` with a time-out that passes is exit 9, on time, and leaves no file."""
     began = time.monotonic()
-    options = ("-i", wanted, "--wait", "--wait-timeout", "1s", *more)
-    finished = cli("download", "7", *SLOW, "-o", output, *options, code=9)
-    assert 1 <= time.monotonic() - began < 4
-    assert (finished.stdout, tree(cli.cwd)) == (b"", {})
-    assert "--wait-timeout" in finished.err
+    command = ("download", "7", *SLOW, "-o", output, "--wait", "--wait-timeout", "0.3s")
+    selections: list[tuple[str, ...]] = [("-i", "later"), ("-i", "nothing")]
+    selections += [(*one, "--allow-missing") for one in selections]
+    for process in [cli.start(*command, *one) for one in selections]:
+        finished = cli.finish(process)
+        assert (finished.code, finished.stdout) == (9, b"")
+        assert "--wait-timeout" in finished.err
+        assert 0.3 <= time.monotonic() - began < 4
+    assert tree(cli.cwd) == {}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def codes(cell: str) -> list[str]:
 
 
 @pytest.fixture
-def env(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def env(
+    request: pytest.FixtureRequest, tmp_path: Path, hurry: dict[str, str]
+) -> Iterator[dict[str, str]]:
     """A home, and a sandbox: its run in progress stands still, or passes soon for `--wait`."""
     params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     waits = "block" in params and "--wait" in params["block"].text
@@ -115,6 +117,7 @@ def env(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, st
             "HOME": str(home),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
+            **hurry,
             **sandbox.environment(),
         }
 

@@ -499,7 +499,7 @@ def test_a_slow_rate_is_no_stall(world: World, monkeypatch: pytest.MonkeyPatch) 
     """Connections that wait for their share of `--limit-rate` are not given up."""
     names = [f"file-{at}" for at in range(8)]
     world.server.on("/", ranged(bytes(800)))
-    results = world.run(*names, limit_rate=4000, stall=0.3)
+    results = world.run(*names, limit_rate=8000, stall=0.3)
     assert world.watcher.retries == []
     assert {result.outcome for result in results.values()} == {Outcome.DOWNLOADED}
 

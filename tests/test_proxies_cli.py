@@ -17,7 +17,7 @@ import pytest
 import trustme
 from conftest import Cli, Finished
 from servers import Received, ScriptedServer, json_answer, ranged
-from service import CUBE, REPO, SIGNATURE, TOKEN, FakeService, target, tree
+from service import CUBE, REPO, SIGNATURE, TOKEN, FakeService, Servers, target, tree
 
 BODY = bytes(range(256)) * 5000
 USER, PASSWORD = "ann", "pa5s:w@rd/%"
@@ -41,7 +41,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.requests: list[Received] = []
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ def proxy() -> Iterator[Proxy]:
         yield proxy
 
 
-class Https:
+class Https(Servers):
     """An API at localhost and a storage at 127.0.0.1, both with TLS, and one artifact."""
 
     def __init__(self, folder: Path) -> None:
@@ -119,15 +119,6 @@ class Https:
         url = f"{self.storage.url}/file?X-Signature={SIGNATURE}"
         record = {"local_path": "file", "status": "success", "download_url": url}
         self.api.on(target("7", *CUBE), json_answer({"artifacts": [record]}))
-
-    def __enter__(self) -> Self:
-        self.api.__enter__()
-        self.storage.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.api.close()
-        self.storage.close()
 
     @property
     def arguments(self) -> list[str]:

@@ -448,8 +448,8 @@ def test_silence_and_dripping_are_given_up(
 
 def test_slow_is_not_stalled(server: ScriptedServer, impatient: Storage) -> None:
     """A byte at a time is fine, as long as they keep coming."""
-    server.on("/", Answer(body=b"x" * 40, drip=STALL / 10))
-    assert fetch(impatient, server.url) == b"x" * 40
+    server.on("/", Answer(body=b"x" * 20, drip=STALL / 10))
+    assert fetch(impatient, server.url) == b"x" * 20
 
 
 def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Storage) -> None:
@@ -458,7 +458,7 @@ def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: St
     buffer = memoryview(bytearray(5))
     with impatient.get(server.url, {}) as got:
         assert got.read_into(buffer) == 5
-        threading.Event().wait(3 * STALL)
+        threading.Event().wait(2 * STALL)
         assert got.read_into(buffer) == 5
 
 

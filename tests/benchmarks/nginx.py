@@ -5,37 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
 
+from .loopback import free_ports, running
+
 # A named location serves the file after the sleep, so that ranges, validators, keep-alive and the
 # cap are those of nginx's own static files.
-_CONFIG = """
+_MAIN = """
 load_module {modules}/ngx_http_echo_module.so;
-{user}
-daemon off;
 worker_processes auto;
-pid {directory}/nginx.pid;
-error_log stderr error;
-events {{ worker_connections 4096; }}
-http {{
+"""
+_HTTP = """
     access_log off;
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    root {directory}/site;
     default_type application/octet-stream;
     server {{
         listen 127.0.0.1:{api};
@@ -54,7 +44,6 @@ http {{
         ssl_certificate {directory}/chain.pem;
         ssl_certificate_key {directory}/chain.pem;
     }}
-}}
 """
 _KINDS = ("api", "plain", "store", "tls")
 
@@ -94,21 +83,14 @@ def serving(directory: Path) -> Iterator[Server]:
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         raise RuntimeError("nginx is not installed (Debian: nginx-light, libnginx-mod-http-echo)")
-    server = Server(directory, dict(zip(_KINDS, _free_ports(len(_KINDS)), strict=True)))
+    server = Server(directory, dict(zip(_KINDS, free_ports(len(_KINDS)), strict=True)))
     server.site.mkdir()
     server.api.mkdir()
     _certify(server)
-    _configure(server, _modules(program))
-    command = [program, "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-    log = directory / "nginx.log"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(command, stderr=stderr)
-    try:
-        _wait(process, server, log)
+    main = _MAIN.format(modules=_modules(program))
+    http = _HTTP.format(directory=directory, **server.ports)
+    with running(program, directory, http, port=server.ports["tls"], main=main):
         yield server
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _modules(program: str) -> str:
@@ -120,32 +102,8 @@ def _modules(program: str) -> str:
     return folder
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        servers = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [int(server.getsockname()[1]) for server in servers]
-
-
 def _certify(server: Server) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(server.authority))
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(server.directory / "chain.pem"))
-
-
-def _configure(server: Server, modules: str) -> None:
-    # Workers started by root would otherwise lose the right to read the temporary folder.
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = _CONFIG.format(modules=modules, user=user, directory=server.directory, **server.ports)
-    (server.directory / "nginx.conf").write_text(text)
-
-
-def _wait(process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", server.ports["tls"])):
-            return
-        time.sleep(0.02)
-    raise RuntimeError(f"nginx did not start: {log.read_text().strip()}")
