@@ -21,9 +21,9 @@ Headers = Callable[[str], str | None]
 
 _NAMES = {"md5": "md5", "sha": "sha1", "sha1": "sha1", "sha-1": "sha1"}
 _NAMES |= {"sha256": "sha256", "sha-256": "sha256", "sha512": "sha512", "sha-512": "sha512"}
-_NAMES |= {"crc32": "crc32", "crc32c": "crc32c", "crc64nvme": "crc64nvme"}
+_NAMES |= {"adler32": "adler32", "crc32": "crc32", "crc32c": "crc32c", "crc64nvme": "crc64nvme"}
 ALGORITHMS = frozenset(_NAMES.values())
-_AMAZON = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+_AMAZON = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
 _FIELDS = ["content-md5", "x-goog-hash", "digest", "repr-digest"]
 _FIELDS += [f"x-amz-checksum-{name}" for name in _AMAZON]
 _SLOW = frozenset({"crc32c", "crc64nvme"})
@@ -57,14 +57,15 @@ class _Crc:
         return (self._value ^ self._ones).to_bytes(self._bits // 8, "big")
 
 
-class _Crc32:
-    """The CRC of zlib, which is that of Ethernet, as a hash."""
+class _Zlib:
+    """A checksum of zlib, as a hash."""
 
-    def __init__(self) -> None:
-        self._value = 0
+    def __init__(self, checksum: Callable[[bytes | memoryview, int], int], value: int) -> None:
+        self._checksum = checksum
+        self._value = value
 
     def update(self, data: bytes | memoryview, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._checksum(data, self._value)
 
     def digest(self) -> bytes:
         return self._value.to_bytes(4, "big")
@@ -83,7 +84,9 @@ def _table(polynomial: int) -> tuple[int, ...]:
 def new_hash(name: str) -> Hash:
     """Return a fresh hash by its name in this module."""
     if name == "crc32":
-        return _Crc32()
+        return _Zlib(zlib.crc32, 0)
+    if name == "adler32":
+        return _Zlib(zlib.adler32, 1)
     if name == "crc32c":
         return _Crc(0x82F63B78, 32)
     if name == "crc64nvme":
@@ -102,7 +105,7 @@ def expected_digests(status: int, header: Headers, size: int | None) -> dict[str
         return found
     for name, text in _named(status, header):
         algorithm = _NAMES.get(name.strip().lower())
-        value = _decoded(text)
+        value = _from_hex(text) if algorithm == "adler32" else _decoded(text)
         if algorithm and value is not None and len(value) == len(new_hash(algorithm).digest()):
             # Of two that contradict each other at least one is wrong: no bytes may pass then.
             found[algorithm] = value if found.get(algorithm, value) == value else b""
@@ -131,6 +134,13 @@ def _decoded(text: str) -> bytes | None:
         # A composite checksum (`…-3`) fails here, as it should.
         return base64.b64decode(text.strip(), validate=True) or None
     except (binascii.Error, ValueError):
+        return None
+
+
+def _from_hex(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
         return None
 
 

@@ -92,13 +92,14 @@ class Connection:
 
         `standing` are the header lines of every request.
         """
-        lines = [f"GET {target} HTTP/1.1", f"Host: {self._host}", standing]
+        lines = [f"Host: {self._host}", standing]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if self._forwarded is not None:
-            lines[0] = f"GET {self.origin}{target} HTTP/1.1"
+            target = self.origin + target
             lines += [f"{name}: {value}" for name, value in self._forwarded.items()]
-        head = "\r\n".join([*lines, "", ""])
-        self.socket.sendall(head.encode("utf-8", "surrogateescape"))
+        request = f"GET {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+        # Latin-1, as answers are read: a validator goes back in the bytes that it came in.
+        self.socket.sendall(request + "\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def end(self) -> None:
         """End whatever call is blocked on the socket, from any thread."""

@@ -13,9 +13,9 @@ import urllib3.exceptions
 from .connection import Connection
 from .errors import BrokenTransfer, Cancelled, TransferError
 from .network import explain, root_cause, ssl_context
-from .storage_urls import query_secrets, redirected, split_target
+from .storage_urls import redirected, split_target, target_secrets
 from .text import visible
-from .urls import shown_url, unsafe_url_reason
+from .urls import unsafe_url_reason
 from .watchdog import Watchdog
 from .wire import Ended, Misshapen, WireAnswer
 
@@ -41,8 +41,8 @@ class Answer:
 
     @property
     def secrets(self) -> list[str]:
-        """What the request had in its query: no message may repeat it."""
-        return query_secrets(self._target)
+        """What the request asked for: no message may repeat it."""
+        return target_secrets(self._target)
 
     @property
     def ended(self) -> bool:
@@ -206,8 +206,9 @@ class Storage:
             raise
         self.watchdog.moved(connection)
         if self._log:
-            asked, shown = headers.get("Range", "all"), shown_url(connection.origin + target)
-            self._log(f"storage: {wire.status} for {asked} of {visible(shown)}")
+            # No more of the URL: how it is signed is unknown, and a path can be the key too.
+            asked, where = headers.get("Range", "all"), visible(connection.origin)
+            self._log(f"storage: {wire.status} for {asked} of a file at {where}")
         return Answer(self, connection, wire, target)
 
     def _connection(self, url: str) -> tuple[Connection, str]:

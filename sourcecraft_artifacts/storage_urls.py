@@ -7,7 +7,7 @@ from urllib.parse import unquote, urljoin
 from .errors import TransferError
 
 _SHORTEST_SECRET = 8
-"""Characters of a query's value from which on it may be a key."""
+"""Characters from which on a part of a URL may be a key."""
 
 
 def redirected(url: str, location: str) -> str:
@@ -36,10 +36,13 @@ def split_target(url: str) -> tuple[str, str]:
     return origin, target if target.startswith("/") else f"/{target}"
 
 
-def query_secrets(target: str) -> list[str]:
-    """Return the query of a request target and each longer value in it, as sent and decoded."""
-    query = target.partition("?")[2]
-    values = [pair.partition("=")[2] or pair for pair in query.split("&")]
+def target_secrets(target: str) -> list[str]:
+    """Return the path and the query of a request target, and each longer value in the query.
+
+    As sent and decoded. How a URL is signed is unknown: the path may be the key.
+    """
+    path, _, query = target.partition("?")
+    values = [path, *(pair.partition("=")[2] or pair for pair in query.split("&"))]
     found = {query, *values, *map(unquote, values)}
     # The longest first: what is redacted must not leave the rest of another.
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)

@@ -83,6 +83,7 @@ MD5, SHA1, SHA256, SHA512 = (
 CRC32, CRC32C, CRC64 = (
     bytes.fromhex(check) for check in ("cbf43926", "e3069283", "ae8b14860a799888")
 )
+ADLER32 = bytes.fromhex("091e01de")
 OTHER = bytes(16)
 
 FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
@@ -90,7 +91,10 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
     ({"x-amz-checksum-crc32": b64(CRC32)}, {"crc32": CRC32}),
     ({"x-amz-checksum-crc32c": b64(CRC32C)}, {"crc32c": CRC32C}),
     ({"x-amz-checksum-crc64nvme": b64(CRC64)}, {"crc64nvme": CRC64}),
+    ({"x-amz-checksum-md5": b64(MD5)}, {"md5": MD5}),
     ({"x-amz-checksum-sha1": b64(SHA1)}, {"sha1": SHA1}),
+    ({"x-amz-checksum-sha512": b64(SHA512)}, {"sha512": SHA512}),
+    ({"Digest": f"adler32={ADLER32.hex()}"}, {"adler32": ADLER32}),
     ({"x-amz-checksum-sha256": b64(SHA256)}, {"sha256": SHA256}),
     (
         {"x-amz-checksum-sha256": b64(SHA256), "x-amz-checksum-type": "FULL_OBJECT"},
@@ -125,6 +129,7 @@ NOT_FOUND: list[dict[str, str]] = [
     {"ETag": f'"{MD5.hex()}"'},
     # Misshapen ones.
     {"Content-MD5": MD5.hex()},
+    {"Digest": f"adler32={b64(ADLER32)}"},
     {"Content-MD5": b64(MD5[:-1])},
     {"Content-MD5": "nonsense!"},
     {"Content-MD5": "\xe9"},

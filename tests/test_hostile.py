@@ -132,16 +132,17 @@ ODD_URLS = (
 )
 
 
-def test_urls_in_the_log_have_no_query(service: FakeService, cli: Cli) -> None:
-    """Whatever characters a URL has, `--debug` shows no signature; nor of a scheme in capitals."""
+def test_urls_in_the_log_have_no_key(service: FakeService, cli: Cli) -> None:
+    """Whatever a URL looks like, and wherever its key stands, `--debug` does not show it."""
     service.storage.on("/", Answer(200, (), b"x"))
     for at, odd in enumerate(ODD_URLS):
         service.add(f"file-{at}", url=f"{service.storage.url}{odd}{SIGNATURE}")
     loud = service.storage.url.replace("http", "HTTP")
     service.add("loud", url=f"{loud}/x?X-Signature={SIGNATURE}")
     service.add("hash", url=f"{service.storage.url}/x#?X-Signature={SIGNATURE}")
+    service.add("path", url=f"{service.storage.url}/{SIGNATURE}/x")
     finished = cli.download("--debug")
-    assert finished.err.count("storage: 200") == len(ODD_URLS) + 2
+    assert finished.err.count("storage: 200") == len(ODD_URLS) + 3
 
 
 def echo_line(received: Received) -> Answer:

@@ -179,6 +179,16 @@ def test_repeated_headers_are_joined(server: ScriptedServer, storage: Storage) -
         assert got.header("ETag") == '"\u00e9"'.encode().decode("latin-1")
 
 
+def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Storage) -> None:
+    """Byte for byte, also where it is no ASCII: another spelling would be another version."""
+    server.on("/", Answer(200, [("ETag", '"\u00e9"')], BODY))
+    with storage.get(server.url, {}) as got:
+        etag = got.header("ETag")
+    assert etag is not None
+    fetch(storage, server.url, **{"If-Range": etag})
+    assert server.requests[-1].header("If-Range") == etag
+
+
 def raw(*lines: str, body: bytes = b"") -> Answer:
     """An answer with this very head; the connection is closed behind it."""
     return Answer(raw="\r\n".join([*lines, "", ""]).encode("latin-1") + body)
