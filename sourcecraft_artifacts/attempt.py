@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from .errors import ArtifactsError, TransferError, bug, local_fault
 from .jobs import Job, Target
@@ -59,7 +60,8 @@ class Attempt:
         partial = self.transfer.partial
         try:
             sha256 = partial.digest()
-            self._size = target.commit(self.job, partial, sha256)
+            listed = replace(self.job, artifact=self.transfer.artifact)
+            self._size = target.commit(listed, partial, sha256)
             self._sha256 = sha256
         except TransferError as error:
             partial.forget()

@@ -150,8 +150,8 @@ class Downloads:
         if owed > 0:
             self.pause(owed)
 
-    def fresh_url(self, artifact: Artifact, stale: str | None) -> str:
-        """Return a newer URL than `stale`."""
+    def listed_anew(self, artifact: Artifact, stale: str | None) -> Artifact:
+        """Return the artifact with a newer URL than `stale`."""
         return self._links.fresh(artifact, stale)
 
     def connections(self) -> int:

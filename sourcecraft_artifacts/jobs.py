@@ -38,6 +38,7 @@ class Target(Protocol):
     def commit(self, job: Job, partial: Partial, sha256: str) -> int:
         """Move complete partial data to its final name; return its size in bytes.
 
+        The job's artifact is as it was listed last, when it was listed again meanwhile.
         Raises ArtifactsError or OSError; what stood at the final name stays then.
         """
 

@@ -47,7 +47,8 @@ class OutputFolder:
         self._touched: dict[tuple[str, ...], SafePath] = {}
         self._lock = threading.Lock()
         self._folds: bool | None = None
-        self._steps: dict[Job, Step] = {}
+        self._steps: dict[str, Step] = {}
+        """By the final path of their jobs."""
 
     def __enter__(self) -> Self:
         self.look()
@@ -181,7 +182,7 @@ class OutputFolder:
     def job(self, step: Step) -> Job:
         """Return the job that carries out a step."""
         job = Job(step.artifact, self.path_of(step.place))
-        self._steps[job] = step
+        self._steps[job.path] = step
         return job
 
     def open(self, job: Job) -> Partial:
@@ -195,7 +196,7 @@ class OutputFolder:
         The folder's own names are synced at the end of the run, before the manifest that speaks
         of them: a loss of power before that leaves the old file or none, never an empty one.
         """
-        step = self._steps[job]
+        step = self._steps[job.path]
         place, artifact, version = step.place, job.artifact, partial.version
         found = partial.seal()
         if version is not None and found.st_size != version.size:

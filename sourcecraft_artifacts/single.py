@@ -135,7 +135,7 @@ class Stream:
                     refreshed += 1
                     if refreshed > _REFRESHES:
                         raise
-                    url = self._links.fresh(artifact, url)
+                    url = self._links.fresh(artifact, url).download_url
                     continue
                 failed += 1
                 if failed > self._retries:

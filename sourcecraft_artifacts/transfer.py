@@ -45,8 +45,8 @@ class Host(Protocol):
     def spend(self, count: int) -> None:
         """Wait as long as the rate limit asks after `count` bytes."""
 
-    def fresh_url(self, artifact: Artifact, stale: str | None) -> str:
-        """Return a URL newer than `stale`. Raises ArtifactsError."""
+    def listed_anew(self, artifact: Artifact, stale: str | None) -> Artifact:
+        """Return the artifact with a URL newer than `stale`. Raises ArtifactsError."""
 
     def connections(self) -> int:
         """Return how many connections one file may have by now."""
@@ -89,8 +89,8 @@ class _Tries:
 class Transfer:
     """One artifact on its way; `name` is fit to be shown, `started` in monotonic seconds.
 
-    As an activity it tells `size` and `position` in bytes; `received` counts the bytes that came
-    in this run. `failed` stops all its workers.
+    `artifact` is as it was listed last. As an activity it tells `size` and `position` in bytes;
+    `received` counts the bytes that came in this run. `failed` stops all its workers.
     """
 
     def __init__(
@@ -112,7 +112,6 @@ class Transfer:
         self.failed = False
         self._host = host
         self._storage = storage
-        self._url = artifact.download_url
         self._buffer_size = buffer_size
         self._tries = _Tries(retries, best=self.partial.position)
         self._refreshes = 0
@@ -146,7 +145,7 @@ class Transfer:
         Cancelled when called off; other workers of the transfer may still be at it then.
         """
         while not self.failed and (piece := self._claim()) is not None:
-            url, wave = self._url, self._tries.wave
+            url, wave = self.artifact.download_url, self._tries.wave
             try:
                 self._fetch(piece, url)
                 continue
@@ -278,7 +277,7 @@ class Transfer:
 
     def _refresh(self, stale: str | None, failure: ExpiredUrl) -> None:
         with self._lock:
-            if stale != self._url:
+            if stale != self.artifact.download_url:
                 return
             if self.partial.position > self._refreshed_at:
                 self._refreshes = 0
@@ -288,7 +287,7 @@ class Transfer:
                 raise TransferError(
                     f"{failure.message}, also with a new download_url", code="denied"
                 )
-            self._url = self._host.fresh_url(self.artifact, stale)
+            self.artifact = self._host.listed_anew(self.artifact, stale)
 
 
 _buffers = threading.local()

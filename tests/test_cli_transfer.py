@@ -198,6 +198,20 @@ def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli)
     assert (late.requests[-1].header("Range") or "").startswith("bytes=50000-")
 
 
+def test_what_is_recorded_is_what_was_listed_last(service: FakeService, cli: Cli) -> None:
+    """A file that came by a newer listing has the dates of that one: it is right already."""
+
+    def replace_and_refuse(_: Received) -> Answer:
+        stored.dates["updated_at"] = "2026-11-02T00:00:00Z"
+        return Answer(403)
+
+    stored = service.add("file", BODY, replace_and_refuse, ranged(BODY))
+    cli.download()
+    asked = len(service.storage.requests)
+    assert cli.download("--json").outcomes == {"file": "unchanged"}
+    assert len(service.storage.requests) == asked
+
+
 @pytest.mark.parametrize("still_listed", [True, False])
 def test_a_url_that_no_listing_revives(service: FakeService, cli: Cli, still_listed: bool) -> None:
     """A storage that refuses every URL ends soon, and takes no other artifact with it."""

@@ -50,7 +50,7 @@ class Service:
 
         def ask(name: str) -> str:
             try:
-                return self.links.fresh(artifact(name), stale)
+                return self.links.fresh(artifact(name), stale).download_url or ""
             except TransferError as error:
                 return error.code
 
@@ -67,8 +67,8 @@ def test_one_listing_serves_all_who_wait() -> None:
     """Also whoever finds out later that an older URL is stale is served without another one."""
     service = Service()
     assert service.all_at_once("u0") == ["u1"] * 8
-    assert service.links.fresh(artifact("file-0"), "u0") == "u1"
-    assert service.links.fresh(artifact("file-0"), None) == "u1"
+    assert service.links.fresh(artifact("file-0"), "u0").download_url == "u1"
+    assert service.links.fresh(artifact("file-0"), None).download_url == "u1"
     assert (service.listings, service.notices) == ([LINUX], [LINUX])
 
 
@@ -77,7 +77,7 @@ def test_a_stale_new_url_is_exchanged_too() -> None:
     service = Service()
     service.all_at_once("u0")
     assert service.all_at_once("u1") == ["u2"] * 8
-    assert service.links.fresh(artifact("file-0"), "u1") == "u2"
+    assert service.links.fresh(artifact("file-0"), "u1").download_url == "u2"
     assert len(service.listings) == 2
 
 
@@ -90,7 +90,7 @@ def test_each_cube_is_listed_by_itself() -> None:
         second = pool.submit(service.links.fresh, artifact("file-0", MAC), "u0")
         eventually(lambda: len(service.listings) == 2, "both are listed")
         service.gate.set()
-        assert {first.result(), second.result()} == {"u2"}
+        assert {one.result().download_url for one in (first, second)} == {"u2"}
     assert sorted(service.notices) == [LINUX, MAC]
 
 
@@ -101,7 +101,7 @@ def test_what_is_gone_is_told() -> None:
     with pytest.raises(TransferError, match="no longer among") as caught:
         service.links.fresh(artifact("file-0"), "u0")
     assert caught.value.code == "gone"
-    assert service.links.fresh(artifact("file-1"), "u0") == "u1"
+    assert service.links.fresh(artifact("file-1"), "u0").download_url == "u1"
 
 
 def test_an_artifact_without_a_url_is_told() -> None:
@@ -123,7 +123,7 @@ def test_a_listing_that_fails_fails_all_who_wait() -> None:
         service.links.fresh(artifact("file-0"), "u0")
     assert (caught.value.code, caught.value.hint) == ("api", "wait")
     service.error = None
-    assert service.links.fresh(artifact("file-0"), "u0") == "u3"
+    assert service.links.fresh(artifact("file-0"), "u0").download_url == "u3"
 
 
 def test_the_same_url_again_serves_all_who_wait() -> None:
