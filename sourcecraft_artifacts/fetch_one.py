@@ -110,9 +110,12 @@ def _to_file(
     client: Client, request: Request, target: OutputFile, artifact: Artifact, reporter: Reporter
 ) -> FileResult:
     job = Job(artifact, request.output or "")
-    with Downloads(
-        request.storage(), target, client.artifacts, reporter, request.tuning
-    ) as downloads:
+    with (
+        target.locked(request.notice),
+        Downloads(
+            request.storage(), target, client.artifacts, reporter, request.tuning
+        ) as downloads,
+    ):
         downloads.submit([job])
         downloads.wait()
     return downloads.results[job]

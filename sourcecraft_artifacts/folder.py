@@ -144,13 +144,7 @@ class Directory:
         Where the system or the file system has no such locks, it is taken as had.
         """
         handle = self._handle
-        if fcntl is None or handle.number is None:
-            return True
-        try:
-            fcntl.flock(handle.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-        return True
+        return handle.number is None or take_lock(handle.number)
 
     def close(self) -> None:
         """Give the descriptor back, after what is under way; what is tried afterwards fails."""
@@ -217,6 +211,22 @@ def _is_link(found: os.stat_result) -> bool:
     """Tell whether a name leads elsewhere: a symlink, or a junction of Windows."""
     tag: int = getattr(found, "st_reparse_tag", 0)
     return stat.S_ISLNK(found.st_mode) or bool(tag & _NAME_SURROGATE)
+
+
+def take_lock(descriptor: int) -> bool:
+    """Take an exclusive lock on an open file or folder, until it is closed; False when taken.
+
+    Where the system or the file system has no such locks, it is taken as had.
+    """
+    return fcntl is None or _flocked(descriptor)
+
+
+def _flocked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def open_root(path: str) -> Directory:

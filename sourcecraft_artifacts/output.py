@@ -26,7 +26,8 @@ from .text import visible
 from .tree import Tree
 
 _PARTIAL = "partial"
-_LOCK_POLL = 0.1
+LOCK_POLL = 0.1
+"""Seconds between two looks at a lock that another run has."""
 
 
 class OutputFolder:
@@ -89,7 +90,7 @@ class OutputFolder:
             if not waited:
                 notice(f"waiting for another download into {visible(self.path)} to end")
             waited = True
-            time.sleep(_LOCK_POLL)
+            time.sleep(LOCK_POLL)
         self._locked = True
 
     def prepare(self, notice: Callable[[str], None]) -> bool:

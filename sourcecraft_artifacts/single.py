@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from .backoff import backoff
@@ -17,11 +20,11 @@ from .errors import (
     UsageError,
     local_fault,
 )
-from .folder import Directory, open_root, refuse_special
+from .folder import Directory, open_root, refuse_special, take_lock
 from .jobs import Job
 from .links import Links
 from .models import Artifact
-from .output import part_key
+from .output import LOCK_POLL, part_key
 from .pacing import RateLimit
 from .partial import Partial
 from .parts import PartialStore
@@ -57,12 +60,45 @@ class OutputFile:
         except OSError as error:
             raise local_fault(error, path) from error
         self._parts = PartialStore(self._directory, _PREFIX)
+        key = hashlib.sha256(os.fsencode(self._name)).hexdigest()[:32]
+        self._lock_name = f"{_PREFIX}{key}.lock"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._directory.close()
+
+    @contextmanager
+    def locked(self, notice: Callable[[str], None]) -> Iterator[None]:
+        """Keep other runs away from the file, after waiting for one that is at it.
+
+        `notice` is told of the wait. The lock is a hidden file beside it, removed at the end.
+        Raises `LocalError`, and `Refused` for a symlink in its place.
+        """
+        waited = False
+        while (descriptor := self._lock()) is None:
+            if not waited:
+                notice(f"waiting for another download to {visible(self.path)} to end")
+            waited = True
+            time.sleep(LOCK_POLL)
+        try:
+            yield
+        finally:
+            self._directory.unlink(self._lock_name)
+            os.close(descriptor)
+
+    def _lock(self) -> int | None:
+        try:
+            descriptor = self._directory.open(self._lock_name, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise local_fault(error, self.path) from error
+        found = self._directory.lstat(self._lock_name) if take_lock(descriptor) else None
+        # One that its owner has just removed locks nobody out.
+        if found is not None and os.path.samestat(found, os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)
+        return None
 
     @property
     def exists(self) -> bool:

@@ -166,3 +166,22 @@ def test_two_at_once_in_one_folder(service: FakeService, cli: Cli) -> None:
     assert set(tree(cli.out).values()) == {LARGE}
     cli.download()
     assert set(cli.download("--json").outcomes.values()) == {"unchanged"}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_at_once_to_one_file(service: FakeService, cli: Cli, killed: bool) -> None:
+    """The second waits for the first, or goes on where it was killed; nothing else is left."""
+    gate = threading.Event()
+    service.add("large", LARGE, held(LARGE, gate))
+    command = ("download", "7", *CUBE, "-o", "file")
+    first = cli.start(*command)
+    eventually(lambda: service.storage.requests, "the first has begun")
+    second = cli.start(*command)
+    assert second.stderr
+    assert b"waiting for another download to file to end" in second.stderr.readline()
+    assert len(service.storage.requests) == 1
+    if killed:
+        first.kill()
+    gate.set()
+    assert [cli.finish(first).code, cli.finish(second).code] == [-9 if killed else 0, 0]
+    assert tree(cli.cwd) == {"file": LARGE}
