@@ -139,7 +139,7 @@ def _in_parallel(
 def select_cubes(
     run: Run, address: Address, *, partial: bool = False
 ) -> list[tuple[CubeAddress, bool]]:
-    """Return the cubes of a run that an address selects, each with whether it has ended.
+    """Return the cubes of a run that an address selects, each once, with whether it has ended.
 
     Raises `NotFound`, with the nearest names, for a plain name that is not there; not with
     `partial`, when the run may still get it.
@@ -155,10 +155,11 @@ def select_cubes(
     cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
     if not cubes and not partial:
         _require(address.cube, [c.slug for _, _, c in found], "cube", where)
-    return [
-        (CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug), c.ended)
-        for w, t, c in cubes
-    ]
+    ended: dict[CubeAddress, bool] = {}
+    for w, t, c in cubes:
+        one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
+        ended[one] = ended.get(one, True) and c.ended
+    return list(ended.items())
 
 
 def _chosen(
