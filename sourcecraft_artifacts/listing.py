@@ -141,8 +141,8 @@ def select_cubes(
 ) -> list[tuple[CubeAddress, bool]]:
     """Return the cubes of a run that an address selects, each once, with whether it has ended.
 
-    Raises `NotFound`, with the nearest names, for a plain name that is not there; not with
-    `partial`, when the run may still get it.
+    In a run that has ended all have. Raises `NotFound`, with the nearest names, for a plain name
+    that is not there; not with `partial`, when the run may still get it.
     """
     workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
     where = f"workflow {address.workflow or '*'} of run {run.slug}"
@@ -158,7 +158,7 @@ def select_cubes(
     ended: dict[CubeAddress, bool] = {}
     for w, t, c in cubes:
         one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
-        ended[one] = ended.get(one, True) and c.ended
+        ended[one] = ended.get(one, True) and (run.ended or c.ended)
     return list(ended.items())
 
 

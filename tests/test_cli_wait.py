@@ -66,6 +66,14 @@ def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> No
     assert finished.outcomes == {"quick": "downloaded", "never": "unavailable"}
 
 
+def test_wait_ends_with_a_run_whose_status_is_not_known(service: FakeService, cli: Cli) -> None:
+    """A status that the service came to have later does not hold up what has ended."""
+    service.add_run("7", "archiving").cubes[("ci", "test", "never")] = "skipped"
+    service.add("quick", BODY)
+    cli("download", "7", "--wait", "--wait-timeout", "2s", "-d", "out")
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY}
+
+
 def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) -> None:
     """A line a file; damage that keeps size and time is found; the network is not used."""
     for name in ("good", "sly", "cut", "lost", "linked"):
