@@ -17,11 +17,14 @@ from .errors import Refused
 from .manifest import Entry
 from .models import Artifact, CubeAddress
 from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
+from .select import normalised
 from .text import count, visible
 from .urls import unsafe_url_reason
 
 _LEAVE_OUT = "--exclude leaves it out"
-_KEEP_APART = "--layout nested keeps cubes apart, and --exclude leaves out what is not needed"
+_LEAVE_SOME_OUT = "--exclude leaves out what is not needed"
+_KEEP_CUBES_APART = f"--layout nested keeps cubes apart, and {_LEAVE_SOME_OUT}"
+_KEEP_FOLDERS_APART = f"--layout mirror keeps folders apart, and {_LEAVE_SOME_OUT}"
 _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
 _MOVE = "move it away, or choose another output folder"
 
@@ -98,7 +101,9 @@ def plan(
         except UnsafePath as flaw:
             flaws.append((artifact, str(flaw), _LEAVE_OUT))
     for collision in collisions(places, fold=portable or disk.folds_names):
-        flaws += [(placed[at], collision.reason, _KEEP_APART) for at in collision.indexes]
+        offenders = [placed[at] for at in collision.indexes]
+        hint = _keep_apart(offenders, layout)
+        flaws += [(artifact, collision.reason, hint) for artifact in offenders]
     _refuse(flaws, several=several)
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
@@ -117,6 +122,16 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
     if layout is Layout.FLAT:
         return flat_path(artifact.local_path, portable=portable)
     return safe_path(artifact.local_path, portable=portable)
+
+
+def _keep_apart(artifacts: Sequence[Artifact], layout: Layout) -> str:
+    """Say what helps artifacts that collide: the layout only where another one does."""
+    if layout is not Layout.NESTED and _are_of_several_cubes(artifacts):
+        return _KEEP_CUBES_APART
+    names = {normalised(artifact.local_path) for artifact in artifacts}
+    if layout is Layout.FLAT and len(names) == len(artifacts):
+        return _KEEP_FOLDERS_APART
+    return _LEAVE_SOME_OUT
 
 
 def refuse_unsafe_urls(artifacts: Sequence[Artifact]) -> None:
