@@ -18,7 +18,16 @@ from .listing import Listing, list_artifacts
 from .models import Artifact
 from .output import OutputFolder
 from .plan import Action, Step, plan
-from .request import Request, TimeIsUp, awaited_text, follow, may_come, report_of, selected
+from .request import (
+    Request,
+    TimeIsUp,
+    awaited_text,
+    follow,
+    may_come,
+    report_of,
+    selected,
+    tell_remark,
+)
 from .results import FileResult, Outcome, Report
 from .tracking import Silent
 
@@ -36,8 +45,8 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     started = time.monotonic()
     reporter = reporter or Silent()
     listed = list_artifacts(client, request.address, watch=request.wait)
-    if listed.remark:
-        request.notice(listed.remark)
+    if listed.ended or request.dry_run or not request.wait:
+        tell_remark(request, listed)
     listing = selected(listed, request)
     if request.dry_run and request.wait and not listing.ended:
         request.notice(f"would wait for {awaited_text(listing)}")

@@ -49,13 +49,13 @@ class Listing:
     @property
     def remark(self) -> str:
         """What a person should know of the listing, fit to be shown; empty when it is whole."""
-        if not self.unlisted:
-            return self.nameless
-        names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
-        more = len(self.unlisted) - _MOST_NAMED
-        return f"the service lists no artifacts (404) for {names}" + (
-            f" and {more} more" if more > 0 else ""
-        )
+        remarks = [self.nameless] if self.nameless else []
+        if self.unlisted:
+            names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
+            left = len(self.unlisted) - _MOST_NAMED
+            more = f" and {left:,} more" if left > 0 else ""
+            remarks.append(f"the service lists no artifacts (404) for {names}{more}")
+        return "; ".join(remarks)
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:

@@ -95,6 +95,22 @@ def test_a_cube_that_the_run_lists_twice_is_asked_for_once(service: FakeService,
     assert tree(cli.out) == {"ci/build/linux/same.txt": b"1"}
 
 
+@pytest.mark.parametrize("command", [["list"], ["download", "-d", "out"]])
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_cube_without_a_listing_is_told(
+    service: FakeService, cli: Cli, command: list[str], quiet: list[str]
+) -> None:
+    """A 404 for a cube that the run names is no failure, but never silent."""
+    service.add("a.txt", b"1")
+    run = service.run_record(service.runs["7"])
+    cubes = [{"slug": slug, "status": "success"} for slug in ("linux", "mac", "")]
+    workflow = {"slug": "ci", "tasks": [{"slug": "build", "cubes": cubes}]}
+    service.api.on(target("7", kind="runs"), json_answer(run | {"workflows": [workflow]}))
+    told = cli(*command, "7", *quiet).err.splitlines()
+    nameless = "the run has a cube without a full name: it cannot be asked for"
+    assert f"{nameless}; the service lists no artifacts (404) for ci/build/mac" in told
+
+
 def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:
     """A slug stays one segment, whatever it contains."""
     cli("list", "..", "..", ".", "..", code=(2, 5))

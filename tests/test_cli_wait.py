@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import Cli
 from servers import Answer, Received, json_answer, ranged
-from service import CUBE, STATE, FakeService, target, tree
+from service import CUBE, STATE, FakeService, problem, target, tree
 
 BODY = bytes(range(256)) * 1200
 
@@ -72,6 +72,30 @@ def test_wait_ends_with_a_run_whose_status_is_not_known(service: FakeService, cl
     service.add("quick", BODY)
     cli("download", "7", "--wait", "--wait-timeout", "2s", "-d", "out")
     assert tree(cli.out) == {"ci/build/linux/quick": BODY}
+
+
+@pytest.mark.parametrize(("later", "told"), [(True, 0), (False, 1)])
+def test_wait_tells_of_a_cube_without_a_listing_at_the_end(
+    service: FakeService, cli: Cli, later: bool, told: int
+) -> None:
+    """A listing that is not there yet when its cube ends is none that is missing."""
+    mac, slow = ("ci", "build", "mac"), ("ci", "test", "slow")
+    service.add("quick", BODY)
+    service.add("late", BODY, cube=mac)
+    service.add("slow", BODY, cube=slow)
+    run = service.runs["7"]
+    run.status = run.cubes[slow] = "processing"
+
+    def end(received: Received) -> Answer:
+        run.status = run.cubes[slow] = "success"
+        if later:
+            service.api.on(target("7", *mac), json_answer({"artifacts": []}))
+        return json_answer({"artifacts": []})
+
+    service.api.on(target("7", *mac), problem(404, "no listing"))
+    service.api.on(target("7", *slow), end)
+    finished = cli("download", "7", "--wait", "-q", "-d", "out")
+    assert finished.err.count("the service lists no artifacts (404) for ci/build/mac\n") == told
 
 
 def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) -> None:
