@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from .errors import ExitCode, LocalError
 from .fetch_one import to_one
 from .jobs import Job, Reporter
 from .listing import Listing, list_artifacts
-from .models import Artifact
+from .models import Artifact, CubeAddress
 from .output import OutputFolder
 from .plan import Action, Step, plan
 from .request import (
@@ -83,7 +84,7 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
             steps = decide_all(listing.artifacts)
         run = _FolderRun(client, request, folder, decide_all, reporter)
         try:
-            timed_out = run.fetch(listing, steps)
+            run.fetch(listing, steps)
         except BaseException:
             folder.finish(complete=False)
             raise
@@ -91,7 +92,7 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
         complete = all(result.error is None for result in results)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
-        return replace(report_of(request, listing, results), timed_out=timed_out)
+        return replace(report_of(request, listing, results), timed_out=run.timed_out)
 
 
 def _layout(request: Request) -> Layout:
@@ -100,53 +101,110 @@ def _layout(request: Request) -> Layout:
     return Layout.MIRROR if request.address.exact else Layout.NESTED
 
 
+_Key = tuple[CubeAddress, str]
+
+
+def _key(artifact: Artifact) -> _Key:
+    """Return what tells an artifact apart from all others, through all its versions."""
+    return artifact.address, artifact.local_path
+
+
 class _FolderRun:
-    """Carries out plans for one folder, as the listing grows."""
+    """Carries out plans for one folder, as the listing grows; `timed_out` tells of its end."""
 
     def __init__(
         self,
         client: Client,
         request: Request,
         folder: OutputFolder,
-        decide_all: Callable[[Sequence[Artifact]], list[Step]],
+        decide_all: Callable[..., list[Step]],
         reporter: Reporter,
     ) -> None:
+        self.timed_out = False
         self._client = client
         self._request = request
         self._folder = folder
         self._decide_all = decide_all
         self._reporter = reporter
-        self._jobs: dict[tuple[object, str], Job] = {}
-        self._done: dict[tuple[object, str], FileResult] = {}
+        self._jobs: dict[_Key, Job] = {}
+        self._done: dict[_Key, FileResult] = {}
+        """What was not fetched: it was right, or stays as it is."""
         self._steps: list[Step] = []
         self._results: dict[Job, FileResult] = {}
+        self._spent: Counter[_Key] = Counter()
+        """Bytes received for versions of an artifact that were replaced while this waited."""
 
-    def fetch(self, listing: Listing, steps: list[Step]) -> bool:
-        """Fetch what the steps say, and with `wait` what becomes ready; True when time ran out."""
+    def fetch(self, listing: Listing, steps: list[Step]) -> None:
+        """Fetch what the steps say, and with `wait` what becomes ready."""
         request = self._request
-        timed_out = False
         with Downloads(
             request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
         ) as downloads:
             self._results = downloads.results
             self._submit(downloads, steps)
-            try:
-                if request.wait:
-                    for grown in follow(self._client, request, listing, self._reporter):
-                        self._submit(downloads, self._decide_all(grown.artifacts))
-            except TimeIsUp:
-                timed_out = True
+            if request.wait:
+                self._follow(downloads, listing)
             downloads.wait()
-        return timed_out
+
+    def _follow(self, downloads: Downloads, listing: Listing) -> None:
+        artifacts = listing.artifacts
+        try:
+            for grown in follow(self._client, self._request, listing, self._reporter):
+                if self._request.fail_fast and self._has_failed(downloads):
+                    return
+                artifacts = grown.artifacts
+                self._grow(downloads, artifacts)
+        except TimeIsUp:
+            self.timed_out = True
+        downloads.wait()
+        if any(map(self._is_outdated, artifacts)):  # its older version was still under way
+            self._grow(downloads, artifacts)
+
+    def _has_failed(self, downloads: Downloads) -> bool:
+        """Tell whether anything failed, when all under way has ended.
+
+        To what is called off while this looks, no job could be added.
+        """
+        downloads.wait()
+        return any(result.outcome is Outcome.FAILED for result in self._results.values())
+
+    def _grow(self, downloads: Downloads, artifacts: Sequence[Artifact]) -> None:
+        self._submit(downloads, self._decide_all(artifacts, rule=self._rule))
+
+    def _rule(self, artifact: Artifact) -> IfExists | None:
+        """Tell what is done about an artifact that may have been dealt with before.
+
+        What this run put in place is replaced by a newer version, whatever else may stay. What is
+        still under way can be judged when it has ended only.
+        """
+        key = _key(artifact)
+        if key in self._jobs:
+            return IfExists.UPDATE if self._is_outdated(artifact) else None
+        done = self._done.get(key)
+        is_settled = done is not None and (
+            done.outcome is Outcome.SKIPPED or done.artifact.dates == artifact.dates
+        )
+        return None if is_settled else self._request.if_exists or IfExists.UPDATE
+
+    def _is_outdated(self, artifact: Artifact) -> bool:
+        """Tell whether this run put another version of an artifact in place."""
+        job = self._jobs.get(_key(artifact))
+        result = self._results.get(job) if job is not None else None
+        return (
+            result is not None
+            and result.outcome is Outcome.DOWNLOADED
+            and result.artifact.dates != artifact.dates
+        )
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self._steps = steps
         jobs = []
         for step in steps:
-            key = (step.artifact.address, step.artifact.local_path)
-            if key in self._jobs or key in self._done:
-                continue
+            key = _key(step.artifact)
             if step.fetches:
+                if key in self._jobs:
+                    self._spent[key] += self._results.pop(self._jobs[key]).transferred
+                self._done.pop(key, None)
                 self._jobs[key] = self._folder.job(step)
                 jobs.append(self._jobs[key])
             elif step.action is not Action.NONE:
@@ -158,13 +216,16 @@ class _FolderRun:
         """Return what became of each artifact, in the order of the last listing."""
         return [self._result(step) for step in self._steps]
 
-    def _result(self, step: Step) -> FileResult:
-        key = (step.artifact.address, step.artifact.local_path)
-        job = self._jobs.get(key)
-        if job is not None:
-            return self._results[job]
-        if key in self._done:
+    def _known(self, key: _Key) -> FileResult:
+        if key not in self._jobs:
             return self._done[key]
+        result = self._results[self._jobs[key]]
+        return replace(result, transferred=result.transferred + self._spent[key])
+
+    def _result(self, step: Step) -> FileResult:
+        key = _key(step.artifact)
+        if key in self._jobs or key in self._done:
+            return self._known(key)
         result = _settled(step, self._folder)
         self._reporter.finished(None, result)
         return result

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -30,6 +30,9 @@ _MOVE = "move it away, or choose another output folder"
 
 Flaw = tuple[Artifact, str, str]
 """An artifact that is refused, the reason, and the way round."""
+
+Rule = Callable[[Artifact], IfExists | None]
+"""What is done about a file at an artifact's place; None: nothing at all, it was dealt with."""
 
 
 class Action(StrEnum):
@@ -85,10 +88,12 @@ def plan(
     layout: Layout,
     portable: bool = False,
     if_exists: IfExists = IfExists.UPDATE,
+    rule: Rule | None = None,
 ) -> list[Step]:
     """Decide for each artifact, in order; writes nothing.
 
-    Raises `Refused`, with every offender named, when one of them cannot be had safely.
+    `rule` is asked in the place of `if_exists`. Raises `Refused`, with every offender named, when
+    one of them cannot be had safely.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
@@ -108,7 +113,7 @@ def plan(
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
-            steps.append(_step(artifact, place, disk, if_exists))
+            steps.append(_step(artifact, place, disk, rule(artifact) if rule else if_exists))
         except Refused as refusal:
             flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
     _refuse(flaws, several=several)
@@ -147,8 +152,8 @@ def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
                 yield artifact, f"its download_url is unsafe: {reason}", _LEAVE_OUT
 
 
-def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists) -> Step:
-    if not artifact.available:
+def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists | None) -> Step:
+    if if_exists is None or not artifact.available:
         return Step(artifact, place, Action.NONE)
     found = disk.lstat(place)
     if found is None:
