@@ -222,6 +222,8 @@ def download_command(
         write_checksums(checksums, report)
     may_wait = not (wait or allow_missing)
     session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
+    if report.error is not None:
+        raise report.error
     if report.timed_out:
         raise WaitTimeout(
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",

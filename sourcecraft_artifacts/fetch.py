@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
 from .engine import Downloads
-from .errors import ExitCode, LocalError
+from .errors import ArtifactsError, ExitCode, LocalError, NothingMatched
 from .fetch_one import to_one
 from .jobs import Job, Reporter
 from .listing import Listing, list_artifacts
@@ -40,7 +40,8 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """Put the selected artifacts on disk, and tell what became of each.
 
     Raises `NothingMatched`, `Refused` (the plan is unsafe; nothing was written), `LocalError`,
-    and what the API's client raises. Artifacts that cannot be had are in the report instead.
+    and what the API's client raises. Artifacts that cannot be had are in the report instead, and
+    so is an error of `wait` once something was fetched.
     Whatever ends it, partial data is kept, and the same call goes on where it stopped.
     """
     started = time.monotonic()
@@ -89,10 +90,11 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
             folder.finish(complete=False)
             raise
         results = run.results()
-        complete = all(result.error is None for result in results)
+        complete = run.error is None and all(result.error is None for result in results)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
-        return replace(report_of(request, listing, results), timed_out=run.timed_out)
+        report = report_of(request, listing, results)
+        return replace(report, timed_out=run.timed_out, error=run.error)
 
 
 def _layout(request: Request) -> Layout:
@@ -110,7 +112,10 @@ def _key(artifact: Artifact) -> _Key:
 
 
 class _FolderRun:
-    """Carries out plans for one folder, as the listing grows; `timed_out` tells of its end."""
+    """Carries out plans for one folder, as the listing grows.
+
+    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting.
+    """
 
     def __init__(
         self,
@@ -121,6 +126,7 @@ class _FolderRun:
         reporter: Reporter,
     ) -> None:
         self.timed_out = False
+        self.error: ArtifactsError | None = None
         self._client = client
         self._request = request
         self._folder = folder
@@ -149,16 +155,25 @@ class _FolderRun:
     def _follow(self, downloads: Downloads, listing: Listing) -> None:
         artifacts = listing.artifacts
         try:
-            for grown in follow(self._client, self._request, listing, self._reporter):
-                if self._request.fail_fast and self._has_failed(downloads):
-                    return
-                artifacts = grown.artifacts
+            try:
+                for grown in follow(self._client, self._request, listing, self._reporter):
+                    if self._request.fail_fast and self._has_failed(downloads):
+                        return
+                    artifacts = grown.artifacts
+                    self._grow(downloads, artifacts)
+            except TimeIsUp:
+                self.timed_out = True
+            except NothingMatched:
+                if not (self._jobs or self._done):
+                    raise
+                artifacts, self._steps = (), []  # all of it is listed no more
+            downloads.wait()
+            if any(map(self._is_outdated, artifacts)):  # its older version was still under way
                 self._grow(downloads, artifacts)
-        except TimeIsUp:
-            self.timed_out = True
-        downloads.wait()
-        if any(map(self._is_outdated, artifacts)):  # its older version was still under way
-            self._grow(downloads, artifacts)
+        except ArtifactsError as error:
+            if not (self._jobs or self._done):
+                raise
+            self.error = error
 
     def _has_failed(self, downloads: Downloads) -> bool:
         """Tell whether anything failed, when all under way has ended.
@@ -169,7 +184,8 @@ class _FolderRun:
         return any(result.outcome is Outcome.FAILED for result in self._results.values())
 
     def _grow(self, downloads: Downloads, artifacts: Sequence[Artifact]) -> None:
-        self._submit(downloads, self._decide_all(artifacts, rule=self._rule))
+        steps = self._decide_all(artifacts, rule=self._rule, late=bool(self._jobs))
+        self._submit(downloads, steps)
 
     def _rule(self, artifact: Artifact) -> IfExists | None:
         """Tell what is done about an artifact that may have been dealt with before.
@@ -213,8 +229,15 @@ class _FolderRun:
         downloads.submit(jobs)
 
     def results(self) -> list[FileResult]:
-        """Return what became of each artifact, in the order of the last listing."""
-        return [self._result(step) for step in self._steps]
+        """Return what became of each artifact, in the order of the last listing.
+
+        What that does not have any more, and was dealt with before, comes last.
+        """
+        results = [self._result(step) for step in self._steps]
+        listed = {_key(step.artifact) for step in self._steps}
+        return results + [
+            self._known(key) for key in {**self._jobs, **self._done} if key not in listed
+        ]
 
     def _known(self, key: _Key) -> FileResult:
         if key not in self._jobs:
@@ -254,6 +277,8 @@ def _planned(step: Step, folder: OutputFolder, request: Request, listing: Listin
 
 def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
     """Return the exit status that a report deserves (contract section 5)."""
+    if report.error is not None:
+        return report.error.exit_code
     if report.timed_out:
         return ExitCode.WAIT_TIMEOUT
     errors = [result.error for result in report.files if result.error is not None]

@@ -89,11 +89,13 @@ def plan(
     portable: bool = False,
     if_exists: IfExists = IfExists.UPDATE,
     rule: Rule | None = None,
+    late: bool = False,
 ) -> list[Step]:
     """Decide for each artifact, in order; writes nothing.
 
-    `rule` is asked in the place of `if_exists`. Raises `Refused`, with every offender named, when
-    one of them cannot be had safely.
+    `rule` is asked in the place of `if_exists`. `late` tells that plans before this one had
+    something to fetch. Raises `Refused`, with every offender named, when one of them cannot be
+    had safely.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
@@ -109,14 +111,14 @@ def plan(
         offenders = [placed[at] for at in collision.indexes]
         hint = _keep_apart(offenders, layout)
         flaws += [(artifact, collision.reason, hint) for artifact in offenders]
-    _refuse(flaws, several=several)
+    _refuse(flaws, several=several, late=late)
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
             steps.append(_step(artifact, place, disk, rule(artifact) if rule else if_exists))
         except Refused as refusal:
             flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
-    _refuse(flaws, several=several)
+    _refuse(flaws, several=several, late=late)
     return steps
 
 
@@ -201,16 +203,21 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     raise Refused("something that is not a plain file stands in its place", hint=_STRANGER)
 
 
-def _refuse(flaws: Sequence[Flaw], *, several: bool) -> None:
+def _refuse(flaws: Sequence[Flaw], *, several: bool, late: bool = False) -> None:
     if not flaws:
         return
     lines = [
         f"  {visible(_name(artifact, several=several))}: {visible(reason)}"
         for artifact, reason, _ in flaws
     ]
-    offenders = count(len({id(artifact) for artifact, *_ in flaws}), "artifact")
+    refused = count(len({id(artifact) for artifact, *_ in flaws}), "artifact") + " refused"
+    told = (
+        f"{refused}; what was fetched before stays"
+        if late
+        else f"nothing was downloaded: {refused}"
+    )
     raise Refused(
-        "\n".join([f"nothing was downloaded: {offenders} refused", *lines]),
+        "\n".join([told, *lines]),
         hint="; ".join(dict.fromkeys(hint for *_, hint in flaws)),
     )
 

@@ -157,6 +157,63 @@ def test_wait_replaces_what_was_right_when_it_began(service: FakeService, cli: C
     assert tree(cli.out) == {"ci/build/linux/quick": BODY[:-1]}
 
 
+@pytest.mark.parametrize(
+    ("late", "arguments", "named"),
+    [
+        ("quick", ["--layout", "mirror"], "ci/test/slow: quick: they land on the same path"),
+        ("../quick", [], "ci/test/slow: ../quick: it has a '..' component"),
+    ],
+)
+def test_what_is_refused_late_leaves_what_was_fetched(
+    service: FakeService, cli: Cli, late: str, arguments: list[str], named: str
+) -> None:
+    """The report and the checksums have what is in place, and the message says that it stays."""
+    service.add("quick", BODY)
+
+    def change() -> None:
+        service.add(late, BODY, cube=SLOW)
+
+    go_on_until(service, change)
+    options = [*arguments, "--json", "--checksums", "SUMS", "-d", "out"]
+    finished = cli("download", "7", "--wait", *options, code=8)
+    assert finished.outcomes == {"quick": "downloaded"}
+    assert list(tree(cli.out).values()) == [BODY]
+    assert len((cli.cwd / "SUMS").read_text().splitlines()) == 1
+    assert "refused; what was fetched before stays" in finished.err
+    assert f"  {named}" in finished.err.splitlines()
+    assert "nothing was downloaded" not in finished.err
+
+
+def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, cli: Cli) -> None:
+    """Any error that ends the waiting comes behind the report of what is in place."""
+    service.add("quick", BODY)
+    service.api.on(target("7", *SLOW), json_answer({"artifacts": []}), problem(403, "no more"))
+    go_on_until(service, lambda: None)
+    finished = cli("download", "7", "--wait", "--json", "-d", "out", code=4)
+    assert finished.outcomes == {"quick": "downloaded"}
+    assert "no more" in finished.err
+
+
+@pytest.mark.parametrize("others", [[], ["other"]])
+def test_what_is_listed_no_more_stays_in_the_report(
+    service: FakeService, cli: Cli, others: list[str]
+) -> None:
+    """The report has all that this run put in place, also when nothing else is left."""
+    quick = service.add("quick", BODY)
+
+    def change() -> None:
+        eventually((cli.out / "ci/build/linux/quick").exists, "it is there")
+        quick.run = "gone"
+        for name in others:
+            service.add(name, BODY, cube=SLOW)
+
+    go_on_until(service, change)
+    finished = cli("download", "7", "--wait", "--json", "--checksums", "SUMS", "-d", "out")
+    assert finished.outcomes == dict.fromkeys([*others, "quick"], "downloaded")
+    assert finished.json["summary"]["downloaded"] == 1 + len(others)
+    assert len((cli.cwd / "SUMS").read_text().splitlines()) == 1 + len(others)
+
+
 def test_fail_fast_ends_the_waiting_too(service: FakeService, cli: Cli) -> None:
     """What becomes ready after the first failure is not fetched, and nobody waits for it."""
     lost = service.add("lost", BODY, Answer(404))
