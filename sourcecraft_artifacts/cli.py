@@ -115,7 +115,7 @@ def list_command(
     with session.client() as client:
         listing = list_artifacts(client, session.resolved(client, address, run_status))
     if listing.remark:
-        session.notice(listing.remark)
+        session.warn(listing.remark)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
     chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
     if json:
@@ -212,6 +212,7 @@ def download_command(
         ca_bundle=ca_bundle,
         log=session.log,
         notice=session.notice,
+        warn=session.warn,
         write=session.write_bytes if output == "-" else None,
     )
     with session.client() as client:
@@ -221,6 +222,8 @@ def download_command(
         write_checksums(checksums, report)
     may_wait = not (wait or allow_missing)
     session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
+    if report.error is not None:
+        raise report.error
     if report.timed_out:
         raise WaitTimeout(
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",

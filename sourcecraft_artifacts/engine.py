@@ -92,14 +92,19 @@ class Downloads:
         self._storage.close()
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        """Add jobs to fetch; returns at once."""
+        """Add jobs to fetch; returns at once. After `cancel` they end as failed."""
+        attempts = [Attempt(job) for job in jobs]
         with self._lock:
-            attempts = [Attempt(job) for job in jobs]
-            self._queue.extend(attempts)
             self._total += len(attempts)
             self._reporter.begin(self._total)
-            self._staff()
-            self._work.notify(len(attempts))
+            called_off = self._cancelled.is_set()
+            if not called_off:
+                self._queue.extend(attempts)
+                self._staff()
+                self._work.notify(len(attempts))
+        if called_off:
+            self._give_up(attempts)
+            return
         if self._pulse is None and attempts:
             run = self._guarded(self._beat)
             self._pulse = threading.Thread(target=run, daemon=True, name="pulse")
@@ -132,7 +137,10 @@ class Downloads:
             unstarted = list(self._queue)
             self._queue.clear()
             self._work.notify_all()
-        for attempt in unstarted:
+        self._give_up(unstarted)
+
+    def _give_up(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
             attempt.park()
             self._finish(attempt)
 

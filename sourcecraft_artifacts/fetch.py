@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,14 +12,23 @@ from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
 from .engine import Downloads
-from .errors import ExitCode, LocalError
+from .errors import ArtifactsError, ExitCode, LocalError, NothingMatched
 from .fetch_one import to_one
 from .jobs import Job, Reporter
 from .listing import Listing, list_artifacts
-from .models import Artifact
+from .models import Artifact, CubeAddress
 from .output import OutputFolder
 from .plan import Action, Step, plan
-from .request import Request, TimeIsUp, awaited_text, follow, may_come, report_of, selected
+from .request import (
+    Request,
+    TimeIsUp,
+    awaited_text,
+    follow,
+    may_come,
+    report_of,
+    selected,
+    tell_remark,
+)
 from .results import FileResult, Outcome, Report
 from .tracking import Silent
 
@@ -30,14 +40,15 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """Put the selected artifacts on disk, and tell what became of each.
 
     Raises `NothingMatched`, `Refused` (the plan is unsafe; nothing was written), `LocalError`,
-    and what the API's client raises. Artifacts that cannot be had are in the report instead.
+    and what the API's client raises. Artifacts that cannot be had are in the report instead, and
+    so is an error of `wait` once something was fetched.
     Whatever ends it, partial data is kept, and the same call goes on where it stopped.
     """
     started = time.monotonic()
     reporter = reporter or Silent()
     listed = list_artifacts(client, request.address, watch=request.wait)
-    if listed.remark:
-        request.notice(listed.remark)
+    if listed.ended or request.dry_run or not request.wait:
+        tell_remark(request, listed)
     listing = selected(listed, request)
     if request.dry_run and request.wait and not listing.ended:
         request.notice(f"would wait for {awaited_text(listing)}")
@@ -74,15 +85,16 @@ def _to_folder(client: Client, request: Request, listing: Listing, reporter: Rep
             steps = decide_all(listing.artifacts)
         run = _FolderRun(client, request, folder, decide_all, reporter)
         try:
-            timed_out = run.fetch(listing, steps)
+            run.fetch(listing, steps)
         except BaseException:
             folder.finish(complete=False)
             raise
         results = run.results()
-        complete = all(result.error is None for result in results)
+        complete = run.error is None and all(result.error is None for result in results)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
-        return replace(report_of(request, listing, results), timed_out=timed_out)
+        report = report_of(request, listing, results)
+        return replace(report, timed_out=run.timed_out, error=run.error)
 
 
 def _layout(request: Request) -> Layout:
@@ -91,53 +103,124 @@ def _layout(request: Request) -> Layout:
     return Layout.MIRROR if request.address.exact else Layout.NESTED
 
 
+_Key = tuple[CubeAddress, str]
+
+
+def _key(artifact: Artifact) -> _Key:
+    """Return what tells an artifact apart from all others, through all its versions."""
+    return artifact.address, artifact.local_path
+
+
 class _FolderRun:
-    """Carries out plans for one folder, as the listing grows."""
+    """Carries out plans for one folder, as the listing grows.
+
+    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting.
+    """
 
     def __init__(
         self,
         client: Client,
         request: Request,
         folder: OutputFolder,
-        decide_all: Callable[[Sequence[Artifact]], list[Step]],
+        decide_all: Callable[..., list[Step]],
         reporter: Reporter,
     ) -> None:
+        self.timed_out = False
+        self.error: ArtifactsError | None = None
         self._client = client
         self._request = request
         self._folder = folder
         self._decide_all = decide_all
         self._reporter = reporter
-        self._jobs: dict[tuple[object, str], Job] = {}
-        self._done: dict[tuple[object, str], FileResult] = {}
+        self._jobs: dict[_Key, Job] = {}
+        self._done: dict[_Key, FileResult] = {}
+        """What was not fetched: it was right, or stays as it is."""
         self._steps: list[Step] = []
         self._results: dict[Job, FileResult] = {}
+        self._spent: Counter[_Key] = Counter()
+        """Bytes received for versions of an artifact that were replaced while this waited."""
 
-    def fetch(self, listing: Listing, steps: list[Step]) -> bool:
-        """Fetch what the steps say, and with `wait` what becomes ready; True when time ran out."""
+    def fetch(self, listing: Listing, steps: list[Step]) -> None:
+        """Fetch what the steps say, and with `wait` what becomes ready."""
         request = self._request
-        timed_out = False
         with Downloads(
             request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
         ) as downloads:
             self._results = downloads.results
             self._submit(downloads, steps)
-            try:
-                if request.wait:
-                    for grown in follow(self._client, request, listing, self._reporter):
-                        self._submit(downloads, self._decide_all(grown.artifacts))
-            except TimeIsUp:
-                timed_out = True
+            if request.wait:
+                self._follow(downloads, listing)
             downloads.wait()
-        return timed_out
+
+    def _follow(self, downloads: Downloads, listing: Listing) -> None:
+        artifacts = listing.artifacts
+        try:
+            try:
+                for grown in follow(self._client, self._request, listing, self._reporter):
+                    if self._request.fail_fast and self._has_failed(downloads):
+                        return
+                    artifacts = grown.artifacts
+                    self._grow(downloads, artifacts)
+            except TimeIsUp:
+                self.timed_out = True
+            except NothingMatched:
+                if not (self._jobs or self._done):
+                    raise
+                artifacts, self._steps = (), []  # all of it is listed no more
+            downloads.wait()
+            if any(map(self._is_outdated, artifacts)):  # its older version was still under way
+                self._grow(downloads, artifacts)
+        except ArtifactsError as error:
+            if not (self._jobs or self._done):
+                raise
+            self.error = error
+
+    def _has_failed(self, downloads: Downloads) -> bool:
+        """Tell whether anything failed, when all under way has ended.
+
+        To what is called off while this looks, no job could be added.
+        """
+        downloads.wait()
+        return any(result.outcome is Outcome.FAILED for result in self._results.values())
+
+    def _grow(self, downloads: Downloads, artifacts: Sequence[Artifact]) -> None:
+        steps = self._decide_all(artifacts, rule=self._rule, late=bool(self._jobs))
+        self._submit(downloads, steps)
+
+    def _rule(self, artifact: Artifact) -> IfExists | None:
+        """Tell what is done about an artifact that may have been dealt with before.
+
+        What this run put in place is replaced by a newer version, whatever else may stay. What is
+        still under way can be judged when it has ended only.
+        """
+        key = _key(artifact)
+        if key in self._jobs:
+            return IfExists.UPDATE if self._is_outdated(artifact) else None
+        done = self._done.get(key)
+        is_settled = done is not None and (
+            done.outcome is Outcome.SKIPPED or done.artifact.dates == artifact.dates
+        )
+        return None if is_settled else self._request.if_exists or IfExists.UPDATE
+
+    def _is_outdated(self, artifact: Artifact) -> bool:
+        """Tell whether this run put another version of an artifact in place."""
+        job = self._jobs.get(_key(artifact))
+        result = self._results.get(job) if job is not None else None
+        return (
+            result is not None
+            and result.outcome is Outcome.DOWNLOADED
+            and result.artifact.dates != artifact.dates
+        )
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self._steps = steps
         jobs = []
         for step in steps:
-            key = (step.artifact.address, step.artifact.local_path)
-            if key in self._jobs or key in self._done:
-                continue
+            key = _key(step.artifact)
             if step.fetches:
+                if key in self._jobs:
+                    self._spent[key] += self._results.pop(self._jobs[key]).transferred
+                self._done.pop(key, None)
                 self._jobs[key] = self._folder.job(step)
                 jobs.append(self._jobs[key])
             elif step.action is not Action.NONE:
@@ -146,16 +229,26 @@ class _FolderRun:
         downloads.submit(jobs)
 
     def results(self) -> list[FileResult]:
-        """Return what became of each artifact, in the order of the last listing."""
-        return [self._result(step) for step in self._steps]
+        """Return what became of each artifact, in the order of the last listing.
+
+        What that does not have any more, and was dealt with before, comes last.
+        """
+        results = [self._result(step) for step in self._steps]
+        listed = {_key(step.artifact) for step in self._steps}
+        return results + [
+            self._known(key) for key in {**self._jobs, **self._done} if key not in listed
+        ]
+
+    def _known(self, key: _Key) -> FileResult:
+        if key not in self._jobs:
+            return self._done[key]
+        result = self._results[self._jobs[key]]
+        return replace(result, transferred=result.transferred + self._spent[key])
 
     def _result(self, step: Step) -> FileResult:
-        key = (step.artifact.address, step.artifact.local_path)
-        job = self._jobs.get(key)
-        if job is not None:
-            return self._results[job]
-        if key in self._done:
-            return self._done[key]
+        key = _key(step.artifact)
+        if key in self._jobs or key in self._done:
+            return self._known(key)
         result = _settled(step, self._folder)
         self._reporter.finished(None, result)
         return result
@@ -184,6 +277,8 @@ def _planned(step: Step, folder: OutputFolder, request: Request, listing: Listin
 
 def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
     """Return the exit status that a report deserves (contract section 5)."""
+    if report.error is not None:
+        return report.error.exit_code
     if report.timed_out:
         return ExitCode.WAIT_TIMEOUT
     errors = [result.error for result in report.files if result.error is not None]

@@ -49,13 +49,13 @@ class Listing:
     @property
     def remark(self) -> str:
         """What a person should know of the listing, fit to be shown; empty when it is whole."""
-        if not self.unlisted:
-            return self.nameless
-        names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
-        more = len(self.unlisted) - _MOST_NAMED
-        return f"the service lists no artifacts (404) for {names}" + (
-            f" and {more} more" if more > 0 else ""
-        )
+        remarks = [self.nameless] if self.nameless else []
+        if self.unlisted:
+            names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
+            left = len(self.unlisted) - _MOST_NAMED
+            more = f" and {left:,} more" if left > 0 else ""
+            remarks.append(f"the service lists no artifacts (404) for {names}{more}")
+        return "; ".join(remarks)
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
@@ -139,10 +139,10 @@ def _in_parallel(
 def select_cubes(
     run: Run, address: Address, *, partial: bool = False
 ) -> list[tuple[CubeAddress, bool]]:
-    """Return the cubes of a run that an address selects, each with whether it has ended.
+    """Return the cubes of a run that an address selects, each once, with whether it has ended.
 
-    Raises `NotFound`, with the nearest names, for a plain name that is not there; not with
-    `partial`, when the run may still get it.
+    In a run that has ended all have. Raises `NotFound`, with the nearest names, for a plain name
+    that is not there; not with `partial`, when the run may still get it.
     """
     workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
     where = f"workflow {address.workflow or '*'} of run {run.slug}"
@@ -155,10 +155,11 @@ def select_cubes(
     cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
     if not cubes and not partial:
         _require(address.cube, [c.slug for _, _, c in found], "cube", where)
-    return [
-        (CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug), c.ended)
-        for w, t, c in cubes
-    ]
+    ended: dict[CubeAddress, bool] = {}
+    for w, t, c in cubes:
+        one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
+        ended[one] = ended.get(one, True) and (run.ended or c.ended)
+    return list(ended.items())
 
 
 def _chosen(

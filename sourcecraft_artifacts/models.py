@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .errors import ApiError
 
 FINAL_STATUSES = frozenset({"success", "failed", "canceled", "timeout"})
+ACTIVE_STATUSES = frozenset({"created", "prepared", "processing"})
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
 
 
@@ -58,11 +59,12 @@ class Cube(NamedTuple):
 
     slug: str
     status: str = ""
+    finished_at: str | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether the cube's status is final."""
-        return self.status in FINAL_STATUSES
+        """Whether the cube's status is final; one not known yet is believed to its end's time."""
+        return _is_over(self.status, self.finished_at)
 
 
 class Task(NamedTuple):
@@ -93,8 +95,24 @@ class Run(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether the run's status is final."""
-        return self.status in FINAL_STATUSES
+        """Whether the run's status is final.
+
+        With a status not known yet it has ended when the service tells since when, or when a cube
+        of it has ended and none is known to go on.
+        """
+        if self.status in ACTIVE_STATUSES:
+            return False
+        if _is_over(self.status, self.finished_at):
+            return True
+        cubes = [cube for w in self.workflows for task in w.tasks for cube in task.cubes]
+        goes_on = any(cube.status in ACTIVE_STATUSES for cube in cubes)
+        return any(cube.ended for cube in cubes) and not goes_on
+
+
+def _is_over(status: str, finished_at: str | None) -> bool:
+    if status in FINAL_STATUSES:
+        return True
+    return status not in ACTIVE_STATUSES and finished_at is not None
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
@@ -176,7 +194,10 @@ def _read_workflow(data: Mapping[str, Any]) -> Workflow:
 
 
 def _read_task(data: Mapping[str, Any]) -> Task:
-    cubes = tuple(
-        Cube(_text(item, "slug"), _text(item, "status")) for item in objects(data, "cubes")
-    )
+    cubes = tuple(_read_cube(item) for item in objects(data, "cubes"))
     return Task(_text(data, "slug"), _text(data, "status"), cubes)
+
+
+def _read_cube(data: Mapping[str, Any]) -> Cube:
+    finished_at = _text(_object(data, "dates"), "finished_at") or None
+    return Cube(_text(data, "slug"), _text(data, "status"), finished_at)

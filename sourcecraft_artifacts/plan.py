@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -17,16 +17,22 @@ from .errors import Refused
 from .manifest import Entry
 from .models import Artifact, CubeAddress
 from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
+from .select import normalised
 from .text import count, visible
 from .urls import unsafe_url_reason
 
 _LEAVE_OUT = "--exclude leaves it out"
-_KEEP_APART = "--layout nested keeps cubes apart, and --exclude leaves out what is not needed"
+_LEAVE_SOME_OUT = "--exclude leaves out what is not needed"
+_KEEP_CUBES_APART = f"--layout nested keeps cubes apart, and {_LEAVE_SOME_OUT}"
+_KEEP_FOLDERS_APART = f"--layout mirror keeps folders apart, and {_LEAVE_SOME_OUT}"
 _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
 _MOVE = "move it away, or choose another output folder"
 
 Flaw = tuple[Artifact, str, str]
 """An artifact that is refused, the reason, and the way round."""
+
+Rule = Callable[[Artifact], IfExists | None]
+"""What is done about a file at an artifact's place; None: nothing at all, it was dealt with."""
 
 
 class Action(StrEnum):
@@ -82,10 +88,14 @@ def plan(
     layout: Layout,
     portable: bool = False,
     if_exists: IfExists = IfExists.UPDATE,
+    rule: Rule | None = None,
+    late: bool = False,
 ) -> list[Step]:
     """Decide for each artifact, in order; writes nothing.
 
-    Raises `Refused`, with every offender named, when one of them cannot be had safely.
+    `rule` is asked in the place of `if_exists`. `late` tells that plans before this one had
+    something to fetch. Raises `Refused`, with every offender named, when one of them cannot be
+    had safely.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
@@ -98,15 +108,17 @@ def plan(
         except UnsafePath as flaw:
             flaws.append((artifact, str(flaw), _LEAVE_OUT))
     for collision in collisions(places, fold=portable or disk.folds_names):
-        flaws += [(placed[at], collision.reason, _KEEP_APART) for at in collision.indexes]
-    _refuse(flaws, several=several)
+        offenders = [placed[at] for at in collision.indexes]
+        hint = _keep_apart(offenders, layout)
+        flaws += [(artifact, collision.reason, hint) for artifact in offenders]
+    _refuse(flaws, several=several, late=late)
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
-            steps.append(_step(artifact, place, disk, if_exists))
+            steps.append(_step(artifact, place, disk, rule(artifact) if rule else if_exists))
         except Refused as refusal:
             flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
-    _refuse(flaws, several=several)
+    _refuse(flaws, several=several, late=late)
     return steps
 
 
@@ -117,6 +129,16 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
     if layout is Layout.FLAT:
         return flat_path(artifact.local_path, portable=portable)
     return safe_path(artifact.local_path, portable=portable)
+
+
+def _keep_apart(artifacts: Sequence[Artifact], layout: Layout) -> str:
+    """Say what helps artifacts that collide: the layout only where another one does."""
+    if layout is not Layout.NESTED and _are_of_several_cubes(artifacts):
+        return _KEEP_CUBES_APART
+    names = {normalised(artifact.local_path) for artifact in artifacts}
+    if layout is Layout.FLAT and len(names) == len(artifacts):
+        return _KEEP_FOLDERS_APART
+    return _LEAVE_SOME_OUT
 
 
 def refuse_unsafe_urls(artifacts: Sequence[Artifact]) -> None:
@@ -132,8 +154,8 @@ def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
                 yield artifact, f"its download_url is unsafe: {reason}", _LEAVE_OUT
 
 
-def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists) -> Step:
-    if not artifact.available:
+def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists | None) -> Step:
+    if if_exists is None or not artifact.available:
         return Step(artifact, place, Action.NONE)
     found = disk.lstat(place)
     if found is None:
@@ -181,16 +203,21 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     raise Refused("something that is not a plain file stands in its place", hint=_STRANGER)
 
 
-def _refuse(flaws: Sequence[Flaw], *, several: bool) -> None:
+def _refuse(flaws: Sequence[Flaw], *, several: bool, late: bool = False) -> None:
     if not flaws:
         return
     lines = [
         f"  {visible(_name(artifact, several=several))}: {visible(reason)}"
         for artifact, reason, _ in flaws
     ]
-    offenders = count(len({id(artifact) for artifact, *_ in flaws}), "artifact")
+    refused = count(len({id(artifact) for artifact, *_ in flaws}), "artifact") + " refused"
+    told = (
+        f"{refused}; what was fetched before stays"
+        if late
+        else f"nothing was downloaded: {refused}"
+    )
     raise Refused(
-        "\n".join([f"nothing was downloaded: {offenders} refused", *lines]),
+        "\n".join([told, *lines]),
         hint="; ".join(dict.fromkeys(hint for *_, hint in flaws)),
     )
 

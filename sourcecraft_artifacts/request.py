@@ -32,7 +32,8 @@ class Request:
 
     `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
     `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
-    second; `jobs` None leaves the number of connections to the tool.
+    second; `jobs` None leaves the number of connections to the tool. `notice` is told what a person
+    may like to know, and `warn` (None: `notice`) what of the things asked for is not there.
     """
 
     address: Address
@@ -54,6 +55,7 @@ class Request:
     ca_bundle: str | None = None
     log: Callable[[str], None] | None = None
     notice: Callable[[str], None] = field(default=lambda text: None)
+    warn: Callable[[str], None] | None = None
     write: Callable[[memoryview], None] | None = None
 
     def at(self, address: Address) -> Request:
@@ -93,6 +95,12 @@ def what_there_is(listing: Listing) -> str:
     return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
 
 
+def tell_remark(request: Request, listing: Listing) -> None:
+    """Tell what of the things asked for the service does not even list."""
+    if listing.remark:
+        (request.warn or request.notice)(listing.remark)
+
+
 class TimeIsUp(Exception):
     """`--wait-timeout` passed before the run had ended."""
 
@@ -109,10 +117,14 @@ def follow(
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
             if seconds <= 0:
+                tell_remark(request, listing)
                 raise TimeIsUp
         time.sleep(seconds)
         before = listing.awaited
-        listing = selected(list_artifacts(client, request.address, watch=True), request)
+        listed = list_artifacts(client, request.address, watch=True)
+        if listed.ended:  # until then it may still come
+            tell_remark(request, listed)
+        listing = selected(listed, request)
         pause = _FIRST_POLL if listing.awaited != before else min(pause * 1.3, _LONGEST_POLL)
         yield listing
     reporter.waiting("")

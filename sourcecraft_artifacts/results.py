@@ -47,6 +47,8 @@ class Report:
     seconds: float = 0.0
     timed_out: bool = False
     """Whether `--wait-timeout` passed before the run had ended."""
+    error: ArtifactsError | None = None
+    """What ended the waiting for the rest; what it had put in place by then is in `files`."""
 
     def count(self, outcome: Outcome) -> int:
         """Return how many artifacts ended so."""

@@ -226,7 +226,11 @@ class Session:
     def notice(self, text: str) -> None:
         """Say something to a person, unless `--quiet` is given."""
         if not self._quiet:
-            say(visible(text))
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Say to a person that something which was asked for is not there."""
+        say(visible(text))
 
     def show(
         self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool

@@ -8,7 +8,7 @@ import threading
 import pytest
 from conftest import Cli
 from servers import Answer, Received, json_answer
-from service import CUBE, REPO, FakeService, problem, target
+from service import CUBE, REPO, FakeService, problem, target, tree
 
 NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hidden", "dist/"]
 
@@ -80,6 +80,35 @@ def test_names_and_globs_choose_cubes(
         service.add("same.txt", cube=cube)
     lines = cli("list", "7", *names, code=code).out.splitlines()
     assert {tuple(line.split("\t")[:3]) for line in lines} == cubes
+
+
+def test_a_cube_that_the_run_lists_twice_is_asked_for_once(service: FakeService, cli: Cli) -> None:
+    """An address is one place to ask, however often the run names it, as after a restart."""
+    service.add("same.txt", b"1")
+    run = service.run_record(service.runs["7"])
+    cube = {"slug": "linux", "status": "success"}
+    twice = {"slug": "ci", "tasks": [{"slug": "build", "cubes": [cube, cube]}]}
+    service.api.on(target("7", kind="runs"), json_answer(run | {"workflows": [twice, twice]}))
+    assert len(cli("list", "7").out.splitlines()) == 1
+    assert service.listings() == 1
+    cli("download", "7", "-d", "out")
+    assert tree(cli.out) == {"ci/build/linux/same.txt": b"1"}
+
+
+@pytest.mark.parametrize("command", [["list"], ["download", "-d", "out"]])
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_cube_without_a_listing_is_told(
+    service: FakeService, cli: Cli, command: list[str], quiet: list[str]
+) -> None:
+    """A 404 for a cube that the run names is no failure, but never silent."""
+    service.add("a.txt", b"1")
+    run = service.run_record(service.runs["7"])
+    cubes = [{"slug": slug, "status": "success"} for slug in ("linux", "mac", "")]
+    workflow = {"slug": "ci", "tasks": [{"slug": "build", "cubes": cubes}]}
+    service.api.on(target("7", kind="runs"), json_answer(run | {"workflows": [workflow]}))
+    told = cli(*command, "7", *quiet).err.splitlines()
+    nameless = "the run has a cube without a full name: it cannot be asked for"
+    assert f"{nameless}; the service lists no artifacts (404) for ci/build/mac" in told
 
 
 def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from conftest import Cli
 from servers import Answer, Received, json_answer, ranged
-from service import CUBE, STATE, FakeService, target, tree
+from service import CUBE, DATES, STATE, WAIT, FakeService, eventually, problem, target, tree
 
 BODY = bytes(range(256)) * 1200
 
@@ -64,6 +66,188 @@ def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> No
     service.add("never", status="registered")
     finished = cli("download", "7", *CUBE, "--wait", "--json", "-d", "out", code=6)
     assert finished.outcomes == {"quick": "downloaded", "never": "unavailable"}
+
+
+def test_wait_ends_with_a_run_whose_status_is_not_known(service: FakeService, cli: Cli) -> None:
+    """A status that the service came to have later does not hold up what has ended."""
+    service.add_run("7", "archiving").cubes[("ci", "test", "never")] = "skipped"
+    service.add("quick", BODY)
+    cli("download", "7", "--wait", "--wait-timeout", "2s", "-d", "out")
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY}
+
+
+SLOW = ("ci", "test", "slow")
+NEWER = DATES | {"updated_at": "2026-11-02T10:02:00Z"}
+
+
+def go_on_until(service: FakeService, change: Callable[[], object]) -> None:
+    """Let a run go on until it is read again, and be changed and ended by then."""
+    run = service.add_run("7", "processing")
+    run.cubes |= {CUBE: "success", SLOW: "processing"}
+
+    def end(received: Received) -> Answer:
+        change()
+        run.status = run.cubes[SLOW] = "success"
+        return json_answer(service.run_record(run))
+
+    going_on = json_answer(service.run_record(run))
+    service.api.on(target("7", kind="runs"), going_on, end)
+
+
+@pytest.mark.parametrize("if_exists", ["update", "error", "skip", "overwrite"])
+def test_wait_replaces_what_changed_after_it_was_fetched(
+    service: FakeService, cli: Cli, if_exists: str
+) -> None:
+    """An artifact is right by its dates: newer ones of a later listing are fetched again.
+
+    What this run put there itself is never in its own way.
+    """
+    same = service.add("same", BODY)
+    quick = service.add("quick", BODY)
+
+    def change() -> None:
+        for name in ("same", "quick"):
+            eventually((cli.out / f"ci/build/linux/{name}").exists, f"{name} is there")
+        quick.dates, quick.replies = NEWER, [ranged(BODY[:-1])]
+
+    go_on_until(service, change)
+    finished = cli("download", "7", "--wait", "--if-exists", if_exists, "-d", "out", "--json")
+    assert tree(cli.out) == {"ci/build/linux/same": BODY, "ci/build/linux/quick": BODY[:-1]}
+    assert finished.outcomes == {"same": "downloaded", "quick": "downloaded"}
+    assert finished.json["summary"]["bytes"] == 3 * len(BODY) - 1
+    assert (len(same.requests), len(quick.requests)) == (1, 2)
+    assert cli("verify", "out").out.count("OK") == 2
+
+
+def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, cli: Cli) -> None:
+    """Bytes that were asked for by an older listing are not taken for those of the last one."""
+    seen = threading.Event()
+
+    def first(received: Received) -> Answer:
+        seen.wait(WAIT)
+        return ranged(BODY)(received)
+
+    quick = service.add("quick", BODY, first, ranged(BODY[:-1]))
+    service.add("slow", BODY, cube=SLOW)
+
+    def change() -> None:
+        quick.dates = NEWER
+
+    def last(received: Received) -> Answer:
+        seen.set()
+        return json_answer({"artifacts": []})
+
+    go_on_until(service, change)
+    service.api.on(target("7", *SLOW), json_answer({"artifacts": []}), last)
+    cli("download", "7", "--wait", "-d", "out")
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY[:-1]}
+
+
+def test_wait_replaces_what_was_right_when_it_began(service: FakeService, cli: Cli) -> None:
+    """A file of an earlier run is kept only as long as it is the one that is listed."""
+    quick = service.add("quick", BODY)
+    cli("download", "7", "-d", "out")
+
+    def change() -> None:
+        quick.dates, quick.replies = NEWER, [ranged(BODY[:-1])]
+
+    go_on_until(service, change)
+    finished = cli("download", "7", "--wait", "-d", "out", "--json")
+    assert finished.outcomes == {"quick": "downloaded"}
+    assert tree(cli.out) == {"ci/build/linux/quick": BODY[:-1]}
+
+
+@pytest.mark.parametrize(
+    ("late", "arguments", "named"),
+    [
+        ("quick", ["--layout", "mirror"], "ci/test/slow: quick: they land on the same path"),
+        ("../quick", [], "ci/test/slow: ../quick: it has a '..' component"),
+    ],
+)
+def test_what_is_refused_late_leaves_what_was_fetched(
+    service: FakeService, cli: Cli, late: str, arguments: list[str], named: str
+) -> None:
+    """The report and the checksums have what is in place, and the message says that it stays."""
+    service.add("quick", BODY)
+
+    def change() -> None:
+        service.add(late, BODY, cube=SLOW)
+
+    go_on_until(service, change)
+    options = [*arguments, "--json", "--checksums", "SUMS", "-d", "out"]
+    finished = cli("download", "7", "--wait", *options, code=8)
+    assert finished.outcomes == {"quick": "downloaded"}
+    assert list(tree(cli.out).values()) == [BODY]
+    assert len((cli.cwd / "SUMS").read_text().splitlines()) == 1
+    assert "refused; what was fetched before stays" in finished.err
+    assert f"  {named}" in finished.err.splitlines()
+    assert "nothing was downloaded" not in finished.err
+
+
+def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, cli: Cli) -> None:
+    """Any error that ends the waiting comes behind the report of what is in place."""
+    service.add("quick", BODY)
+    service.api.on(target("7", *SLOW), json_answer({"artifacts": []}), problem(403, "no more"))
+    go_on_until(service, lambda: None)
+    finished = cli("download", "7", "--wait", "--json", "-d", "out", code=4)
+    assert finished.outcomes == {"quick": "downloaded"}
+    assert "no more" in finished.err
+
+
+@pytest.mark.parametrize("others", [[], ["other"]])
+def test_what_is_listed_no_more_stays_in_the_report(
+    service: FakeService, cli: Cli, others: list[str]
+) -> None:
+    """The report has all that this run put in place, also when nothing else is left."""
+    quick = service.add("quick", BODY)
+
+    def change() -> None:
+        eventually((cli.out / "ci/build/linux/quick").exists, "it is there")
+        quick.run = "gone"
+        for name in others:
+            service.add(name, BODY, cube=SLOW)
+
+    go_on_until(service, change)
+    finished = cli("download", "7", "--wait", "--json", "--checksums", "SUMS", "-d", "out")
+    assert finished.outcomes == dict.fromkeys([*others, "quick"], "downloaded")
+    assert finished.json["summary"]["downloaded"] == 1 + len(others)
+    assert len((cli.cwd / "SUMS").read_text().splitlines()) == 1 + len(others)
+
+
+def test_fail_fast_ends_the_waiting_too(service: FakeService, cli: Cli) -> None:
+    """What becomes ready after the first failure is not fetched, and nobody waits for it."""
+    lost = service.add("lost", BODY, Answer(404))
+
+    def change() -> None:
+        lost.asked.wait(WAIT)
+        service.add("late", BODY, cube=SLOW)
+
+    go_on_until(service, change)
+    cli("download", "7", "--wait", "--fail-fast", "-d", "out", code=6)
+
+
+@pytest.mark.parametrize(("later", "told"), [(True, 0), (False, 1)])
+def test_wait_tells_of_a_cube_without_a_listing_at_the_end(
+    service: FakeService, cli: Cli, later: bool, told: int
+) -> None:
+    """A listing that is not there yet when its cube ends is none that is missing."""
+    mac, slow = ("ci", "build", "mac"), ("ci", "test", "slow")
+    service.add("quick", BODY)
+    service.add("late", BODY, cube=mac)
+    service.add("slow", BODY, cube=slow)
+    run = service.runs["7"]
+    run.status = run.cubes[slow] = "processing"
+
+    def end(received: Received) -> Answer:
+        run.status = run.cubes[slow] = "success"
+        if later:
+            service.api.on(target("7", *mac), json_answer({"artifacts": []}))
+        return json_answer({"artifacts": []})
+
+    service.api.on(target("7", *mac), problem(404, "no listing"))
+    service.api.on(target("7", *slow), end)
+    finished = cli("download", "7", "--wait", "-q", "-d", "out")
+    assert finished.err.count("the service lists no artifacts (404) for ci/build/mac\n") == told
 
 
 def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) -> None:

@@ -572,6 +572,19 @@ def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
     assert None not in world.asked()
 
 
+def test_what_comes_after_cancelling_is_not_begun(world: World) -> None:
+    """A job that is submitted too late ends, and keeps nobody waiting."""
+    job = Job(world.artifact("a"), "a")
+    with world.downloads() as downloads:
+        downloads.cancel()
+        downloads.submit([job])
+        assert downloads.wait(5)
+    error = downloads.results[job].error
+    assert error is not None
+    assert error.code == "cancelled"
+    assert world.server.requests == []
+
+
 def test_leaving_by_an_exception_calls_off(world: World) -> None:
     """An exception in the caller's block ends all, and is not swallowed."""
     world.server.on("/a", Answer(hang=True))

@@ -30,3 +30,36 @@ def test_misshapen_answers_are_api_errors(data: dict[str, object]) -> None:
     """A wrong type says which field is wrong."""
     with pytest.raises(ApiError, match="misshapen"):
         read_artifact(CUBE, data)
+
+
+@pytest.mark.parametrize(
+    ("status", "cubes", "ended"),
+    [
+        ("success", ["processing"], True),
+        ("processing", ["success"], False),
+        ("created", [], False),
+        ("archiving", [], False),
+        ("archiving", ["success", "failed"], True),
+        ("archiving", ["success", "processing"], False),
+        ("archiving", ["success", "skipped"], True),
+        ("queued", ["queued"], False),
+        ("", ["success"], True),
+    ],
+)
+def test_a_run_in_a_status_not_known_ends_with_its_cubes(
+    status: str, cubes: list[str], ended: bool
+) -> None:
+    """A status that the service came to have later is judged by what the cubes tell."""
+    tasks = [{"cubes": [{"slug": "c", "status": cube} for cube in cubes]}]
+    run = read_run({"status": status, "workflows": [{"slug": "ci", "tasks": tasks}]})
+    assert run.ended is ended
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"), [("skipped", True), ("", True), ("processing", False), ("failed", True)]
+)
+def test_what_has_a_time_of_its_end_has_ended(status: str, ended: bool) -> None:
+    """The time counts where the status says nothing that is known."""
+    over = {"status": status, "dates": {"finished_at": "2026-11-01T10:00:00Z"}}
+    run = read_run({**over, "workflows": [{"tasks": [{"cubes": [over]}]}]})
+    assert (run.ended, run.workflows[0].tasks[0].cubes[0].ended) == (ended, ended)

@@ -236,6 +236,35 @@ def test_one_refusal_refuses_all(
     assert "--exclude" in (caught.value.hint or "")
 
 
+LEAVE_OUT = "--exclude leaves out what is not needed"
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "layout", "hint"),
+    [
+        ([artifact("a"), artifact("a")], Layout.MIRROR, LEAVE_OUT),
+        ([artifact("a"), artifact("a/b")], Layout.MIRROR, LEAVE_OUT),
+        ([artifact("a"), artifact("./a")], Layout.NESTED, LEAVE_OUT),
+        ([artifact("a"), artifact("./a")], Layout.FLAT, LEAVE_OUT),
+        (
+            [artifact("x/a"), artifact("y/a")],
+            Layout.FLAT,
+            f"--layout mirror keeps folders apart, and {LEAVE_OUT}",
+        ),
+        (
+            [artifact("a"), artifact("a", MAC)],
+            Layout.MIRROR,
+            f"--layout nested keeps cubes apart, and {LEAVE_OUT}",
+        ),
+    ],
+)
+def test_only_what_helps_is_hinted_at(artifacts: list[Artifact], layout: Layout, hint: str) -> None:
+    """Another layout is named where it would keep apart what collides."""
+    with pytest.raises(Refused) as caught:
+        planned(FakeDisk(), *artifacts, layout=layout)
+    assert caught.value.hint == hint
+
+
 def test_names_collide_where_the_file_system_folds_them() -> None:
     """What differs by case alone is two files here, and one there."""
     pair = (artifact("Ä.txt"), artifact("ä.txt"))

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from sourcecraft_artifacts.errors import ArtifactsError, TransferError
+from sourcecraft_artifacts.errors import ArtifactsError, ExitCode, Refused, TransferError
+from sourcecraft_artifacts.fetch import exit_status
 from sourcecraft_artifacts.listing_report import (
     listing_json,
     listing_lines,
@@ -492,3 +493,9 @@ def test_the_widest_columns_give_way(
 def test_paths_fold_behind_a_slash(text: str, lines: list[str]) -> None:
     """Where no slash is in the second half of a line it is filled; nothing is lost."""
     assert folded(text, 12) == lines
+
+
+def test_what_ended_the_waiting_is_the_exit_status() -> None:
+    """All files may be in place, and yet it is no success."""
+    ended = Report("o/r", "1", "out", error=Refused("1 artifact refused"))
+    assert exit_status(ended, allow_missing=True) is ExitCode.REFUSED
