@@ -85,7 +85,7 @@ class Attempt:
         """Return what became of it."""
         transfer = self.transfer
         return FileResult(
-            self.job.artifact,
+            transfer.artifact if transfer else self.job.artifact,
             self.job.path,
             Outcome.FAILED if self.failed else Outcome.DOWNLOADED,
             size=self._size,

@@ -157,7 +157,7 @@ class _FolderRun:
         try:
             try:
                 for grown in follow(self._client, self._request, listing, self._reporter):
-                    if self._request.fail_fast and self._has_failed(downloads):
+                    if self._request.fail_fast and self._has_failed():
                         return
                     artifacts = grown.artifacts
                     self._grow(downloads, artifacts)
@@ -175,13 +175,9 @@ class _FolderRun:
                 raise
             self.error = error
 
-    def _has_failed(self, downloads: Downloads) -> bool:
-        """Tell whether anything failed, when all under way has ended.
-
-        To what is called off while this looks, no job could be added.
-        """
-        downloads.wait()
-        return any(result.outcome is Outcome.FAILED for result in self._results.values())
+    def _has_failed(self) -> bool:
+        results = list(self._results.values())
+        return any(result.outcome is Outcome.FAILED for result in results)
 
     def _grow(self, downloads: Downloads, artifacts: Sequence[Artifact]) -> None:
         steps = self._decide_all(artifacts, rule=self._rule, late=bool(self._jobs))
