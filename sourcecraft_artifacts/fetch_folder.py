@@ -1,0 +1,234 @@
+"""A download into a folder: the plan is made, carried out, and made again as a run goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .choices import IfExists, Layout
+from .engine import Downloads
+from .errors import ArtifactsError, LocalError, NothingMatched
+from .jobs import Job, Reporter
+from .listing import Listing
+from .models import Artifact, CubeAddress
+from .output import OutputFolder
+from .plan import Action, Step, plan
+from .request import Request, TimeIsUp, follow, may_come, report_of
+from .results import FileResult, Outcome, Report
+
+if TYPE_CHECKING:
+    from .api import Client
+
+
+def to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
+    """Bring the selected artifacts into the output folder. Raises what `fetch.download` does."""
+    if_exists = request.if_exists or IfExists.UPDATE
+    layout = _layout(request)
+    with OutputFolder(request.directory, overwrite=if_exists is IfExists.OVERWRITE) as folder:
+        decide_all = partial(
+            plan,
+            disk=folder,
+            layout=layout,
+            portable=request.portable_paths,
+            if_exists=if_exists,
+        )
+        if request.dry_run:
+            steps = decide_all(listing.artifacts)
+            results = [_planned(step, folder, request, listing) for step in steps]
+            return report_of(request, listing, results)
+        folder.lock(request.notice)
+        steps = decide_all(listing.artifacts)
+        folder.create()
+        fetches = request.wait or any(step.fetches for step in steps)
+        if fetches and folder.prepare(request.notice):
+            steps = decide_all(listing.artifacts)
+        run = _FolderRun(client, request, folder, decide_all, reporter)
+        try:
+            run.fetch(listing, steps)
+        except BaseException:
+            folder.finish(complete=False)
+            raise
+        results = run.results()
+        complete = run.error is None and all(result.error is None for result in results)
+        with suppress(*([] if complete else [LocalError])):  # one local fault is told already
+            folder.finish(complete=complete)
+        report = report_of(request, listing, results)
+        return replace(report, timed_out=run.timed_out, error=run.error)
+
+
+def _layout(request: Request) -> Layout:
+    if request.layout is not Layout.AUTO:
+        return request.layout
+    return Layout.MIRROR if request.address.exact else Layout.NESTED
+
+
+_Key = tuple[CubeAddress, str]
+
+
+def _key(artifact: Artifact) -> _Key:
+    """Return what tells an artifact apart from all others, through all its versions."""
+    return artifact.address, artifact.local_path
+
+
+class _FolderRun:
+    """Carries out plans for one folder, as the listing grows.
+
+    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: Request,
+        folder: OutputFolder,
+        decide_all: Callable[..., list[Step]],
+        reporter: Reporter,
+    ) -> None:
+        self.timed_out = False
+        self.error: ArtifactsError | None = None
+        self._client = client
+        self._request = request
+        self._folder = folder
+        self._decide_all = decide_all
+        self._reporter = reporter
+        self._jobs: dict[_Key, Job] = {}
+        self._done: dict[_Key, FileResult] = {}
+        """What was not fetched: it was right, or stays as it is."""
+        self._steps: list[Step] = []
+        self._results: dict[Job, FileResult] = {}
+        self._spent: Counter[_Key] = Counter()
+        """Bytes received for versions of an artifact that were replaced while this waited."""
+
+    def fetch(self, listing: Listing, steps: list[Step]) -> None:
+        """Fetch what the steps say, and with `wait` what becomes ready."""
+        request = self._request
+        with Downloads(
+            request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
+        ) as downloads:
+            self._results = downloads.results
+            self._submit(downloads, steps)
+            if request.wait:
+                self._follow(downloads, listing)
+            downloads.wait()
+
+    def _follow(self, downloads: Downloads, listing: Listing) -> None:
+        artifacts = listing.artifacts
+        try:
+            try:
+                for grown in follow(self._client, self._request, listing, self._reporter):
+                    if self._request.fail_fast and self._has_failed():
+                        return
+                    artifacts = grown.artifacts
+                    self._grow(downloads, artifacts)
+            except TimeIsUp:
+                self.timed_out = True
+            except NothingMatched:
+                if not (self._jobs or self._done):
+                    raise
+                artifacts, self._steps = (), []  # all of it is listed no more
+            downloads.wait()
+            if any(map(self._is_outdated, artifacts)):  # its older version was still under way
+                self._grow(downloads, artifacts)
+        except ArtifactsError as error:
+            if not (self._jobs or self._done):
+                raise
+            self.error = error
+
+    def _has_failed(self) -> bool:
+        results = list(self._results.values())
+        return any(result.outcome is Outcome.FAILED for result in results)
+
+    def _grow(self, downloads: Downloads, artifacts: Sequence[Artifact]) -> None:
+        steps = self._decide_all(artifacts, rule=self._rule, late=bool(self._jobs))
+        self._submit(downloads, steps)
+
+    def _rule(self, artifact: Artifact) -> IfExists | None:
+        """Tell what is done about an artifact that may have been dealt with before.
+
+        What this run put in place is replaced by a newer version, whatever else may stay. What is
+        still under way can be judged when it has ended only.
+        """
+        key = _key(artifact)
+        if key in self._jobs:
+            return IfExists.UPDATE if self._is_outdated(artifact) else None
+        done = self._done.get(key)
+        is_settled = done is not None and (
+            done.outcome is Outcome.SKIPPED or done.artifact.dates == artifact.dates
+        )
+        return None if is_settled else self._request.if_exists or IfExists.UPDATE
+
+    def _is_outdated(self, artifact: Artifact) -> bool:
+        """Tell whether this run put another version of an artifact in place."""
+        job = self._jobs.get(_key(artifact))
+        result = self._results.get(job) if job is not None else None
+        return (
+            result is not None
+            and result.outcome is Outcome.DOWNLOADED
+            and result.artifact.dates != artifact.dates
+        )
+
+    def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
+        self._steps = steps
+        jobs = []
+        for step in steps:
+            key = _key(step.artifact)
+            if step.fetches:
+                if key in self._jobs:
+                    self._spent[key] += self._results.pop(self._jobs[key]).transferred
+                self._done.pop(key, None)
+                self._jobs[key] = self._folder.job(step)
+                jobs.append(self._jobs[key])
+            elif step.action is not Action.NONE:
+                self._done[key] = result = _settled(step, self._folder)
+                self._reporter.finished(None, result)
+        downloads.submit(jobs)
+
+    def results(self) -> list[FileResult]:
+        """Return what became of each artifact, in the order of the last listing.
+
+        What that does not have any more, and was dealt with before, comes last.
+        """
+        results = [self._result(step) for step in self._steps]
+        listed = {_key(step.artifact) for step in self._steps}
+        return results + [
+            self._known(key) for key in {**self._jobs, **self._done} if key not in listed
+        ]
+
+    def _known(self, key: _Key) -> FileResult:
+        if key not in self._jobs:
+            return self._done[key]
+        result = self._results[self._jobs[key]]
+        return replace(result, transferred=result.transferred + self._spent[key])
+
+    def _result(self, step: Step) -> FileResult:
+        key = _key(step.artifact)
+        if key in self._jobs or key in self._done:
+            return self._known(key)
+        result = _settled(step, self._folder)
+        self._reporter.finished(None, result)
+        return result
+
+
+def _settled(step: Step, folder: OutputFolder) -> FileResult:
+    outcomes = {Action.KEEP: Outcome.UNCHANGED, Action.SKIP: Outcome.SKIPPED}
+    outcome = outcomes.get(step.action, Outcome.UNAVAILABLE)
+    path = folder.path_of(step.place)
+    if step.action is Action.KEEP and step.entry is not None:
+        return FileResult(
+            step.artifact, path, outcome, size=step.entry.size, sha256=step.entry.sha256
+        )
+    size = step.before.st_size if step.before is not None else None
+    return FileResult(step.artifact, path, outcome, size=size, action=step.action)
+
+
+def _planned(step: Step, folder: OutputFolder, request: Request, listing: Listing) -> FileResult:
+    action = str(step.action)
+    if not step.fetches:
+        if step.action is not Action.NONE or not may_come(request, listing, step.artifact):
+            return _settled(step, folder)
+        action = "await"
+    return FileResult(step.artifact, folder.path_of(step.place), Outcome.PLANNED, action=action)
