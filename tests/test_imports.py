@@ -80,6 +80,13 @@ def test_the_package_costs_nothing() -> None:
     assert not loaded & {"typer", "rich", "requests", "urllib3", "platformdirs", "ssl"}
 
 
+@pytest.mark.parametrize("module", ["sourcecraft_artifacts", "sourcecraft_artifacts.__main__"])
+def test_nothing_is_imported_before_ctrl_c_is_in_hand(module: str) -> None:
+    """Not even of the standard library: a signal in the meantime would show a traceback."""
+    ours = {"sourcecraft_artifacts", module}
+    assert loaded_by(f"import {module}") - loaded_by("pass") == ours
+
+
 RUN = "from sourcecraft_artifacts.cli import main; main()"
 TAB = {"_SOURCECRAFT_ARTIFACTS_COMPLETE": "complete_zsh"}
 
