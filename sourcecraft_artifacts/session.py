@@ -198,10 +198,10 @@ class Session:
 
     def console(self) -> Console:
         """Return rich's console for stdout, which sees to colours and widths."""
-        from rich.console import Console
+        from .tables import make_console
 
         colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
-        return Console(highlight=False, force_terminal=True if colours else None)
+        return make_console(force_terminal=True if colours else None)
 
     def reporter(self, progress: Progress) -> Silent:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""

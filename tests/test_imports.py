@@ -16,7 +16,7 @@ PACKAGE = Path(sourcecraft_artifacts.__file__).parent
 # The packages that only some modules know; what is written for type checkers alone is free.
 KNOWN_BY = {
     "typer": {"boundary", "cli", "cli_auth", "completion", "options", "session", "shells"},
-    "rich": {"bars", "session", "tables"},
+    "rich": {"bars", "tables"},
     "requests": {"api", "network"},
     "urllib3": {"api", "connection", "storage"},
     "platformdirs": {"config", "name_cache"},
