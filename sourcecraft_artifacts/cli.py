@@ -303,7 +303,7 @@ def verify_command(
         "sandbox -- sourcecraft-artifacts download latest",
         "sandbox -- sh my-script.sh",
     ),
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @guarded
 def sandbox_command(

@@ -42,6 +42,13 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
             ],
         ),
         (
+            "sandbox --bogus",
+            [
+                "error: no such option: --bogus",
+                f"  hint: {PROGRAM} sandbox --help shows the options",
+            ],
+        ),
+        (
             "auth nope",
             [
                 "error: no such command 'nope'",
