@@ -90,6 +90,35 @@ def test_numbers_come_from_the_environment_too(service: FakeService, cli: Cli) -
     cli.download(env={variable: "2"})
 
 
+@pytest.mark.parametrize(
+    ("variables", "arguments", "shown"),
+    [
+        ({"INCLUDE": "a.* b.txt"}, (), ["a.txt", "b.txt"]),
+        ({"INCLUDE": "c d.txt"}, (), []),
+        ({"INCLUDE": "'c d.txt'"}, (), []),
+        ({"INCLUDE": "c?d.txt"}, (), ["c d.txt"]),
+        ({"EXCLUDE": "a.txt\tb.txt"}, (), ["c d.txt"]),
+        ({"INCLUDE": "a.txt"}, ("-i", "b.txt"), ["b.txt"]),
+        ({"INCLUDE": "", "EXCLUDE": ""}, (), ["a.txt", "b.txt", "c d.txt"]),
+        ({"INCLUDE": "a.txt", "JSON": ""}, (), ["a.txt"]),
+        ({"INCLUDE": "a.txt", "JSON": "0"}, (), ["a.txt"]),
+    ],
+)
+def test_variables_of_lists_and_flags(
+    service: FakeService,
+    cli: Cli,
+    variables: dict[str, str],
+    arguments: tuple[str, ...],
+    shown: list[str],
+) -> None:
+    """Lists are split at blanks, an option replaces them, and what is empty is not set."""
+    for name in ("a.txt", "b.txt", "c d.txt"):
+        service.add(name)
+    env = {f"SOURCECRAFT_ARTIFACTS_{name}": value for name, value in variables.items()}
+    lines = cli("list", "7", *CUBE, *arguments, env=env).out.splitlines()
+    assert [line.split("\t")[-1] for line in lines] == shown
+
+
 @pytest.mark.parametrize("command", ["", "auth"])
 def test_without_arguments_there_is_help(cli: Cli, command: str) -> None:
     """It goes to stderr, since nothing was asked for, and is exit 2."""
