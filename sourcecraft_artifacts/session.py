@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import LocalError, UsageError
-from .streams import Nowhere, Voice, say, write_lines, write_paths
+from .streams import Nowhere, Voice, say, to_stdout, write_lines, write_paths
 from .text import visible, without_secrets
 
 if TYPE_CHECKING:
@@ -217,11 +217,12 @@ class Session:
         write_lines(lines)
 
     def write_bytes(self, data: memoryview) -> None:
-        """Write bytes to stdout, all of them."""
+        """Write bytes to stdout, all of them. Raises `LocalError`, `BrokenPipeError`."""
         if isinstance(sys.stdout, Nowhere):
             raise LocalError("stdout is closed: there is nowhere to write to")
-        while data:
-            data = data[os.write(1, data) :]
+        with to_stdout():
+            while data:
+                data = data[os.write(1, data) :]
 
     def notice(self, text: str) -> None:
         """Say something to a person, unless `--quiet` is given."""

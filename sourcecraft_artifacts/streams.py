@@ -26,7 +26,7 @@ def forget_stdout() -> None:
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
+def to_stdout() -> Iterator[None]:
     """Raise `LocalError` where stdout takes nothing, `BrokenPipeError` where its reader left."""
     try:
         yield
@@ -53,14 +53,14 @@ def write_lines(lines: Iterable[str]) -> None:
 
 
 def _write(block: list[str]) -> None:
-    with _writing():
+    with to_stdout():
         sys.stdout.write("\n".join(block) + "\n")
 
 
 def flush_stdout() -> None:
     """Write what is still buffered; a reader that has gone is no fault. Raises `LocalError`."""
     try:
-        with _writing():
+        with to_stdout():
             sys.stdout.flush()
     except BrokenPipeError:
         forget_stdout()
@@ -75,7 +75,7 @@ def write_paths(report: Report) -> None:
     if sys.stdout.isatty():
         write_lines(visible(path) for path in paths)
         return
-    with _writing():
+    with to_stdout():
         sys.stdout.flush()
         sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
 
