@@ -13,9 +13,8 @@ they are first used, so that importing the package costs next to nothing.
         print(file.path, file.outcome, file.sha256)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+# Importing typing would take longer than all the rest; type checkers know this name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .address import Address as Address
     from .address import parse_address as parse_address
@@ -75,6 +74,8 @@ def __getattr__(name: str) -> object:
     """Import a public name from its module (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value

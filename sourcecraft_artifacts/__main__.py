@@ -1,14 +1,18 @@
 """The way in, for `sourcecraft-artifacts` and `python -m sourcecraft_artifacts` alike."""
 
-import signal
-from typing import NoReturn
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from typing import NoReturn
+else:
+    import _signal  # it is there from the start, where signal would first import many modules
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run the program, and exit."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         # Until the program can end in order, Ctrl-C ends it without a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from .cli import main as run
 
     run()

@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import NamedTuple, TextIO, cast
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from .report import was_called_off
 from .results import FileResult, Outcome
-from .tables import encodes
+from .tables import encodes, make_console
 from .text import human_size, visible
 from .tracking import (
     REFRESH_TEXT,
@@ -58,7 +58,7 @@ class Bars(Tracker):
         self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
     ) -> None:
         super().__init__(stream, clock=clock, ticks=ticks)
-        self.console = Console(file=cast(TextIO, self.stream), force_terminal=True, highlight=False)
+        self.console = make_console(cast(TextIO, self.stream), force_terminal=True)
         self.signs = FINE if encodes("".join(FINE), self.stream.encoding) else PLAIN
         self._live: Live | None = None
         self._failures: list[Text] = []

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from .errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
-from .streams import Nowhere, say, show_error
+from .streams import Nowhere, flush_stdout, forget_stdout, say, show_error
 
 P = ParamSpec("P")
 
@@ -33,16 +33,15 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
         except BrokenPipeError:
-            _forget_stdout()
+            forget_stdout()
         except ArtifactsError as error:
             show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
             show_error(LocalError(f"{what}{error.strerror or error}"))
-            _forget_stdout()
+            forget_stdout()
             raise typer.Exit(1) from error
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
@@ -78,11 +77,6 @@ def _allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _forget_stdout() -> None:
-    """Keep the interpreter from flushing into a pipe that nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 def run_app(app: typer.Typer) -> int:
     """Run the program with its signals in order, and return its exit status."""
     # Collecting among the objects of imports and listings, which live to the end, costs a tenth.
@@ -97,23 +91,33 @@ def run_app(app: typer.Typer) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        code = app(prog_name="sourcecraft-artifacts", standalone_mode=False)
-    except typer.TyperException as error:
-        return _refuse_arguments(error)
+        code = _status_of(app)
+        flush_stdout()
     except typer.Abort:
         say("aborted")
         return 1
-    except ArtifactsError as error:  # an argument that is no good
+    except ArtifactsError as error:  # an argument that is no good, an output that goes nowhere
         show_error(error)
         return int(error.exit_code)
     except Interrupted as interrupted:
         say("interrupted")
         return interrupted.exit_code
     except OSError as error:  # help, say, into a full disk
-        show_error(LocalError(f"cannot write: {error.strerror or error}"))
-        _forget_stdout()
+        show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))
+        forget_stdout()
         return 1
+    return code
+
+
+def _status_of(app: typer.Typer) -> int:
+    """Run the program, and return the exit status of what it did."""
+    try:
+        code = app(prog_name="sourcecraft-artifacts", standalone_mode=False)
+    except typer.TyperException as error:
+        return _refuse_arguments(error)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the reader of a help page has gone
+            return 0
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return code if isinstance(code, int) else 0
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from .errors import Refused, UsageError, local_fault
+from .errors import ArtifactsError, Refused, UsageError, named_file_fault
 from .files import write_file
 from .folder import open_root, refuse_special
 from .paths import STATE_FOLDER
@@ -30,15 +33,75 @@ def checksum_lines(report: Report) -> bytes:
     return b"".join(lines)
 
 
-def check_checksums_path(path: str, output: str | None) -> None:
-    """Raise `UsageError` for a file that this run writes otherwise, or that is none."""
-    name = os.path.basename(path)
+def check_checksums_path(path: str, *, directory: str, output: str | None) -> None:
+    """Judge before any transfer what can be known of the file; nothing is written.
+
+    Raises `UsageError` for a file that this run writes otherwise, or that is none; `Refused` for a
+    folder, a device or the like; `LocalError` where its folder is missing or cannot be written to.
+    The output folder, which is made when absent, may be missing.
+    """
+    folder, name = os.path.split(path)
     if name in ("", ".", "..", "-"):
-        raise UsageError(f"--checksums: {visible(path)} does not name a file")
+        what = f"{visible(path)} does not name a file" if path else "an empty name is no file"
+        raise UsageError(f"--checksums: {what}")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
         raise UsageError("--checksums and --output name the same file")
     if STATE_FOLDER in os.path.realpath(path).split(os.sep):
         raise UsageError(f"--checksums: {visible(path)} is inside {STATE_FOLDER}")
+    _refuse_special(path)
+    folder = folder or "."
+    if output is None and not os.path.lexists(folder) and _leads_to(folder, directory):
+        return
+    try:
+        with open_root(folder) as opened:
+            opened.lstat(name)
+        _check_writable(folder)
+    except OSError as error:
+        raise named_file_fault(error, path) from error
+
+
+def _refuse_special(path: str) -> None:
+    try:
+        refuse_special(path)
+    except Refused as refusal:
+        raise Refused(f"--checksums: {refusal.message}", hint="choose another name") from None
+
+
+def _leads_to(folder: str, directory: str) -> bool:
+    """Tell whether a folder is the output folder, or one above it."""
+    return f"{os.path.realpath(directory)}{os.sep}".startswith(
+        os.path.join(os.path.realpath(folder), "")
+    )
+
+
+def _check_writable(folder: str) -> None:
+    """Raise OSError where no file can be made in a folder."""
+    if os.access(folder, os.W_OK | os.X_OK):
+        return
+    read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+    reason = errno.EROFS if read_only else errno.EACCES
+    raise OSError(reason, os.strerror(reason), folder)
+
+
+@contextmanager
+def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
+    """Write the file, where there is one to write, beside what is shown of the report.
+
+    What goes wrong with it is raised at the end of the context, so that the report is not lost.
+    """
+    fault: ArtifactsError | None = None
+    try:
+        if path is not None:
+            write_checksums(path, report)
+    except ArtifactsError as error:
+        fault = error
+    try:
+        yield
+    except (ArtifactsError, OSError):  # stdout is full, or its reader left: one fault is enough
+        if fault is None:
+            raise
+    if fault is not None:
+        raise fault
 
 
 def write_checksums(path: str, report: Report) -> None:
@@ -52,10 +115,10 @@ def write_checksums(path: str, report: Report) -> None:
         raise Refused(
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )
-    refuse_special(path)
-    temporary = f".{name[:200]}.{secrets.token_hex(8)}"
+    _refuse_special(path)
+    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # 255 bytes are room for that
     try:
         with open_root(folder or ".") as directory:
             write_file(directory, name, checksum_lines(report), sync=True, temporary=temporary)
     except OSError as error:
-        raise local_fault(error, path) from error
+        raise named_file_fault(error, path) from error

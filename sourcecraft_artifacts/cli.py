@@ -177,7 +177,7 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from .checksum_file import check_checksums_path, write_checksums
+    from .checksum_file import check_checksums_path, checksums_beside
     from .fetch import download, exit_status
     from .request import Request
     from .select import Selection
@@ -188,8 +188,10 @@ def download_command(
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
     if directory == "":
         raise UsageError("--dir: an empty name is no folder")
+    if output == "":
+        raise UsageError("--output: an empty name is no file")
     if checksums is not None:
-        check_checksums_path(checksums, output)
+        check_checksums_path(checksums, directory=directory or ".", output=output)
     session.needs("wait_timeout", "--wait", wait)
     address = session.address(run, (workflow, task, cube), repo, run_status)
     request = Request(
@@ -218,10 +220,9 @@ def download_command(
     with session.client() as client:
         request = request.at(session.resolved(client, address, run_status))
         report = download(client, request, session.reporter(progress))
-    if checksums is not None and not dry_run:
-        write_checksums(checksums, report)
     may_wait = not (wait or allow_missing)
-    session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
+    with checksums_beside(None if dry_run else checksums, report):
+        session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
     if report.error is not None:
         raise report.error
     if report.timed_out:
@@ -305,7 +306,7 @@ def verify_command(
         "sandbox -- sourcecraft-artifacts download latest",
         "sandbox -- sh my-script.sh",
     ),
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @guarded
 def sandbox_command(

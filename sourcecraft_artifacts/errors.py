@@ -173,3 +173,15 @@ def local_fault(error: OSError, path: str) -> LocalError:
     reason = error.strerror or str(error)
     message = f"cannot write {visible(path)}: {visible(reason)}"
     return LocalError(message, hint=hints.get(error.errno or 0))
+
+
+def named_file_fault(error: OSError, path: str) -> LocalError:
+    """Return the same for a file that the user named, where the way out is another name."""
+    hints = {
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.ENOENT: "make its folder first",
+        errno.ENOTDIR: "choose another folder for it",
+        errno.EROFS: "choose another folder for it",
+    }
+    fault = local_fault(error, path)
+    return LocalError(fault.message, hint=hints.get(error.errno or 0, fault.hint))

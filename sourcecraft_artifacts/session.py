@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import LocalError, UsageError
-from .streams import Nowhere, Voice, say, write_lines, write_paths
+from .streams import Nowhere, Voice, say, to_stdout, write_lines, write_paths
 from .text import visible, without_secrets
 
 if TYPE_CHECKING:
@@ -198,10 +198,10 @@ class Session:
 
     def console(self) -> Console:
         """Return rich's console for stdout, which sees to colours and widths."""
-        from rich.console import Console
+        from .tables import make_console
 
         colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
-        return Console(highlight=False, force_terminal=True if colours else None)
+        return make_console(force_terminal=True if colours else None)
 
     def reporter(self, progress: Progress) -> Silent:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
@@ -217,11 +217,12 @@ class Session:
         write_lines(lines)
 
     def write_bytes(self, data: memoryview) -> None:
-        """Write bytes to stdout, all of them."""
+        """Write bytes to stdout, all of them. Raises `LocalError`, `BrokenPipeError`."""
         if isinstance(sys.stdout, Nowhere):
             raise LocalError("stdout is closed: there is nowhere to write to")
-        while data:
-            data = data[os.write(1, data) :]
+        with to_stdout():
+            while data:
+                data = data[os.write(1, data) :]
 
     def notice(self, text: str) -> None:
         """Say something to a person, unless `--quiet` is given."""

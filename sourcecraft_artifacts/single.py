@@ -18,7 +18,7 @@ from .errors import (
     Refused,
     TransferError,
     UsageError,
-    local_fault,
+    named_file_fault,
 )
 from .folder import Directory, open_root, refuse_special, take_lock
 from .jobs import Job
@@ -42,8 +42,8 @@ class OutputFile:
     """A file that the user named: a target (`jobs.Target`) for one job, as a context.
 
     Partial data lies beside it under a hidden name until it is complete. Raises `UsageError`
-    for a name that cannot be a file's, `LocalError` when its folder cannot be opened, `Refused`
-    when it is a folder, a device or a link to one.
+    for a name that cannot be a file's, `LocalError` when its folder cannot be opened or the name is
+    too long, `Refused` when it is a folder, a device or a link to one.
     """
 
     def __init__(self, path: str) -> None:
@@ -57,8 +57,9 @@ class OutputFile:
             raise Refused(refusal.message, hint="write to a stream with -o -") from None
         try:
             self._directory: Directory = open_root(folder or ".")
+            self._directory.lstat(self._name)  # a name too long fails here, before any transfer
         except OSError as error:
-            raise local_fault(error, path) from error
+            raise named_file_fault(error, path) from error
         self._parts = PartialStore(self._directory, _PREFIX)
         key = hashlib.sha256(os.fsencode(self._name)).hexdigest()[:32]
         self._lock_name = f"{_PREFIX}{key}.lock"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .errors import ArtifactsError
+from .errors import ArtifactsError, LocalError
 from .text import to_json, visible
 
 if TYPE_CHECKING:
@@ -19,16 +20,50 @@ class Nowhere(io.TextIOWrapper):
     """What stands for a stdout that was closed before the program began."""
 
 
+def forget_stdout() -> None:
+    """Let nothing more go where stdout led: what is still buffered for it is lost."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@contextmanager
+def to_stdout() -> Iterator[None]:
+    """Raise `LocalError` where stdout takes nothing, `BrokenPipeError` where its reader left."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        forget_stdout()
+        raise LocalError(f"cannot write to stdout: {error.strerror or error}") from error
+
+
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to stdout, in blocks; what its encoding lacks is escaped."""
+    """Write lines to stdout, in blocks; what its encoding lacks is escaped.
+
+    Raises `LocalError` where they cannot be written, and `BrokenPipeError`.
+    """
     block: list[str] = []
     for line in lines:
         block.append(line)
         if len(block) >= 500:
-            sys.stdout.write("\n".join(block) + "\n")
+            _write(block)
             block.clear()
     if block:
+        _write(block)
+
+
+def _write(block: list[str]) -> None:
+    with to_stdout():
         sys.stdout.write("\n".join(block) + "\n")
+
+
+def flush_stdout() -> None:
+    """Write what is still buffered; a reader that has gone is no fault. Raises `LocalError`."""
+    try:
+        with to_stdout():
+            sys.stdout.flush()
+    except BrokenPipeError:
+        forget_stdout()
 
 
 def write_paths(report: Report) -> None:
@@ -39,7 +74,8 @@ def write_paths(report: Report) -> None:
     paths = [result.path for result in report.files if result.outcome in there and result.path]
     if sys.stdout.isatty():
         write_lines(visible(path) for path in paths)
-    else:
+        return
+    with to_stdout():
         sys.stdout.flush()
         sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
 

@@ -6,9 +6,10 @@ their least width; those that matter least are left out; the path moves to a lin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
@@ -20,6 +21,7 @@ GAP = "  "
 INDENT = "  "
 ROWS_AT_ONCE = 200
 _STATUS_WIDTH = 12
+_MOST_DIGITS = 5
 _LEAST = 2
 """No column is narrower: a character may take two cells."""
 
@@ -52,6 +54,23 @@ _MARKS = {
     "success": Mark("✓", "+", "green"),
     **dict.fromkeys(("failed", "missing", "timeout", "canceled"), _BAD),
 }
+
+
+def make_console(file: TextIO | None = None, *, force_terminal: bool | None = None) -> Console:
+    """Return rich's console for a stream, stdout by default, which sees to colours and widths.
+
+    A `COLUMNS` or `LINES` that is no size is as good as none: the terminal itself is asked.
+    """
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("COLUMNS", "LINES") or _is_size(value)
+    }
+    return Console(file=file, force_terminal=force_terminal, highlight=False, _environ=environ)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) > 0
 
 
 def encodes(text: str, encoding: str) -> bool:

@@ -52,7 +52,9 @@ ENVIRONMENT = {
     "SOURCECRAFT_API_URL": f"The address of the API, in the place of {DEFAULT_API_URL}.",
     "SOURCECRAFT_ARTIFACTS_REPO": "The repository, as ORG/REPO.",
     "SOURCECRAFT_ARTIFACTS_NAME": "The value of the option --NAME, for every option of a command;"
-    " in capitals, with _ for -.",
+    " in capitals, with _ for -. For a flag 1 is on and 0 off; an empty value is as good as none.",
+    "SOURCECRAFT_ARTIFACTS_INCLUDE, SOURCECRAFT_ARTIFACTS_EXCLUDE": "Patterns, split at blanks; one"
+    " with a blank in it can be given on the command line alone, or with ? in the blank's place.",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and the hosts that need none.",
     "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "A file of trusted CAs, unless --ca-bundle names one.",
     "NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS": "Whether there are colours, how wide tables are.",

@@ -163,6 +163,8 @@ def test_the_sandbox_runs_a_command_and_ends_with_its_status(cli: Cli) -> None:
     names = " && ".join(f'test -n "${name}"' for name in unset)
     cli("sandbox", "--", "sh", "-c", f"{names} && exit 7", code=7, env=unset)
     assert cli("sandbox", "--", "no-such-command-here", code=(1, 2, 126, 127), env=unset).err
+    assert "not found: --odd" in cli("sandbox", "--", "--odd", code=127, env=unset).err
+    assert cli("sandbox", "echo", "--hi", "-h", env=unset).out == "--hi -h\n"
 
 
 def run_in(cli: Cli, settings: dict[str, str], *arguments: str, code: int = 0) -> str:

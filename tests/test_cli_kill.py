@@ -149,7 +149,8 @@ def test_a_reader_that_leaves_a_full_stdout(service: FakeService, cli: Cli) -> N
     finished = cli.finish(process)
     assert (finished.code in (0, 141, -13), finished.err) == (True, "")
     with open("/dev/full", "wb") as full:
-        cli("download", "7", *CUBE, "-o", "-", stdout=full, code=1)
+        finished = cli("download", "7", *CUBE, "-o", "-", stdout=full, code=1)
+    assert "large: cannot write to stdout: No space left on device\n" in finished.err
 
 
 def test_two_at_once_in_one_folder(service: FakeService, cli: Cli) -> None:

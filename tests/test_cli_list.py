@@ -154,12 +154,69 @@ def test_an_output_that_is_not_there(service: FakeService, cli: Cli) -> None:
     assert os.listdir(cli.cwd) == []
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_stdout_is_a_local_fault(service: FakeService, cli: Cli) -> None:
-    """Output that cannot be written is not success."""
-    service.add("a")
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+REPORTS = [
+    ("list", "7", *CUBE),
+    ("list", "7", *CUBE, "--json"),
+    ("runs",),
+    ("download", "7", *CUBE, "-d", "out", "--json"),
+    ("download", "7", *CUBE, "-d", "out", "--json", "-q"),
+    ("download", "7", *CUBE, "-d", "out", "--paths"),
+    ("download", "7", *CUBE, "-d", "out", "-n", "--json"),
+    ("verify", "out"),
+]
+
+
+@FULL
+@pytest.mark.parametrize("arguments", REPORTS, ids=" ".join)
+def test_a_full_stdout_is_a_local_fault(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    """Output that cannot be written is not success, however little of it there is."""
+    service.add("a", b"1")
+    cli.download()
     with open("/dev/full", "wb") as full:
-        assert cli("list", "7", *CUBE, stdout=full, code=1).err
+        finished = cli(*arguments, stdout=full, code=1)
+    assert finished.err.endswith("error: cannot write to stdout: No space left on device\n")
+
+
+def test_a_report_without_its_end_is_a_local_fault(service: FakeService, cli: Cli) -> None:
+    """Where the beginning had room, the rest is missed all the same."""
+    for number in range(50):
+        service.add(f"a{number}", b"1")
+    limited = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh")
+    command = ("download", "7", *CUBE, "-n", "--json")
+    assert 8192 < len(cli(*command).stdout) < 16384
+    with open(cli.cwd / "report", "wb") as report:
+        finished = cli(*command, "-q", wrap=limited, stdout=report, code=1)
+    assert finished.err == "error: cannot write to stdout: File too large\n"
+    assert (cli.cwd / "report").stat().st_size == 8192
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *REPORTS,
+        ("--help",),
+        ("download", "--help"),
+        ("--version",),
+        ("--show-completion", "bash"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_left_is_no_fault(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    """Nobody reads the first byte, as with `| true`: quiet, and success."""
+    service.add("a", b"1")
+    cli.download()
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = cli.start(*arguments, stdout=writer)
+    os.close(writer)
+    finished = cli.finish(process)
+    assert finished.code == 0
+    assert "error" not in finished.err
 
 
 def test_hostile_text_is_made_visible(service: FakeService, cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from servers import json_answer
 from service import CUBE, REPO, FakeService, tree
 
 BODY = b"body"
+DOWNLOAD = ("download", "7", *CUBE, "-d", "out")
 SLOW = ("ci", "test", "slow")
 
 
@@ -75,6 +77,80 @@ def test_checksums_destroy_nothing(
     cli("download", "7", *CUBE, *arguments, code=code)
     left = {name: body for name, body in tree(cli.cwd).items() if "manifest" not in name}
     assert set(left.values()) <= {BODY}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("", 2, "an empty name is no file"),
+        ("there", 8, "there is not a plain file\n  hint: choose another name\n"),
+        ("/dev/stdout", 8, "/dev/stdout is not a plain file"),
+        ("missing/sums", 1, "No such file or directory\n  hint: make its folder first\n"),
+        ("out/missing/sums", 1, "No such file or directory\n  hint: make its folder first\n"),
+        ("file/sums", 1, "Not a directory\n  hint: choose another folder for it\n"),
+        ("x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),
+        ("x/" * 3000 + "x", 1, "File name too long\n  hint: choose a shorter name\n"),
+    ],
+    ids=["empty", "folder", "stream", "missing", "below", "file", "long", "long-path"],
+)
+def test_a_file_of_checksums_is_judged_first(
+    service: FakeService, cli: Cli, name: str, code: int, said: str
+) -> None:
+    """What can be known of it is told before anything is asked for."""
+    service.add("a", BODY)
+    (cli.cwd / "there").mkdir()
+    (cli.cwd / "file").write_bytes(b"")
+    finished = cli.download("--json", "--checksums", name, code=code)
+    assert said in finished.err
+    assert finished.stdout == b""
+    assert service.api.requests == []
+    assert tree(cli.cwd) == {"file": b""}
+
+
+@pytest.mark.parametrize("name", ["out/sums", "out/deep/sums", "\u0436" * 125])
+def test_a_file_of_checksums_may_be_where_the_artifacts_go(
+    service: FakeService, cli: Cli, name: str
+) -> None:
+    """In an output folder that is made, or above it; a name may be as long as any."""
+    service.add("a", BODY)
+    cli("download", "7", *CUBE, "-d", "out/deep", "--checksums", name)
+    assert (cli.cwd / name).read_bytes().endswith(b"  out/deep/a\n")
+
+
+def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, cli: Cli) -> None:
+    """What was downloaded is told all the same, then why the command fails."""
+    service.add("a", BODY)
+    for option in ("--json", "--paths"):
+        finished = cli.download(option, "--checksums", "out/a", code=8)
+        assert b"out/a" in finished.stdout
+        done, fault, _ = finished.err.splitlines()[-3:]
+        assert done.startswith("Downloaded ")
+        assert fault == "error: --checksums: out/a is one of the artifacts"
+    read, write = os.pipe()
+    os.close(read)
+    process = cli.start(*DOWNLOAD, "--json", "--checksums", "out/a", stdout=write)
+    os.close(write)
+    assert cli.finish(process).code == 8
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [
+        ("", 2, "error: --output: an empty name is no file\n"),
+        ("x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),
+        ("x/" * 3000 + "x", 1, "File name too long\n  hint: choose a shorter name\n"),
+        ("missing/x", 1, "No such file or directory\n  hint: make its folder first\n"),
+    ],
+    ids=["empty", "long", "long-path", "missing"],
+)
+def test_an_output_that_cannot_be_is_no_transfer(
+    service: FakeService, cli: Cli, output: str, code: int, said: str
+) -> None:
+    """The storage is not asked for what could not get its name."""
+    service.add("a", BODY)
+    assert cli("download", "7", *CUBE, "-o", output, code=code).err.endswith(said)
+    assert service.storage.requests == []
+    assert tree(cli.cwd) == {}
 
 
 @pytest.mark.parametrize(

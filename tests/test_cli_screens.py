@@ -25,10 +25,10 @@ def mixed(service: FakeService) -> FakeService:
     return service
 
 
-def on_terminal(cli: Cli, *arguments: str) -> tuple[int, str]:
+def on_terminal(cli: Cli, *arguments: str, **env: str) -> tuple[int, str]:
     """Run the command at a terminal, and give its exit status and all that it wrote."""
     command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
-    return picture.on_terminal(command, cli.cwd, cli.env)
+    return picture.on_terminal(command, cli.cwd, cli.env | env)
 
 
 @pytest.mark.usefixtures("mixed")
@@ -44,6 +44,18 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
     ]
     assert lines[-1].startswith("Downloaded 1 file, ")
     assert lines[-1].endswith("; 1 unavailable, 1 failed.")
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("size", ["0", "", "-1", "wide", "\u00b2", "9" * 5000])
+def test_a_size_that_is_none_is_not_taken(cli: Cli, size: str) -> None:
+    """A terminal whose COLUMNS and LINES are nonsense gets its tables, and names what failed."""
+    for command in (["list", "7"], ["runs"]):
+        status, written = on_terminal(cli, *command, COLUMNS=size, LINES=size)
+        assert (status, written) == on_terminal(cli, *command, COLUMNS="80", LINES="24")
+        assert "Status" in written
+    _, written = on_terminal(cli, "download", "7", *CUBE, COLUMNS=size, LINES=size)
+    assert screen(written)[0].startswith("failed: ")
 
 
 @pytest.mark.usefixtures("mixed")

@@ -42,6 +42,13 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
             ],
         ),
         (
+            "sandbox --bogus",
+            [
+                "error: no such option: --bogus",
+                f"  hint: {PROGRAM} sandbox --help shows the options",
+            ],
+        ),
+        (
             "auth nope",
             [
                 "error: no such command 'nope'",
@@ -81,6 +88,35 @@ def test_numbers_come_from_the_environment_too(service: FakeService, cli: Cli) -
     variable = "SOURCECRAFT_ARTIFACTS_JOBS"
     assert "--jobs must be" in cli.download(env={variable: "many"}, code=2).err
     cli.download(env={variable: "2"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "shown"),
+    [
+        ({"INCLUDE": "a.* b.txt"}, (), ["a.txt", "b.txt"]),
+        ({"INCLUDE": "c d.txt"}, (), []),
+        ({"INCLUDE": "'c d.txt'"}, (), []),
+        ({"INCLUDE": "c?d.txt"}, (), ["c d.txt"]),
+        ({"EXCLUDE": "a.txt\tb.txt"}, (), ["c d.txt"]),
+        ({"INCLUDE": "a.txt"}, ("-i", "b.txt"), ["b.txt"]),
+        ({"INCLUDE": "", "EXCLUDE": ""}, (), ["a.txt", "b.txt", "c d.txt"]),
+        ({"INCLUDE": "a.txt", "JSON": ""}, (), ["a.txt"]),
+        ({"INCLUDE": "a.txt", "JSON": "0"}, (), ["a.txt"]),
+    ],
+)
+def test_variables_of_lists_and_flags(
+    service: FakeService,
+    cli: Cli,
+    variables: dict[str, str],
+    arguments: tuple[str, ...],
+    shown: list[str],
+) -> None:
+    """Lists are split at blanks, an option replaces them, and what is empty is not set."""
+    for name in ("a.txt", "b.txt", "c d.txt"):
+        service.add(name)
+    env = {f"SOURCECRAFT_ARTIFACTS_{name}": value for name, value in variables.items()}
+    lines = cli("list", "7", *CUBE, *arguments, env=env).out.splitlines()
+    assert [line.split("\t")[-1] for line in lines] == shown
 
 
 @pytest.mark.parametrize("command", ["", "auth"])

@@ -171,6 +171,7 @@ def test_a_read_only_folder_of_one_file(
     finished = cli("download", "7", *CUBE, *arguments, wrap=wrap, code=1)
     assert f"{arguments[1]}: Permission denied" in finished.err
     assert os.listdir(cli.out) == []
+    assert ("--checksums" not in arguments) or service.storage.requests == []
 
 
 def test_a_read_only_file_system(service: FakeService, cli: Cli) -> None:

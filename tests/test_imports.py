@@ -16,7 +16,7 @@ PACKAGE = Path(sourcecraft_artifacts.__file__).parent
 # The packages that only some modules know; what is written for type checkers alone is free.
 KNOWN_BY = {
     "typer": {"boundary", "cli", "cli_auth", "completion", "options", "session", "shells"},
-    "rich": {"bars", "session", "tables"},
+    "rich": {"bars", "tables"},
     "requests": {"api", "network"},
     "urllib3": {"api", "connection", "storage"},
     "platformdirs": {"config", "name_cache"},
@@ -78,6 +78,13 @@ def test_the_package_costs_nothing() -> None:
     """Importing the library loads no command line and no network."""
     loaded = loaded_by("import sourcecraft_artifacts")
     assert not loaded & {"typer", "rich", "requests", "urllib3", "platformdirs", "ssl"}
+
+
+@pytest.mark.parametrize("module", ["sourcecraft_artifacts", "sourcecraft_artifacts.__main__"])
+def test_nothing_is_imported_before_ctrl_c_is_in_hand(module: str) -> None:
+    """Not even of the standard library: a signal in the meantime would show a traceback."""
+    ours = {"sourcecraft_artifacts", module}
+    assert loaded_by(f"import {module}") - loaded_by("pass") == ours
 
 
 RUN = "from sourcecraft_artifacts.cli import main; main()"
