@@ -93,7 +93,7 @@ class OutputFile:
         try:
             descriptor = self._directory.open(self._lock_name, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise local_fault(error, self.path) from error
+            raise named_file_fault(error, self.path) from error
         found = self._directory.lstat(self._lock_name) if take_lock(descriptor) else None
         # One that its owner has just removed locks nobody out.
         if found is not None and os.path.samestat(found, os.fstat(descriptor)):
