@@ -28,9 +28,9 @@ _REMOTE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A repository (`org/repo`), a run (a slug or `latest`), and three names or globs.
+    """A repository (`org/repo`), the slug of a run, and three names or globs; None stands for all.
 
-    A name that is None stands for all.
+    The command line's `latest` is the slug of `latest_run`.
     """
 
     repo: str

@@ -23,7 +23,7 @@ from sourcecraft_artifacts.listing_report import (
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.report import report_json, summary_lines
 from sourcecraft_artifacts.results import FileResult, Outcome, Report
-from sourcecraft_artifacts.tables import fitting, folded
+from sourcecraft_artifacts.tables import fitting, folded, make_console
 
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
 HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
@@ -499,3 +499,17 @@ def test_what_ended_the_waiting_is_the_exit_status() -> None:
     """All files may be in place, and yet it is no success."""
     ended = Report("o/r", "1", "out", error=Refused("1 artifact refused"))
     assert exit_status(ended, allow_missing=True) is ExitCode.REFUSED
+
+
+@pytest.mark.parametrize("size", ["0", "", "-1", "wide", "\u00b2", "9" * 5000])
+def test_a_size_that_is_none_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    """COLUMNS and LINES count where they are sizes, and the terminal's own where they are not."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    own = make_console(io.StringIO()).size
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, size)
+    assert make_console(io.StringIO()).size == own
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, "31")
+    assert make_console(io.StringIO()).size == (31, 31)
