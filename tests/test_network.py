@@ -170,10 +170,13 @@ def test_a_signal_ends_the_wait() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         return hang.wait()
 
+    # Where the tests were started in the background of a shell, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             network.within(60, interrupt)
     finally:
+        signal.signal(signal.SIGINT, before)
         hang.set()
 
 
