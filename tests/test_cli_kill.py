@@ -174,7 +174,7 @@ def test_two_at_once_to_one_file(service: FakeService, cli: Cli, killed: bool) -
     """The second waits for the first, or goes on where it was killed; nothing else is left."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate))
-    command = ("download", "7", *CUBE, "-o", "file")
+    command = ("download", "7", *CUBE, "-o", "file", "-j", "1")
     first = cli.start(*command)
     eventually(lambda: service.storage.requests, "the first has begun")
     second = cli.start(*command)
