@@ -3,8 +3,10 @@
 import errno
 import os
 import stat
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeVar
 
 try:
     import fcntl
@@ -14,6 +16,8 @@ except ImportError:  # Windows
 from .errors import Refused
 from .text import visible
 
+T = TypeVar("T")
+
 _HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.rmdir} <= os.supports_dir_fd
 # Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
 _SAFELY: int = (
@@ -21,6 +25,7 @@ _SAFELY: int = (
 )
 _IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD says EMLINK for what O_NOFOLLOW refuses
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_LOCK_POLL = 0.1  # seconds between two looks at a lock that another run has
 _CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
 
@@ -227,6 +232,17 @@ def _flocked(descriptor: int) -> bool:
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
     return True
+
+
+def wait_for_lock(take: Callable[[], T | None], notice: Callable[[], None]) -> T:
+    """Try to take a lock until it is had, and return it; `notice` tells once of the wait."""
+    waited = False
+    while (taken := take()) is None:
+        if not waited:
+            notice()
+        waited = True
+        time.sleep(_LOCK_POLL)
+    return taken
 
 
 def open_root(path: str) -> Directory:

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Self
 
 from .errors import LocalError, Refused, local_fault
 from .files import move_file
-from .folder import Directory
+from .folder import Directory, wait_for_lock
 from .jobs import Job
 from .manifest import Entry, Manifest
 from .models import Artifact
@@ -26,8 +25,6 @@ from .text import visible
 from .tree import Tree
 
 _PARTIAL = "partial"
-LOCK_POLL = 0.1
-"""Seconds between two looks at a lock that another run has."""
 
 
 class OutputFolder:
@@ -85,13 +82,8 @@ class OutputFolder:
         """
         if self._state is None or self._locked:
             return
-        waited = False
-        while not self._state.lock():
-            if not waited:
-                notice(f"waiting for another download into {visible(self.path)} to end")
-            waited = True
-            time.sleep(LOCK_POLL)
-        self._locked = True
+        state, wait = self._state, f"waiting for another download into {visible(self.path)} to end"
+        self._locked = wait_for_lock(lambda: state.lock() or None, lambda: notice(wait))
 
     def prepare(self, notice: Callable[[str], None]) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""

@@ -69,7 +69,7 @@ class Pace:
     def tick(
         self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
     ) -> None:
-        """Adjust the numbers, a few times a second, and once as soon as `LATE` has passed.
+        """Adjust the numbers, a few times a second, and once as soon as files can have ended.
 
         `received` counts all bytes so far and `ended` all files; `queued` tells that files wait
         for a connection, and `shared` that a large file does.

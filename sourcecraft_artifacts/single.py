@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -20,11 +19,11 @@ from .errors import (
     UsageError,
     named_file_fault,
 )
-from .folder import Directory, open_root, refuse_special, take_lock
+from .folder import Directory, open_root, refuse_special, take_lock, wait_for_lock
 from .jobs import Job
 from .links import Links
 from .models import Artifact
-from .output import LOCK_POLL, part_key
+from .output import part_key
 from .pacing import RateLimit
 from .partial import Partial
 from .parts import PartialStore
@@ -77,12 +76,8 @@ class OutputFile:
         `notice` is told of the wait. The lock is a hidden file beside it, removed at the end.
         Raises `LocalError`, and `Refused` for a symlink in its place.
         """
-        waited = False
-        while (descriptor := self._lock()) is None:
-            if not waited:
-                notice(f"waiting for another download to {visible(self.path)} to end")
-            waited = True
-            time.sleep(LOCK_POLL)
+        wait = f"waiting for another download to {visible(self.path)} to end"
+        descriptor = wait_for_lock(self._lock, lambda: notice(wait))
         try:
             yield
         finally:

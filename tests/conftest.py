@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import KINDS, know_folders_by
 from service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 
 _OUTSIDE = re.compile(
@@ -159,3 +160,10 @@ def cli(tmp_path: Path, service: FakeService, hurry: dict[str, str]) -> Iterator
     cli.env |= hurry
     yield cli
     cli.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to know a folder."""
+    know_folders_by(request.param, monkeypatch)
+    return str(request.param)

@@ -9,19 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from folders import CREATE, KINDS, OBSTACLES, know_folders_by, laid_out, put_obstacles
+from folders import CREATE, OBSTACLES, laid_out, put_obstacles
 
 from sourcecraft_artifacts.errors import Refused
 from sourcecraft_artifacts.folder import Directory, PathDirectory, open_root
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks and FIFOs")
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to know a folder."""
-    know_folders_by(request.param, monkeypatch)
-    return str(request.param)
 
 
 @pytest.fixture

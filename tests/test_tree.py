@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from folders import KINDS, OBSTACLES, know_folders_by, laid_out, put_obstacles, write
+from folders import OBSTACLES, laid_out, put_obstacles, write
 
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.folder import Directory, PathDirectory
@@ -21,13 +21,6 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks")
 def at(text: str) -> SafePath:
     """A place below the output folder."""
     return safe_path(text, portable=False)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to know a folder."""
-    know_folders_by(request.param, monkeypatch)
-    return str(request.param)
 
 
 @pytest.fixture
