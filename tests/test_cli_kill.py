@@ -154,16 +154,20 @@ def test_a_reader_that_leaves_a_full_stdout(service: FakeService, cli: Cli) -> N
 
 
 def test_two_at_once_in_one_folder(service: FakeService, cli: Cli) -> None:
-    """Two processes in one folder may wait or refuse, but never spoil a file."""
+    """The second process in a folder waits for the first, and fetches nothing again."""
     gate = threading.Event()
     for at in range(4):
         service.add(f"large-{at}", LARGE, held(LARGE, gate))
     first = cli.start("download", "7", *CUBE, "-d", "out")
     eventually(lambda: service.storage.requests, "the first has begun")
     second = cli.start("download", "7", *CUBE, "-d", "out")
-    eventually(lambda: service.listings() > 1 or second.poll() is not None, "the second has begun")
+    assert second.stderr
+    assert b"waiting for another download into out to end" in second.stderr.readline()
     gate.set()
-    assert 0 in (cli.finish(first).code, cli.finish(second).code)
+    assert cli.finish(first).code == 0
+    asked = len(service.storage.requests)
+    assert cli.finish(second).code == 0
+    assert len(service.storage.requests) == asked
     assert set(tree(cli.out).values()) == {LARGE}
     cli.download()
     assert set(cli.download("--json").outcomes.values()) == {"unchanged"}
