@@ -11,21 +11,22 @@ import binascii
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Protocol
 
 from .errors import TransferError
 
-Headers = Callable[[str], str | None]
+Headers = Mapping[str, str]
+"""The headers of an answer, by lower-case names."""
 
 _NAMES = {"md5": "md5", "sha": "sha1", "sha1": "sha1", "sha-1": "sha1"}
 _NAMES |= {"sha256": "sha256", "sha-256": "sha256", "sha512": "sha512", "sha-512": "sha512"}
 _NAMES |= {"adler32": "adler32", "crc32": "crc32", "crc32c": "crc32c", "crc64nvme": "crc64nvme"}
 ALGORITHMS = frozenset(_NAMES.values())
 _AMAZON = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
-_FIELDS = ["content-md5", "x-goog-hash", "digest", "repr-digest"]
-_FIELDS += [f"x-amz-checksum-{name}" for name in _AMAZON]
+_FIELDS = {"content-md5", "x-goog-hash", "digest", "repr-digest"}
+_FIELDS |= {f"x-amz-checksum-{name}" for name in _AMAZON}
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _SLOW_LIMIT = 16 << 20
 """Bytes above which a checksum with no fast code gives way to a stronger one of the same answer."""
@@ -94,16 +95,16 @@ def new_hash(name: str) -> Hash:
     return hashlib.new(name, usedforsecurity=False)
 
 
-def expected_digests(status: int, header: Headers, size: int | None) -> dict[str, bytes]:
+def expected_digests(status: int, headers: Headers, size: int | None) -> dict[str, bytes]:
     """Return the digests of the whole object that an answer names, by algorithm.
 
     On a 206, `Content-MD5` and Amazon's headers may speak of the part: only those that always
     speak of the whole count then. What is misshapen is no checksum and is passed over.
     """
     found: dict[str, bytes] = {}
-    if not any(map(header, _FIELDS)):
+    if _FIELDS.isdisjoint(headers):
         return found
-    for name, text in _named(status, header):
+    for name, text in _named(status, headers):
         algorithm = _NAMES.get(name.strip().lower())
         value = _from_hex(text) if algorithm == "adler32" else _decoded(text)
         if algorithm and value is not None and len(value) == len(new_hash(algorithm).digest()):
@@ -115,17 +116,17 @@ def expected_digests(status: int, header: Headers, size: int | None) -> dict[str
     return found
 
 
-def _named(status: int, header: Headers) -> Iterator[tuple[str, str]]:
+def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
     if status == 200:
-        yield "md5", header("Content-MD5") or ""
-        if (header("x-amz-checksum-type") or "").upper() != "COMPOSITE":
+        yield "md5", headers.get("content-md5", "")
+        if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
             for name in _AMAZON:
-                yield name, header(f"x-amz-checksum-{name}") or ""
-    for field in ("x-goog-hash", "Digest"):
-        for item in (header(field) or "").split(","):
+                yield name, headers.get(f"x-amz-checksum-{name}", "")
+    for field in ("x-goog-hash", "digest"):
+        for item in headers.get(field, "").split(","):
             name, _, value = item.partition("=")
             yield name, value
-    for name, value in re.findall(r"([a-z0-9-]+)=:([^:]*):", header("Repr-Digest") or ""):
+    for name, value in re.findall(r"([a-z0-9-]+)=:([^:]*):", headers.get("repr-digest", "")):
         yield name, value
 
 

@@ -6,12 +6,10 @@ Pure decisions after RFC 9110: 8.8 (validators), 13.1.5 (If-Range), 14 (ranges),
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-
-Header = Callable[[str], str | None]
 
 _NUMBER = r"([0-9]{1,19})"
 _CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
@@ -34,18 +32,18 @@ class Version:
         return self.validator is not None and self.size is not None
 
 
-def read_version(header: Header, size: int | None) -> Version:
-    """Read the version of an object from the headers of a whole or partial answer."""
-    return Version(_validator(header), size)
+def read_version(headers: Mapping[str, str], size: int | None) -> Version:
+    """Read the version of an object from the headers, by lower-case names, of an answer."""
+    return Version(_validator(headers), size)
 
 
-def _validator(header: Header) -> str | None:
-    etag = (header("ETag") or "").strip()
+def _validator(headers: Mapping[str, str]) -> str | None:
+    etag = headers.get("etag", "").strip()
     if etag:
         # A weak ETag promises like meaning, not like bytes (RFC 9110, 8.8.1).
         return etag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag) else None
-    modified = (header("Last-Modified") or "").strip()
-    return modified if modified and _is_strong_date(modified, header("Date")) else None
+    modified = headers.get("last-modified", "").strip()
+    return modified if modified and _is_strong_date(modified, headers.get("date")) else None
 
 
 def _is_strong_date(modified: str, date: str | None) -> bool:
@@ -68,7 +66,7 @@ class Verdict(Enum):
     """It cannot be trusted to be either: ask again for the whole, without a range."""
 
 
-def judge(status: int, header: Header, start: int, have: Version) -> Verdict:
+def judge(status: int, headers: Mapping[str, str], start: int, have: Version) -> Verdict:
     """Judge a 200, 206 or 416 to a request for the bytes from `start` of the version `have`.
 
     | answer                                              | verdict   |
@@ -80,20 +78,20 @@ def judge(status: int, header: Header, start: int, have: Version) -> Verdict:
     | 200 with Content-Range (neither part nor whole)     | UNUSABLE  |
     | 416 (no range is asked for beyond the known size)   | UNUSABLE  |
     """
-    told = header("Content-Range")
+    told = headers.get("content-range")
     if status == 200:
         return Verdict.RESTART if told is None else Verdict.UNUSABLE
     part = read_content_range(told)
     if status != 206 or part is None:
         return Verdict.UNUSABLE
     first, end, total = part
-    same = first == start and Version(_validator(header), total) == have
-    return Verdict.CONTINUE if same and _is_as_long(header, end - first) else Verdict.UNUSABLE
+    same = first == start and Version(_validator(headers), total) == have
+    return Verdict.CONTINUE if same and _is_as_long(headers, end - first) else Verdict.UNUSABLE
 
 
-def _is_as_long(header: Header, count: int) -> bool:
+def _is_as_long(headers: Mapping[str, str], count: int) -> bool:
     """Tell whether a Content-Length, where there is one, is `count` bytes."""
-    told = header("Content-Length")
+    told = headers.get("content-length")
     return told is None or {text.strip() for text in told.split(",")} == {str(count)}
 
 

@@ -183,11 +183,11 @@ class Stream:
             headers = {"Range": range_header(self.position, None), "If-Range": have.validator or ""}
         with self._storage.get(url, headers) as answer:
             check_status(answer, ranged=bool(headers))
-            found = read_version(answer.header, answer.length)
+            found = read_version(answer.headers, answer.length)
             verdict = Verdict.RESTART
             if headers and have is not None:
-                verdict = judge(answer.status, answer.header, self.position, have)
-            unasked = not headers and (answer.status != 200 or answer.header("Content-Range"))
+                verdict = judge(answer.status, answer.headers, self.position, have)
+            unasked = not headers and (answer.status != 200 or "content-range" in answer.headers)
             if verdict is Verdict.UNUSABLE or unasked:
                 self._version = None  # the next try asks for all of it, and compares
                 raise BrokenTransfer("the storage does not serve the rest", code="protocol")
@@ -196,7 +196,7 @@ class Stream:
             self._pump(answer)
 
     def _begin(self, answer: Answer, found: Version) -> None:
-        digests = Digests(expected_digests(answer.status, answer.header, answer.length))
+        digests = Digests(expected_digests(answer.status, answer.headers, answer.length))
         if self.position:
             self._compare(answer, digests)
         self._digests, self._version, self.size = digests, found, found.size

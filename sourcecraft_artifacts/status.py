@@ -22,7 +22,7 @@ def check_status(answer: Answer, *, ranged: bool) -> None:
         return
     what = f"the storage answered {_status_text(status)}{_detail(answer)}"
     if status in (408, 429) or status >= 500:
-        raise Busy(what, retry_after_seconds(answer.header("Retry-After")))
+        raise Busy(what, retry_after_seconds(answer.headers.get("retry-after")))
     if status in _EXPIRED:
         raise ExpiredUrl(what)
     raise TransferError(what, code=f"http_{status}")

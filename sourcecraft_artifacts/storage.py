@@ -26,14 +26,17 @@ _DRAIN = 8192
 
 
 class Answer:
-    """One answer of the storage; `length` is the bytes of its body, or None when not told."""
+    """One answer of the storage; `length` is the bytes of its body, or None when not told.
+
+    `headers` have lower-case names; repeated ones are joined by commas.
+    """
 
     def __init__(
         self, storage: Storage, connection: Connection, wire: WireAnswer, target: str
     ) -> None:
         self.status = wire.status
         self.length = wire.length
-        self._headers = wire.headers
+        self.headers: Mapping[str, str] = wire.headers
         self._storage = storage
         self._connection = connection
         self._wire = wire
@@ -48,15 +51,6 @@ class Answer:
     def ended(self) -> bool:
         """Whether the body was read to its end."""
         return self._wire.ended
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, by lower-case names."""
-        return self._headers
-
-    def header(self, name: str) -> str | None:
-        """Return a header's text, repeated lines joined by commas, or None."""
-        return self._headers.get(name.lower())
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer` with what is there, and return its bytes; 0 is the end of the body.
@@ -126,7 +120,7 @@ class Storage:
         """
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._exchange(url, headers)
-            location = answer.header("Location") if answer.status in _REDIRECTS else None
+            location = answer.headers.get("location") if answer.status in _REDIRECTS else None
             if location is None:
                 return answer
             answer.close()

@@ -203,11 +203,11 @@ class Transfer:
 
     def _accept(self, piece: Piece, answer: Answer, have: Version | None) -> bool:
         """Tell whether the answer's body is to be read into the piece, restarted if need be."""
-        found = read_version(answer.header, answer.length)
+        found = read_version(answer.headers, answer.length)
         verdict = Verdict.RESTART
         if have is not None:
-            verdict = judge(answer.status, answer.header, piece.start, have)
-        elif answer.status != 200 or answer.header("Content-Range") is not None:
+            verdict = judge(answer.status, answer.headers, piece.start, have)
+        elif answer.status != 200 or "content-range" in answer.headers:
             raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
         alone = self.partial.pieces == 1
         if verdict is Verdict.CONTINUE:
@@ -222,8 +222,8 @@ class Transfer:
         return True
 
     def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
-        expected = expected_digests(answer.status, answer.header, answer.length)
-        accepts = (answer.header("Accept-Ranges") or "").lower() == "bytes"
+        expected = expected_digests(answer.status, answer.headers, answer.length)
+        accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         most = MAX_PIECE if sliced else found.size or 0
         self._shared = False
@@ -237,7 +237,7 @@ class Transfer:
 
     def _pump(self, piece: Piece, answer: Answer) -> None:
         partial, buffer = self.partial, _buffer(self._buffer_size)
-        told, began = read_content_range(answer.header("Content-Range")), piece.position
+        told, began = read_content_range(answer.headers.get("content-range")), piece.position
         last = told[1] if told else UNKNOWN_END
         while not self.failed:
             room = min(len(buffer), min(piece.end, last) - piece.position)

@@ -17,12 +17,14 @@ MAX_HEAD = 64 * 1024
 """Bytes of the longest head that is read."""
 _BUFFER = 32 * 1024
 _RECORD = 16 * 1024
-_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
+_FIELD = r"\r?\n([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)"
+_FIELDS = re.compile(f"(?:{_FIELD})*+")
+_EACH_FIELD = re.compile(_FIELD)
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_BROKEN_LINE = re.compile(r"[\x00\r\n]")
 _LONGEST_CHUNK_LINE = 4096
 
 
@@ -136,14 +138,10 @@ class WireAnswer:
         self._check_head(found.start())
         text = self._buffer[self._start : found.start()].decode("latin-1")
         self._start = found.end()
-        lines = text.split("\r\n") if "\r" in text else text.split("\n")
-        if _BROKEN_LINE.search("".join(lines)):
-            # A value with a line break would be a header of its own where it is sent back.
-            raise Misshapen("a line of its head holds a line break")
-        status = _STATUS_LINE.fullmatch(lines[0])
+        status = _STATUS_LINE.match(text)
         if status is None:
             raise Misshapen("its first line is no status line")
-        headers = _read_headers(lines)
+        headers = _read_headers(text[status.end() :])
         options = headers.get("connection", "").lower()
         keeps = "close" not in options if status[1] != "0" else "keep-alive" in options
         return int(status[2]), headers, keeps
@@ -212,16 +210,14 @@ class WireAnswer:
         return self._end - self._start > _LONGEST_CHUNK_LINE
 
 
-def _read_headers(lines: list[str]) -> dict[str, str]:
+def _read_headers(text: str) -> dict[str, str]:
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)  # obs-fold (RFC 9112, 5.2)
+    if not _FIELDS.fullmatch(text):
+        # A value with a line break would be a header of its own where it is sent back.
+        raise Misshapen("a line of its head is no header")
     headers: dict[str, str] = {}
-    name = ""
-    for line in lines[1:]:
-        if line[:1] in (" ", "\t") and name:
-            headers[name] += " " + line.strip()  # obs-fold (RFC 9112, 5.2)
-            continue
-        name, colon, value = line.partition(":")
-        if not colon or not _NAME.fullmatch(name):
-            raise Misshapen("a line of its head is no header")
+    for name, value in _EACH_FIELD.findall(text):
         name, value = name.lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts.ranges import (
-    Header,
     Verdict,
     Version,
     judge,
@@ -23,10 +22,9 @@ OLDER = "Sat, 01 Nov 2025 10:00:01 GMT"
 HAVE = Version('"v1"', 100)
 
 
-def headers(values: Mapping[str, str]) -> Header:
-    """Look headers up as an answer does, whatever the case."""
-    lowered = {name.lower(): value for name, value in values.items()}
-    return lambda name: lowered.get(name.lower())
+def headers(values: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers as an answer has them, by lower-case names."""
+    return {name.lower(): value for name, value in values.items()}
 
 
 @pytest.mark.parametrize(
