@@ -7,12 +7,18 @@ if TYPE_CHECKING:
 else:
     import _signal  # it is there from the start, where signal would first import many modules
 
+_FEW_COLLECTIONS = 50_000
+"""Objects between two searches for cyclic garbage: imports make many, and no garbage."""
+
 
 def main() -> "NoReturn":
     """Run the program, and exit."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         # Until the program can end in order, Ctrl-C ends it without a traceback.
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    import gc
+
+    gc.set_threshold(_FEW_COLLECTIONS)
     from .cli import main as run
 
     run()
