@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .errors import ArtifactsError, TransferError, bug, local_fault
-from .jobs import Job, Target
+from .jobs import Job, Target, Whole
 from .results import FileResult, Outcome
 from .transfer import Transfer
 
@@ -46,32 +47,41 @@ class Attempt:
         if self.transfer is not None:
             self.transfer.failed = True
 
-    def commit(self, target: Target, *, repeat: bool) -> bool:
-        """Check what is whole and move it to its place; False when there is more to fetch.
+    @property
+    def ended(self) -> bool:
+        """Whether it failed or is in its place: there is nothing more to fetch."""
+        return self.failed or self._sha256 is not None
 
-        What does not match the storage's checksums is dropped, and with `repeat` fetched again,
-        once. Errors make it fail, and raise nothing.
+    def whole(self, *, repeat: bool) -> Whole | None:
+        """Return what is complete and as the storage's checksums say, or None.
+
+        What differs from them is dropped, and with `repeat` fetched again, once. Errors make it
+        fail, and raise nothing.
         """
         self.mismatch = None
-        if self.failed:
-            return True
-        if self.transfer is None or not self.transfer.partial.complete:
-            return False
+        if self.failed or self.transfer is None or not self.transfer.partial.complete:
+            return None
         partial = self.transfer.partial
         try:
             sha256 = partial.digest()
-            listed = replace(self.job, artifact=self.transfer.artifact)
-            self._size = target.commit(listed, partial, sha256)
-            self._sha256 = sha256
         except TransferError as error:
             partial.forget()
             if repeat and not self._repeated:
                 self._repeated, self.mismatch = True, error.message
-                return False
-            self.fail(error)
+            else:
+                self.fail(error)
         except Exception as error:
             self.fail(error)
-        return True
+        else:
+            return Whole(replace(self.job, artifact=self.transfer.artifact), partial, sha256)
+        return None
+
+    def take(self, whole: Whole) -> None:
+        """Learn what came of the commit."""
+        if whole.error is not None:
+            self.fail(whole.error)
+        else:
+            self._size, self._sha256 = whole.size, whole.sha256
 
     def park(self) -> None:
         """End it as it is: what came of it is left for a later run."""
@@ -94,3 +104,12 @@ class Attempt:
             seconds=time.monotonic() - transfer.started if transfer else 0.0,
             error=self._error,
         )
+
+
+def commit(attempts: Sequence[Attempt], target: Target, *, repeat: bool) -> None:
+    """Check what is whole, and move it to its place in one go; what is not is left as it is."""
+    batch = [(one, whole) for one in attempts if (whole := one.whole(repeat=repeat)) is not None]
+    if batch:
+        target.commit([whole for _, whole in batch])
+    for attempt, whole in batch:
+        attempt.take(whole)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
-from .attempt import Attempt
+from .attempt import Attempt, commit
 from .errors import Cancelled
 from .jobs import Job, Reporter, Target, Tuning
 from .links import Links
 from .models import Artifact, CubeAddress
 from .pacing import LATE, Pace, RateLimit
 from .results import FileResult
-from .settlers import Settlers, join
+from .settler import Settler, join
 from .storage import Storage
 from .text import visible
 from .transfer import Transfer
@@ -60,7 +61,7 @@ class Downloads:
         self._queue: deque[Attempt] = deque()
         self._active: list[Attempt] = []
         self._workers: list[threading.Thread] = []
-        self._settlers = Settlers(self._guarded(self._settle))
+        self._settler = Settler(self._guarded(self._settle))
         self._busy = 0
         self._idle = 0
         self._total = 0
@@ -84,7 +85,7 @@ class Downloads:
         deadline = None if kind is None else time.monotonic() + _GRACE
         for worker in self._workers:
             join(worker, deadline)
-        self._settlers.close(deadline)
+        self._settler.close(deadline)
         self._over.set()
         if self._pulse is not None:
             # A checkpoint must not outlive the folder that it is written in.
@@ -100,8 +101,9 @@ class Downloads:
             called_off = self._cancelled.is_set()
             if not called_off:
                 self._queue.extend(attempts)
-                self._staff()
                 self._work.notify(len(attempts))
+            hired = self._hire()
+        _start(hired)
         if called_off:
             self._give_up(attempts)
             return
@@ -194,7 +196,7 @@ class Downloads:
     def _guarded(self, run: Callable[..., None]) -> Callable[..., None]:
         """Return a function for a thread, what it raises being the caller's to see."""
 
-        def guarded(*args: Attempt) -> None:
+        def guarded(*args: Any) -> None:
             try:
                 run(*args)
             except BaseException as error:
@@ -204,15 +206,19 @@ class Downloads:
 
         return guarded
 
-    def _staff(self) -> None:
-        """Start workers as far as there is work for them; called under the lock."""
+    def _hire(self) -> list[threading.Thread]:
+        """Make workers as far as there is work for them; called under the lock.
+
+        Who calls it starts them afterwards: to start dozens takes so long that those who wait
+        for the lock would lose half a round.
+        """
         helpers = self._pace.slices if any(one.wants_help for one in self._active) else 0
         wanted = min(self._pace.width, len(self._queue) + self._busy + helpers)
-        while len(self._workers) < wanted and not self._cancelled.is_set():
-            run = self._guarded(self._serve)
-            thread = threading.Thread(target=run, daemon=True, name="worker")
-            self._workers.append(thread)
-            thread.start()
+        missing = 0 if self._cancelled.is_set() else max(0, wanted - len(self._workers))
+        run = self._guarded(self._serve)
+        hired = [threading.Thread(target=run, daemon=True, name="worker") for _ in range(missing)]
+        self._workers += hired
+        return hired
 
     def _serve(self) -> None:
         """Work on one job after the other, and where one is left by all others, settle it."""
@@ -222,13 +228,17 @@ class Downloads:
                 with self._lock:
                     attempt.workers -= 1
                     attempt.settling = is_last = not attempt.workers
-                if is_last and (attempt.failed or not self._settlers.offer(attempt)):
-                    self._settle(attempt)
+                if is_last and (ready := self._ready(attempt)):
+                    self._settle(ready)
                 with self._lock:
                     self._busy -= 1
                     self._ended += is_last
         finally:
             self._storage.drop_connection()
+
+    def _ready(self, attempt: Attempt) -> Sequence[Attempt]:
+        """Return what a worker is to settle, when it leaves an attempt as the last one."""
+        return [attempt] if attempt.failed else self._settler.offer(attempt, more=bool(self._queue))
 
     def _work_on(self, attempt: Attempt) -> None:
         try:
@@ -279,19 +289,24 @@ class Downloads:
             self._reporter.started(attempt.transfer)
         return attempt.transfer
 
-    def _settle(self, attempt: Attempt) -> None:
+    def _settle(self, attempts: Sequence[Attempt]) -> None:
         """Commit what is whole, park what failed, and put the rest back in the queue."""
-        ended = attempt.commit(self._target, repeat=self._tuning.retries > 0)
+        commit(attempts, self._target, repeat=self._tuning.retries > 0)
         with self._lock:
-            again = not ended and not self._cancelled.is_set()
-        if not again:
-            attempt.park()
-            self._finish(attempt)
-        elif attempt.mismatch and attempt.transfer:
-            self._reporter.retrying(attempt.transfer, attempt.mismatch, 0.0)
+            called_off = self._cancelled.is_set()
+        again = []
+        for attempt in attempts:
+            if attempt.ended or called_off:
+                attempt.park()
+                self._finish(attempt)
+                continue
+            again.append(attempt)
+            if attempt.mismatch and attempt.transfer:
+                self._reporter.retrying(attempt.transfer, attempt.mismatch, 0.0)
         with self._lock:
-            self._active.remove(attempt)
-            if again:
+            for attempt in attempts:
+                self._active.remove(attempt)
+            for attempt in again:
                 attempt.settling = False
                 self._queue.appendleft(attempt)
                 self._work.notify()
@@ -319,8 +334,9 @@ class Downloads:
                 self._pace.tick(
                     now, self._received, self._ended, self._busy, queued=queued, shared=shared
                 )
-                self._staff()
+                hired = self._hire()
                 self._work.notify(self._pace.width)
+            _start(hired)
             for attempt in active:
                 if attempt.transfer is not None:
                     attempt.transfer.partial.start_writing()
@@ -329,6 +345,11 @@ class Downloads:
                 synced = now if sync else synced
                 for attempt in active:
                     _save(attempt, sync=sync)
+
+
+def _start(threads: Iterable[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
 
 
 def _save(attempt: Attempt, *, sync: bool) -> None:

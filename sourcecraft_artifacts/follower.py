@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from .body import Body, read_at
 from .checksums import Digests
@@ -47,19 +45,12 @@ class Follower:
     def start_writing(self) -> None:
         """Have the system begin to put hashed bytes on the disk: the sync at the end is short then.
 
-        That is what this advice does on Linux, before it drops pages that are on the disk already.
         Called by neither the writers nor the hashing thread, which it would hold up.
         """
         start, end = self._handed_over, self._digests.position
-        if end - start < _HAND_OVER or not hasattr(os, "posix_fadvise") or not self._body.hold():
-            return
-        self._handed_over = end
-        try:
-            with suppress(OSError):
-                advice = os.POSIX_FADV_DONTNEED
-                os.posix_fadvise(self._body.descriptor, start, end - start, advice)
-        finally:
-            self._body.let_go()
+        if end - start >= _HAND_OVER:
+            self._handed_over = end
+            self._body.start_writing(start, end - start)
 
     def _run(self) -> None:
         if not self._body.hold():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,18 +30,38 @@ class Tuning:
     fail_fast: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Whole:
+    """A job all of whose bytes are here, ready for its place.
+
+    The job's artifact is as it was listed last. To commit it sets its `size` in bytes, or the
+    `error` that kept it from its place; what stood there stays then.
+    """
+
+    job: Job
+    partial: Partial
+    sha256: str
+    size: int | None = None
+    error: Exception | None = None
+
+
+def each(batch: Iterable[Whole], step: Callable[[Whole], None]) -> None:
+    """Take a step of the commit with each; an error is that of one file alone."""
+    for whole in batch:
+        try:
+            step(whole)
+        except Exception as error:
+            whole.error = error
+
+
 class Target(Protocol):
     """Where finished artifacts go."""
 
     def open(self, job: Job) -> Partial:
         """Return the partial data for a job. Raises OSError."""
 
-    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
-        """Move complete partial data to its final name; return its size in bytes.
-
-        The job's artifact is as it was listed last, when it was listed again meanwhile.
-        Raises ArtifactsError or OSError; what stood at the final name stays then.
-        """
+    def commit(self, batch: Sequence[Whole]) -> None:
+        """Move complete partial data to its final names, each with an outcome of its own."""
 
 
 class Reporter(Protocol):

@@ -126,23 +126,27 @@ class Manifest:
         """Iterate over the places, in no order."""
         return iter(list(self._files))
 
-    def intend(self, place: str, entry: Entry) -> None:
-        """Note durably that a file is about to be put in place. Raises OSError.
+    def intend(self, entries: Mapping[str, Entry]) -> None:
+        """Note durably, by their places, that files are about to be put there. Raises OSError.
 
-        Threads that come together share one fsync.
+        All of them cost one fsync, which threads that come together share.
         """
-        value = _to_json(entry)
+        if not entries:
+            return
+        values = {place: _to_json(entry) for place, entry in entries.items()}
         with self._lock:
-            if place not in self._files or self.was_only_intended(place):
-                value["intended"] = True
-            # The line break before it keeps the torn line of a killed run or a full disk apart.
-            line = memoryview(b"\n" + json.dumps({"place": place, **value}).encode() + b"\n")
+            for place, value in values.items():
+                if place not in self._files or self.was_only_intended(place):
+                    value["intended"] = True
+            lines = [json.dumps({"place": place, **value}) for place, value in values.items()]
+            # The line break before them keeps the torn line of a killed run or a full disk apart.
+            text = memoryview("\n".join(["", *lines, ""]).encode())
             descriptor = self._open_journal()
-            while line:
-                line = line[os.write(descriptor, line) :]
+            while text:
+                text = text[os.write(descriptor, text) :]
             self._written += 1
             mine = self._written
-            self._files[place] = value
+            self._files |= values
             self._changed = True
         self._sync(descriptor, mine)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-NEAR = 3
+NEAR = 2
 START = 64
 MOST = 96
 """Connections to begin with, those once storage proves late, and the most that are ever opened."""

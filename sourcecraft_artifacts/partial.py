@@ -249,6 +249,12 @@ class Partial:
         if follower is not None:
             follower.start_writing()
 
+    def start_sync(self) -> None:
+        """Have the system begin to put all bytes on the disk: syncing many is quick then."""
+        body = self._body
+        if body is not None:
+            body.start_writing()
+
     def park(self) -> None:
         """Leave the part for a later run; without a validator it is of no use and removed."""
         usable = self.version is not None and self.version.resumable and self.position

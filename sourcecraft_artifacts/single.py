@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -20,7 +20,7 @@ from .errors import (
     named_file_fault,
 )
 from .folder import Directory, open_root, refuse_special, take_lock, wait_for_lock
-from .jobs import Job
+from .jobs import Job, Whole, each
 from .links import Links
 from .models import Artifact
 from .output import part_key
@@ -105,13 +105,16 @@ class OutputFile:
         """Return the partial data for the job."""
         return self._parts.open(part_key(job.artifact, self._name))
 
-    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
+    def commit(self, batch: Sequence[Whole]) -> None:
         """Rename complete partial data, synced, to the file's name; a link there is replaced."""
-        size = partial.seal().st_size
-        self._directory.replace(partial.part_name, self._directory, self._name)
-        partial.placed()
+        each(batch, self._put_in_place)
+
+    def _put_in_place(self, whole: Whole) -> None:
+        size = whole.partial.seal().st_size
+        self._directory.replace(whole.partial.part_name, self._directory, self._name)
+        whole.partial.placed()
         self._directory.sync()
-        return size
+        whole.size = size
 
 
 class Stream:

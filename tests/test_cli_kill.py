@@ -85,7 +85,7 @@ def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> Non
     assert tree(cli.out) == {name: name.encode() for name in names}
     assert partial_bytes(cli.out) == 0
     # Fetched again is what was on its way, or complete and about to be put in place.
-    assert len(service.storage.requests) <= len(names) + 3 * (4 + 8 + 24)
+    assert len(service.storage.requests) <= len(names) + 3 * (4 + 2 * 24)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

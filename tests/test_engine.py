@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import itertools
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ import pytest
 from servers import Answer, Received, Reply, ScriptedServer, ranged
 from service import eventually
 
-from sourcecraft_artifacts import engine, transfer
+from sourcecraft_artifacts import engine, pacing, transfer
 from sourcecraft_artifacts.engine import Downloads
 from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.folder import Directory, open_root
-from sourcecraft_artifacts.jobs import Job, Tuning
+from sourcecraft_artifacts.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.pacing import Pace
 from sourcecraft_artifacts.partial import Partial
@@ -74,8 +75,15 @@ class Folder:
         """The partial data for a job."""
         return self.parts.open(job.path)
 
-    def commit(self, job: Job, partial: Partial, sha256: str) -> int:
-        """Give complete data its name."""
+    def commit(self, batch: Sequence[Whole]) -> None:
+        """Give complete data its names."""
+        for whole in batch:
+            try:
+                whole.size = self._place(whole.job, whole.partial, whole.sha256)
+            except Exception as error:
+                whole.error = error
+
+    def _place(self, job: Job, partial: Partial, sha256: str) -> int:
         found = partial.seal()
         if self.fault is not None:
             raise self.fault
@@ -618,6 +626,30 @@ def test_a_signal_while_threads_are_started(
     world.server.on("/a", Answer(body=SMALL))
     with pytest.raises(Interrupted):
         world.run()
+
+
+def test_nobody_waits_while_workers_are_started(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To start many takes long: whoever works already goes on meanwhile."""
+    start = threading.Thread.start
+    ended = threading.Event()
+
+    def slow_from_the_third_on(thread: threading.Thread) -> None:
+        if thread.name == "worker" and next(begun) >= 2:
+            assert ended.wait(10), "a file comes to its end while others are to be fetched"
+        start(thread)
+
+    def finished(*_: object) -> None:
+        ended.set()
+
+    begun = itertools.count()
+    monkeypatch.setattr(world.watcher, "finished", finished)
+    monkeypatch.setattr(threading.Thread, "start", slow_from_the_third_on)
+    monkeypatch.setattr(pacing, "NEAR", 4)
+    world.server.on("/", Answer(body=SMALL))
+    results = world.run(*"abcdefgh")
+    assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
 
 
 @pytest.mark.parametrize("method", ["begin", "finished", "retrying"])

@@ -35,7 +35,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 def saved(directory: Directory, tmp_path: Path) -> Path:
     """A state folder whose manifest has one entry, `a/b.txt`."""
     manifest = Manifest(directory)
-    manifest.intend("a/b.txt", ENTRY)
+    manifest.intend({"a/b.txt": ENTRY})
     manifest.placed("a/b.txt")
     manifest.save()
     return tmp_path
@@ -122,7 +122,7 @@ def intended(directory: Directory, *places: str, entry: Entry = ENTRY) -> None:
     """Let a run note what it is about to do, and be killed."""
     manifest = Manifest(directory)
     for place in places:
-        manifest.intend(place, entry)
+        manifest.intend({place: entry})
     manifest.close()
 
 
@@ -153,7 +153,7 @@ def test_an_intention_is_synced_before_it_counts(
     sizes: list[bool] = []
 
     def intend(number: int) -> None:
-        manifest.intend(f"file-{number}", ENTRY)
+        manifest.intend({f"file-{number}": ENTRY})
         text = (tmp_path / JOURNAL).read_bytes()[: max(covered)]
         sizes.append(f'"file-{number}"'.encode() in text)
 
@@ -188,12 +188,12 @@ def test_a_journal_ends_in_the_manifest(directory: Directory, tmp_path: Path) ->
     """The next run that ends well takes the journal over, and removes it."""
     intended(directory, "a")
     manifest = Manifest(directory)
-    manifest.intend("b", OTHER)
+    manifest.intend({"b": OTHER})
     manifest.save()
     assert names(tmp_path) == [MANIFEST]
     again = Manifest(directory)
     assert (again.get("a"), again.get("b")) == (ENTRY, OTHER)
-    again.intend("c", ENTRY)
+    again.intend({"c": ENTRY})
     again.save()
     assert names(tmp_path) == [MANIFEST]
     assert Manifest(directory).get("c") == ENTRY
@@ -205,7 +205,7 @@ def test_a_doubt_outlives_runs_of_other_files(directory: Directory) -> None:
     for _ in range(2):
         manifest = Manifest(directory)
         assert manifest.was_only_intended("a")
-        manifest.intend("b", ENTRY)
+        manifest.intend({"b": ENTRY})
         manifest.save()
     assert Manifest(directory).was_only_intended("a")
     assert Manifest(directory).get("a") == ENTRY
@@ -219,7 +219,7 @@ def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None
     """An intention that failed in this very run is no better than a killed run's."""
     manifest = Manifest(directory)
     for place in ("a", "b"):
-        manifest.intend(place, ENTRY)
+        manifest.intend({place: ENTRY})
     manifest.placed("b")
     manifest.save()
     again = Manifest(directory)
@@ -228,11 +228,11 @@ def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None
 
 def test_a_kill_behind_a_kill_makes_no_stranger(directory: Directory) -> None:
     """A file that was found after a kill stays ours, if the run that is to replace it is killed."""
-    Manifest(directory).intend("a", ENTRY)  # put in place, and killed
+    Manifest(directory).intend({"a": ENTRY})  # put in place, and killed
     second = Manifest(directory)
     assert second.was_only_intended("a")
     second.placed("a")  # found as recorded
-    second.intend("a", replace(ENTRY, size=ENTRY.size + 1))  # and killed before the rename
+    second.intend({"a": replace(ENTRY, size=ENTRY.size + 1)})  # and killed before the rename
     assert not Manifest(directory).was_only_intended("a")
 
 
@@ -287,7 +287,7 @@ def test_a_short_write_is_no_intention(
 ) -> None:
     """On a full disk `intend` fails rather than leave half a line, and spoils no later one."""
     manifest = Manifest(directory)
-    manifest.intend("a", ENTRY)
+    manifest.intend({"a": ENTRY})
     real, room = os.write, [20]
 
     def nearly_full(descriptor: int, data: Any) -> int:
@@ -298,9 +298,9 @@ def test_a_short_write_is_no_intention(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", nearly_full)
         with pytest.raises(OSError, match="full"):
-            manifest.intend("b", ENTRY)
+            manifest.intend({"b": ENTRY})
     assert manifest.get("b") is None
-    manifest.intend("c", ENTRY)
+    manifest.intend({"c": ENTRY})
     manifest.close()
     again = Manifest(directory)
     assert (again.get("a"), again.get("b"), again.get("c")) == (ENTRY, None, ENTRY)
@@ -311,7 +311,7 @@ def test_a_manifest_that_cannot_be_saved_stays(
 ) -> None:
     """The older manifest and the journal are both there for the next run."""
     manifest = Manifest(directory)
-    manifest.intend("b", OTHER)
+    manifest.intend({"b": OTHER})
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
@@ -353,7 +353,7 @@ def test_a_damaged_manifest_makes_strangers(
     (tmp_path / MANIFEST).write_bytes(text)
     manifest = Manifest(directory)
     assert (manifest.damaged, manifest.exists, list(manifest.places())) == (True, True, [])
-    manifest.intend("a", ENTRY)
+    manifest.intend({"a": ENTRY})
     manifest.save()
     assert (Manifest(directory).get("a"), Manifest(directory).damaged) == (ENTRY, False)
 

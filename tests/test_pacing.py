@@ -99,7 +99,7 @@ def test_trouble_before_the_first_look() -> None:
     clock = Clock(pace)
     pace.troubled(NEAR, clock.now)
     clock.ticks(200, MB, queued=True)
-    assert pace.files < 2 * NEAR
+    assert pace.files < START // 8
 
 
 def test_files_grow_while_answers_stay_quick() -> None:

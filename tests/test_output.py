@@ -1,0 +1,146 @@
+"""Complete files on their way into the output folder: together, and each with its own outcome."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sourcecraft_artifacts import files, output
+from sourcecraft_artifacts.errors import LocalError, Refused
+from sourcecraft_artifacts.jobs import Whole
+from sourcecraft_artifacts.manifest import JOURNAL
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.output import OutputFolder
+from sourcecraft_artifacts.paths import STATE_FOLDER, safe_path
+from sourcecraft_artifacts.plan import Action, Step
+from sourcecraft_artifacts.ranges import Version
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
+
+ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
+PLACES = ("a", "dir/b", "dir/c", "d")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the output folder is."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def folder(out: Path) -> Iterator[OutputFolder]:
+    """An output folder, ready to be written."""
+    with OutputFolder(str(out)) as folder:
+        folder.prepare(lambda _: None)
+        yield folder
+
+
+def whole(folder: OutputFolder, name: str) -> Whole:
+    """A file that was received to its last byte: it holds its own name."""
+    body = name.encode()
+    artifact = Artifact(ADDRESS, name, "success", ArtifactDates(), download_url="https://x/y")
+    place = safe_path(name, portable=False)
+    job = folder.job(Step(artifact, place, Action.DOWNLOAD, before=folder.lstat(place)))
+    partial = folder.open(job)
+    piece = partial.claim(len(body))
+    assert piece is not None
+    partial.restart(piece, Version(f'"{name}"', len(body)), {}, len(body))
+    partial.write(piece, memoryview(body))
+    partial.release(piece)
+    return Whole(job, partial, hashlib.sha256(body).hexdigest())
+
+
+def in_place(out: Path) -> set[str]:
+    """The files that have their final name; each must hold what belongs there."""
+    found = {
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file() and STATE_FOLDER not in path.parts
+    }
+    assert all((out / name).read_bytes() == name.encode() for name in found)
+    return found
+
+
+def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
+    folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of all, then one line for each, with one fsync; only then the first rename."""
+    synced: list[str] = []
+    moved: list[str] = []
+    journal = out / STATE_FOLDER / JOURNAL
+    fsync, move = os.fsync, files.move_file
+
+    def spy(descriptor: int) -> None:
+        fsync(descriptor)
+        assert not moved, "everything is on the disk by now"
+        found = os.fstat(descriptor)
+        is_journal = journal.exists() and os.path.samestat(found, journal.stat())
+        lines = journal.read_text().splitlines() if is_journal else []
+        synced.extend(json.loads(line)["place"] for line in lines if line)
+        synced.extend(["a body"] * (not is_journal and found.st_size > 0))
+
+    def spied_move(*arguments: Any) -> None:
+        moved.append(arguments[3])
+        move(*arguments)
+
+    batch = [whole(folder, name) for name in PLACES]
+    monkeypatch.setattr(output, "move_file", spied_move)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", spy)
+        folder.commit(batch)
+    assert [one for one in synced if one != "a body"] == list(PLACES)
+    assert synced.index("a") >= synced.count("a body") >= len(PLACES)
+    assert [(one.size, one.error) for one in batch] == [(len(name), None) for name in PLACES]
+    assert in_place(out) == set(PLACES)
+
+
+def test_each_file_of_a_batch_fails_alone(folder: OutputFolder, out: Path) -> None:
+    """What keeps one from its place keeps no other; what stood there stays."""
+    batch = [whole(folder, name) for name in ("a", "stranger", "cut", "way/in", "gone", "z")]
+    (out / "stranger").write_bytes(b"stranger")
+    os.ftruncate(batch[2].partial.descriptor, 1)
+    (out / "way").write_bytes(b"way")
+    state = out / STATE_FOLDER / "partial"
+    (state / batch[4].partial.part_name).unlink()
+    folder.commit(batch)
+    errors = [type(one.error) for one in batch]
+    assert errors == [type(None), Refused, LocalError, Refused, FileNotFoundError, type(None)]
+    assert [one.size for one in batch] == [1, None, None, None, None, 1]
+    assert in_place(out) == {"a", "stranger", "way", "z"}
+    places = {place: folder.manifest.was_only_intended(place) for place in folder.manifest.places()}
+    # A rename that failed leaves a doubt; what was refused before it was never ours.
+    assert places == {"a": False, "gone": True, "z": False}
+
+
+def test_what_cannot_be_recorded_is_not_moved(
+    folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its line in the journal no file gets its name; all keep what they have."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    batch = [whole(folder, name) for name in PLACES]
+    monkeypatch.setattr(os, "write", full)
+    folder.commit(batch)
+    monkeypatch.undo()
+    assert all(isinstance(one.error, OSError) and one.size is None for one in batch)
+    assert in_place(out) == set()
+    left = {path.name for path in (out / STATE_FOLDER / "partial").iterdir()}
+    assert {one.partial.part_name for one in batch} <= left
+
+
+def test_nothing_that_failed_is_recorded(folder: OutputFolder, out: Path) -> None:
+    """A batch of which nothing is left asks for no journal."""
+    batch = [whole(folder, "a")]
+    os.ftruncate(batch[0].partial.descriptor, 0)
+    folder.commit(batch)
+    assert isinstance(batch[0].error, LocalError)
+    assert not (out / STATE_FOLDER / JOURNAL).exists()
