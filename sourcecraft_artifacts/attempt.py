@@ -33,6 +33,11 @@ class Attempt:
         return self._error is not None
 
     @property
+    def is_large(self) -> bool:
+        """Whether it takes long to settle."""
+        return self.transfer is not None and self.transfer.partial.is_large
+
+    @property
     def wants_help(self) -> bool:
         """Whether another connection would find something to do."""
         return self.transfer is not None and not self.settling and self.transfer.wants_help

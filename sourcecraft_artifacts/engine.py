@@ -237,8 +237,13 @@ class Downloads:
             self._storage.drop_connection()
 
     def _ready(self, attempt: Attempt) -> Sequence[Attempt]:
-        """Return what a worker is to settle, when it leaves an attempt as the last one."""
-        return [attempt] if attempt.failed else self._settler.offer(attempt, more=bool(self._queue))
+        """Return what a worker is to settle, when it leaves an attempt as the last one.
+
+        A large file takes its time at the disk, and is not to hold up the small ones.
+        """
+        if attempt.failed or attempt.is_large:
+            return [attempt]
+        return self._settler.offer(attempt, more=bool(self._queue))
 
     def _work_on(self, attempt: Attempt) -> None:
         try:

@@ -26,7 +26,7 @@ from .spans import FreeSpans, Span, gaps
 
 UNKNOWN_END = 1 << 63
 """The end, in bytes, of an object whose size the storage did not tell."""
-_FOLLOWED = 8 << 20
+LARGE = 8 << 20
 """Bytes from which an object is hashed by a thread of its own, behind the writers."""
 
 
@@ -92,6 +92,11 @@ class Partial:
     def size(self) -> int | None:
         """The object's size in bytes, where it is known."""
         return self.version.size if self.version else None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is so large that hashing and syncing it take long."""
+        return (self.size or 0) >= LARGE
 
     @property
     def unclaimed(self) -> int:
@@ -318,7 +323,8 @@ class Partial:
         self.version = version
         self._expected = expected
         self._digests = Digests(expected)
-        if (size := version.size or 0) >= _FOLLOWED:
+        if self.is_large:
+            size = version.size or 0
             self._follower = Follower(self._body, self._digests, size, self._frontier)
 
     def _forget(self) -> None:

@@ -33,8 +33,8 @@ class Settler:
     def offer(self, attempt: Attempt, *, more: bool) -> list[Attempt]:
         """Take an attempt; `more` tells that others are to come soon.
 
-        Returns what the caller is to settle itself: all that waits, when too many do. The thread
-        may be busy with the digest of a large file, or with a slow disk.
+        Returns what the caller is to settle itself: all that waits, when too many do, since the
+        disk is slow.
         """
         with self._work:
             self._waiting.append(attempt)

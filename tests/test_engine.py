@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import itertools
+import os
 import random
 import re
 import threading
@@ -19,7 +20,7 @@ import pytest
 from servers import Answer, Received, Reply, ScriptedServer, ranged
 from service import eventually
 
-from sourcecraft_artifacts import engine, pacing, transfer
+from sourcecraft_artifacts import engine, pacing, partial, transfer
 from sourcecraft_artifacts.engine import Downloads
 from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.folder import Directory, open_root
@@ -666,6 +667,35 @@ def test_what_a_reporter_raises_reaches_the_caller(
     world.server.on("/a", Answer(body=SMALL, headers=digest))
     with pytest.raises(ZeroDivisionError):
         world.run("a", "b")
+
+
+def test_a_large_file_holds_up_no_small_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to put a large file on the disk, small ones are put in place."""
+    done: list[str] = []
+    sealing = threading.Event()
+
+    def finished(_: object, result: FileResult) -> None:
+        done.append(result.path or "")
+
+    def slow(one: Partial) -> os.stat_result:
+        if one.is_large:
+            sealing.set()
+            eventually(lambda: len(done) == 2, "the small files are in place")
+        return seal(one)
+
+    def late(_: Received) -> Answer:
+        assert sealing.wait(10)
+        return Answer(body=SMALL)
+
+    seal = Partial.seal
+    monkeypatch.setattr(Partial, "seal", slow)
+    monkeypatch.setattr(partial, "LARGE", len(BODY))
+    monkeypatch.setattr(world.watcher, "finished", finished)
+    world.server.on("/a", Answer(body=BODY))
+    world.server.on("/", late)
+    world.run("a", "b", "c")
+    assert sorted(done) == ["a", "b", "c"]
+    assert done[-1] == "a"
 
 
 def test_many_small_files(world: World) -> None:

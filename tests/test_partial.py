@@ -289,7 +289,7 @@ def test_many_writers_at_once(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, followed: int
 ) -> None:
     """Any number of threads, some of which give up, make one exact object and its SHA-256."""
-    monkeypatch.setattr(module, "_FOLLOWED", followed)
+    monkeypatch.setattr(module, "LARGE", followed)
     monkeypatch.setattr(module, "BLOCK", 1 << 12)
     body = random.Random(3).randbytes(1 << 20)
     md5 = hashlib.md5(body, usedforsecurity=False).digest()
@@ -324,7 +324,7 @@ def test_a_hash_that_cannot_follow_is_made_up_for(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read error behind the writers is met, or not, by whoever asks for the digest."""
-    monkeypatch.setattr(module, "_FOLLOWED", 0)
+    monkeypatch.setattr(module, "LARGE", 0)
     real, failing = os.preadv, [True]
 
     def sick(*arguments: Any) -> int:
@@ -363,7 +363,7 @@ def test_a_parked_part_goes_on(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, followed: int
 ) -> None:
     """Bytes, version, digests and the SHA-256 of the earlier bytes are there again."""
-    monkeypatch.setattr(module, "_FOLLOWED", followed)
+    monkeypatch.setattr(module, "LARGE", followed)
     expected = hashlib.md5(BODY, usedforsecurity=False).digest()
     left(directory, 300, md5=expected)
     assert len(names(tmp_path)) == 2
@@ -819,7 +819,7 @@ class Lives(RuleBasedStateMachine):
     @initialize(followed=st.booleans())
     def begin(self, followed: bool) -> None:
         """Open an empty folder."""
-        self.patch.setattr(module, "_FOLLOWED", 0 if followed else 1 << 40)
+        self.patch.setattr(module, "LARGE", 0 if followed else 1 << 40)
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name)
         self.directory = open_root(self.folder.name)

@@ -82,7 +82,7 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(transfer, "MIN_PIECE", 1 << 10)
         patch.setattr(transfer, "MAX_PIECE", 1 << 14)
         patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
-        patch.setattr(partial, "_FOLLOWED", 1 << 14)
+        patch.setattr(partial, "LARGE", 1 << 14)
         patch.setattr(partial, "BLOCK", 1 << 12)
         patch.setattr(pacing.RateLimit, "buffer_size", 1 << 12)
         patch.setattr(os, "fsync", fsync)
