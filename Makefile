@@ -19,14 +19,13 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --group test --group check .
 	touch $(STAMP)
 
-# All tests, against the installed wheel and not the source tree, by a few processes, in a folder
-# of their own: what other sessions left behind is not ours to clear.
+# All tests, against the installed wheel and not the source tree, in a folder of their own: what
+# other sessions left behind is not ours to clear.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	bash tests/install_servers.sh
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(VENV)/bin/python -P -m pytest -n auto --maxprocesses 4 \
-		--basetemp="$$folder/tests" $(ARGS)
+		$(VENV)/bin/python -P -m pytest --basetemp="$$folder/tests" $(ARGS)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
