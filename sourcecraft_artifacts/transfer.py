@@ -36,6 +36,10 @@ _REFRESHES = 2
 """New URLs that one artifact may ask for without progress."""
 
 
+class _EmptyPart(BrokenTransfer):
+    """The answer to a range held no byte."""
+
+
 class Host(Protocol):
     """What a transfer needs of whoever runs it; each method may be called from any thread."""
 
@@ -245,7 +249,7 @@ class Transfer:
             if not count:
                 partial.end_here(piece)
                 if began == piece.position < piece.end:
-                    raise BrokenTransfer("the storage sent no byte of what was asked for")
+                    raise _EmptyPart("the storage sent no byte of what was asked for")
                 return
             partial.write(piece, buffer[:count])
             with self._lock:
@@ -266,10 +270,14 @@ class Transfer:
             if alone and not (version and version.resumable):
                 self.partial.forget()
         if tries > self._tries.allowed:
-            if alone:
+            if not alone:
+                self._shared = False
+                return False
+            if not isinstance(failure, _EmptyPart) or self._whole_only:
                 raise failure
-            self._shared = False
-            return False
+            # Ranges of it hold nothing, time after time: ask for the whole, once.
+            self._shared, self._whole_only = False, True
+            self.partial.forget()
         delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
         self._host.retrying(self, failure.message, delay)
         self._host.pause(delay)
