@@ -217,13 +217,16 @@ class Transfer:
         if verdict is Verdict.CONTINUE:
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
-            # Ranges do not work here: the others go on, or the next request is for the whole.
-            self._shared, self._whole_only = False, True
-            if alone:
-                self.partial.forget()
+            self._give_up_ranges(alone)
             return False
         self._restart(piece, answer, found, ranged=have is not None)
         return True
+
+    def _give_up_ranges(self, alone: bool) -> None:
+        """Ranges do not work here: the others go on, or the next request is for the whole."""
+        self._shared, self._whole_only = False, True
+        if alone:
+            self.partial.forget()
 
     def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers, answer.length)
@@ -275,9 +278,7 @@ class Transfer:
                 return False
             if not isinstance(failure, _EmptyPart) or self._whole_only:
                 raise failure
-            # Ranges of it hold nothing, time after time: ask for the whole, once.
-            self._shared, self._whole_only = False, True
-            self.partial.forget()
+            self._give_up_ranges(alone)  # they hold nothing, time after time
         delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
         self._host.retrying(self, failure.message, delay)
         self._host.pause(delay)

@@ -357,6 +357,13 @@ def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: i
 
 
 @pytest.mark.usefixtures("wide")
+def test_ranges_that_hold_nothing_are_given_up(world: World) -> None:
+    """What was cut is asked for in whole at last, when no range of it ever holds a byte."""
+    good = ranged(BODY, cut_first=5 * PIECE)
+    assert world.fetch(lambda asked: (endless_part if span(asked) else good)(asked)) == BODY
+
+
+@pytest.mark.usefixtures("wide")
 def test_wrong_ranges_that_come_late(world: World) -> None:
     """Slices that turn out useless after the first connection came to its end do not go round."""
     liar = ranged(BODY, status_200_with_content_range=True)

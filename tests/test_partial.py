@@ -62,7 +62,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
         for thread in threading.enumerate():
             if thread.name == "hash":
                 thread.join(5)
-        assert descriptors() <= before  # what was there before may go meanwhile
+        assert descriptors() == before
 
 
 def descriptors() -> set[str]:

@@ -43,7 +43,7 @@ def descriptors() -> Iterator[set[int]]:
         return descriptor
 
     def spy_close(descriptor: int) -> None:
-        opened.discard(descriptor)  # it may be one of before
+        opened.remove(descriptor)
         real_close(descriptor)
 
     with pytest.MonkeyPatch.context() as patch:
