@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 from folders import KINDS, know_folders_by
-from service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 
 _OUTSIDE = re.compile(
     r".*_PROXY|SOURCECRAFT_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE"

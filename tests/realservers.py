@@ -24,7 +24,7 @@ from urllib.parse import quote
 import pytest
 import trustme
 from benchmarks.loopback import ended, free_ports, running
-from service import eventually
+from fake_service import eventually
 
 REQUIRE = "SOURCECRAFT_ARTIFACTS_TESTS_REQUIRE_SERVERS"
 # Read before any test: the environment that tests see is cleared of such names.

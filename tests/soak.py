@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conftest import Cli
+from fake_service import CUBE, STATE, FakeService, Stored, tree
 from servers import Answer, Received, Reply, ScriptedServer, ranged
-from service import CUBE, STATE, FakeService, Stored, tree
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200

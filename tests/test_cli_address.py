@@ -7,8 +7,8 @@ import threading
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, REPO, FakeService, problem, target, tree
 from servers import Answer, Received, json_answer
-from service import CUBE, REPO, FakeService, problem, target, tree
 
 NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hidden", "dist/"]
 

@@ -11,8 +11,8 @@ import tomllib
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, REPO, TOKEN, FakeService, eventually
 from servers import json_answer
-from service import CUBE, REPO, TOKEN, FakeService, eventually
 
 OTHER = "other-1a2b3c4d5e6f"
 NO_TOKEN = {"SOURCECRAFT_TOKEN": None}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, DATES, REPO, SIGNATURE, STATE, FakeService, tree
 from servers import Answer, Received, ranged
-from service import CUBE, DATES, REPO, SIGNATURE, STATE, FakeService, tree
 
 BINARY = bytes(range(256)) + b"\r\n\r\n\x1a"
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 from conftest import Cli
+from fake_service import FakeService, tree
 from servers import ranged
-from service import FakeService, tree
 
 STATES = ["right", "touched", "stale", "damaged", "rewritten", "stranger", "absent"]
 

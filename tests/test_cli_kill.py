@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
 from servers import Answer, ranged
-from service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
 
 LARGE = bytes(range(256)) * (32 << 10)
 SMALL = b"small"

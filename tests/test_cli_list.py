@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, DATES, REPO, FakeService, problem, target, tree
 from servers import Answer, json_answer
-from service import CUBE, DATES, REPO, FakeService, problem, target, tree
 
 LISTING = target("7", *CUBE)
 ALL_CLOSED = "<&- >&- 2>&-"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, REPO, FakeService, tree
 from servers import json_answer
-from service import CUBE, REPO, FakeService, tree
 
 BODY = b"body"
 DOWNLOAD = ("download", "7", *CUBE, "-d", "out")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, STATE, FakeService, eventually, held, tree
 from servers import json_answer
-from service import CUBE, STATE, FakeService, eventually, held, tree
 
 UNSAFE = {
     "../climbs": "../climbs",

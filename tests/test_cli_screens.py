@@ -7,8 +7,8 @@ import sys
 import picture
 import pytest
 from conftest import Cli
+from fake_service import CUBE, FakeService, target, tree
 from servers import Answer, json_answer
-from service import CUBE, FakeService, target, tree
 from test_progress import screen
 
 BODY = b"body"

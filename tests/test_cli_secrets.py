@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from servers import Answer, Received, ScriptedServer, json_answer, ranged
-from service import (
+from fake_service import (
     CUBE,
     REPO,
     SIGNATURE,
@@ -24,6 +23,7 @@ from service import (
     problem,
     target,
 )
+from servers import Answer, Received, ScriptedServer, json_answer, ranged
 
 BODY = bytes(range(256)) * 20_000
 

@@ -11,8 +11,8 @@ import time
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, FakeService, tree
 from servers import Answer, Received, Reply, ranged
-from service import CUBE, FakeService, tree
 
 BODY = bytes(range(256)) * 400
 OTHER = BODY[::-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import Cli
-from service import CUBE, FakeService
+from fake_service import CUBE, FakeService
 
 PROGRAM = "sourcecraft-artifacts"
 OPTIONS = f"  hint: {PROGRAM} download --help shows the options"

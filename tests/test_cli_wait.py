@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Cli
+from fake_service import CUBE, DATES, STATE, WAIT, FakeService, eventually, problem, target, tree
 from servers import Answer, Received, json_answer, ranged
-from service import CUBE, DATES, STATE, WAIT, FakeService, eventually, problem, target, tree
 
 BODY = bytes(range(256)) * 1200
 

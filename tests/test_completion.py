@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from fake_service import REPO, SIGNATURE, TOKEN, FakeService
 from servers import Answer
-from service import REPO, SIGNATURE, TOKEN, FakeService
 
 from sourcecraft_artifacts.completion import LIMIT
 from sourcecraft_artifacts.shells import VARIABLE, Typed, read_line

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_service import eventually
 from servers import Answer, Received, Reply, ScriptedServer, ranged
-from service import eventually
 
 from sourcecraft_artifacts import engine, pacing, partial, transfer
 from sourcecraft_artifacts.engine import Downloads

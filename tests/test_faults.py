@@ -16,9 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import HURRY, Cli
-from realservers import find
-from servers import Answer, ranged
-from service import (
+from fake_service import (
     CUBE,
     STATE,
     FakeService,
@@ -30,6 +28,8 @@ from service import (
     target,
     tree,
 )
+from realservers import find
+from servers import Answer, ranged
 
 LARGE = bytes(range(256)) * (8 << 20 >> 8)
 SMALL = b"small"

@@ -14,8 +14,18 @@ from typing import Any
 
 import pytest
 from conftest import Cli, Finished
+from fake_service import (
+    CUBE,
+    REPO,
+    SIGNATURE,
+    STATE,
+    FakeService,
+    partial_bytes,
+    problem,
+    target,
+    tree,
+)
 from servers import Answer, Received, Reply, json_answer, ranged
-from service import CUBE, REPO, SIGNATURE, STATE, FakeService, partial_bytes, problem, target, tree
 
 BODY = bytes(range(256)) * (2 << 20 >> 8)
 HUGE = "9" * 5000

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from service import eventually
+from fake_service import eventually
 
 from sourcecraft_artifacts.errors import ApiError, TransferError
 from sourcecraft_artifacts.links import Links

@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 import pytest
 import trustme
 from conftest import Cli, Finished
+from fake_service import CUBE, REPO, SIGNATURE, TOKEN, FakeService, Servers, target, tree
 from servers import Received, ScriptedServer, json_answer, ranged
-from service import CUBE, REPO, SIGNATURE, TOKEN, FakeService, Servers, target, tree
 
 BODY = bytes(range(256)) * 5000
 USER, PASSWORD = "ann", "pa5s:w@rd/%"

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from fake_service import (
+    CUBE,
+    STATE,
+    TOKEN,
+    FakeService,
+    Stored,
+    eventually,
+    partial_bytes,
+    target,
+    tree,
+)
 from realservers import Nginx, ObjectStore, nginx, object_store
 from servers import json_answer
-from service import CUBE, STATE, TOKEN, FakeService, Stored, eventually, partial_bytes, target, tree
 
 BODY = bytes(range(251)) * (6 << 20 >> 8)
 OTHER = BODY[::-1]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
-from service import eventually
+from fake_service import eventually
 
 from sourcecraft_artifacts import settler as module
 from sourcecraft_artifacts.attempt import Attempt

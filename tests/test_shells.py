@@ -13,8 +13,8 @@ from subprocess import Popen
 
 import pytest
 from conftest import Cli
+from fake_service import WAIT, FakeService
 from generate import FOLDER
-from service import WAIT, FakeService
 
 # What would happen if a shell evaluated a name: a file appears.
 HOSTILE = ("$(touch evil)", "`touch evil`", r"\$(touch evil)", "';touch evil;'", '";touch evil;"')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fake_service as service
 import pytest
-import service
 import soak
 
 

@@ -16,8 +16,8 @@ from typing import Self
 
 import pytest
 import trustme
+from fake_service import eventually
 from servers import Answer, ScriptedServer
-from service import eventually
 
 from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferError
 from sourcecraft_artifacts.storage import MAX_REDIRECTS, Storage
