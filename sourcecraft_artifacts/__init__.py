@@ -16,9 +16,6 @@ they are first used, so that importing the package costs next to nothing.
 # Importing typing would take longer than all the rest; type checkers know this name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .address import Address as Address
-    from .address import parse_address as parse_address
-    from .api import Client as Client
     from .choices import IfExists as IfExists
     from .choices import Layout as Layout
     from .errors import ApiError as ApiError
@@ -33,9 +30,6 @@ if TYPE_CHECKING:
     from .errors import UsageError as UsageError
     from .fetch import download as download
     from .jobs import Reporter as Reporter
-    from .listing import Listing as Listing
-    from .listing import latest_run as latest_run
-    from .listing import list_artifacts as list_artifacts
     from .models import Artifact as Artifact
     from .models import ArtifactDates as ArtifactDates
     from .models import Cube as Cube
@@ -48,18 +42,24 @@ if TYPE_CHECKING:
     from .results import Outcome as Outcome
     from .results import Report as Report
     from .select import Selection as Selection
+    from .service.address import Address as Address
+    from .service.address import parse_address as parse_address
+    from .service.api import Client as Client
+    from .service.listing import Listing as Listing
+    from .service.listing import latest_run as latest_run
+    from .service.listing import list_artifacts as list_artifacts
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "address": "Address parse_address",
-    "api": "Client",
+    "service.address": "Address parse_address",
+    "service.api": "Client",
     "choices": "IfExists Layout",
     "fetch": "download",
     "jobs": "Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
-    "listing": "Listing latest_run list_artifacts",
+    "service.listing": "Listing latest_run list_artifacts",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
     "request": "Request",
     "results": "FileResult Outcome Report",

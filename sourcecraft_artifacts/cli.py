@@ -105,9 +105,9 @@ def list_command(
     On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
     updated_at, local_path.
     """
-    from .listing import list_artifacts
     from .listing_report import listing_json, listing_lines, listing_table
     from .select import Selection
+    from .service.listing import list_artifacts
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
@@ -256,8 +256,8 @@ def runs_command(
     On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
     created_at.
     """
-    from .listing import newest_runs
     from .listing_report import runs_json, runs_lines, runs_table
+    from .service.listing import newest_runs
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     name = session.repo(repo)

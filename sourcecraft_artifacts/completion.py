@@ -15,8 +15,8 @@ import typer
 from .text import visible
 
 if TYPE_CHECKING:
-    from .api import Client
     from .models import Run
+    from .service.api import Client
 
 Names = list[tuple[str, str]]
 """Names, each with the status that is shown beside it."""
@@ -83,7 +83,7 @@ class Service:
 
     def below(self, *levels: str) -> Names:
         """Return the names one level below what is typed; a web address may hold some of it."""
-        from .address import name_matches
+        from .service.address import name_matches
 
         names, status = [self._params[level] for level in levels], self._params["run_status"]
         address = self._session.address(self._params["run"], names, self._params["repo"], status)
@@ -97,8 +97,8 @@ class Service:
         return [(cube.slug, cube.status) for cube in cubes] if address.cube is None else []
 
     def _newest(self, repo: str) -> Sequence[Run]:
-        from .listing import newest_runs
         from .name_cache import remembered
+        from .service.listing import newest_runs
 
         def ask() -> list[Run]:
             with self._client() as client:
@@ -121,7 +121,7 @@ class Service:
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
 
     def _client(self) -> Client:
-        from .api import Client
+        from .service.api import Client
 
         token = self._session.token
         return Client(

@@ -10,13 +10,13 @@ from .errors import ExitCode, LocalError
 from .fetch_folder import to_folder
 from .fetch_one import to_one
 from .jobs import Reporter
-from .listing import list_artifacts
 from .request import Request, awaited_text, selected, tell_remark
 from .results import Outcome, Report
+from .service.listing import list_artifacts
 from .tracking import Silent
 
 if TYPE_CHECKING:
-    from .api import Client
+    from .service.api import Client
 
 
 def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:

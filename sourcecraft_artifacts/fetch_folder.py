@@ -13,15 +13,15 @@ from .choices import IfExists, Layout
 from .engine import Downloads
 from .errors import ArtifactsError, LocalError, NothingMatched
 from .jobs import Job, Reporter
-from .listing import Listing
 from .models import Artifact, CubeAddress
 from .output import OutputFolder
 from .plan import Action, Step, plan
 from .request import Request, TimeIsUp, follow, may_come, report_of
 from .results import FileResult, Outcome, Report
+from .service.listing import Listing
 
 if TYPE_CHECKING:
-    from .api import Client
+    from .service.api import Client
 
 
 def to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:

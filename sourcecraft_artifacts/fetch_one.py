@@ -12,18 +12,18 @@ from .choices import IfExists
 from .engine import Downloads
 from .errors import ArtifactsError, UsageError
 from .jobs import Job, Reporter
-from .links import Links
-from .listing import Listing
 from .models import Artifact
 from .pacing import RateLimit
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
 from .results import FileResult, Outcome, Report
+from .service.listing import Listing
+from .service.url_refresher import Links
 from .single import OutputFile, Stream, streamed
 from .text import count, visible
 
 if TYPE_CHECKING:
-    from .api import Client
+    from .service.api import Client
 
 
 def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:

@@ -6,8 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 
-from .config import TOKEN_VARIABLE, api_host, clean_token, config_path, remove_token, save_token
 from .errors import UsageError
+from .service.config import (
+    TOKEN_VARIABLE,
+    api_host,
+    clean_token,
+    config_path,
+    remove_token,
+    save_token,
+)
 from .text import visible
 
 _LONGEST = 1 << 16

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .address import Address
 from .choices import IfExists, Layout
 from .errors import NothingMatched
 from .jobs import Reporter, Tuning
-from .listing import Listing, list_artifacts
 from .models import Artifact
 from .results import FileResult, Report
 from .select import Selection
+from .service.address import Address
+from .service.listing import Listing, list_artifacts
 from .storage import Storage
 from .text import visible
 
 if TYPE_CHECKING:
-    from .api import Client
+    from .service.api import Client
 
 _MOST_NAMED = 10
 _FIRST_POLL, _LONGEST_POLL = 1.5, 15.0

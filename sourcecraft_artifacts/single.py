@@ -21,7 +21,6 @@ from .errors import (
 )
 from .folder import Directory, open_root, refuse_special, take_lock, wait_for_lock
 from .jobs import Job, Whole, each
-from .links import Links
 from .models import Artifact
 from .output import part_key
 from .pacing import RateLimit
@@ -29,6 +28,7 @@ from .partial import Partial
 from .parts import PartialStore
 from .ranges import Verdict, Version, judge, range_header, read_version
 from .results import FileResult, Outcome
+from .service.url_refresher import Links
 from .status import check_status
 from .storage import Answer, Storage
 from .text import visible

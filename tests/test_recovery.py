@@ -35,14 +35,14 @@ from hypothesis.stateful import (
 from servers import Answer, Received, ScriptedServer, ranged
 
 from sourcecraft_artifacts import checkpoint, engine, pacing, partial, transfer
-from sourcecraft_artifacts.address import Address
-from sourcecraft_artifacts.api import Client
 from sourcecraft_artifacts.errors import Interrupted
 from sourcecraft_artifacts.fetch import download
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.pacing import Pace
 from sourcecraft_artifacts.request import Request
 from sourcecraft_artifacts.results import Outcome, Report
+from sourcecraft_artifacts.service.address import Address
+from sourcecraft_artifacts.service.api import Client
 from sourcecraft_artifacts.verify import verify
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")

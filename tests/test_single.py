@@ -12,9 +12,9 @@ import pytest
 from servers import Answer, Received, Reply, ScriptedServer, ranged
 
 from sourcecraft_artifacts.errors import BrokenTransfer, ExpiredUrl, LocalError, TransferError
-from sourcecraft_artifacts.links import Links
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.pacing import RateLimit
+from sourcecraft_artifacts.service.url_refresher import Links
 from sourcecraft_artifacts.single import Stream
 from sourcecraft_artifacts.storage import Storage
 

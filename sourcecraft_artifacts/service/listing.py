@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from ..errors import NotFound
+from ..models import Artifact, CubeAddress, Run, Task, Workflow
+from ..text import visible
 from .address import Address, name_matches
-from .errors import NotFound
-from .models import Artifact, CubeAddress, Run, Task, Workflow
-from .text import visible
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .errors import UsageError
-from .select import name_pattern
-from .text import visible
-from .urls import shown_url
+from ..errors import UsageError
+from ..select import name_pattern
+from ..text import visible
+from ..urls import shown_url
 
 WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
 _NAMES = ("WORKFLOW", "TASK", "CUBE")

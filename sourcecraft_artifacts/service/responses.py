@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from .backoff import retry_after_seconds
-from .errors import ApiError, ArtifactsError, AuthError, NotFound
-from .models import Artifact, CubeAddress, objects, read_artifact
-from .text import visible, without_secrets
+from ..backoff import retry_after_seconds
+from ..errors import ApiError, ArtifactsError, AuthError, NotFound
+from ..models import Artifact, CubeAddress, objects, read_artifact
+from ..text import visible, without_secrets
 
 _MOST_VALUES = 3_000_000
 """Commas and brackets of a body that is parsed. 64 MiB of listing have a third of that; of `{},`

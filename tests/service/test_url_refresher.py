@@ -9,8 +9,8 @@ import pytest
 from fake_service import eventually
 
 from sourcecraft_artifacts.errors import ApiError, TransferError
-from sourcecraft_artifacts.links import Links
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.service.url_refresher import Links
 
 LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")
 MAC = LINUX._replace(cube="mac")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .errors import ArtifactsError, TransferError
-from .models import Artifact, CubeAddress
+from ..errors import ArtifactsError, TransferError
+from ..models import Artifact, CubeAddress
 
 Relist = Callable[[CubeAddress], list[Artifact]]
 

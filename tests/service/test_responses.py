@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.answers import (
+from sourcecraft_artifacts.errors import ApiError, ArtifactsError
+from sourcecraft_artifacts.models import CubeAddress
+from sourcecraft_artifacts.service.responses import (
     Answer,
     describe,
     read_artifacts,
     read_object,
     read_page_token,
 )
-from sourcecraft_artifacts.errors import ApiError, ArtifactsError
-from sourcecraft_artifacts.models import CubeAddress
 from sourcecraft_artifacts.text import visible
 
 TOKEN = "tok-7f3c9a1d"

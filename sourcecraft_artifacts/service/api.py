@@ -16,13 +16,13 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from . import __version__, network
-from .answers import Answer, Passing, content, read_artifacts, read_page_token, request_note
-from .backoff import backoff
+from .. import __version__, network
+from ..backoff import backoff
+from ..errors import ApiError, UsageError
+from ..models import Artifact, CubeAddress, Run, objects, read_run
+from ..text import visible, without_secrets
 from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
-from .errors import ApiError, UsageError
-from .models import Artifact, CubeAddress, Run, objects, read_run
-from .text import visible, without_secrets
+from .responses import Answer, Passing, content, read_artifacts, read_page_token, request_note
 
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024

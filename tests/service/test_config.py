@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.config import (
+from sourcecraft_artifacts.errors import ArtifactsError, LocalError, UsageError
+from sourcecraft_artifacts.service.config import (
     Config,
     Token,
     api_host,
@@ -24,7 +25,6 @@ from sourcecraft_artifacts.config import (
     remove_token,
     save_token,
 )
-from sourcecraft_artifacts.errors import ArtifactsError, LocalError, UsageError
 
 HOST = "api.sourcecraft.tech"
 API = f"https://{HOST}"

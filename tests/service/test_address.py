@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.address import (
+from sourcecraft_artifacts.errors import UsageError
+from sourcecraft_artifacts.service.address import (
     WEB_FORM,
     Address,
     looks_like_web_address,
@@ -18,7 +19,6 @@ from sourcecraft_artifacts.address import (
     repo_from_git,
     repo_from_remote,
 )
-from sourcecraft_artifacts.errors import UsageError
 
 WEB = "https://sourcecraft.dev/o/r/cicd/runs/12"
 

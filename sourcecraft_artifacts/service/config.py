@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import LocalError, UsageError
-from .text import visible
+from ..errors import LocalError, UsageError
+from ..text import visible
+from ..urls import shown_url, unsafe_url_reason
 from .toml_edit import parse, with_token
-from .urls import shown_url, unsafe_url_reason
 
 # tomllib, tempfile and platformdirs are imported where they are used: start-up time is felt.
 

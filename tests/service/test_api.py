@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Answer, Received, ScriptedServer, json_answer
 
-from sourcecraft_artifacts import api, network
-from sourcecraft_artifacts.api import Client, segment
+from sourcecraft_artifacts import network
 from sourcecraft_artifacts.errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
 from sourcecraft_artifacts.models import CubeAddress
+from sourcecraft_artifacts.service import api
+from sourcecraft_artifacts.service.api import Client, segment
 
 TOKEN = "tok-7f3c9a1d"
 SECRET = "sig-5e8b"
