@@ -11,13 +11,13 @@ from typing import Any
 
 from .attempt import Attempt, commit
 from .errors import Cancelled
+from .http.storage import Storage
 from .jobs import Job, Reporter, Target, Tuning
 from .models import Artifact, CubeAddress
 from .pacing import LATE, Pace, RateLimit
 from .results import FileResult
 from .service.url_refresher import Links
 from .settler import Settler, join
-from .storage import Storage
 from .text import visible
 from .transfer import Transfer
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from .body import Body, read_at
-from .checksums import Digests
+from .http.checksums import Digests
 
 BLOCK = 1 << 20
 """Bytes that are hashed at once."""

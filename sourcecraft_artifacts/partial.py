@@ -16,12 +16,12 @@ from contextlib import suppress
 
 from .body import Body, write_at
 from .checkpoint import Checkpoint, boot_id
-from .checksums import Digests
 from .errors import LocalError
 from .files import write_file
 from .folder import Directory
 from .follower import BLOCK, Follower, hash_up_to
-from .ranges import Version
+from .http.checksums import Digests
+from .http.ranges import Version
 from .spans import FreeSpans, Span, gaps
 
 UNKNOWN_END = 1 << 63

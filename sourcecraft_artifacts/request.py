@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
 from .errors import NothingMatched
+from .http.storage import Storage
 from .jobs import Reporter, Tuning
 from .models import Artifact
 from .results import FileResult, Report
 from .select import Selection
 from .service.address import Address
 from .service.listing import Listing, list_artifacts
-from .storage import Storage
 from .text import visible
 
 if TYPE_CHECKING:

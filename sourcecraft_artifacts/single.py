@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Self
 
 from .backoff import backoff
-from .checksums import Digests, expected_digests
 from .errors import (
     BrokenTransfer,
     Busy,
@@ -20,17 +19,18 @@ from .errors import (
     named_file_fault,
 )
 from .folder import Directory, open_root, refuse_special, take_lock, wait_for_lock
+from .http.checksums import Digests, expected_digests
+from .http.ranges import Verdict, Version, judge, range_header, read_version
+from .http.status import check_status
+from .http.storage import Answer, Storage
 from .jobs import Job, Whole, each
 from .models import Artifact
 from .output import part_key
 from .pacing import RateLimit
 from .partial import Partial
 from .parts import PartialStore
-from .ranges import Verdict, Version, judge, range_header, read_version
 from .results import FileResult, Outcome
 from .service.url_refresher import Links
-from .status import check_status
-from .storage import Answer, Storage
 from .text import visible
 
 _PREFIX = ".sourcecraft-artifacts-"

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .backoff import backoff
-from .checksums import expected_digests
 from .errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
-from .models import Artifact
-from .partial import UNKNOWN_END, Partial, Piece, Superseded
-from .ranges import (
+from .http.checksums import expected_digests
+from .http.ranges import (
     Verdict,
     Version,
     judge,
@@ -25,8 +23,10 @@ from .ranges import (
     read_content_range,
     read_version,
 )
-from .status import check_status
-from .storage import Answer, Storage
+from .http.status import check_status
+from .http.storage import Answer, Storage
+from .models import Artifact
+from .partial import UNKNOWN_END, Partial, Piece, Superseded
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20

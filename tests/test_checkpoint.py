@@ -9,7 +9,7 @@ import pytest
 
 from sourcecraft_artifacts import checkpoint as module
 from sourcecraft_artifacts.checkpoint import Checkpoint, boot_id
-from sourcecraft_artifacts.ranges import Version
+from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.spans import Span
 
 VERSION = Version('"v1"', 100)

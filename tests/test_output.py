@@ -14,13 +14,13 @@ import pytest
 
 from sourcecraft_artifacts import files, output
 from sourcecraft_artifacts.errors import LocalError, Refused
+from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.jobs import Whole
 from sourcecraft_artifacts.manifest import JOURNAL
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.output import OutputFolder
 from sourcecraft_artifacts.paths import STATE_FOLDER, safe_path
 from sourcecraft_artifacts.plan import Action, Step
-from sourcecraft_artifacts.ranges import Version
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
 

@@ -35,6 +35,7 @@ from sourcecraft_artifacts.body import read_at, write_at
 from sourcecraft_artifacts.checkpoint import Checkpoint
 from sourcecraft_artifacts.errors import LocalError, TransferError
 from sourcecraft_artifacts.folder import Directory, open_root
+from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.partial import (
     UNKNOWN_END,
     Partial,
@@ -42,7 +43,6 @@ from sourcecraft_artifacts.partial import (
     Superseded,
 )
 from sourcecraft_artifacts.parts import PartialStore
-from sourcecraft_artifacts.ranges import Version
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks, reads /proc")
 

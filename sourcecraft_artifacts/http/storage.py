@@ -10,12 +10,12 @@ from http.client import HTTPException
 
 import urllib3.exceptions
 
+from ..errors import BrokenTransfer, Cancelled, TransferError
+from ..network import explain, root_cause, ssl_context
+from ..text import visible
+from ..urls import unsafe_url_reason
 from .connection import Connection
-from .errors import BrokenTransfer, Cancelled, TransferError
-from .network import explain, root_cause, ssl_context
-from .storage_urls import redirected, split_target, target_secrets
-from .text import visible
-from .urls import unsafe_url_reason
+from .targets import redirected, split_target, target_secrets
 from .watchdog import Watchdog
 from .wire import Ended, Misshapen, WireAnswer
 

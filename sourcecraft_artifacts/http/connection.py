@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.wait import wait_for_read
 
-from .errors import TransferError
-from .network import proxy_authorization, proxy_for
+from ..errors import TransferError
+from ..network import proxy_authorization, proxy_for
 
 
 class Connection:

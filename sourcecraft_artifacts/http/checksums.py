@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Protocol
 
-from .errors import TransferError
+from ..errors import TransferError
 
 Headers = Mapping[str, str]
 """The headers of an answer, by lower-case names."""

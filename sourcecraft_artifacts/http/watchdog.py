@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from ..errors import BrokenTransfer, Cancelled
 from .connection import Connection
-from .errors import BrokenTransfer, Cancelled
 
 _LOOK_EVERY = 0.5
 _EARNED_AT_ONCE = 1 << 20

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.wire import MAX_HEAD, Ended, Misshapen, WireAnswer
+from sourcecraft_artifacts.http.wire import MAX_HEAD, Ended, Misshapen, WireAnswer
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urljoin
 
-from .errors import TransferError
+from ..errors import TransferError
 
 _SHORTEST_SECRET = 8
 """Characters from which on a part of a URL may be a key."""

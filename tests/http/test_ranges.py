@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.ranges import (
+from sourcecraft_artifacts.http.ranges import (
     Verdict,
     Version,
     judge,

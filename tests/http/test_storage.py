@@ -20,9 +20,9 @@ from fake_service import eventually
 from servers import Answer, ScriptedServer
 
 from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferError
-from sourcecraft_artifacts.storage import MAX_REDIRECTS, Storage
-from sourcecraft_artifacts.storage import Answer as Got
-from sourcecraft_artifacts.storage_urls import redirected
+from sourcecraft_artifacts.http.storage import MAX_REDIRECTS, Storage
+from sourcecraft_artifacts.http.storage import Answer as Got
+from sourcecraft_artifacts.http.targets import redirected
 
 BODY = bytes(range(256)) * 40
 STALL = 0.25

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from .backoff import retry_after_seconds
-from .errors import Busy, ExpiredUrl, TransferError
+from ..backoff import retry_after_seconds
+from ..errors import Busy, ExpiredUrl, TransferError
+from ..text import visible, without_secrets
 from .storage import Answer
-from .text import visible, without_secrets
 
 _EXPIRED = frozenset({400, 401, 403, 410})
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.checksums import Digests, expected_digests, new_hash
 from sourcecraft_artifacts.errors import TransferError
+from sourcecraft_artifacts.http.checksums import Digests, expected_digests, new_hash
 
 TEXT = b"123456789"
 
