@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .disk.partial import Partial
 from .models import Artifact
-from .partial import Partial
 from .results import FileResult
 from .tracking import Activity
 

@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from .choices import IfExists, Layout
+from .disk.manifest import Entry
+from .disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from .errors import Refused
-from .manifest import Entry
 from .models import Artifact, CubeAddress
-from .paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from .select import normalised
 from .text import count, visible
 from .urls import unsafe_url_reason

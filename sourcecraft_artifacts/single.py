@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Self
 
 from .backoff import backoff
+from .disk.directory import Directory, open_root, refuse_special, take_lock, wait_for_lock
+from .disk.partial import Partial
+from .disk.parts import PartialStore
 from .errors import (
     BrokenTransfer,
     Busy,
@@ -18,7 +21,6 @@ from .errors import (
     UsageError,
     named_file_fault,
 )
-from .folder import Directory, open_root, refuse_special, take_lock, wait_for_lock
 from .http.checksums import Digests, expected_digests
 from .http.ranges import Verdict, Version, judge, range_header, read_version
 from .http.status import check_status
@@ -27,8 +29,6 @@ from .jobs import Job, Whole, each
 from .models import Artifact
 from .output import part_key
 from .pacing import RateLimit
-from .partial import Partial
-from .parts import PartialStore
 from .results import FileResult, Outcome
 from .service.url_refresher import Links
 from .text import visible

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .backoff import backoff
+from .disk.partial import UNKNOWN_END, Partial, Piece, Superseded
 from .errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
 from .http.checksums import expected_digests
 from .http.ranges import (
@@ -26,7 +27,6 @@ from .http.ranges import (
 from .http.status import check_status
 from .http.storage import Answer, Storage
 from .models import Artifact
-from .partial import UNKNOWN_END, Partial, Piece, Superseded
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20

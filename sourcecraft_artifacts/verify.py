@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Iterator
 
+from .disk.paths import SafePath, UnsafePath, safe_path
 from .errors import ArtifactsError, Refused, UsageError
 from .output import OutputFolder
-from .paths import SafePath, UnsafePath, safe_path
 from .text import visible
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sourcecraft_artifacts import folder
-from sourcecraft_artifacts.folder import Directory
+from sourcecraft_artifacts.disk import directory as folder
+from sourcecraft_artifacts.disk.directory import Directory
 
 CREATE = os.O_WRONLY | os.O_CREAT
 

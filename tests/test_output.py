@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from sourcecraft_artifacts import files, output
+from sourcecraft_artifacts import output
+from sourcecraft_artifacts.disk import files
+from sourcecraft_artifacts.disk.manifest import JOURNAL
+from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.jobs import Whole
-from sourcecraft_artifacts.manifest import JOURNAL
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.output import OutputFolder
-from sourcecraft_artifacts.paths import STATE_FOLDER, safe_path
 from sourcecraft_artifacts.plan import Action, Step
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")

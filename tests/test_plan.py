@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from sourcecraft_artifacts.choices import IfExists, Layout
+from sourcecraft_artifacts.disk.manifest import Entry
+from sourcecraft_artifacts.disk.paths import SafePath
 from sourcecraft_artifacts.errors import Refused
-from sourcecraft_artifacts.manifest import Entry
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.paths import SafePath
 from sourcecraft_artifacts.plan import Action, Step, decide, place_of, plan
 
 LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")

@@ -34,7 +34,8 @@ from hypothesis.stateful import (
 )
 from servers import Answer, Received, ScriptedServer, ranged
 
-from sourcecraft_artifacts import checkpoint, engine, pacing, partial, transfer
+from sourcecraft_artifacts import engine, pacing, transfer
+from sourcecraft_artifacts.disk import checkpoint, partial
 from sourcecraft_artifacts.errors import Interrupted
 from sourcecraft_artifacts.fetch import download
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress

@@ -6,10 +6,10 @@ import secrets
 import threading
 from contextlib import suppress
 
+from ..errors import ArtifactsError
 from .checkpoint import Checkpoint
-from .errors import ArtifactsError
+from .directory import Directory
 from .files import read_file, write_file
-from .folder import Directory
 from .partial import Partial
 
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArtifactsError)

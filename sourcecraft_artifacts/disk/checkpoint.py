@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .http.checksums import ALGORITHMS
-from .http.ranges import Version
+from ..http.checksums import ALGORITHMS
+from ..http.ranges import Version
 from .spans import Span
 
 SCHEMA = 1

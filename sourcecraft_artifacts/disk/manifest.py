@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any
 
-from .errors import Refused
+from ..errors import Refused
+from ..models import Artifact, ArtifactDates, CubeAddress
+from .directory import Directory
 from .files import read_file, write_file
-from .folder import Directory
-from .models import Artifact, ArtifactDates, CubeAddress
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

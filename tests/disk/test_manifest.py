@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from sourcecraft_artifacts.disk.directory import Directory, open_root
+from sourcecraft_artifacts.disk.manifest import JOURNAL, MANIFEST, Entry, Manifest
 from sourcecraft_artifacts.errors import Refused
-from sourcecraft_artifacts.folder import Directory, open_root
-from sourcecraft_artifacts.manifest import JOURNAL, MANIFEST, Entry, Manifest
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")

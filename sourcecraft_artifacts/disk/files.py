@@ -6,7 +6,7 @@ import errno
 import os
 from contextlib import suppress
 
-from .folder import Directory
+from .directory import Directory
 
 LARGEST = 256 << 20
 """Bytes of the largest file that is read whole: what is larger is not ours."""

@@ -14,14 +14,14 @@ import stat
 import threading
 from contextlib import suppress
 
+from ..errors import LocalError
+from ..http.checksums import Digests
+from ..http.ranges import Version
 from .body import Body, write_at
 from .checkpoint import Checkpoint, boot_id
-from .errors import LocalError
+from .directory import Directory
 from .files import write_file
-from .folder import Directory
 from .follower import BLOCK, Follower, hash_up_to
-from .http.checksums import Digests
-from .http.ranges import Version
 from .spans import FreeSpans, Span, gaps
 
 UNKNOWN_END = 1 << 63

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sourcecraft_artifacts.spans import FreeSpans, Span, gaps
+from sourcecraft_artifacts.disk.spans import FreeSpans, Span, gaps
 
 
 @pytest.mark.parametrize(

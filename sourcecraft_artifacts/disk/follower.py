@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from ..http.checksums import Digests
 from .body import Body, read_at
-from .http.checksums import Digests
 
 BLOCK = 1 << 20
 """Bytes that are hashed at once."""

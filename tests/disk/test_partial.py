@@ -28,21 +28,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sourcecraft_artifacts import checkpoint as checkpoint_module
-from sourcecraft_artifacts import files
-from sourcecraft_artifacts import partial as module
-from sourcecraft_artifacts.body import read_at, write_at
-from sourcecraft_artifacts.checkpoint import Checkpoint
-from sourcecraft_artifacts.errors import LocalError, TransferError
-from sourcecraft_artifacts.folder import Directory, open_root
-from sourcecraft_artifacts.http.ranges import Version
-from sourcecraft_artifacts.partial import (
+from sourcecraft_artifacts.disk import checkpoint as checkpoint_module
+from sourcecraft_artifacts.disk import files
+from sourcecraft_artifacts.disk import partial as module
+from sourcecraft_artifacts.disk.body import read_at, write_at
+from sourcecraft_artifacts.disk.checkpoint import Checkpoint
+from sourcecraft_artifacts.disk.directory import Directory, open_root
+from sourcecraft_artifacts.disk.partial import (
     UNKNOWN_END,
     Partial,
     Piece,
     Superseded,
 )
-from sourcecraft_artifacts.parts import PartialStore
+from sourcecraft_artifacts.disk.parts import PartialStore
+from sourcecraft_artifacts.errors import LocalError, TransferError
+from sourcecraft_artifacts.http.ranges import Version
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks, reads /proc")
 

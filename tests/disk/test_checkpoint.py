@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sourcecraft_artifacts import checkpoint as module
-from sourcecraft_artifacts.checkpoint import Checkpoint, boot_id
+from sourcecraft_artifacts.disk import checkpoint as module
+from sourcecraft_artifacts.disk.checkpoint import Checkpoint, boot_id
+from sourcecraft_artifacts.disk.spans import Span
 from sourcecraft_artifacts.http.ranges import Version
-from sourcecraft_artifacts.spans import Span
 
 VERSION = Version('"v1"', 100)
 UNREADABLE = (ValueError, KeyError, TypeError)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.models import CubeAddress
-from sourcecraft_artifacts.paths import (
+from sourcecraft_artifacts.disk.paths import (
     Collision,
     SafePath,
     UnsafePath,
@@ -21,7 +20,8 @@ from sourcecraft_artifacts.paths import (
     nested_path,
     safe_path,
 )
-from sourcecraft_artifacts.tree import Tree
+from sourcecraft_artifacts.disk.tree import Tree
+from sourcecraft_artifacts.models import CubeAddress
 
 LONG = "é" * 127 + "x"  # 255 bytes in UTF-8
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from folders import CREATE, OBSTACLES, laid_out, put_obstacles
 
+from sourcecraft_artifacts.disk.directory import Directory, PathDirectory, open_root
 from sourcecraft_artifacts.errors import Refused
-from sourcecraft_artifacts.folder import Directory, PathDirectory, open_root
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks and FIFOs")
 

@@ -13,8 +13,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from .errors import Refused
-from .text import visible
+from ..errors import Refused
+from ..text import visible
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .models import CubeAddress
-from .select import components
+from ..models import CubeAddress
+from ..select import components
 
 STATE_FOLDER = ".sourcecraft-artifacts"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from folders import OBSTACLES, laid_out, put_obstacles, write
 
+from sourcecraft_artifacts.disk.directory import Directory, PathDirectory
+from sourcecraft_artifacts.disk.paths import SafePath, safe_path
+from sourcecraft_artifacts.disk.tree import MAX_CACHED, Tree
 from sourcecraft_artifacts.errors import LocalError, Refused
-from sourcecraft_artifacts.folder import Directory, PathDirectory
-from sourcecraft_artifacts.paths import SafePath, safe_path
-from sourcecraft_artifacts.tree import MAX_CACHED, Tree
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks")
 

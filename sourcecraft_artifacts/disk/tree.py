@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from .errors import LocalError
-from .folder import Directory, open_root
+from ..errors import LocalError
+from ..text import visible
+from .directory import Directory, open_root
 from .paths import SafePath
-from .text import visible
 
 MAX_CACHED = 64  # folders, each with a descriptor
 
