@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .errors import TransferError as TransferError
     from .errors import UsageError as UsageError
     from .fetch import download as download
-    from .jobs import Reporter as Reporter
     from .models import Artifact as Artifact
     from .models import ArtifactDates as ArtifactDates
     from .models import Cube as Cube
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from .service.listing import Listing as Listing
     from .service.listing import latest_run as latest_run
     from .service.listing import list_artifacts as list_artifacts
+    from .transfer.jobs import Reporter as Reporter
 
 __version__ = "0.1.0"
 
@@ -56,7 +56,7 @@ _HOMES = {
     "service.api": "Client",
     "choices": "IfExists Layout",
     "fetch": "download",
-    "jobs": "Reporter",
+    "transfer.jobs": "Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "service.listing": "Listing latest_run list_artifacts",

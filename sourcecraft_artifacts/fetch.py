@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from .errors import ExitCode, LocalError
 from .fetch_folder import to_folder
 from .fetch_one import to_one
-from .jobs import Reporter
 from .request import Request, awaited_text, selected, tell_remark
 from .results import Outcome, Report
 from .service.listing import list_artifacts
 from .tracking import Silent
+from .transfer.jobs import Reporter
 
 if TYPE_CHECKING:
     from .service.api import Client

@@ -10,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .choices import IfExists, Layout
-from .engine import Downloads
 from .errors import ArtifactsError, LocalError, NothingMatched
-from .jobs import Job, Reporter
 from .models import Artifact, CubeAddress
 from .output import OutputFolder
 from .plan import Action, Step, plan
 from .request import Request, TimeIsUp, follow, may_come, report_of
 from .results import FileResult, Outcome, Report
 from .service.listing import Listing
+from .transfer.engine import Downloads
+from .transfer.jobs import Job, Reporter
 
 if TYPE_CHECKING:
     from .service.api import Client

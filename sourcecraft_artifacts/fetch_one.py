@@ -9,11 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .choices import IfExists
-from .engine import Downloads
 from .errors import ArtifactsError, UsageError
-from .jobs import Job, Reporter
 from .models import Artifact
-from .pacing import RateLimit
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
 from .results import FileResult, Outcome, Report
@@ -21,6 +18,9 @@ from .service.listing import Listing
 from .service.url_refresher import Links
 from .single import OutputFile, Stream, streamed
 from .text import count, visible
+from .transfer.engine import Downloads
+from .transfer.jobs import Job, Reporter
+from .transfer.pacing import RateLimit
 
 if TYPE_CHECKING:
     from .service.api import Client

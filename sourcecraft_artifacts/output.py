@@ -19,10 +19,10 @@ from .disk.parts import PartialStore
 from .disk.paths import STATE_FOLDER, SafePath, folds_names
 from .disk.tree import Tree
 from .errors import Refused, local_fault
-from .jobs import Job, Whole, each
 from .models import Artifact
 from .plan import Step
 from .text import visible
+from .transfer.jobs import Job, Whole, each
 
 _PARTIAL = "partial"
 

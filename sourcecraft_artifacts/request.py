@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from .choices import IfExists, Layout
 from .errors import NothingMatched
 from .http.storage import Storage
-from .jobs import Reporter, Tuning
 from .models import Artifact
 from .results import FileResult, Report
 from .select import Selection
 from .service.address import Address
 from .service.listing import Listing, list_artifacts
 from .text import visible
+from .transfer.jobs import Reporter, Tuning
 
 if TYPE_CHECKING:
     from .service.api import Client

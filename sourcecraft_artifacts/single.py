@@ -25,13 +25,13 @@ from .http.checksums import Digests, expected_digests
 from .http.ranges import Verdict, Version, judge, range_header, read_version
 from .http.status import check_status
 from .http.storage import Answer, Storage
-from .jobs import Job, Whole, each
 from .models import Artifact
 from .output import part_key
-from .pacing import RateLimit
 from .results import FileResult, Outcome
 from .service.url_refresher import Links
 from .text import visible
+from .transfer.jobs import Job, Whole, each
+from .transfer.pacing import RateLimit
 
 _PREFIX = ".sourcecraft-artifacts-"
 _REFRESHES = 2

@@ -18,10 +18,10 @@ from sourcecraft_artifacts.disk.manifest import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.http.ranges import Version
-from sourcecraft_artifacts.jobs import Whole
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.output import OutputFolder
 from sourcecraft_artifacts.plan import Action, Step
+from sourcecraft_artifacts.transfer.jobs import Whole
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
 

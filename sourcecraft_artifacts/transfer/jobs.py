@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .disk.partial import Partial
-from .models import Artifact
-from .results import FileResult
-from .tracking import Activity
+from ..disk.partial import Partial
+from ..models import Artifact
+from ..results import FileResult
+from ..tracking import Activity
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ..errors import Cancelled
+from ..http.storage import Storage
+from ..models import Artifact, CubeAddress
+from ..results import FileResult
+from ..service.url_refresher import Links
+from ..text import visible
 from .attempt import Attempt, commit
-from .errors import Cancelled
-from .http.storage import Storage
+from .committer import Settler, join
 from .jobs import Job, Reporter, Target, Tuning
-from .models import Artifact, CubeAddress
 from .pacing import LATE, Pace, RateLimit
-from .results import FileResult
-from .service.url_refresher import Links
-from .settler import Settler, join
-from .text import visible
 from .transfer import Transfer
 
 _PULSE = 0.05

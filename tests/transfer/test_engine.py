@@ -20,19 +20,19 @@ import pytest
 from fake_service import eventually
 from servers import Answer, Received, Reply, ScriptedServer, ranged
 
-from sourcecraft_artifacts import engine, pacing, transfer
 from sourcecraft_artifacts.disk import partial
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
-from sourcecraft_artifacts.engine import Downloads
 from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.http.storage import Storage
-from sourcecraft_artifacts.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.pacing import Pace
 from sourcecraft_artifacts.results import FileResult, Outcome
 from sourcecraft_artifacts.tracking import Silent
+from sourcecraft_artifacts.transfer.engine import Downloads
+from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
+from sourcecraft_artifacts.transfer.pacing import Pace
+from sourcecraft_artifacts.transfer.transfer import engine, pacing, transfer
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 SLICES = 8

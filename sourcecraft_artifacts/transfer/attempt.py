@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .errors import ArtifactsError, TransferError, bug, local_fault
+from ..errors import ArtifactsError, TransferError, bug, local_fault
+from ..results import FileResult, Outcome
 from .jobs import Job, Target, Whole
-from .results import FileResult, Outcome
 from .transfer import Transfer
 
 

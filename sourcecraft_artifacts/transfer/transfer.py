@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from .backoff import backoff
-from .disk.partial import UNKNOWN_END, Partial, Piece, Superseded
-from .errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
-from .http.checksums import expected_digests
-from .http.ranges import (
+from ..backoff import backoff
+from ..disk.partial import UNKNOWN_END, Partial, Piece, Superseded
+from ..errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
+from ..http.checksums import expected_digests
+from ..http.ranges import (
     Verdict,
     Version,
     judge,
@@ -24,9 +24,9 @@ from .http.ranges import (
     read_content_range,
     read_version,
 )
-from .http.status import check_status
-from .http.storage import Answer, Storage
-from .models import Artifact
+from ..http.status import check_status
+from ..http.storage import Answer, Storage
+from ..models import Artifact
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 from fake_service import eventually
 
-from sourcecraft_artifacts import settler as module
-from sourcecraft_artifacts.attempt import Attempt
-from sourcecraft_artifacts.jobs import Job
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.settler import Settler
+from sourcecraft_artifacts.transfer.attempt import Attempt
+from sourcecraft_artifacts.transfer.committer import Settler
+from sourcecraft_artifacts.transfer.jobs import Job
+from sourcecraft_artifacts.transfer.transfer import committer as module
 
 LONG = 60.0
 """Seconds to linger that no test can wait for."""

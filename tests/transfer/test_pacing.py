@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.pacing import FAST, LATE, MOST, NEAR, START, Pace, RateLimit
+from sourcecraft_artifacts.transfer.pacing import FAST, LATE, MOST, NEAR, START, Pace, RateLimit
 
 TICK = 0.05
 MB = 1e6
