@@ -105,9 +105,9 @@ def list_command(
     On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
     updated_at, local_path.
     """
-    from .listing_report import listing_json, listing_lines, listing_table
     from .select import Selection
     from .service.listing import list_artifacts
+    from .show.listing import listing_json, listing_lines, listing_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
@@ -177,10 +177,10 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from .checksum_file import check_checksums_path, checksums_beside
     from .fetch import download, exit_status
     from .request import Request
     from .select import Selection
+    from .show.checksum_file import check_checksums_path, checksums_beside
 
     Voice.as_events = progress is Progress.JSON
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
@@ -256,8 +256,8 @@ def runs_command(
     On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
     created_at.
     """
-    from .listing_report import runs_json, runs_lines, runs_table
     from .service.listing import newest_runs
+    from .show.listing import runs_json, runs_lines, runs_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     name = session.repo(repo)

@@ -12,7 +12,7 @@ from .fetch_one import to_one
 from .request import Request, awaited_text, selected, tell_remark
 from .results import Outcome, Report
 from .service.listing import list_artifacts
-from .tracking import Silent
+from .show.tracking import Silent
 from .transfer.jobs import Reporter
 
 if TYPE_CHECKING:

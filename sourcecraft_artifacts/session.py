@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .service.address import Address
     from .service.api import Client
     from .service.config import Config, Token
-    from .tracking import Silent
+    from .show.tracking import Silent
 
 
 class Session:
@@ -198,14 +198,14 @@ class Session:
 
     def console(self) -> Console:
         """Return rich's console for stdout, which sees to colours and widths."""
-        from .tables import make_console
+        from .show.tables import make_console
 
         colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
         return make_console(force_terminal=True if colours else None)
 
     def reporter(self, progress: Progress) -> Silent:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
-        from .progress import make_reporter
+        from .show.progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
         reporter = make_reporter(kind, quiet=self._quiet)
@@ -237,7 +237,7 @@ class Session:
         self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool
     ) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""
-        from .report import report_json, summary_lines
+        from .show.report import report_json, summary_lines
 
         if not Voice.as_events:
             lines = summary_lines(

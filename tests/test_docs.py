@@ -37,10 +37,10 @@ from sourcecraft_artifacts.choices import IfExists
 from sourcecraft_artifacts.cli import app
 from sourcecraft_artifacts.errors import ExitCode, UsageError
 from sourcecraft_artifacts.options import PREFIX
-from sourcecraft_artifacts.progress import JsonEvents
 from sourcecraft_artifacts.results import Outcome
 from sourcecraft_artifacts.sandbox import Sandbox
 from sourcecraft_artifacts.service.config import DEFAULT_API_URL, TOKEN_VARIABLE, load_config
+from sourcecraft_artifacts.show.progress import JsonEvents
 from sourcecraft_artifacts.streams import Voice, say, show_error
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from typing import Protocol
 from ..disk.partial import Partial
 from ..models import Artifact
 from ..results import FileResult
-from ..tracking import Activity
+from ..show.tracking import Activity
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.tracking import Silent
+from sourcecraft_artifacts.show.tracking import Silent
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import Pace

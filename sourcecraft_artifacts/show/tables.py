@@ -15,7 +15,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from .text import visible
+from ..text import visible
 
 GAP = "  "
 INDENT = "  "

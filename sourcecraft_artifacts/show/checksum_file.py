@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .disk.directory import open_root, refuse_special
-from .disk.files import write_file
-from .disk.paths import STATE_FOLDER
-from .errors import ArtifactsError, Refused, UsageError, named_file_fault
-from .results import Report
-from .text import visible
+from ..disk.directory import open_root, refuse_special
+from ..disk.files import write_file
+from ..disk.paths import STATE_FOLDER
+from ..errors import ArtifactsError, Refused, UsageError, named_file_fault
+from ..results import Report
+from ..text import visible
 
 
 def checksum_lines(report: Report) -> bytes:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import pytest
 from rich.cells import cell_len
 
-from sourcecraft_artifacts.bars import Bars, clipped, fitted
 from sourcecraft_artifacts.errors import TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.progress import JsonEvents, Plain, make_reporter
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.tracking import Silent, Totals, Tracker, summary_text
+from sourcecraft_artifacts.show.bars import Bars, clipped, fitted
+from sourcecraft_artifacts.show.progress import JsonEvents, Plain, make_reporter
+from sourcecraft_artifacts.show.tracking import Silent, Totals, Tracker, summary_text
 
 MIB = 1 << 20
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\r\tb"
@@ -521,7 +521,7 @@ def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stopped terminal blocks the timer thread alone; workers and the end go on."""
-    monkeypatch.setattr("sourcecraft_artifacts.tracking.LAST_WORDS", 0.01)
+    monkeypatch.setattr("sourcecraft_artifacts.show.tracking.LAST_WORDS", 0.01)
     blocked, released = threading.Event(), threading.Event()
 
     class Stopped(io.StringIO):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .errors import ArtifactsError
-from .models import Artifact
-from .results import FileResult, Outcome, Report
-from .text import count, human_seconds, human_size, to_json, visible
+from ..errors import ArtifactsError
+from ..models import Artifact
+from ..results import FileResult, Outcome, Report
+from ..text import count, human_seconds, human_size, to_json, visible
 
 SCHEMA_VERSION = 1
 LEAST_TIME = 0.05

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from sourcecraft_artifacts.errors import ArtifactsError, ExitCode, Refused, TransferError
 from sourcecraft_artifacts.fetch import exit_status
-from sourcecraft_artifacts.listing_report import (
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
+from sourcecraft_artifacts.results import FileResult, Outcome, Report
+from sourcecraft_artifacts.show.listing import (
     listing_json,
     listing_lines,
     listing_table,
@@ -20,10 +22,8 @@ from sourcecraft_artifacts.listing_report import (
     runs_lines,
     runs_table,
 )
-from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
-from sourcecraft_artifacts.report import report_json, summary_lines
-from sourcecraft_artifacts.results import FileResult, Outcome, Report
-from sourcecraft_artifacts.tables import fitting, folded, make_console
+from sourcecraft_artifacts.show.report import report_json, summary_lines
+from sourcecraft_artifacts.show.tables import fitting, folded, make_console
 
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
 HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"

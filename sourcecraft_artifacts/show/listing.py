@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .models import Artifact, CubeAddress, Run
-from .text import to_json, visible
+from ..models import Artifact, CubeAddress, Run
+from ..text import to_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console

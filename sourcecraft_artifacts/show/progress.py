@@ -7,9 +7,9 @@ import sys
 import time
 from typing import Any, TextIO
 
+from ..results import FileResult, Outcome
+from ..text import human_seconds, to_json, visible
 from .report import error_fields, size_and_time, was_called_off
-from .results import FileResult, Outcome
-from .text import human_seconds, to_json, visible
 from .tracking import (
     REFRESH_TEXT,
     TICK,

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from ..results import FileResult, Outcome
+from ..select import normalised
+from ..text import count, human_seconds, human_size, visible
 from .report import what_went_wrong
-from .results import FileResult, Outcome
-from .select import normalised
-from .text import count, human_seconds, human_size, visible
 
 TICK = 0.1
 SPEED_WINDOW = 5.0

@@ -11,10 +11,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from ..results import FileResult, Outcome
+from ..text import human_size, visible
 from .report import was_called_off
-from .results import FileResult, Outcome
 from .tables import encodes, make_console
-from .text import human_size, visible
 from .tracking import (
     REFRESH_TEXT,
     TICK,
