@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .choices import IfExists as IfExists
     from .choices import Layout as Layout
+    from .download.request import Request as Request
+    from .download.story import download as download
     from .errors import ApiError as ApiError
     from .errors import ArtifactsError as ArtifactsError
     from .errors import AuthError as AuthError
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from .errors import Refused as Refused
     from .errors import TransferError as TransferError
     from .errors import UsageError as UsageError
-    from .fetch import download as download
     from .models import Artifact as Artifact
     from .models import ArtifactDates as ArtifactDates
     from .models import Cube as Cube
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from .models import Run as Run
     from .models import Task as Task
     from .models import Workflow as Workflow
-    from .request import Request as Request
     from .results import FileResult as FileResult
     from .results import Outcome as Outcome
     from .results import Report as Report
@@ -55,13 +55,13 @@ _HOMES = {
     "service.address": "Address parse_address",
     "service.api": "Client",
     "choices": "IfExists Layout",
-    "fetch": "download",
+    "download.story": "download",
     "transfer.jobs": "Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "service.listing": "Listing latest_run list_artifacts",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
-    "request": "Request",
+    "download.request": "Request",
     "results": "FileResult Outcome Report",
     "select": "Selection",
 }

@@ -177,8 +177,8 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from .fetch import download, exit_status
-    from .request import Request
+    from .download.request import Request
+    from .download.story import download, exit_status
     from .select import Selection
     from .show.checksum_file import check_checksums_path, checksums_beside
 
@@ -285,8 +285,8 @@ def verify_command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
+    from .download.verify import verify
     from .streams import write_lines
-    from .verify import verify
 
     found = list(verify(directory))
     wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]

@@ -35,16 +35,16 @@ from hypothesis.stateful import (
 from servers import Answer, Received, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import checkpoint, partial
+from sourcecraft_artifacts.download.request import Request
+from sourcecraft_artifacts.download.story import download
+from sourcecraft_artifacts.download.verify import verify
 from sourcecraft_artifacts.errors import Interrupted
-from sourcecraft_artifacts.fetch import download
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.request import Request
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
 from sourcecraft_artifacts.transfer.pacing import Pace
 from sourcecraft_artifacts.transfer.transfer import engine, pacing, transfer
-from sourcecraft_artifacts.verify import verify
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
 

@@ -9,19 +9,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .choices import IfExists, Layout
-from .errors import ArtifactsError, LocalError, NothingMatched
-from .models import Artifact, CubeAddress
-from .output import OutputFolder
+from ..choices import IfExists, Layout
+from ..errors import ArtifactsError, LocalError, NothingMatched
+from ..models import Artifact, CubeAddress
+from ..results import FileResult, Outcome, Report
+from ..service.listing import Listing
+from ..transfer.engine import Downloads
+from ..transfer.jobs import Job, Reporter
+from .output_folder import OutputFolder
 from .plan import Action, Step, plan
 from .request import Request, TimeIsUp, follow, may_come, report_of
-from .results import FileResult, Outcome, Report
-from .service.listing import Listing
-from .transfer.engine import Downloads
-from .transfer.jobs import Job, Reporter
 
 if TYPE_CHECKING:
-    from .service.api import Client
+    from ..service.api import Client
 
 
 def to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from sourcecraft_artifacts import output
 from sourcecraft_artifacts.disk import files
 from sourcecraft_artifacts.disk.manifest import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
+from sourcecraft_artifacts.download import output_folder as output
+from sourcecraft_artifacts.download.output_folder import OutputFolder
+from sourcecraft_artifacts.download.plan import Action, Step
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.output import OutputFolder
-from sourcecraft_artifacts.plan import Action, Step
 from sourcecraft_artifacts.transfer.jobs import Whole
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")

@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from .disk.paths import SafePath, UnsafePath, safe_path
-from .errors import ArtifactsError, Refused, UsageError
-from .output import OutputFolder
-from .text import visible
+from ..disk.paths import SafePath, UnsafePath, safe_path
+from ..errors import ArtifactsError, Refused, UsageError
+from ..text import visible
+from .output_folder import OutputFolder
 
 
 def verify(directory: str) -> Iterator[tuple[str, str]]:

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from servers import Answer, Received, Reply, ScriptedServer, ranged
 
+from sourcecraft_artifacts.download.output_file import Stream
 from sourcecraft_artifacts.errors import BrokenTransfer, ExpiredUrl, LocalError, TransferError
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.service.url_refresher import Links
-from sourcecraft_artifacts.single import Stream
 from sourcecraft_artifacts.transfer.pacing import RateLimit
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")

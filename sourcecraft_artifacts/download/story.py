@@ -6,17 +6,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .errors import ExitCode, LocalError
-from .fetch_folder import to_folder
-from .fetch_one import to_one
+from ..errors import ExitCode, LocalError
+from ..results import Outcome, Report
+from ..service.listing import list_artifacts
+from ..show.tracking import Silent
+from ..transfer.jobs import Reporter
 from .request import Request, awaited_text, selected, tell_remark
-from .results import Outcome, Report
-from .service.listing import list_artifacts
-from .show.tracking import Silent
-from .transfer.jobs import Reporter
+from .to_file import to_one
+from .to_folder import to_folder
 
 if TYPE_CHECKING:
-    from .service.api import Client
+    from ..service.api import Client
 
 
 def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:

@@ -11,18 +11,18 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Self
 
-from .disk.directory import Directory, wait_for_lock
-from .disk.files import move_file
-from .disk.manifest import Entry, Manifest
-from .disk.partial import Partial
-from .disk.parts import PartialStore
-from .disk.paths import STATE_FOLDER, SafePath, folds_names
-from .disk.tree import Tree
-from .errors import Refused, local_fault
-from .models import Artifact
+from ..disk.directory import Directory, wait_for_lock
+from ..disk.files import move_file
+from ..disk.manifest import Entry, Manifest
+from ..disk.partial import Partial
+from ..disk.parts import PartialStore
+from ..disk.paths import STATE_FOLDER, SafePath, folds_names
+from ..disk.tree import Tree
+from ..errors import Refused, local_fault
+from ..models import Artifact
+from ..text import visible
+from ..transfer.jobs import Job, Whole, each
 from .plan import Step
-from .text import visible
-from .transfer.jobs import Job, Whole, each
 
 _PARTIAL = "partial"
 

@@ -8,22 +8,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .choices import IfExists
-from .errors import ArtifactsError, UsageError
-from .models import Artifact
+from ..choices import IfExists
+from ..errors import ArtifactsError, UsageError
+from ..models import Artifact
+from ..results import FileResult, Outcome, Report
+from ..service.listing import Listing
+from ..service.url_refresher import Links
+from ..text import count, visible
+from ..transfer.engine import Downloads
+from ..transfer.jobs import Job, Reporter
+from ..transfer.pacing import RateLimit
+from .output_file import OutputFile, Stream, streamed
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
-from .results import FileResult, Outcome, Report
-from .service.listing import Listing
-from .service.url_refresher import Links
-from .single import OutputFile, Stream, streamed
-from .text import count, visible
-from .transfer.engine import Downloads
-from .transfer.jobs import Job, Reporter
-from .transfer.pacing import RateLimit
 
 if TYPE_CHECKING:
-    from .service.api import Client
+    from ..service.api import Client
 
 
 def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:

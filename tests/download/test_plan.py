@@ -11,9 +11,9 @@ import pytest
 from sourcecraft_artifacts.choices import IfExists, Layout
 from sourcecraft_artifacts.disk.manifest import Entry
 from sourcecraft_artifacts.disk.paths import SafePath
+from sourcecraft_artifacts.download.plan import Action, Step, decide, place_of, plan
 from sourcecraft_artifacts.errors import Refused
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.plan import Action, Step, decide, place_of, plan
 
 LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")
 MAC = CubeAddress("org/repo", "7", "ci", "build", "mac")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from .backoff import backoff
-from .disk.directory import Directory, open_root, refuse_special, take_lock, wait_for_lock
-from .disk.partial import Partial
-from .disk.parts import PartialStore
-from .errors import (
+from ..backoff import backoff
+from ..disk.directory import Directory, open_root, refuse_special, take_lock, wait_for_lock
+from ..disk.partial import Partial
+from ..disk.parts import PartialStore
+from ..errors import (
     BrokenTransfer,
     Busy,
     ExpiredUrl,
@@ -21,17 +21,17 @@ from .errors import (
     UsageError,
     named_file_fault,
 )
-from .http.checksums import Digests, expected_digests
-from .http.ranges import Verdict, Version, judge, range_header, read_version
-from .http.status import check_status
-from .http.storage import Answer, Storage
-from .models import Artifact
-from .output import part_key
-from .results import FileResult, Outcome
-from .service.url_refresher import Links
-from .text import visible
-from .transfer.jobs import Job, Whole, each
-from .transfer.pacing import RateLimit
+from ..http.checksums import Digests, expected_digests
+from ..http.ranges import Verdict, Version, judge, range_header, read_version
+from ..http.status import check_status
+from ..http.storage import Answer, Storage
+from ..models import Artifact
+from ..results import FileResult, Outcome
+from ..service.url_refresher import Links
+from ..text import visible
+from ..transfer.jobs import Job, Whole, each
+from ..transfer.pacing import RateLimit
+from .output_folder import part_key
 
 _PREFIX = ".sourcecraft-artifacts-"
 _REFRESHES = 2

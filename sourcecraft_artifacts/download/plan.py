@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from .choices import IfExists, Layout
-from .disk.manifest import Entry
-from .disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
-from .errors import Refused
-from .models import Artifact, CubeAddress
-from .select import normalised
-from .text import count, visible
-from .urls import unsafe_url_reason
+from ..choices import IfExists, Layout
+from ..disk.manifest import Entry
+from ..disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
+from ..errors import Refused
+from ..models import Artifact, CubeAddress
+from ..select import normalised
+from ..text import count, visible
+from ..urls import unsafe_url_reason
 
 _LEAVE_OUT = "--exclude leaves it out"
 _LEAVE_SOME_OUT = "--exclude leaves out what is not needed"

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .choices import IfExists, Layout
-from .errors import NothingMatched
-from .http.storage import Storage
-from .models import Artifact
-from .results import FileResult, Report
-from .select import Selection
-from .service.address import Address
-from .service.listing import Listing, list_artifacts
-from .text import visible
-from .transfer.jobs import Reporter, Tuning
+from ..choices import IfExists, Layout
+from ..errors import NothingMatched
+from ..http.storage import Storage
+from ..models import Artifact
+from ..results import FileResult, Report
+from ..select import Selection
+from ..service.address import Address
+from ..service.listing import Listing, list_artifacts
+from ..text import visible
+from ..transfer.jobs import Reporter, Tuning
 
 if TYPE_CHECKING:
-    from .service.api import Client
+    from ..service.api import Client
 
 _MOST_NAMED = 10
 _FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
@@ -69,7 +69,7 @@ class Request:
 
     def storage(self) -> Storage:
         """Return connections to the storage of this request's kind. Raises `UsageError`."""
-        from .network import ca_bundle
+        from ..network import ca_bundle
 
         bundle = ca_bundle(self.ca_bundle)
         return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle, log=self.log)
