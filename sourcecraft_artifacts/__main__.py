@@ -19,7 +19,7 @@ def main() -> "NoReturn":
     import gc
 
     gc.set_threshold(_FEW_COLLECTIONS)
-    from .cli import main as run
+    from .cli.app import main as run
 
     run()
 

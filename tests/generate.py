@@ -17,11 +17,11 @@ import typer.main
 
 from sourcecraft_artifacts import __version__
 from sourcecraft_artifacts.choices import Shell
-from sourcecraft_artifacts.cli import app
+from sourcecraft_artifacts.cli.app import app
+from sourcecraft_artifacts.cli.options import usage_pieces
+from sourcecraft_artifacts.cli.shells import PROGRAM, script
 from sourcecraft_artifacts.errors import ExitCode
-from sourcecraft_artifacts.options import usage_pieces
 from sourcecraft_artifacts.service.config import DEFAULT_API_URL
-from sourcecraft_artifacts.shells import PROGRAM, script
 
 FOLDER = Path(__file__).parents[1] / "completions"
 NAMES = {

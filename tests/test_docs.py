@@ -34,14 +34,14 @@ import typer.main
 import sourcecraft_artifacts
 from sourcecraft_artifacts import Artifact, ArtifactDates, CubeAddress, FileResult, Request
 from sourcecraft_artifacts.choices import IfExists
-from sourcecraft_artifacts.cli import app
+from sourcecraft_artifacts.cli.app import app
+from sourcecraft_artifacts.cli.options import PREFIX
+from sourcecraft_artifacts.cli.streams import Voice, say, show_error
 from sourcecraft_artifacts.errors import ExitCode, UsageError
-from sourcecraft_artifacts.options import PREFIX
 from sourcecraft_artifacts.results import Outcome
 from sourcecraft_artifacts.sandbox import Sandbox
 from sourcecraft_artifacts.service.config import DEFAULT_API_URL, TOKEN_VARIABLE, load_config
 from sourcecraft_artifacts.show.progress import JsonEvents
-from sourcecraft_artifacts.streams import Voice, say, show_error
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

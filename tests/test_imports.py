@@ -87,7 +87,7 @@ def test_nothing_is_imported_before_ctrl_c_is_in_hand(module: str) -> None:
     assert loaded_by(f"import {module}") - loaded_by("pass") == ours
 
 
-RUN = "from sourcecraft_artifacts.cli import main; main()"
+RUN = "from sourcecraft_artifacts.cli.app import main; main()"
 TAB = {"_SOURCECRAFT_ARTIFACTS_COMPLETE": "complete_zsh"}
 
 
@@ -107,5 +107,5 @@ def test_what_is_wanted_at_once_waits_for_nothing(
 ) -> None:
     """Neither the network nor rich is loaded to tell what the program knows by itself."""
     loaded = loaded_by(RUN, *arguments, **env)
-    assert "sourcecraft_artifacts.cli" in loaded
+    assert "sourcecraft_artifacts.cli.app" in loaded
     assert not loaded & {"requests", "urllib3", "rich", "platformdirs", "ssl", "asyncio"}

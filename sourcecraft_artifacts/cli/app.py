@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from ..choices import Layout, Progress, Shell
+from ..errors import Refused, UsageError, WaitTimeout
+from ..text import count
 from . import options as opt
+from .auth import auth
 from .boundary import guarded, leave, run_app
-from .choices import Layout, Progress, Shell
-from .cli_auth import auth
-from .errors import Refused, UsageError, WaitTimeout
 from .session import Session
 from .streams import Voice
-from .text import count
 
 if TYPE_CHECKING:
-    from .models import Run
+    from ..models import Run
 
 app = typer.Typer(
     name="sourcecraft-artifacts",
@@ -37,7 +37,7 @@ app.add_typer(auth, name="auth")
 
 def _version(ctx: typer.Context, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        from . import __version__
+        from .. import __version__
 
         typer.echo(f"sourcecraft-artifacts {__version__}")
         raise typer.Exit
@@ -105,9 +105,9 @@ def list_command(
     On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
     updated_at, local_path.
     """
-    from .select import Selection
-    from .service.listing import list_artifacts
-    from .show.listing import listing_json, listing_lines, listing_table
+    from ..select import Selection
+    from ..service.listing import list_artifacts
+    from ..show.listing import listing_json, listing_lines, listing_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo, run_status)
@@ -177,10 +177,10 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from .download.request import Request
-    from .download.story import download, exit_status
-    from .select import Selection
-    from .show.checksum_file import check_checksums_path, checksums_beside
+    from ..download.request import Request
+    from ..download.story import download, exit_status
+    from ..select import Selection
+    from ..show.checksum_file import check_checksums_path, checksums_beside
 
     Voice.as_events = progress is Progress.JSON
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
@@ -256,8 +256,8 @@ def runs_command(
     On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
     created_at.
     """
-    from .service.listing import newest_runs
-    from .show.listing import runs_json, runs_lines, runs_table
+    from ..service.listing import newest_runs
+    from ..show.listing import runs_json, runs_lines, runs_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     name = session.repo(repo)
@@ -285,7 +285,7 @@ def verify_command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from .download.verify import verify
+    from ..download.verify import verify
     from .streams import write_lines
 
     found = list(verify(directory))
@@ -319,7 +319,7 @@ def sandbox_command(
 
     Without a command, print its settings as export lines and serve until Ctrl-C.
     """
-    from .sandbox import run_sandbox
+    from ..sandbox import run_sandbox
 
     raise typer.Exit(run_sandbox(command or []))
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .choices import IfExists, Layout, Progress
+from ..choices import IfExists, Layout, Progress
+from ..errors import UsageError
+from ..text import visible
 from .completion import complete_cube, complete_run, complete_task, complete_workflow
-from .errors import UsageError
-from .text import visible
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from .errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
+from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
 from .streams import Nowhere, flush_stdout, forget_stdout, say, show_error
 
 P = ParamSpec("P")

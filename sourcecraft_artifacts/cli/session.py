@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .errors import LocalError, UsageError
+from ..errors import LocalError, UsageError
+from ..text import visible, without_secrets
 from .streams import Nowhere, Voice, say, to_stdout, write_lines, write_paths
-from .text import visible, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .choices import Layout, Progress
-    from .models import Run
-    from .results import Report
-    from .service.address import Address
-    from .service.api import Client
-    from .service.config import Config, Token
-    from .show.tracking import Silent
+    from ..choices import Layout, Progress
+    from ..models import Run
+    from ..results import Report
+    from ..service.address import Address
+    from ..service.api import Client
+    from ..service.config import Config, Token
+    from ..show.tracking import Silent
 
 
 class Session:
@@ -51,14 +51,14 @@ class Session:
     @cached_property
     def config(self) -> Config:
         """The config file. Raises `UsageError`."""
-        from .service.config import load_config
+        from ..service.config import load_config
 
         return load_config()
 
     @cached_property
     def api_url(self) -> str:
         """The API's address, checked."""
-        from .service.config import DEFAULT_API_URL, check_api_url
+        from ..service.config import DEFAULT_API_URL, check_api_url
 
         if self._api_url or self.config.api_url is None:
             return check_api_url(self._api_url or DEFAULT_API_URL)
@@ -75,7 +75,7 @@ class Session:
     @cached_property
     def token(self) -> Token | None:
         """The token for that API, or None."""
-        from .service.config import find_token
+        from ..service.config import find_token
 
         return find_token(os.environ, self.config, self.api_url)
 
@@ -86,7 +86,7 @@ class Session:
 
     def client(self) -> Client:
         """Return the API's client; use it as a context."""
-        from .service.api import Client
+        from ..service.api import Client
 
         return Client(
             self.api_url,
@@ -98,7 +98,7 @@ class Session:
 
     def repo(self, option: str | None) -> str:
         """Return the repository. Raises `UsageError` where there is none."""
-        from .service.address import parse_repo
+        from ..service.address import parse_repo
 
         found = option or self._default_repo()
         if found is None:
@@ -109,7 +109,7 @@ class Session:
         return parse_repo(found)
 
     def _default_repo(self) -> str | None:
-        from .service.address import parse_repo, repo_from_git
+        from ..service.address import parse_repo, repo_from_git
 
         if self.config.repo is not None:
             return self._from_config(parse_repo, self.config.repo)
@@ -119,7 +119,7 @@ class Session:
         self, run: str, names: Sequence[str | None], repo: str | None, run_status: str | None
     ) -> Address:
         """Read the positional arguments. Raises `UsageError`."""
-        from .service.address import parse_address
+        from ..service.address import parse_address
 
         given = self.was_given("repo")
         address = parse_address(
@@ -138,7 +138,7 @@ class Session:
             return address
         from dataclasses import replace
 
-        from .service.listing import latest_run
+        from ..service.listing import latest_run
 
         run: Run = latest_run(client, address.repo, run_status)
         facts = ", ".join(fact for fact in (run.status, run.event_type, run.created_at) if fact)
@@ -198,14 +198,14 @@ class Session:
 
     def console(self) -> Console:
         """Return rich's console for stdout, which sees to colours and widths."""
-        from .show.tables import make_console
+        from ..show.tables import make_console
 
         colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
         return make_console(force_terminal=True if colours else None)
 
     def reporter(self, progress: Progress) -> Silent:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
-        from .show.progress import make_reporter
+        from ..show.progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
         reporter = make_reporter(kind, quiet=self._quiet)
@@ -237,7 +237,7 @@ class Session:
         self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool
     ) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""
-        from .show.report import report_json, summary_lines
+        from ..show.report import report_json, summary_lines
 
         if not Voice.as_events:
             lines = summary_lines(

@@ -13,8 +13,8 @@ from conftest import Cli
 from fake_service import REPO, SIGNATURE, TOKEN, FakeService
 from servers import Answer
 
-from sourcecraft_artifacts.completion import LIMIT
-from sourcecraft_artifacts.shells import VARIABLE, Typed, read_line
+from sourcecraft_artifacts.cli.completion import LIMIT
+from sourcecraft_artifacts.cli.shells import VARIABLE, Typed, read_line
 
 LATEST = "latest\tthe newest run"
 BREAKS = " \t\n\"'><=;|&(:"

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from .errors import UsageError
-from .service.config import (
+from ..errors import UsageError
+from ..service.config import (
     TOKEN_VARIABLE,
     api_host,
     clean_token,
@@ -15,7 +15,7 @@ from .service.config import (
     remove_token,
     save_token,
 )
-from .text import visible
+from ..text import visible
 
 _LONGEST = 1 << 16
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .text import visible
+from ..text import visible
 
 if TYPE_CHECKING:
-    from .models import Run
-    from .service.api import Client
+    from ..models import Run
+    from ..service.api import Client
 
 Names = list[tuple[str, str]]
 """Names, each with the status that is shown beside it."""
@@ -48,7 +48,7 @@ def complete_cube(ctx: typer.Context) -> Names:
 
 def _quietly(ask: Callable[[], Names]) -> Names:
     """Return each name that is found within the limit once, and nothing on any failure."""
-    from .network import within
+    from ..network import within
 
     try:
         found = within(LIMIT, ask)
@@ -83,7 +83,7 @@ class Service:
 
     def below(self, *levels: str) -> Names:
         """Return the names one level below what is typed; a web address may hold some of it."""
-        from .service.address import name_matches
+        from ..service.address import name_matches
 
         names, status = [self._params[level] for level in levels], self._params["run_status"]
         address = self._session.address(self._params["run"], names, self._params["repo"], status)
@@ -97,8 +97,8 @@ class Service:
         return [(cube.slug, cube.status) for cube in cubes] if address.cube is None else []
 
     def _newest(self, repo: str) -> Sequence[Run]:
+        from ..service.listing import newest_runs
         from .name_cache import remembered
-        from .service.listing import newest_runs
 
         def ask() -> list[Run]:
             with self._client() as client:
@@ -121,7 +121,7 @@ class Service:
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
 
     def _client(self) -> Client:
-        from .service.api import Client
+        from ..service.api import Client
 
         token = self._session.token
         return Client(

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .errors import ArtifactsError, LocalError
-from .text import to_json, visible
+from ..errors import ArtifactsError, LocalError
+from ..text import to_json, visible
 
 if TYPE_CHECKING:
-    from .results import Report
+    from ..results import Report
 
 
 class Nowhere(io.TextIOWrapper):
@@ -68,7 +68,7 @@ def flush_stdout() -> None:
 
 def write_paths(report: Report) -> None:
     """Write the path of each file that is in place: for programs its exact bytes."""
-    from .results import Outcome
+    from ..results import Outcome
 
     there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
     paths = [result.path for result in report.files if result.outcome in there and result.path]

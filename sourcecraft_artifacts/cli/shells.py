@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from typer._click.shell_completion import CompletionItem, ShellComplete
 
-from .choices import Shell
+from ..choices import Shell
 
 if TYPE_CHECKING:
     from typer._click.core import Command

@@ -14,9 +14,9 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from .errors import ApiError
-from .models import Cube, Run, Task, Workflow, objects, read_run
-from .text import to_json
+from ..errors import ApiError
+from ..models import Cube, Run, Task, Workflow, objects, read_run
+from ..text import to_json
 
 SECONDS = 30
 SECONDS_WHEN_FINAL = 300

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from ..errors import AuthError
 from . import options as opt
 from .boundary import guarded
-from .errors import AuthError
 from .session import Session
 
 auth = typer.Typer(
@@ -46,7 +46,7 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one."""
-    from .service.config import api_host, masked
+    from ..service.config import api_host, masked
 
     session = Session(ctx, api_url)
     token = session.token
