@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from .service.listing import Listing as Listing
     from .service.listing import latest_run as latest_run
     from .service.listing import list_artifacts as list_artifacts
-    from .transfer.jobs import Reporter as Reporter
+    from .transfer.reporter import NullReporter as NullReporter
+    from .transfer.reporter import Reporter as Reporter
 
 __version__ = "0.1.0"
 
@@ -56,7 +57,7 @@ _HOMES = {
     "service.api": "Client",
     "choices": "IfExists Layout",
     "download.story": "download",
-    "transfer.jobs": "Reporter",
+    "transfer.reporter": "Reporter NullReporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "service.listing": "Listing latest_run list_artifacts",

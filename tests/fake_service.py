@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote
 
-from servers import Answer, Received, Reply, ScriptedServer, json_answer, ranged
+from servers import Received, Reply, Response, ScriptedServer, json_response, ranged
 
 TOKEN = "tok-9f8e7d6c5b4a"
 SIGNATURE = "s3cr3t-5ign4ture"
@@ -132,7 +132,7 @@ class FakeService(Servers):
             "download_url": self.url(stored) if ready else "",
         }
 
-    def _answer(self, received: Received) -> Answer:
+    def _answer(self, received: Received) -> Response:
         path, _, query = received.target.removeprefix(f"/repos/{REPO}/cicd/").partition("?")
         parts = [unquote(part) for part in path.split("/")]
         match parts:
@@ -141,26 +141,26 @@ class FakeService(Servers):
             case ["runs"]:
                 return self._runs(parse_qs(query))
             case ["runs", slug] if slug in self.runs:
-                return json_answer(self.run_record(self.runs[slug]))
+                return json_response(self.run_record(self.runs[slug]))
         return problem(404, f"no {path}")
 
-    def _listing(self, run: str, cube: tuple[str, str, str]) -> Answer:
+    def _listing(self, run: str, cube: tuple[str, str, str]) -> Response:
         if run not in self.runs or cube not in self.runs[run].cubes:
             return problem(404, f"no cube {'/'.join(cube)} in run {run}")
         chosen = [one for one in self.artifacts if (one.run, one.cube) == (run, cube)]
-        answer = json_answer({"artifacts": [self.record(one) for one in chosen]})
+        answer = json_response({"artifacts": [self.record(one) for one in chosen]})
         with self._lock:
             if self.stale_listings:
                 self.stale_listings -= 1
                 self.expire()
         return answer
 
-    def _runs(self, query: Mapping[str, list[str]]) -> Answer:
+    def _runs(self, query: Mapping[str, list[str]]) -> Response:
         first = int(query.get("page_token", ["at/+ 0"])[0].removeprefix("at/+ "))
         last = first + min(self.page, int(query.get("page_size", ["50"])[0]))
         runs = [self.run_record(run) for run in [*self.runs.values()][first:last]]
         more = {"next_page_token": f"at/+ {last}"} if last < len(self.runs) else {}
-        return json_answer({"runs": runs, **more})
+        return json_response({"runs": runs, **more})
 
     def run_record(self, run: DeclaredRun) -> dict[str, Any]:
         """A run as the API shows it."""
@@ -180,10 +180,10 @@ class FakeService(Servers):
             ],
         }
 
-    def _store(self, received: Received) -> Answer:
+    def _store(self, received: Received) -> Response:
         match = re.match(r"/(\d+)/(\d+)\?", received.target)
         if not match:
-            return Answer(404)
+            return Response(404)
         stored = self.artifacts[int(match[1])]
         with self._lock:
             stored.requests.append(received)
@@ -192,13 +192,15 @@ class FakeService(Servers):
                 reply = stored.replies.pop(0) if len(stored.replies) > 1 else stored.replies[0]
         stored.asked.set()
         if expired:
-            return Answer(stored.expired, body=f"<Error>Expired {received.target}</Error>".encode())
-        return reply if isinstance(reply, Answer) else reply(received)
+            return Response(
+                stored.expired, body=f"<Error>Expired {received.target}</Error>".encode()
+            )
+        return reply if isinstance(reply, Response) else reply(received)
 
 
-def problem(status: int, message: str) -> Answer:
+def problem(status: int, message: str) -> Response:
     """An error as the API describes it."""
-    return json_answer({"error_code": "Odd", "message": message, "request_id": "req-17"}, status)
+    return json_response({"error_code": "Odd", "message": message, "request_id": "req-17"}, status)
 
 
 def target(run: str, *names: str, kind: str = "artifacts") -> str:
@@ -208,7 +210,7 @@ def target(run: str, *names: str, kind: str = "artifacts") -> str:
 
 def held(
     body: bytes, gate: threading.Event, etag: str | None = '"v1"'
-) -> Callable[[Received], Answer]:
+) -> Callable[[Received], Response]:
     """Storage that holds back the second half of each answer until the gate opens."""
     good = ranged(body, etag=etag)
     return lambda received: replace(good(received), gate=gate)

@@ -44,7 +44,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One scripted answer; what is not set behaves as a good server does.
 
     ``cut_after`` and ``reset_after`` send the head and that many body bytes, then FIN or RST.
@@ -113,7 +113,7 @@ class Answer:
             yield "Content-Length", str(len(self.body))
 
 
-Reply = Answer | Callable[[Received], Answer]
+Reply = Response | Callable[[Received], Response]
 
 
 class ScriptedServer:
@@ -150,7 +150,7 @@ class ScriptedServer:
         self.close()
 
     def on(self, path_prefix: str, *answers: Reply) -> None:
-        """Answer targets that start so, in this order, the last one for ever.
+        """Response targets that start so, in this order, the last one for ever.
 
         The longest prefix wins, calling again replaces, and what nothing matches gets a 404.
         """
@@ -228,16 +228,16 @@ class ScriptedServer:
             if answer.closes or _wants_close(received):
                 return
 
-    def _choose(self, received: Received) -> Answer:
+    def _choose(self, received: Received) -> Response:
         with self._lock:
             prefixes = [prefix for prefix in self._routes if received.target.startswith(prefix)]
             if not prefixes:
-                return Answer(404, body=f"no script for {received.target}".encode())
+                return Response(404, body=f"no script for {received.target}".encode())
             replies = self._routes[max(prefixes, key=len)]
             reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        return reply if isinstance(reply, Answer) else reply(received)
+        return reply if isinstance(reply, Response) else reply(received)
 
-    def _send(self, connection: socket.socket, received: Received, answer: Answer) -> None:
+    def _send(self, connection: socket.socket, received: Received, answer: Response) -> None:
         if answer.raw is not None:
             connection.sendall(answer.raw)
         elif answer.hang:
@@ -250,13 +250,13 @@ class ScriptedServer:
             if received.method != "HEAD" and not answer.bodiless:
                 self._send_body(connection, answer)
 
-    def _drip_headers(self, connection: socket.socket, answer: Answer, seconds: float) -> None:
+    def _drip_headers(self, connection: socket.socket, answer: Response, seconds: float) -> None:
         start = answer.head().removesuffix(b"\r\n") + b"X-Drip: "
         for byte in itertools.chain(start, itertools.repeat(ord("."))):
             connection.sendall(bytes([byte]))
             self._pause(seconds)
 
-    def _send_body(self, connection: socket.socket, answer: Answer) -> None:
+    def _send_body(self, connection: socket.socket, answer: Response) -> None:
         for piece in self._pieces(answer):
             framed = b"%x\r\n%b\r\n" % (len(piece), piece) if answer.chunked else piece
             connection.sendall(framed)
@@ -264,7 +264,7 @@ class ScriptedServer:
             last = b"0\r\n\r\n" if answer.chunked else b""
             connection.sendall(last + answer.extra)
 
-    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+    def _pieces(self, answer: Response) -> Iterator[bytes]:
         body, half = answer.body[: answer.stop], len(answer.body) // 2
         step = _PIECE if answer.drip is None else 1
         for second, (first, stop) in enumerate(((0, min(half, len(body))), (half, len(body)))):
@@ -292,11 +292,11 @@ class ScriptedServer:
             self._pause(_POLL)
 
 
-def json_answer(value: object, status: int = 200, **headers: str) -> Answer:
+def json_response(value: object, status: int = 200, **headers: str) -> Response:
     """A JSON answer; ``retry_after="3"`` becomes the header Retry-After."""
     named = {name.replace("_", "-").title(): text for name, text in headers.items()}
     body = json.dumps(value).encode()
-    return Answer(status, {"Content-Type": "application/json", **named}, body)
+    return Response(status, {"Content-Type": "application/json", **named}, body)
 
 
 def ranged(
@@ -309,7 +309,7 @@ def ranged(
     status_200_with_content_range: bool = False,
     wrong_start: bool = False,
     cut_first: int | None = None,
-) -> Callable[[Received], Answer]:
+) -> Callable[[Received], Response]:
     """Storage that serves single ranges of a body (RFC 9110, 13.1.5 and 14).
 
     Args:
@@ -325,19 +325,19 @@ def ranged(
     common |= headers or {}
     cuts = itertools.chain([cut_first], itertools.repeat(None))
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         cut = next(cuts) if received.method == "GET" else None
         valid = _if_range_holds(received.header("If-Range"), etag, last_modified)
         asked = None if ignore_range or not valid else _asked_range(received, len(body))
         if asked is None:
-            return Answer(200, common, body, cut_after=cut)
+            return Response(200, common, body, cut_after=cut)
         first, last = asked
         if first > last:
-            return Answer(416, {**common, "Content-Range": f"bytes */{len(body)}"})
+            return Response(416, {**common, "Content-Range": f"bytes */{len(body)}"})
         first -= 1 if wrong_start and first else 0
         head = {**common, "Content-Range": f"bytes {first}-{last}/{len(body)}"}
         status = 200 if status_200_with_content_range else 206
-        return Answer(status, head, body[first : last + 1], cut_after=cut)
+        return Response(status, head, body[first : last + 1], cut_after=cut)
 
     return reply
 

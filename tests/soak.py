@@ -23,7 +23,7 @@ from pathlib import Path
 
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, tree
-from servers import Answer, Received, Reply, ScriptedServer, ranged
+from servers import Received, Reply, Response, ScriptedServer, ranged
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200
@@ -36,7 +36,7 @@ SLOWEST_RUN = 60.0
 class SlowServer(ScriptedServer):
     """A storage whose connections are slow, so that there is time for a kill."""
 
-    def _pieces(self, answer: Answer) -> Iterator[bytes]:
+    def _pieces(self, answer: Response) -> Iterator[bytes]:
         for piece in super()._pieces(answer):
             yield piece
             self._pause(0.002)
@@ -73,8 +73,8 @@ class Soak:
         stored.replies = [self._sometimes_cut(ranged(stored.body, etag=f'"{self._changes}"'))]
         self.tally.versions.setdefault(stored.local_path, []).append(stored.body)
 
-    def _sometimes_cut(self, good: Callable[[Received], Answer]) -> Reply:
-        def reply(received: Received) -> Answer:
+    def _sometimes_cut(self, good: Callable[[Received], Response]) -> Reply:
+        def reply(received: Received) -> Response:
             answer = good(received)
             if self._chance.random() > 0.02:
                 return answer

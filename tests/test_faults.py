@@ -29,7 +29,7 @@ from fake_service import (
     tree,
 )
 from realservers import find
-from servers import Answer, ranged
+from servers import Response, ranged
 
 LARGE = bytes(range(256)) * (8 << 20 >> 8)
 SMALL = b"small"
@@ -232,7 +232,7 @@ def test_a_clock_that_jumps(service: FakeService, cli: Cli, tmp_path: Path) -> N
     (tmp_path / "clock" / "sitecustomize.py").write_text(HURRY + JUMPING)
     env = {"PYTHONPATH": str(tmp_path / "clock")}
     past = {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}
-    service.add("busy", SMALL, Answer(503, past), ranged(SMALL))
+    service.add("busy", SMALL, Response(503, past), ranged(SMALL))
     service.add("cut", LARGE, ranged(LARGE, cut_first=1 << 20), ranged(LARGE))
     service.api.on(target("7", *CUBE), problem(503, "busy"), service._answer)
     cli.download(env=env)

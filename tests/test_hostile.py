@@ -25,7 +25,7 @@ from fake_service import (
     target,
     tree,
 )
-from servers import Answer, Received, Reply, json_answer, ranged
+from servers import Received, Reply, Response, json_response, ranged
 
 BODY = bytes(range(256)) * (2 << 20 >> 8)
 HUGE = "9" * 5000
@@ -55,7 +55,7 @@ BOMBS = {
 def test_bombs(service: FakeService, cli: Cli, kind: str, status: int) -> None:
     """A small body that unfolds to much ends as an answer that makes no sense, in little memory."""
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-    service.api.on(target("7", *CUBE), Answer(status, headers, BOMBS[kind]()))
+    service.api.on(target("7", *CUBE), Response(status, headers, BOMBS[kind]()))
     finished = cli("list", "7", *CUBE, "--retries", "0", wrap=MEMORY, code=7)
     assert len(finished.err) < 1000
 
@@ -65,7 +65,7 @@ def test_a_listing_that_is_too_long(
     service: FakeService, cli: Cli, framing: dict[str, Any]
 ) -> None:
     """More than 64 MiB is not read to its end, whatever its framing."""
-    answer = Answer(200, (), b'{"x": "' + b"x" * (65 << 20), **framing)
+    answer = Response(200, (), b'{"x": "' + b"x" * (65 << 20), **framing)
     service.api.on(target("7", *CUBE), answer)
     assert "67,108,864" in cli("list", "7", *CUBE, wrap=MEMORY, code=7).err
     assert service.listings() == 1
@@ -75,19 +75,19 @@ def test_an_honest_large_listing(service: FakeService, cli: Cli) -> None:
     """The bounds leave room for a hundred thousand artifacts."""
     record = service.record(service.add("some/where/file", url=f"https://h/{'x' * 300}"))
     records = [record | {"local_path": f"some/where/file-{at}"} for at in range(100_000)]
-    service.api.on(target("7", *CUBE), json_answer({"artifacts": records}))
+    service.api.on(target("7", *CUBE), json_response({"artifacts": records}))
     assert cli("list", "7", *CUBE, wrap=MEMORY).stdout.count(b"\n") == 100_000
 
 
 NUMBERS: dict[str, Reply] = {
-    "length": Answer(raw=f"HTTP/1.1 200 OK\r\nContent-Length: {HUGE}\r\n\r\nhello".encode()),
-    "chunk": Answer(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello"),
-    "status": Answer(raw=f"HTTP/1.1 {HUGE} OK\r\n\r\n".encode()),
-    "range": Answer(206, {"Content-Range": f"bytes 0-4/{HUGE}"}, b"hello"),
-    "location": Answer(302, {"Location": "//[x/"}),
-    "port": Answer(302, {"Location": f"http://localhost:{HUGE}/"}),
-    "headers": Answer(200, [(f"X-{at}", "x" * 1000) for at in range(500)], b"hello"),
-    "continue": Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    "length": Response(raw=f"HTTP/1.1 200 OK\r\nContent-Length: {HUGE}\r\n\r\nhello".encode()),
+    "chunk": Response(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello"),
+    "status": Response(raw=f"HTTP/1.1 {HUGE} OK\r\n\r\n".encode()),
+    "range": Response(206, {"Content-Range": f"bytes 0-4/{HUGE}"}, b"hello"),
+    "location": Response(302, {"Location": "//[x/"}),
+    "port": Response(302, {"Location": f"http://localhost:{HUGE}/"}),
+    "headers": Response(200, [(f"X-{at}", "x" * 1000) for at in range(500)], b"hello"),
+    "continue": Response(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
 }
 
 
@@ -96,7 +96,7 @@ def test_storages_that_break_the_rules(service: FakeService, cli: Cli) -> None:
     for name, reply in NUMBERS.items():
         service.add(name, b"hello", reply)
     cut = ranged(BODY, cut_first=1 << 20)
-    odd = Answer(206, {"ETag": '"v1"', "Content-Range": f"bytes 0-4/{HUGE}"}, b"hello")
+    odd = Response(206, {"ETag": '"v1"', "Content-Range": f"bytes 0-4/{HUGE}"}, b"hello")
     service.add("resumed", BODY, cut, odd, ranged(BODY))
     finished = cli.download("--retries", "1", "--json", code=6)
     assert "bug" not in finished.err
@@ -144,7 +144,7 @@ ODD_URLS = (
 
 def test_urls_in_the_log_have_no_key(service: FakeService, cli: Cli) -> None:
     """Whatever a URL looks like, and wherever its key stands, `--debug` does not show it."""
-    service.storage.on("/", Answer(200, (), b"x"))
+    service.storage.on("/", Response(200, (), b"x"))
     for at, odd in enumerate(ODD_URLS):
         service.add(f"file-{at}", url=f"{service.storage.url}{odd}{SIGNATURE}")
     loud = service.storage.url.replace("http", "HTTP")
@@ -155,26 +155,26 @@ def test_urls_in_the_log_have_no_key(service: FakeService, cli: Cli) -> None:
     assert finished.err.count("storage: 200") == len(ODD_URLS) + 3
 
 
-def echo_line(received: Received) -> Answer:
-    """Answer with the request itself."""
-    return Answer(raw=f"GET {received.target} HTTP/1.1\r\n\r\n".encode())
+def echo_line(received: Received) -> Response:
+    """Response with the request itself."""
+    return Response(raw=f"GET {received.target} HTTP/1.1\r\n\r\n".encode())
 
 
-def echo_message(received: Received) -> Answer:
+def echo_message(received: Received) -> Response:
     """Repeat the target in what a person is to read."""
     text = f"<Error><Code>{received.target}</Code><Message>no {received.target}</Message></Error>"
-    return Answer(404, body=text.encode())
+    return Response(404, body=text.encode())
 
 
-def echo_location(received: Received) -> Answer:
+def echo_location(received: Received) -> Response:
     """Redirect to where nobody may go, with the query."""
-    return Answer(302, {"Location": f"http://example.com{received.target}"})
+    return Response(302, {"Location": f"http://example.com{received.target}"})
 
 
-def echo_signature(received: Received) -> Answer:
+def echo_signature(received: Received) -> Response:
     """Repeat the bare signature."""
     signature = received.target.rpartition("=")[2]
-    return Answer(400, body=f"<Error><Message>not {signature}</Message></Error>".encode())
+    return Response(400, body=f"<Error><Message>not {signature}</Message></Error>".encode())
 
 
 @pytest.mark.parametrize("echo", [echo_line, echo_message, echo_location, echo_signature])
@@ -339,7 +339,7 @@ def hostile_text(service: FakeService) -> None:
     dates = {"registered_at": EVIL, "obtained_at": EVIL, "updated_at": EVIL}
     service.add(f"path{EVIL}\ud800", b"", cube=names, status=f"s{EVIL}", dates=dates)
     message = f"<Error><Code>{EVIL}</Code><Message>{EVIL}</Message></Error>"
-    refusal = Answer(404, {"X-Odd": "\x1b[31m"}, message.encode())
+    refusal = Response(404, {"X-Odd": "\x1b[31m"}, message.encode())
     service.add("failing", b"x", refusal, cube=names)
     service.runs["7"].status = EVIL
     service.runs["7"].created_at = EVIL
@@ -370,10 +370,10 @@ def test_text_in_every_mode(service: FakeService, cli: Cli, env: dict[str, str])
     service.api.on(f"/repos/{REPO}/cicd/", problem(500, EVIL))
     told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
     service.api.on(
-        f"/repos/{REPO}/cicd/", Answer(raw=b"HTTP/1.1 500 \x1b]0;pwn\x07\r\nX: \x9b\r\n\r\n")
+        f"/repos/{REPO}/cicd/", Response(raw=b"HTTP/1.1 500 \x1b]0;pwn\x07\r\nX: \x9b\r\n\r\n")
     )
     told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
-    service.api.on(f"/repos/{REPO}/cicd/", Answer(200, (), f"<p>{EVIL}</p>".encode()))
+    service.api.on(f"/repos/{REPO}/cicd/", Response(200, (), f"<p>{EVIL}</p>".encode()))
     told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
     assert [finished for finished in told if not is_safe(finished)] == []
 

@@ -14,12 +14,22 @@ import sourcecraft_artifacts
 
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
 # The packages that only some modules know; what is written for type checkers alone is free.
+WINGS = ["cli", "download", "show", "transfer", "disk", "http", "service"]
+"""From the top floor down; what lies in no wing is the ground."""
 KNOWN_BY = {
-    "typer": {"boundary", "cli", "cli_auth", "completion", "options", "session", "shells"},
-    "rich": {"bars", "tables"},
-    "requests": {"api", "network"},
-    "urllib3": {"api", "connection", "storage"},
-    "platformdirs": {"config", "name_cache"},
+    "typer": {
+        "cli/app",
+        "cli/auth",
+        "cli/boundary",
+        "cli/completion",
+        "cli/options",
+        "cli/session",
+        "cli/shells",
+    },
+    "rich": {"show/bars", "show/tables"},
+    "requests": {"service/api", "network"},
+    "urllib3": {"service/api", "http/connection", "http/storage"},
+    "platformdirs": {"service/config", "cli/name_cache"},
 }
 BELOW_ALL: dict[str, set[str]] = {
     "choices": set(),
@@ -64,6 +74,42 @@ def test_the_foundation_stands_by_itself(module: str) -> None:
     """What everything rests on imports nothing that rests on it."""
     ours = {name for name in imported(PACKAGE / f"{module}.py") if name.startswith(".")}
     assert ours <= {f".{name}" for name in BELOW_ALL[module]}
+
+
+def wing_of(name: str) -> str:
+    """Return the wing that a module's or an import's path begins with, empty for the ground."""
+    first = name.split("/")[0]
+    return first if (PACKAGE / first).is_dir() else ""
+
+
+def wings_imported(module: Path) -> set[str]:
+    """Return the wings that a module imports from, its own and the ground left out."""
+    home = module.relative_to(PACKAGE).parent.parts
+    wings = set()
+    for name in imported(module):
+        if name.startswith("."):
+            path = name.lstrip(".").replace(".", "/")
+            above = home[: len(home) - (len(name) - len(name.lstrip(".")) - 1)]
+            wings.add(wing_of("/".join([*above, path])))
+    return wings - {"", *home[:1]}
+
+
+@pytest.mark.parametrize("wing", [*WINGS, "sandbox"])
+def test_a_wing_imports_only_what_is_below_it(wing: str) -> None:
+    """Each wing rests on those further down, and the sandbox on the ground alone."""
+    below = WINGS[WINGS.index(wing) + 1 :] if wing in WINGS else []
+    allowed = {*below, *(["sandbox"] if wing == "cli" else [])}
+    modules = sorted((PACKAGE / wing).glob("*.py"))
+    rising = {module.name: wings_imported(module) - allowed for module in modules}
+    assert not {name: wings for name, wings in rising.items() if wings}
+
+
+def test_every_folder_is_a_wing() -> None:
+    """The order of the wings names each of them, and the ground rests on none."""
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == {*WINGS, "sandbox"}
+    ground = [path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    assert not {path.name for path in ground if wings_imported(path)}
 
 
 def loaded_by(code: str, *arguments: str, **env: str) -> set[str]:

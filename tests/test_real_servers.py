@@ -23,7 +23,7 @@ from fake_service import (
     tree,
 )
 from realservers import Nginx, ObjectStore, nginx, object_store
-from servers import json_answer
+from servers import json_response
 
 BODY = bytes(range(251)) * (6 << 20 >> 8)
 OTHER = BODY[::-1]
@@ -110,9 +110,9 @@ def test_an_expired_signature(service: FakeService, cli: Cli, store: ObjectStore
     """The store's own way to say so brings a new listing, and the file."""
     store.put("plain", SMALL)
     stored = service.add("file", url=store.url("plain", age=3600, expires=60))
-    old = json_answer({"artifacts": [service.record(stored)]})
+    old = json_response({"artifacts": [service.record(stored)]})
     stored.url = store.url("plain")
-    new = json_answer({"artifacts": [service.record(stored)]})
+    new = json_response({"artifacts": [service.record(stored)]})
     service.api.on(target("7", *CUBE), old, new)
     cli.download()
     assert tree(cli.out) == {"file": SMALL}

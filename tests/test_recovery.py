@@ -32,7 +32,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from servers import Answer, Received, ScriptedServer, ranged
+from servers import Received, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import checkpoint, partial
 from sourcecraft_artifacts.download.request import Request
@@ -43,8 +43,8 @@ from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
+from sourcecraft_artifacts.transfer import engine, pacing, transfer
 from sourcecraft_artifacts.transfer.pacing import Pace
-from sourcecraft_artifacts.transfer.transfer import engine, pacing, transfer
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
 
@@ -104,8 +104,8 @@ class Thing:
         chance = random.Random(f"{self.name} {len(self.versions)}")
         self.versions.append(chance.randbytes(self.size + chance.randrange(5)))
 
-    def reply(self, received: Received, **oddity: bool) -> Answer:
-        """Answer as the storage does when all is well."""
+    def reply(self, received: Received, **oddity: bool) -> Response:
+        """Response as the storage does when all is well."""
         number = len(self.versions)
         etags = {"etag": f'"{number}"', "weak": f'W/"{number}"'}
         date = f"Sat, 01 Nov 2025 10:00:{number % 60:02d} GMT" if self.kind == "date" else None
@@ -152,7 +152,7 @@ class Service:
             for thing in self.things.values()
         ]
 
-    def _reply(self, received: Received) -> Answer:
+    def _reply(self, received: Received) -> Response:
         _, generation, rest = received.target.split("/", 2)
         thing = self.things[rest.partition("?")[0]]
         with self._lock:
@@ -163,17 +163,17 @@ class Service:
             if kind == "change":
                 thing.change()
             if int(generation) != self.generation:
-                return Answer(403)
+                return Response(403)
             if self.asked == self.interrupt_at:
                 return self._interrupt(thing.reply(received))
         return self._spoiled(thing, received, kind, number)
 
-    def _interrupt(self, good: Answer) -> Answer:
+    def _interrupt(self, good: Response) -> Response:
         """Let a signal come while half of an answer has been sent."""
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         return replace(good, gate=self.over)
 
-    def _spoiled(self, thing: Thing, received: Received, kind: str, number: int) -> Answer:
+    def _spoiled(self, thing: Thing, received: Received, kind: str, number: int) -> Response:
         good = thing.reply(received)
         if kind == "cut":
             return replace(good, cut_after=number)
@@ -182,7 +182,7 @@ class Service:
         if kind in ("ignore_range", "status_200_with_content_range", "wrong_start"):
             return thing.reply(received, **{kind: True})
         if kind == "status":
-            return Answer(number)
+            return Response(number)
         if kind == "short" and good.status == 206:
             return replace(good, body=good.body[: number % 100], no_length=True)
         return good
@@ -368,7 +368,7 @@ class Stories(RuleBasedStateMachine):
             run(self.service, self.folder, retries=retries)
 
     @rule(faults=st.lists(FAULTS, max_size=4), at=st.integers(1, 6))
-    def park(self, faults: list[Fault], at: int) -> None:
+    def suspend(self, faults: list[Fault], at: int) -> None:
         """A signal ends a run while an answer is under way."""
         self.service.faults[:] = faults
         self.service.over.clear()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import trustme
-from servers import Answer, Headers, Received, ScriptedServer, json_answer, ranged
+from servers import Headers, Received, Response, ScriptedServer, json_response, ranged
 
 BODY = b"0123456789"
 
@@ -58,7 +58,7 @@ def test_records_the_request_and_keeps_the_connection(
     server: ScriptedServer, client: http.client.HTTPConnection
 ) -> None:
     """Several requests share a connection, and are recorded as they were sent."""
-    server.on("/", json_answer({"id": 1}, retry_after="3"))
+    server.on("/", json_response({"id": 1}, retry_after="3"))
     for body in (b"one", b"two"):
         client.request("POST", "/a%2Fb?x=%20", body, {"X-Name": "v"})
         response = client.getresponse()
@@ -74,7 +74,7 @@ def test_reads_a_chunked_request(
     server: ScriptedServer, client: http.client.HTTPConnection
 ) -> None:
     """A request body in chunks is recorded without its framing."""
-    server.on("/", Answer())
+    server.on("/", Response())
     client.request("PUT", "/", iter([b"one", b"two"]), encode_chunked=True)
     assert client.getresponse().read() == b""
     assert server.requests[0].body == b"onetwo"
@@ -82,8 +82,8 @@ def test_reads_a_chunked_request(
 
 def test_answers_in_order_and_repeats_the_last(server: ScriptedServer) -> None:
     """Answers are used up but for the last, and the longest prefix chooses among routes."""
-    server.on("/", Answer(500), Answer(body=b"last"))
-    server.on("/call", lambda received: Answer(body=received.target.encode()))
+    server.on("/", Response(500), Response(body=b"last"))
+    server.on("/call", lambda received: Response(body=received.target.encode()))
     assert b" 500 " in split(exchange(server))[0]
     assert [split(exchange(server))[1] for _ in range(2)] == [b"last", b"last"]
     assert split(exchange(server, "/call/me"))[1] == b"/call/me"
@@ -99,18 +99,18 @@ def test_no_script_is_404(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     ("answer", "body"),
     [
-        (Answer(body=BODY, cut_after=4), b"0123"),
-        (Answer(body=BODY, cut_after=0), b""),
-        (Answer(body=BODY, cut_after=99), BODY),
-        (Answer(body=BODY, chunked=True), b"5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"),
-        (Answer(body=BODY, chunked=True, cut_after=7), b"5\r\n01234\r\n2\r\n56\r\n"),
-        (Answer(body=BODY, no_length=True), BODY),
-        (Answer(body=BODY, extra=b"more"), b"0123456789more"),
-        (Answer(body=b"012", drip=0.001), b"012"),
-        (Answer(204, body=BODY), b""),
+        (Response(body=BODY, cut_after=4), b"0123"),
+        (Response(body=BODY, cut_after=0), b""),
+        (Response(body=BODY, cut_after=99), BODY),
+        (Response(body=BODY, chunked=True), b"5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"),
+        (Response(body=BODY, chunked=True, cut_after=7), b"5\r\n01234\r\n2\r\n56\r\n"),
+        (Response(body=BODY, no_length=True), BODY),
+        (Response(body=BODY, extra=b"more"), b"0123456789more"),
+        (Response(body=b"012", drip=0.001), b"012"),
+        (Response(204, body=BODY), b""),
     ],
 )
-def test_body(server: ScriptedServer, answer: Answer, body: bytes) -> None:
+def test_body(server: ScriptedServer, answer: Response, body: bytes) -> None:
     """The body arrives as scripted, then the connection ends."""
     server.on("/", answer)
     assert split(exchange(server))[1] == body
@@ -119,27 +119,29 @@ def test_body(server: ScriptedServer, answer: Answer, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("answer", "lengths"),
     [
-        (Answer(body=BODY), [b"10"]),
-        (Answer(body=BODY, length="garbage"), [b"garbage"]),
-        (Answer(body=BODY, length="-5"), [b"-5"]),
-        (Answer(body=BODY, length="11"), [b"11"]),
-        (Answer(body=BODY, headers={"Content-Length": "3"}), [b"3"]),
-        (Answer(body=BODY, cut_after=3), [b"10"]),
-        (Answer(body=BODY, no_length=True), []),
-        (Answer(body=BODY, chunked=True), []),
-        (Answer(304), []),
+        (Response(body=BODY), [b"10"]),
+        (Response(body=BODY, length="garbage"), [b"garbage"]),
+        (Response(body=BODY, length="-5"), [b"-5"]),
+        (Response(body=BODY, length="11"), [b"11"]),
+        (Response(body=BODY, headers={"Content-Length": "3"}), [b"3"]),
+        (Response(body=BODY, cut_after=3), [b"10"]),
+        (Response(body=BODY, no_length=True), []),
+        (Response(body=BODY, chunked=True), []),
+        (Response(304), []),
     ],
 )
-def test_length(server: ScriptedServer, answer: Answer, lengths: list[bytes]) -> None:
+def test_length(server: ScriptedServer, answer: Response, lengths: list[bytes]) -> None:
     """Content-Length is what the script says, and true unless it says otherwise."""
     server.on("/", answer)
     lines = split(exchange(server))[0].split(b"\r\n")
     assert [line[16:] for line in lines if line.startswith(b"Content-Length: ")] == lengths
 
 
-@pytest.mark.parametrize("answer", [Answer(length="11"), Answer(no_length=True), Answer(raw=b"")])
+@pytest.mark.parametrize(
+    "answer", [Response(length="11"), Response(no_length=True), Response(raw=b"")]
+)
 def test_closes_after(
-    server: ScriptedServer, client: http.client.HTTPConnection, answer: Answer
+    server: ScriptedServer, client: http.client.HTTPConnection, answer: Response
 ) -> None:
     """An answer whose end the client cannot see otherwise ends the connection, unasked."""
     server.on("/", answer)
@@ -152,7 +154,7 @@ def test_closes_after(
 @pytest.mark.parametrize("headers", [[("A", "1"), ("A", "2")], {"A": "1", "B": "имя"}])
 def test_headers(server: ScriptedServer, headers: Headers) -> None:
     """Headers are sent in order, repeated ones too, in UTF-8."""
-    answer = Answer(headers=headers)
+    answer = Response(headers=headers)
     server.on("/", answer)
     lines = [f"{name}: {value}".encode() for name, value in answer.pairs]
     assert split(exchange(server))[0].split(b"\r\n")[1:3] == lines
@@ -160,21 +162,21 @@ def test_headers(server: ScriptedServer, headers: Headers) -> None:
 
 def test_head_has_no_body(server: ScriptedServer) -> None:
     """HEAD gets the length of the body alone."""
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     head, body = split(exchange(server, method="HEAD"))
     assert (b"Content-Length: 10" in head, body) == (True, b"")
 
 
 def test_raw(server: ScriptedServer) -> None:
     """Raw bytes are sent alone."""
-    server.on("/", Answer(raw=b"SSH-2.0-x\r\n"))
+    server.on("/", Response(raw=b"SSH-2.0-x\r\n"))
     assert exchange(server) == b"SSH-2.0-x\r\n"
 
 
 @pytest.mark.parametrize("size", [4, 0, 1 << 20])
 def test_reset(server: ScriptedServer, size: int) -> None:
     """A reset arrives after exactly the bytes that were to precede it."""
-    server.on("/", Answer(body=b"x" * (1 << 21), reset_after=size))
+    server.on("/", Response(body=b"x" * (1 << 21), reset_after=size))
     with pytest.raises(ConnectionResetError) as caught:
         exchange(server)
     assert split(caught.value.args[0])[1] == b"x" * size
@@ -183,7 +185,7 @@ def test_reset(server: ScriptedServer, size: int) -> None:
 def test_gate(server: ScriptedServer, client: http.client.HTTPConnection) -> None:
     """The second half of a body waits for the gate."""
     gate = threading.Event()
-    server.on("/", Answer(body=BODY, gate=gate))
+    server.on("/", Response(body=BODY, gate=gate))
     client.request("GET", "/")
     response = client.getresponse()
     assert response.read(5) == b"01234"
@@ -199,15 +201,15 @@ def test_gate(server: ScriptedServer, client: http.client.HTTPConnection) -> Non
 @pytest.mark.parametrize(
     ("answer", "start"),
     [
-        (Answer(hang=True), b""),
-        (Answer(body=BODY, drip=60), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0"),
-        (Answer(drip_headers=60), b"H"),
-        (Answer(body=BODY, gate=threading.Event()), b""),
-        (Answer(body=b"x" * (1 << 26)), b""),
+        (Response(hang=True), b""),
+        (Response(body=BODY, drip=60), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0"),
+        (Response(drip_headers=60), b"H"),
+        (Response(body=BODY, gate=threading.Event()), b""),
+        (Response(body=b"x" * (1 << 26)), b""),
     ],
     ids=["hang", "drip", "drip_headers", "gate", "unread"],
 )
-def test_close_ends_every_wait(answer: Answer, start: bytes) -> None:
+def test_close_ends_every_wait(answer: Response, start: bytes) -> None:
     """Leaving the context ends a hanging answer at once, and its thread with it."""
     threads = threading.active_count()
     with ScriptedServer() as server:
@@ -225,7 +227,7 @@ def test_close_ends_every_wait(answer: Answer, start: bytes) -> None:
 
 def test_drip_headers_never_end(server: ScriptedServer, client: http.client.HTTPConnection) -> None:
     """A dripped head goes on beyond its status line, in one line without end."""
-    server.on("/", Answer(drip_headers=0.0001))
+    server.on("/", Response(drip_headers=0.0001))
     client.connect()
     client.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
     got = b""
@@ -236,7 +238,7 @@ def test_drip_headers_never_end(server: ScriptedServer, client: http.client.HTTP
 
 def test_max_open_counts_connections(server: ScriptedServer) -> None:
     """Connections that were never open together do not add up."""
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     for _ in range(50):
         exchange(server)
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
@@ -256,7 +258,7 @@ def test_survives_clients_that_leave(
     server: ScriptedServer, leave: Callable[[socket.socket], None]
 ) -> None:
     """A client that leaves early harms nobody else."""
-    server.on("/", Answer(body=b"x" * (1 << 24)))
+    server.on("/", Response(body=b"x" * (1 << 24)))
     for request in (b"", b"GET", b"GET / HTTP/1.1\r\n\r\n"):
         sock = socket.create_connection(("127.0.0.1", server.port))
         sock.sendall(request)
@@ -275,7 +277,7 @@ def test_tls() -> None:
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with ScriptedServer(tls=context, host="localhost") as server:
-        server.on("/", Answer(body=BODY), Answer(body=BODY, reset_after=3), Answer(hang=True))
+        server.on("/", Response(body=BODY), Response(body=BODY, reset_after=3), Response(hang=True))
         assert server.url == f"https://localhost:{server.port}"
         silent = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         rude = socket.create_connection(("127.0.0.1", server.port), timeout=5)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..service.address import Address
     from ..service.api import Client
     from ..service.config import Config, Token
-    from ..show.tracking import Silent
+    from ..transfer.reporter import NullReporter
 
 
 class Session:
@@ -203,7 +203,7 @@ class Session:
         colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
         return make_console(force_terminal=True if colours else None)
 
-    def reporter(self, progress: Progress) -> Silent:
+    def reporter(self, progress: Progress) -> NullReporter:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
         from ..show.progress import make_reporter
 

@@ -260,7 +260,7 @@ class Partial:
         if body is not None:
             body.start_writing()
 
-    def park(self) -> None:
+    def suspend(self) -> None:
         """Leave the part for a later run; without a validator it is of no use and removed."""
         usable = self.version is not None and self.version.resumable and self.position
         if usable:

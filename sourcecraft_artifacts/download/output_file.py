@@ -24,10 +24,10 @@ from ..errors import (
 from ..http.checksums import Digests, expected_digests
 from ..http.ranges import Verdict, Version, judge, range_header, read_version
 from ..http.status import check_status
-from ..http.storage import Answer, Storage
+from ..http.storage import Response, Storage
 from ..models import Artifact
 from ..results import FileResult, Outcome
-from ..service.url_refresher import Links
+from ..service.url_refresher import UrlRefresher
 from ..text import visible
 from ..transfer.jobs import Job, Whole, each
 from ..transfer.pacing import RateLimit
@@ -127,7 +127,7 @@ class Stream:
     def __init__(
         self,
         storage: Storage,
-        links: Links,
+        links: UrlRefresher,
         write: Callable[[memoryview], None],
         *,
         retries: int,
@@ -198,13 +198,13 @@ class Stream:
                 self._begin(answer, found)
             self._pump(answer)
 
-    def _begin(self, answer: Answer, found: Version) -> None:
+    def _begin(self, answer: Response, found: Version) -> None:
         digests = Digests(expected_digests(answer.status, answer.headers, answer.length))
         if self.position:
             self._compare(answer, digests)
         self._digests, self._version, self.size = digests, found, found.size
 
-    def _compare(self, answer: Answer, again: Digests) -> None:
+    def _compare(self, answer: Response, again: Digests) -> None:
         """Read again what was sent; go on only behind the very same bytes."""
         buffer = memoryview(bytearray(self._limit.buffer_size))
         while (left := self.position - again.position) > 0:
@@ -218,7 +218,7 @@ class Stream:
                 "the artifact changed while it was sent to the stream", code="changed"
             )
 
-    def _pump(self, answer: Answer) -> None:
+    def _pump(self, answer: Response) -> None:
         buffer = memoryview(bytearray(self._limit.buffer_size))
         while count := answer.read_into(buffer[: self._room(len(buffer))]):
             self._write(buffer[:count])

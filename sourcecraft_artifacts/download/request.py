@@ -17,7 +17,8 @@ from ..select import Selection
 from ..service.address import Address
 from ..service.listing import Listing, list_artifacts
 from ..text import visible
-from ..transfer.jobs import Reporter, Tuning
+from ..transfer.jobs import Tuning
+from ..transfer.reporter import Reporter
 
 if TYPE_CHECKING:
     from ..service.api import Client

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ExitCode, LocalError
 from ..results import Outcome, Report
 from ..service.listing import list_artifacts
-from ..show.tracking import Silent
-from ..transfer.jobs import Reporter
+from ..transfer.reporter import NullReporter, Reporter
 from .request import Request, awaited_text, selected, tell_remark
 from .to_file import to_one
 from .to_folder import to_folder
@@ -28,7 +27,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     Whatever ends it, partial data is kept, and the same call goes on where it stopped.
     """
     started = time.monotonic()
-    reporter = reporter or Silent()
+    reporter = reporter or NullReporter()
     listed = list_artifacts(client, request.address, watch=request.wait)
     if listed.ended or request.dry_run or not request.wait:
         tell_remark(request, listed)

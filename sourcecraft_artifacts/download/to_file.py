@@ -13,11 +13,12 @@ from ..errors import ArtifactsError, UsageError
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
-from ..service.url_refresher import Links
+from ..service.url_refresher import UrlRefresher
 from ..text import count, visible
 from ..transfer.engine import Downloads
-from ..transfer.jobs import Job, Reporter
+from ..transfer.jobs import Job
 from ..transfer.pacing import RateLimit
+from ..transfer.reporter import Reporter
 from .output_file import OutputFile, Stream, streamed
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
@@ -126,7 +127,7 @@ def _to_stream(
 ) -> FileResult:
     if request.write is None:
         raise UsageError("there is no stream to write to")
-    links = Links(client.artifacts, lambda address: reporter.refreshing(1))
+    links = UrlRefresher(client.artifacts, lambda address: reporter.refreshing(1))
     stream = Stream(
         request.storage(),
         links,

@@ -15,7 +15,8 @@ from ..models import Artifact, CubeAddress
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
 from ..transfer.engine import Downloads
-from ..transfer.jobs import Job, Reporter
+from ..transfer.jobs import Job
+from ..transfer.reporter import Reporter
 from .output_folder import OutputFolder
 from .plan import Action, Step, plan
 from .request import Request, TimeIsUp, follow, may_come, report_of

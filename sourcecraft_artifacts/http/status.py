@@ -7,12 +7,12 @@ from http import HTTPStatus
 from ..backoff import retry_after_seconds
 from ..errors import Busy, ExpiredUrl, TransferError
 from ..text import visible, without_secrets
-from .storage import Answer
+from .storage import Response
 
 _EXPIRED = frozenset({400, 401, 403, 410})
 
 
-def check_status(answer: Answer, *, ranged: bool) -> None:
+def check_status(answer: Response, *, ranged: bool) -> None:
     """Raise what the status of an answer means, unless its body can be judged.
 
     Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
@@ -35,7 +35,7 @@ def _status_text(status: int) -> str:
         return str(status)
 
 
-def _detail(answer: Answer) -> str:
+def _detail(answer: Response) -> str:
     """Return what an S3 error body says in its Code and Message, where it is one."""
     text = answer.text()
     parts = []

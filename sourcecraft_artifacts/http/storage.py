@@ -17,7 +17,7 @@ from ..urls import unsafe_url_reason
 from .connection import Connection
 from .targets import redirected, split_target, target_secrets
 from .watchdog import Watchdog
-from .wire import Ended, Misshapen, WireAnswer
+from .wire import Ended, ProtocolError, WireResponse
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -25,14 +25,14 @@ _DRAIN = 8192
 """Bytes of an unwanted body that are read to keep its connection."""
 
 
-class Answer:
+class Response:
     """One answer of the storage; `length` is the bytes of its body, or None when not told.
 
     `headers` have lower-case names; repeated ones are joined by commas.
     """
 
     def __init__(
-        self, storage: Storage, connection: Connection, wire: WireAnswer, target: str
+        self, storage: Storage, connection: Connection, wire: WireResponse, target: str
     ) -> None:
         self.status = wire.status
         self.length = wire.length
@@ -59,7 +59,7 @@ class Answer:
         """
         try:
             count = self._wire.read_into(buffer)
-        except (OSError, Misshapen, Ended) as error:
+        except (OSError, ProtocolError, Ended) as error:
             raise self._storage.translate(self._connection, error) from error
         if count:
             self._storage.watchdog.moved(self._connection, count)
@@ -83,7 +83,7 @@ class Answer:
             self.text(_DRAIN)
         self._storage.release(self._connection, keep=self._wire.reusable)
 
-    def __enter__(self) -> Answer:
+    def __enter__(self) -> Response:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +112,7 @@ class Storage:
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+    def get(self, url: str, headers: Mapping[str, str]) -> Response:
         """Send one GET and return its answer, redirects followed; the caller closes it.
 
         Raises BrokenTransfer for what another try may cure, TransferError for what none can,
@@ -143,7 +143,7 @@ class Storage:
         if connection is not None:
             connection.close()
 
-    # The rest is for Answer.
+    # The rest is for Response.
 
     def translate(self, connection: Connection, error: Exception) -> Exception:
         """Return what an error of the connection means to the transfer."""
@@ -151,7 +151,7 @@ class Storage:
             self.watchdog.check(connection)
         except (Cancelled, BrokenTransfer) as known:
             return known
-        if isinstance(error, Misshapen):
+        if isinstance(error, ProtocolError):
             return BrokenTransfer(f"the storage's answer is broken: {error}", code="protocol")
         if isinstance(error, Ended):
             return BrokenTransfer("the connection ended too early", code="cut")
@@ -171,7 +171,7 @@ class Storage:
         if not keep or connection.shut:
             connection.close()
 
-    def _exchange(self, url: str, headers: Mapping[str, str]) -> Answer:
+    def _exchange(self, url: str, headers: Mapping[str, str]) -> Response:
         if reason := unsafe_url_reason(url):
             raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
         connection, target = self._connection(url)
@@ -184,15 +184,21 @@ class Storage:
         # The storage had closed the kept connection: that says nothing of this request.
         return self._send(*self._connection(url), headers)
 
-    def _send(self, connection: Connection, target: str, headers: Mapping[str, str]) -> Answer:
+    def _send(self, connection: Connection, target: str, headers: Mapping[str, str]) -> Response:
         self.watchdog.watch(connection)
         try:
             if connection.socket is None:
                 connection.connect()
                 self.watchdog.check(connection)
             connection.send(target, self._standing, headers)
-            wire = WireAnswer(connection.socket)
-        except (OSError, HTTPException, urllib3.exceptions.HTTPError, Misshapen, Ended) as error:
+            wire = WireResponse(connection.socket)
+        except (
+            OSError,
+            HTTPException,
+            urllib3.exceptions.HTTPError,
+            ProtocolError,
+            Ended,
+        ) as error:
             self.release(connection, keep=False)
             raise self.translate(connection, error) from error
         except BaseException:
@@ -203,7 +209,7 @@ class Storage:
             # No more of the URL: how it is signed is unknown, and a path can be the key too.
             asked, where = headers.get("Range", "all"), visible(connection.origin)
             self._log(f"storage: {wire.status} for {asked} of a file at {where}")
-        return Answer(self, connection, wire, target)
+        return Response(self, connection, wire, target)
 
     def _connection(self, url: str) -> tuple[Connection, str]:
         """Return this thread's one connection, made for the URL's origin, and the target."""

@@ -28,7 +28,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _LONGEST_CHUNK_LINE = 4096
 
 
-class Misshapen(Exception):
+class ProtocolError(Exception):
     """What came is not HTTP/1.1, or its framing is ambiguous."""
 
 
@@ -40,7 +40,7 @@ class Ended(Exception):
         self.started = started
 
 
-class WireAnswer:
+class WireResponse:
     """The head of one answer, and its body piece by piece.
 
     `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length`
@@ -59,7 +59,7 @@ class WireAnswer:
         head = self._read_head()
         while head[0] < 200:  # 1xx: the answer proper is still to come
             if head[0] == 101:
-                raise Misshapen("it switches protocols unasked")
+                raise ProtocolError("it switches protocols unasked")
             head = self._read_head()
         self.status, self.headers, keeps = head
         self._chunked = False
@@ -77,7 +77,7 @@ class WireAnswer:
     def read_into(self, view: memoryview) -> int:
         """Fill `view` with what is there, in one read of the socket; 0 is the end of the body.
 
-        Raises Ended when the connection ends before the body does, Misshapen, and OSError.
+        Raises Ended when the connection ends before the body does, ProtocolError, and OSError.
         """
         if self.ended or not view:
             return 0
@@ -140,7 +140,7 @@ class WireAnswer:
         self._start = found.end()
         status = _STATUS_LINE.match(text)
         if status is None:
-            raise Misshapen("its first line is no status line")
+            raise ProtocolError("its first line is no status line")
         headers = _read_headers(text[status.end() :])
         options = headers.get("connection", "").lower()
         keeps = "close" not in options if status[1] != "0" else "keep-alive" in options
@@ -148,7 +148,7 @@ class WireAnswer:
 
     def _check_head(self, end: int) -> None:
         if end - self._start > MAX_HEAD:
-            raise Misshapen(f"its head is longer than {MAX_HEAD:,} bytes")
+            raise ProtocolError(f"its head is longer than {MAX_HEAD:,} bytes")
 
     def _framing(self) -> int | None:
         if self.status in (204, 304):
@@ -156,7 +156,7 @@ class WireAnswer:
         encoding = self.headers.get("transfer-encoding")
         if encoding is not None:
             if encoding.strip().lower() != "chunked":
-                raise Misshapen("its Transfer-Encoding is not chunked")
+                raise ProtocolError("its Transfer-Encoding is not chunked")
             self._chunked = True
             return None
         told = self.headers.get("content-length")
@@ -165,7 +165,7 @@ class WireAnswer:
         lengths = {part.strip() for part in told.split(",")}
         text = lengths.pop()
         if lengths or not _LENGTH.fullmatch(text):
-            raise Misshapen("its Content-Length is misshapen")
+            raise ProtocolError("its Content-Length is misshapen")
         return int(text)
 
     def _read_chunked(self, view: memoryview) -> int:
@@ -180,13 +180,13 @@ class WireAnswer:
             raise Ended(started=True)
         self._in_chunk -= count
         if not self._in_chunk and not self._skip_line():
-            raise Misshapen("a chunk of its body is longer than it says")
+            raise ProtocolError("a chunk of its body is longer than it says")
         return count
 
     def _chunk_size(self) -> int:
         while (line := _CHUNK_SIZE.match(self._buffer, self._start, self._end)) is None:
             if b"\n" in self._buffer[self._start : self._end] or self._too_long:
-                raise Misshapen("a chunk of its body is misshapen")
+                raise ProtocolError("a chunk of its body is misshapen")
             self._fill()
         self._start = line.end()
         return int(line[1], 16)
@@ -195,7 +195,7 @@ class WireAnswer:
         """Pass over a line; tell whether it was empty."""
         while (end := self._buffer.find(b"\n", self._start, self._end)) < 0:
             if self._too_long:
-                raise Misshapen("a line of its body is too long")
+                raise ProtocolError("a line of its body is too long")
             self._fill()
         empty = bytes(self._buffer[self._start : end]) in (b"", b"\r")
         self._start = end + 1
@@ -215,7 +215,7 @@ def _read_headers(text: str) -> dict[str, str]:
         text = _FOLD.sub(" ", text)  # obs-fold (RFC 9112, 5.2)
     if not _FIELDS.fullmatch(text):
         # A value with a line break would be a header of its own where it is sent back.
-        raise Misshapen("a line of its head is no header")
+        raise ProtocolError("a line of its head is no header")
     headers: dict[str, str] = {}
     for name, value in _EACH_FIELD.findall(text):
         name, value = name.lower(), value.strip()

@@ -22,7 +22,14 @@ from ..errors import ApiError, UsageError
 from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
 from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
-from .responses import Answer, Passing, content, read_artifacts, read_page_token, request_note
+from .responses import (
+    Response,
+    RetryableError,
+    content,
+    read_artifacts,
+    read_page_token,
+    request_note,
+)
 
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
@@ -122,7 +129,7 @@ class Client:
         for failures in range(1, max(self._retries, 0) + 2):
             try:
                 return self._try(path, target, asked)
-            except Passing as passing:
+            except RetryableError as passing:
                 fault = passing
             if failures <= self._retries:
                 delay = backoff(failures, fault.retry_after)
@@ -140,8 +147,8 @@ class Client:
         )
         return content(answer, asked, self._host, self._token)
 
-    def _exchange(self, target: str, asked: str) -> Answer:
-        """Send one request and read all of its answer. Raises `Passing` and `ApiError`."""
+    def _exchange(self, target: str, asked: str) -> Response:
+        """Send one request and read all of its answer. Raises `RetryableError` and `ApiError`."""
         request = self._template.copy()
         # Preparing would decode `%2E`; what is set afterwards goes out byte for byte.
         request.url = self._base + target
@@ -163,7 +170,7 @@ class Client:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 hint = "if it is signed by a CA of your own, name that with --ca-bundle"
                 raise ApiError(f"{asked}: {reason}", hint=hint) from error
-            raise Passing(without_secrets(reason, self._secrets)) from error
+            raise RetryableError(without_secrets(reason, self._secrets)) from error
 
     @property
     def _secrets(self) -> list[str]:
@@ -208,7 +215,7 @@ class _Adapter(HTTPAdapter):
 
     def exchange(
         self, request: requests.PreparedRequest, timeout: float, proxy: str | None, limit: int
-    ) -> Answer:
+    ) -> Response:
         """Send a request and read its answer, of at most `limit` bytes. Raises `_TooLong`."""
         proxies = {"http": proxy, "https": proxy} if proxy else None
         response = self.send(request, stream=True, timeout=timeout, proxies=proxies)
@@ -216,7 +223,7 @@ class _Adapter(HTTPAdapter):
             status, raw = response.status_code, response.raw
             whole = raw.chunked or raw.length_remaining is not None
             body = _error_body(raw) if status >= 300 else _body(raw, limit)
-            return Answer(status, raw.reason or "", response.headers, body, whole)
+            return Response(status, raw.reason or "", response.headers, body, whole)
         finally:
             response.raw.close()
 

@@ -1,6 +1,6 @@
 """What an answer of the API means: the object that it holds, or the error that it tells.
 
-Nothing is asked here: an `Answer` is what has come, whoever sent for it.
+Nothing is asked here: an `Response` is what has come, whoever sent for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TO
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """One answer of the API. `whole` is false where only the end of the connection ended it."""
 
     status: int
@@ -40,7 +40,7 @@ class Answer:
     whole: bool = True
 
 
-class Passing(Exception):
+class RetryableError(Exception):
     """A fault that another try may not meet; `retry_after` is in seconds."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -48,11 +48,11 @@ class Passing(Exception):
         self.retry_after = retry_after
 
 
-def content(answer: Answer, asked: str, host: str, token: str | None) -> dict[str, Any]:
+def content(answer: Response, asked: str, host: str, token: str | None) -> dict[str, Any]:
     """Return the object that an answer holds.
 
     The errors name the `host` that answered and what was `asked` for, in words, and never the
-    `token` that was sent. Raises `Passing` where another try may do better, else `ApiError`,
+    `token` that was sent. Raises `RetryableError` where another try may do better, else `ApiError`,
     `AuthError` or `NotFound`.
     """
     secrets = [token] if token else []
@@ -64,17 +64,19 @@ def content(answer: Answer, asked: str, host: str, token: str | None) -> dict[st
         return value
     reason = f"{host} answered {describe(answer, secrets)}"
     if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
-        raise Passing(reason, retry_after_seconds(answer.headers.get("Retry-After")))
+        raise RetryableError(reason, retry_after_seconds(answer.headers.get("Retry-After")))
     raise refusal(answer.status, asked, reason, with_token=token is not None)
 
 
-def _whole_object(answer: Answer, asked: str, host: str, secrets: Sequence[str]) -> dict[str, Any]:
+def _whole_object(
+    answer: Response, asked: str, host: str, secrets: Sequence[str]
+) -> dict[str, Any]:
     try:
         return read_object(answer, secrets)
     except ApiError as error:
         reason = f"{host} answered {answer.status} with {error.message}"
         if not answer.whole:
-            raise Passing(reason) from error
+            raise RetryableError(reason) from error
         raise ApiError(f"{asked}: {reason}") from error
 
 
@@ -93,7 +95,7 @@ def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> Artifa
     return ApiError(f"{asked}: {reason}", hint=moved)
 
 
-def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
+def read_object(answer: Response, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
     if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ApiError("more values than a listing has")
@@ -110,7 +112,7 @@ def read_object(answer: Answer, secrets: Sequence[str] = ()) -> dict[str, Any]:
     return value
 
 
-def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
+def _not_json(answer: Response, secrets: Sequence[str]) -> str:
     text = answer.body.decode(errors="replace").strip("\ufeff \t\r\n")
     if not text:
         return "an empty body"
@@ -125,7 +127,7 @@ def _not_json(answer: Answer, secrets: Sequence[str]) -> str:
     return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
 
 
-def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
+def describe(answer: Response, secrets: Sequence[str] = ()) -> str:
     """Say what an answer that is no success holds, in one line that is safe to show."""
     if answer.status == 407:  # a proxy's, which may repeat the password that it was shown
         return "407 Proxy Authentication Required"
@@ -146,13 +148,13 @@ def describe(answer: Answer, secrets: Sequence[str] = ()) -> str:
     return status + what + (f" ({ids})" if ids else "")
 
 
-def request_note(answer: Answer, secrets: Sequence[str]) -> str:
+def request_note(answer: Response, secrets: Sequence[str]) -> str:
     """Return what a log line adds to name the request, empty where no header does."""
     value = answer.headers.get("X-Request-Id", "")
     return f" (request_id {_safe(value, secrets)})" if value else ""
 
 
-def _target_host(answer: Answer) -> str:
+def _target_host(answer: Response) -> str:
     try:
         host = urlsplit(answer.headers.get("Location", "")).hostname
     except ValueError:

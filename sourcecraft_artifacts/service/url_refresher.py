@@ -24,7 +24,7 @@ class _Cube:
         self.listings = 0
 
 
-class Links:
+class UrlRefresher:
     """Exchanges stale URLs; safe to use from many threads. No URL is ever written anywhere."""
 
     def __init__(self, relist: Relist, notice: Callable[[CubeAddress], None]) -> None:

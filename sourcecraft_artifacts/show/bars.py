@@ -13,12 +13,12 @@ from rich.text import Text
 
 from ..results import FileResult, Outcome
 from ..text import human_size, visible
+from ..transfer.reporter import Activity
 from .report import was_called_off
 from .tables import encodes, make_console
 from .tracking import (
     REFRESH_TEXT,
     TICK,
-    Activity,
     Clock,
     Fetch,
     Totals,

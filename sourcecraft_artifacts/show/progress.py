@@ -9,13 +9,12 @@ from typing import Any, TextIO
 
 from ..results import FileResult, Outcome
 from ..text import human_seconds, to_json, visible
+from ..transfer.reporter import Activity, NullReporter
 from .report import error_fields, size_and_time, was_called_off
 from .tracking import (
     REFRESH_TEXT,
     TICK,
-    Activity,
     Clock,
-    Silent,
     Tracker,
     failure_text,
     shown_name,
@@ -180,7 +179,7 @@ def is_capable(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
 
 
-def make_reporter(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Silent:
+def make_reporter(kind: str, *, quiet: bool, stream: TextIO | None = None) -> NullReporter:
     """Make the reporter for `--progress`: auto, bar, plain, json or none.
 
     `stream` is stderr by default; without one (`2>&-`) nothing is said. Bars need a terminal
@@ -188,7 +187,7 @@ def make_reporter(kind: str, *, quiet: bool, stream: TextIO | None = None) -> Si
     """
     stream = stream or sys.stderr
     if quiet or kind == "none" or stream is None:
-        return Silent()
+        return NullReporter()
     if kind == "json":
         return JsonEvents(stream)
     if kind == "plain" or not is_capable(stream):

@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from ..results import FileResult, Outcome
 from ..select import normalised
 from ..text import count, human_seconds, human_size, visible
+from ..transfer.reporter import Activity, NullReporter
 from .report import what_went_wrong
 
 TICK = 0.1
@@ -24,17 +25,6 @@ SPEED_WINDOW = 5.0
 LAST_WORDS = 1.0
 
 Clock = Callable[[], float]
-
-
-class Activity(Protocol):
-    """One file being fetched; sizes and positions are in bytes, and read from any thread."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int | None: ...
-    @property
-    def position(self) -> int: ...
 
 
 class Guarded(io.TextIOBase):
@@ -64,34 +54,6 @@ class Guarded(io.TextIOBase):
             except (OSError, ValueError):
                 self._lost = True
         return len(text)
-
-
-class Silent:
-    """Says nothing; the methods of all reporters, which any thread may call."""
-
-    tells_failures = False
-    """Whether each failure is told to a person when it happens."""
-
-    def begin(self, total: int) -> None:
-        """Name the number of files to fetch; it may grow."""
-
-    def started(self, activity: Activity) -> None:
-        """Begin to show a file."""
-
-    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        """Say that a request failed and is made again in `delay` seconds."""
-
-    def refreshing(self, count: int) -> None:
-        """Say that the listing of a cube is asked again, of which `count` files are under way."""
-
-    def finished(self, activity: Activity | None, result: FileResult) -> None:
-        """Tell a file's end; `activity` is None where nothing had to be fetched."""
-
-    def waiting(self, what: str) -> None:
-        """Say what is awaited; an empty text is nothing."""
-
-    def close(self) -> None:
-        """Say the rest and stop; needed at every end, and harmless twice."""
 
 
 @dataclass(slots=True)
@@ -137,7 +99,7 @@ class Speed:
         return max(0.0, (transferred - samples[0][1]) / seconds) if seconds > 0 else 0.0
 
 
-class Tracker(Silent):
+class Tracker(NullReporter):
     """What the reporters that do speak have in common: the facts, and the timer thread.
 
     `ticks` is the time between two calls of `tick` in seconds; with None it is the caller's.

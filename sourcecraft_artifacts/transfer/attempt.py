@@ -34,7 +34,7 @@ class Attempt:
 
     @property
     def is_large(self) -> bool:
-        """Whether it takes long to settle."""
+        """Whether it takes long to commit."""
         return self.transfer is not None and self.transfer.partial.is_large
 
     @property
@@ -88,13 +88,13 @@ class Attempt:
         else:
             self._size, self._sha256 = whole.size, whole.sha256
 
-    def park(self) -> None:
+    def suspend(self) -> None:
         """End it as it is: what came of it is left for a later run."""
         if self._sha256 is not None:
             return
         self.fail(TransferError("it was called off", code="cancelled"))
         if self.transfer is not None:
-            self.transfer.partial.park()
+            self.transfer.partial.suspend()
 
     def result(self) -> FileResult:
         """Return what became of it."""

@@ -1,4 +1,4 @@
-"""A thread that settles complete files together, so that no connection waits for the disk."""
+"""A thread that commits complete files together, so that no connection waits for the disk."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .attempt import Attempt
 
 _BATCH = 8
 _LINGER = 0.005
-"""How many files are settled together, where so many come within so many seconds."""
+"""How many files are committed together, where so many come within so many seconds."""
 _MOST_WAITING = 24
 """The most files, each with a descriptor, that wait for the thread."""
 
 
-class Settler:
-    """A thread that calls `settle`, which must not raise, for all that waits by then.
+class Committer:
+    """A thread that calls `commit`, which must not raise, for all that waits by then.
 
     One is enough: what waits costs hardly more than one file does (`OutputFolder.commit`).
     """
 
-    def __init__(self, settle: Callable[[Sequence[Attempt]], None]) -> None:
-        self._settle = settle
+    def __init__(self, commit: Callable[[Sequence[Attempt]], None]) -> None:
+        self._commit = commit
         self._waiting: list[Attempt] = []
         self._work = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -33,7 +33,7 @@ class Settler:
     def offer(self, attempt: Attempt, *, more: bool) -> list[Attempt]:
         """Take an attempt; `more` tells that others are to come soon.
 
-        Returns what the caller is to settle itself: all that waits, when too many do, since the
+        Returns what the caller is to commit itself: all that waits, when too many do, since the
         disk is slow.
         """
         with self._work:
@@ -45,7 +45,7 @@ class Settler:
             if self._is_due or len(self._waiting) == 1:
                 self._work.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="settler")
+                self._thread = threading.Thread(target=self._run, daemon=True, name="committer")
                 self._thread.start()
             return []
 
@@ -73,7 +73,7 @@ class Settler:
                     self._work.wait(_LINGER)
                 batch, self._waiting = self._waiting, []
             if batch:  # else who offered too much was quicker
-                self._settle(batch)
+                self._commit(batch)
 
 
 def join(thread: threading.Thread, deadline: float | None) -> None:

@@ -13,12 +13,13 @@ from ..errors import Cancelled
 from ..http.storage import Storage
 from ..models import Artifact, CubeAddress
 from ..results import FileResult
-from ..service.url_refresher import Links
+from ..service.url_refresher import UrlRefresher
 from ..text import visible
 from .attempt import Attempt, commit
-from .committer import Settler, join
-from .jobs import Job, Reporter, Target, Tuning
+from .committer import Committer, join
+from .jobs import Job, Target, Tuning
 from .pacing import LATE, Pace, RateLimit
+from .reporter import Reporter
 from .transfer import Transfer
 
 _PULSE = 0.05
@@ -48,7 +49,7 @@ class Downloads:
         self.results: dict[Job, FileResult] = {}
         self._storage = storage
         self._target = target
-        self._links = Links(relist, self._notice_refresh)
+        self._links = UrlRefresher(relist, self._notice_refresh)
         self._reporter = reporter
         self._tuning = tuning
         self._pace = Pace(tuning.jobs)
@@ -61,7 +62,7 @@ class Downloads:
         self._queue: deque[Attempt] = deque()
         self._active: list[Attempt] = []
         self._workers: list[threading.Thread] = []
-        self._settler = Settler(self._guarded(self._settle))
+        self._committer = Committer(self._guarded(self._commit))
         self._busy = 0
         self._idle = 0
         self._total = 0
@@ -85,7 +86,7 @@ class Downloads:
         deadline = None if kind is None else time.monotonic() + _GRACE
         for worker in self._workers:
             join(worker, deadline)
-        self._settler.close(deadline)
+        self._committer.close(deadline)
         self._over.set()
         if self._pulse is not None:
             # A checkpoint must not outlive the folder that it is written in.
@@ -143,7 +144,7 @@ class Downloads:
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
-            attempt.park()
+            attempt.suspend()
             self._finish(attempt)
 
     # What a transfer needs (transfer.Host).
@@ -221,7 +222,7 @@ class Downloads:
         return hired
 
     def _serve(self) -> None:
-        """Work on one job after the other, and where one is left by all others, settle it."""
+        """Work on one job after the other, and where one is left by all others, commit it."""
         try:
             while (attempt := self._next()) is not None:
                 self._work_on(attempt)
@@ -229,7 +230,7 @@ class Downloads:
                     attempt.workers -= 1
                     attempt.settling = is_last = not attempt.workers
                 if is_last and (ready := self._ready(attempt)):
-                    self._settle(ready)
+                    self._commit(ready)
                 with self._lock:
                     self._busy -= 1
                     self._ended += is_last
@@ -237,13 +238,13 @@ class Downloads:
             self._storage.drop_connection()
 
     def _ready(self, attempt: Attempt) -> Sequence[Attempt]:
-        """Return what a worker is to settle, when it leaves an attempt as the last one.
+        """Return what a worker is to commit, when it leaves an attempt as the last one.
 
         A large file takes its time at the disk, and is not to hold up the small ones.
         """
         if attempt.failed or attempt.is_large:
             return [attempt]
-        return self._settler.offer(attempt, more=bool(self._queue))
+        return self._committer.offer(attempt, more=bool(self._queue))
 
     def _work_on(self, attempt: Attempt) -> None:
         try:
@@ -294,15 +295,15 @@ class Downloads:
             self._reporter.started(attempt.transfer)
         return attempt.transfer
 
-    def _settle(self, attempts: Sequence[Attempt]) -> None:
-        """Commit what is whole, park what failed, and put the rest back in the queue."""
+    def _commit(self, attempts: Sequence[Attempt]) -> None:
+        """Commit what is whole, suspend what failed, and put the rest back in the queue."""
         commit(attempts, self._target, repeat=self._tuning.retries > 0)
         with self._lock:
             called_off = self._cancelled.is_set()
         again = []
         for attempt in attempts:
             if attempt.ended or called_off:
-                attempt.park()
+                attempt.suspend()
                 self._finish(attempt)
                 continue
             again.append(attempt)

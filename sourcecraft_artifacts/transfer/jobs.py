@@ -1,4 +1,4 @@
-"""What the engine works with: jobs, how to fetch them, where they go, and who is told."""
+"""What the engine works with: jobs, how to fetch them, and where they go."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Protocol
 
 from ..disk.partial import Partial
 from ..models import Artifact
-from ..results import FileResult
-from ..show.tracking import Activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +60,3 @@ class Target(Protocol):
 
     def commit(self, batch: Sequence[Whole]) -> None:
         """Move complete partial data to its final names, each with an outcome of its own."""
-
-
-class Reporter(Protocol):
-    """Who is told how it goes; methods may be called from any thread, and must not block.
-
-    What one raises ends the download as an error of the caller's own would.
-    """
-
-    def begin(self, total: int) -> None:
-        """Learn how many files are to be fetched; called again when there are more."""
-
-    def started(self, activity: Activity) -> None:
-        """Learn that a file is being fetched: its numbers can be read at any time."""
-
-    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        """Learn that a request is repeated in `delay` seconds."""
-
-    def refreshing(self, count: int) -> None:
-        """Learn that the listing of a cube is asked again, of which `count` files are under way."""
-
-    def finished(self, activity: Activity | None, result: FileResult) -> None:
-        """Learn how an artifact ended; without an activity when it was not fetched."""
-
-    def waiting(self, what: str) -> None:
-        """Learn what a run in progress is waited for."""
-
-    def close(self) -> None:
-        """Say the last, and leave the terminal in order."""

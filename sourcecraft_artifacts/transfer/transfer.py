@@ -25,7 +25,7 @@ from ..http.ranges import (
     read_version,
 )
 from ..http.status import check_status
-from ..http.storage import Answer, Storage
+from ..http.storage import Response, Storage
 from ..models import Artifact
 
 MIN_PIECE = 1 << 20
@@ -205,7 +205,7 @@ class Transfer:
         asked = range_header(piece.start, None if open_ended else piece.end)
         return {"Range": asked, "If-Range": have.validator or ""}
 
-    def _accept(self, piece: Piece, answer: Answer, have: Version | None) -> bool:
+    def _accept(self, piece: Piece, answer: Response, have: Version | None) -> bool:
         """Tell whether the answer's body is to be read into the piece, restarted if need be."""
         found = read_version(answer.headers, answer.length)
         verdict = Verdict.RESTART
@@ -228,7 +228,7 @@ class Transfer:
         if alone:
             self.partial.forget()
 
-    def _restart(self, piece: Piece, answer: Answer, found: Version, *, ranged: bool) -> None:
+    def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers, answer.length)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
@@ -242,7 +242,7 @@ class Transfer:
         if self._shared:
             self._host.changed()
 
-    def _pump(self, piece: Piece, answer: Answer) -> None:
+    def _pump(self, piece: Piece, answer: Response) -> None:
         partial, buffer = self.partial, _buffer(self._buffer_size)
         told, began = read_content_range(answer.headers.get("content-range")), piece.position
         last = told[1] if told else UNKNOWN_END

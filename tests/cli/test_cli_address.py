@@ -8,7 +8,7 @@ import threading
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, problem, target, tree
-from servers import Answer, Received, json_answer
+from servers import Received, Response, json_response
 
 NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hidden", "dist/"]
 
@@ -43,12 +43,12 @@ def test_a_wide_address_reads_the_run_once_and_cubes_at_once(
         service.add("same.txt", cube=cube)
     together = threading.Barrier(3)
 
-    def listing(received: Received) -> Answer:
+    def listing(received: Received) -> Response:
         try:
             together.wait(10)
         except threading.BrokenBarrierError:
             return problem(404, "the requests came one after the other")
-        return json_answer({"artifacts": [service.record(service.artifacts[0])]})
+        return json_response({"artifacts": [service.record(service.artifacts[0])]})
 
     service.api.on(target("7"), listing)
     lines = cli("list", "7").out.splitlines()
@@ -88,7 +88,7 @@ def test_a_cube_that_the_run_lists_twice_is_asked_for_once(service: FakeService,
     run = service.run_record(service.runs["7"])
     cube = {"slug": "linux", "status": "success"}
     twice = {"slug": "ci", "tasks": [{"slug": "build", "cubes": [cube, cube]}]}
-    service.api.on(target("7", kind="runs"), json_answer(run | {"workflows": [twice, twice]}))
+    service.api.on(target("7", kind="runs"), json_response(run | {"workflows": [twice, twice]}))
     assert len(cli("list", "7").out.splitlines()) == 1
     assert service.listings() == 1
     cli("download", "7", "-d", "out")
@@ -105,7 +105,7 @@ def test_a_cube_without_a_listing_is_told(
     run = service.run_record(service.runs["7"])
     cubes = [{"slug": slug, "status": "success"} for slug in ("linux", "mac", "")]
     workflow = {"slug": "ci", "tasks": [{"slug": "build", "cubes": cubes}]}
-    service.api.on(target("7", kind="runs"), json_answer(run | {"workflows": [workflow]}))
+    service.api.on(target("7", kind="runs"), json_response(run | {"workflows": [workflow]}))
     told = cli(*command, "7", *quiet).err.splitlines()
     nameless = "the run has a cube without a full name: it cannot be asked for"
     assert f"{nameless}; the service lists no artifacts (404) for ci/build/mac" in told

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, TOKEN, FakeService, eventually
-from servers import json_answer
+from servers import json_response
 
 OTHER = "other-1a2b3c4d5e6f"
 NO_TOKEN = {"SOURCECRAFT_TOKEN": None}
@@ -149,7 +149,7 @@ def test_the_config_file_names_the_api(service: FakeService, cli: Cli) -> None:
 def test_a_refusal_without_a_token_says_how_to_log_in(service: FakeService, cli: Cli) -> None:
     """401, 403 and 404 of a private repository name it, and 401 and 403 say what to do."""
     for status, code in ((401, 4), (403, 4), (404, 5)):
-        service.api.on(f"/repos/{REPO}/cicd/", json_answer({"message": "hidden"}, status))
+        service.api.on(f"/repos/{REPO}/cicd/", json_response({"message": "hidden"}, status))
         said = cli("list", "7", *CUBE, env=NO_TOKEN, code=code).err
         assert REPO in said
         assert "auth login" in said

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from fake_service import CUBE, DATES, REPO, SIGNATURE, STATE, FakeService, tree
-from servers import Answer, Received, ranged
+from servers import Received, Response, ranged
 
 BINARY = bytes(range(256)) + b"\r\n\r\n\x1a"
 
@@ -54,7 +54,7 @@ def test_a_folder_collects_several_downloads(service: FakeService, cli: Cli) -> 
 def test_the_report_is_the_promised_document(service: FakeService, cli: Cli) -> None:
     """Each file has all its keys, the summary counts, and one error is told apart."""
     service.add("dist/a", BINARY)
-    service.add("lost", b"", Answer(404, body=b"<Error>NoSuchKey</Error>"))
+    service.add("lost", b"", Response(404, body=b"<Error>NoSuchKey</Error>"))
     service.add("later", status="registered")
     report = cli.download("--json", code=6).json
     assert set(report) == {"schema_version", "repo", "run", "dir", "files", "summary"}
@@ -117,7 +117,7 @@ def test_one_artifact_to_a_file_or_to_stdout(service: FakeService, cli: Cli) -> 
     assert cli("download", "7", "-o", "-", "-i", "a.bin").stdout == BINARY
     assert tree(cli.cwd) == {"b.bin": BINARY}
     assert os.listdir(cli.cwd) == ["b.bin"]
-    service.artifacts[0].replies = [Answer(404)]
+    service.artifacts[0].replies = [Response(404)]
     assert cli("download", "7", *CUBE, "-o", "-", code=6).stdout == b""
     cli("download", "7", *CUBE, "-o", "b.bin", code=6)
     assert (cli.cwd / "b.bin").read_bytes() == BINARY
@@ -167,7 +167,7 @@ def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
 def test_fail_fast(service: FakeService, cli: Cli, arguments: list[str], most: int) -> None:
     """The first failure ends it only when asked to; else all others are fetched."""
     for at in range(8):
-        service.add(f"lost-{at}", b"", Answer(404))
+        service.add(f"lost-{at}", b"", Response(404))
     service.add("there", b"1")
     finished = cli.download("-j", "1", *arguments, code=6)
     assert sum(bool(one.requests) for one in service.artifacts) == most
@@ -179,11 +179,11 @@ def test_jobs_bound_the_connections(service: FakeService, cli: Cli) -> None:
     """Several come at a time, never more connections than allowed, slices included."""
     together = threading.Barrier(3)
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         try:
             together.wait(10)
         except threading.BrokenBarrierError:
-            return Answer(404)
+            return Response(404)
         return ranged(BINARY)(received)
 
     for at in range(9):

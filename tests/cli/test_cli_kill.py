@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
-from servers import Answer, ranged
+from servers import Response, ranged
 
 LARGE = bytes(range(256)) * (32 << 10)
 SMALL = b"small"
@@ -55,7 +55,7 @@ def test_a_run_after_a_change_starts_over(service: FakeService, cli: Cli) -> Non
     """Partial data of an object that has changed meanwhile is not mixed into the new one."""
     other = LARGE[::-1]
     cut = ranged(LARGE, cut_first=3 << 20)
-    stored = service.add("large", LARGE, cut, Answer(404))
+    stored = service.add("large", LARGE, cut, Response(404))
     (cli.out).mkdir()
     (cli.out / "large").write_bytes(b"older")
     cli.download("--retries", "0", "--if-exists", "overwrite", code=6)
@@ -92,8 +92,8 @@ def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> Non
 def test_signals_end_every_wait(service: FakeService, cli: Cli, number: int, code: int) -> None:
     """A silent storage, a long Retry-After and a body that stops do not hold the program up."""
     for at in range(8):
-        service.add(f"hang-{at}", LARGE, Answer(hang=True))
-    service.add("busy", LARGE, Answer(503, {"Retry-After": "50"}))
+        service.add(f"hang-{at}", LARGE, Response(hang=True))
+    service.add("busy", LARGE, Response(503, {"Retry-After": "50"}))
     service.add("held", LARGE, held(LARGE, threading.Event()))
     process = cli.start("download", "7", *CUBE, "-d", "out", "-j", "16")
     eventually(lambda: all(one.asked.is_set() for one in service.artifacts), "all are asked")
@@ -107,7 +107,7 @@ def test_signals_end_every_wait(service: FakeService, cli: Cli, number: int, cod
 @pytest.mark.parametrize("command", ["list", "download"])
 def test_ctrl_c_ends_a_silent_api(service: FakeService, cli: Cli, command: str) -> None:
     """Waiting for the listing ends at once as well."""
-    service.api.on(f"/repos/{REPO}/cicd/", Answer(hang=True))
+    service.api.on(f"/repos/{REPO}/cicd/", Response(hang=True))
     process = cli.start(command, "7", *CUBE)
     eventually(lambda: service.api.requests, "the listing is asked")
     sent = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 from fake_service import CUBE, DATES, REPO, FakeService, problem, target, tree
-from servers import Answer, json_answer
+from servers import Response, json_response
 
 LISTING = target("7", *CUBE)
 ALL_CLOSED = "<&- >&- 2>&-"
@@ -46,7 +46,7 @@ def test_json_keeps_the_temporary_urls_to_itself(service: FakeService, cli: Cli)
 @pytest.mark.parametrize("body", [{}, {"artifacts": None}, {"artifacts": []}, {"new": {"x": 1}}])
 def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str, Any]) -> None:
     """Absent, null and empty are one, and print nothing."""
-    service.api.on(LISTING, json_answer(body))
+    service.api.on(LISTING, json_response(body))
     assert cli("list", "7", *CUBE).stdout == b""
 
 
@@ -63,23 +63,23 @@ def test_an_empty_selection_is_an_empty_json_array(service: FakeService, cli: Cl
         (4, problem(403, "who are you")),
         (5, problem(404, "who are you")),
         (7, problem(500, "who are you")),
-        (5, Answer(404, {"Content-Type": "text/html"}, b"<html>lost</html>")),
-        (7, Answer(200, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
-        (7, Answer(502, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
-        (7, Answer(200, body=b'{"artifacts": [')),
-        (7, Answer(200, body=b"[" * 100_000)),
-        (7, json_answer({"artifacts": {"a": 1}})),
-        (7, json_answer(["artifacts"])),
-        (7, Answer(302, {"Location": "/moved"})),
-        (7, Answer(200, body=b'{"artifacts": []}', cut_after=5)),
-        (7, Answer(raw=b"SSH-2.0-OpenSSH\r\n")),
-        (7, Answer(raw=b"")),
+        (5, Response(404, {"Content-Type": "text/html"}, b"<html>lost</html>")),
+        (7, Response(200, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
+        (7, Response(502, {"Content-Type": "text/html"}, b"<html>proxy</html>")),
+        (7, Response(200, body=b'{"artifacts": [')),
+        (7, Response(200, body=b"[" * 100_000)),
+        (7, json_response({"artifacts": {"a": 1}})),
+        (7, json_response(["artifacts"])),
+        (7, Response(302, {"Location": "/moved"})),
+        (7, Response(200, body=b'{"artifacts": []}', cut_after=5)),
+        (7, Response(raw=b"SSH-2.0-OpenSSH\r\n")),
+        (7, Response(raw=b"")),
     ],
 )
-def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: Answer) -> None:
+def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: Response) -> None:
     """Each fault has its exit status; described errors show all three of their parts."""
     service.api.on(LISTING, answer)
-    service.api.on("/moved", json_answer({"artifacts": []}))
+    service.api.on("/moved", json_response({"artifacts": []}))
     finished = cli("list", "7", *CUBE, "--retries", "0", code=code)
     assert finished.stdout == b""
     assert finished.err.strip()
@@ -103,9 +103,9 @@ def test_an_api_that_is_not_there(service: FakeService, cli: Cli) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_busy_answers_are_tried_again(service: FakeService, cli: Cli, status: int) -> None:
     """Rate limits and short outages wait and go on."""
-    busy = Answer(status, {"Retry-After": "0"}, b"<html>busy</html>")
-    reset = Answer(200, body=b"{}", reset_after=1)
-    service.api.on(LISTING, busy, reset, json_answer({"artifacts": []}))
+    busy = Response(status, {"Retry-After": "0"}, b"<html>busy</html>")
+    reset = Response(200, body=b"{}", reset_after=1)
+    service.api.on(LISTING, busy, reset, json_response({"artifacts": []}))
     cli("list", "7", *CUBE)
     assert len(service.api.requests) == 3
 
@@ -117,7 +117,7 @@ def test_a_closed_stdout_ends_quietly(
     """`list | head -1` over 20,000 artifacts says nothing, whoever closes first."""
     record = service.record(service.add("dist/file"))
     many = [{**record, "local_path": f"dist/file-{at}"} for at in range(20_000)]
-    service.api.on(LISTING, json_answer({"artifacts": many}))
+    service.api.on(LISTING, json_response({"artifacts": many}))
     process = cli.start("list", "7", *CUBE, *arguments)
     assert process.stdout
     assert process.stdout.read(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, tree
-from servers import json_answer
+from servers import json_response
 
 BODY = b"body"
 DOWNLOAD = ("download", "7", *CUBE, "-d", "out")
@@ -178,7 +178,7 @@ def test_an_error_with_status_200_is_an_error(
     """The service's form of an error is not taken for an empty answer."""
     error = {"error_code": "PermissionDenied", "message": "no way", "request_id": "q2"}
     for target in ("runs", "runs/7", "artifacts", "artifacts/7/ci/build/linux"):
-        service.api.on(f"/repos/{REPO}/cicd/{target}", json_answer(error))
+        service.api.on(f"/repos/{REPO}/cicd/{target}", json_response(error))
     said = cli(*arguments, code=7).err
     assert all(value in said for value in error.values())
 
@@ -197,7 +197,7 @@ def test_a_cube_without_a_listing_is_told_of(service: FakeService, cli: Cli) -> 
     run = service.add_run("7")
     run.cubes[("ci", "build", "linux")] = "success"
     run.cubes[("ci", "build", "gone")] = "success"
-    service.api.on(f"/repos/{REPO}/cicd/artifacts/7/ci/build/gone", json_answer({}, 404))
+    service.api.on(f"/repos/{REPO}/cicd/artifacts/7/ci/build/gone", json_response({}, 404))
     finished = cli("list", "7")
     assert finished.stdout.count(b"\n") == 1
     assert "ci/build/gone" in finished.err

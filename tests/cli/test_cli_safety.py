@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, eventually, held, tree
-from servers import json_answer
+from servers import json_response
 
 UNSAFE = {
     "../climbs": "../climbs",
@@ -158,7 +158,7 @@ def test_names_as_folders_stay_below(service: FakeService, cli: Cli, name: str) 
     """A workflow's name becomes one safe component or refuses the plan."""
     cube = (name, "build", "linux")
     record = service.record(service.add("file", b"x", cube=cube))
-    service.api.on("/repos/org/repo/cicd/artifacts/", json_answer({"artifacts": [record]}))
+    service.api.on("/repos/org/repo/cicd/artifacts/", json_response({"artifacts": [record]}))
     cli("download", "7", "-d", "out/below", code=(2, 3, 5, 8))
     assert not [place for place in tree(cli.cwd) if not place.startswith("out/below/")]
 

@@ -8,7 +8,7 @@ import picture
 import pytest
 from conftest import Cli
 from fake_service import CUBE, FakeService, target, tree
-from servers import Answer, json_answer
+from servers import Response, json_response
 from test_progress import screen
 
 BODY = b"body"
@@ -20,7 +20,7 @@ FULL = "ci/build/linux: "
 def mixed(service: FakeService) -> FakeService:
     """One artifact that is there, one that the storage lost, one that was never delivered."""
     service.add("good", BODY)
-    service.add("lost", BODY, Answer(404))
+    service.add("lost", BODY, Response(404))
     service.add("never", status="registered")
     return service
 
@@ -72,9 +72,9 @@ def test_a_log_is_told_each_thing_once(cli: Cli, options: tuple[str, ...]) -> No
 
 def test_what_fail_fast_called_off_is_one_line(service: FakeService, cli: Cli) -> None:
     """A hundred files that were not tried are no hundred failures."""
-    service.add("lost", BODY, Answer(404))
+    service.add("lost", BODY, Response(404))
     for number in range(100):
-        service.add(f"file{number}", BODY, Answer(404))
+        service.add(f"file{number}", BODY, Response(404))
     err = cli.download("--fail-fast", "--jobs", "1", code=6).err
     assert len([line for line in err.splitlines() if line.startswith("failed: ")]) < 50
     (line,) = [line for line in err.splitlines() if line.startswith("called off: ")]
@@ -131,7 +131,7 @@ def test_a_file_that_is_left_has_its_size(service: FakeService, cli: Cli) -> Non
 def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, cli: Cli) -> None:
     """That it came without a URL is no expiry: it needs one, whatever the reason."""
     record = service.record(service.add("bare", BODY)) | {"download_url": ""}
-    service.api.on(target("7", *CUBE), json_answer({"artifacts": [record]}))
+    service.api.on(target("7", *CUBE), json_response({"artifacts": [record]}))
     err = cli.download(code=6).err
     assert "asking the listing again, for new URLs" in err
     assert "expired" not in err

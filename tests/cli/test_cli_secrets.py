@@ -23,7 +23,7 @@ from fake_service import (
     problem,
     target,
 )
-from servers import Answer, Received, ScriptedServer, json_answer, ranged
+from servers import Received, Response, ScriptedServer, json_response, ranged
 
 BODY = bytes(range(256)) * 20_000
 
@@ -42,14 +42,14 @@ def test_troubled_transfers_tell_no_secrets(
     with ScriptedServer(host="localhost") as gone:
         dead = f"{gone.url}/x?X-Signature={SIGNATURE}"
     moved = {"Location": f"/final?X-Signature={SIGNATURE}"}
-    service.storage.on("/final", Answer(200, (), BODY))
-    service.add("moved", BODY, Answer(302, moved))
+    service.storage.on("/final", Response(200, (), BODY))
+    service.add("moved", BODY, Response(302, moved))
     service.add("dead", url=dead)
     service.add("cut", BODY, ranged(BODY, cut_first=100_000), ranged(BODY))
-    service.add("echo", BODY, lambda r: Answer(404, body=f"<Error>{r.target}</Error>".encode()))
-    service.add("bad", BODY, Answer(raw=b"HTTP/9 hello\r\n\r\n"))
+    service.add("echo", BODY, lambda r: Response(404, body=f"<Error>{r.target}</Error>".encode()))
+    service.add("bad", BODY, Response(raw=b"HTTP/9 hello\r\n\r\n"))
     circle = {"Location": f"http://example.com/?X-Signature={SIGNATURE}"}
-    service.add("circle", BODY, Answer(302, circle))
+    service.add("circle", BODY, Response(302, circle))
     service.stale_listings = 1
     finished = cli.download("--retries", "1", *arguments, code=(6, 8))
     if "--debug" in arguments:
@@ -74,7 +74,7 @@ def test_partial_data_tells_no_secrets(service: FakeService, cli: Cli) -> None:
 def test_an_api_error_that_echoes_the_token(service: FakeService, cli: Cli) -> None:
     """A service that repeats what it was sent does not put it on the screen."""
 
-    def echo(received: Received) -> Answer:
+    def echo(received: Received) -> Response:
         return problem(403, f"bad {received.header('Authorization')} \x1b[31m[red]hm[/nope]\u202e")
 
     service.api.on(f"/repos/{REPO}/cicd/", echo)
@@ -101,7 +101,7 @@ def test_api_redirects_are_not_followed(service: FakeService, cli: Cli) -> None:
     """A redirect of the API is an error, and the other origin is not asked."""
     moved = {"Location": f"{service.storage.url}/elsewhere"}
     for status in (301, 302, 307, 308):
-        service.api.on(target("7", *CUBE), Answer(status, moved))
+        service.api.on(target("7", *CUBE), Response(status, moved))
         cli("list", "7", *CUBE, code=7)
     assert service.storage.requests == []
     assert len(service.api.requests) == 4
@@ -109,7 +109,7 @@ def test_api_redirects_are_not_followed(service: FakeService, cli: Cli) -> None:
 
 def test_proxies_are_honoured_and_their_passwords_kept(service: FakeService, cli: Cli) -> None:
     """Requests go through HTTP_PROXY but for NO_PROXY, whose user info is never shown."""
-    answer = json_answer({"artifacts": []})
+    answer = json_response({"artifacts": []})
     with ScriptedServer() as proxy:
         proxy.on("http://", answer)
         url = proxy.url.replace("//", "//ann:pa55word@")

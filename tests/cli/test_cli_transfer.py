@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import Cli
 from fake_service import CUBE, FakeService, tree
-from servers import Answer, Received, Reply, ranged
+from servers import Received, Reply, Response, ranged
 
 BODY = bytes(range(256)) * 400
 OTHER = BODY[::-1]
@@ -68,24 +68,24 @@ def test_checksums_decide_what_gets_its_name(service: FakeService, cli: Cli) -> 
     assert (cli.out / "bad-0").read_bytes() == b"older"
 
 
-def same_etag_other_total(received: Received) -> Answer:
+def same_etag_other_total(received: Received) -> Response:
     """Claim that the same object has got longer."""
     return ranged(BODY + b"more")(received)
 
 
-def whole_or_part_of_other(received: Received) -> Answer:
+def whole_or_part_of_other(received: Received) -> Response:
     """Ignore If-Range and serve the range of another object."""
     kept = [pair for pair in received.headers if pair[0].lower() != "if-range"]
     bare = Received(received.method, received.target, tuple(kept))
     return ranged(OTHER, etag='"v2"')(bare)
 
 
-def parts(received: Received) -> Answer:
-    """Answer a range with multipart/byteranges, and anything else with the whole body."""
+def parts(received: Received) -> Response:
+    """Response a range with multipart/byteranges, and anything else with the whole body."""
     if received.header("Range") in (None, "bytes=0-"):
         return ranged(BODY)(received)
     kind = {"Content-Type": "multipart/byteranges; boundary=B", "ETag": '"v1"'}
-    return Answer(206, kind, b"--B\r\nContent-Range: bytes 0-1/2\r\n\r\nxx\r\n--B--\r\n")
+    return Response(206, kind, b"--B\r\nContent-Range: bytes 0-1/2\r\n\r\nxx\r\n--B--\r\n")
 
 
 def cut(etag: str | None = '"v1"', last_modified: str | None = None) -> Reply:
@@ -98,7 +98,7 @@ LATER = "Sat, 01 Nov 2025 10:00:00 GMT"
 BROKEN: list[tuple[str, bytes, list[Reply]]] = [
     ("resumed", BODY, [cut(), ranged(BODY)]),
     ("by-date", BODY, [cut(None, LATER), ranged(BODY, etag=None, last_modified=LATER)]),
-    ("reset", BODY, [Answer(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
+    ("reset", BODY, [Response(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
     ("weak", OTHER, [cut('W/"v1"'), ranged(OTHER, etag='W/"v1"')]),
     ("no-validator", OTHER, [cut(None), ranged(OTHER, etag=None)]),
     ("whole-again", BODY, [cut(), ranged(BODY, ignore_range=True)]),
@@ -108,11 +108,11 @@ BROKEN: list[tuple[str, bytes, list[Reply]]] = [
     ("changed-no-if-range", OTHER, [cut(), whole_or_part_of_other]),
     ("grown", BODY + b"more", [cut(), same_etag_other_total]),
     ("multipart", BODY, [cut(), parts]),
-    ("chunked", BODY, [Answer(200, (), BODY, chunked=True, cut_after=9), ranged(BODY)]),
-    ("no-length", BODY, [Answer(200, (), BODY, no_length=True)]),
+    ("chunked", BODY, [Response(200, (), BODY, chunked=True, cut_after=9), ranged(BODY)]),
+    ("no-length", BODY, [Response(200, (), BODY, no_length=True)]),
     ("gone-416", OTHER[:9], [cut(), ranged(OTHER[:9], etag='"v1"')]),
-    ("busy", BODY, [Answer(503, {"Retry-After": "0"}), Answer(429), ranged(BODY)]),
-    ("extra", BODY, [Answer(200, (), BODY, extra=b"junk")]),
+    ("busy", BODY, [Response(503, {"Retry-After": "0"}), Response(429), ranged(BODY)]),
+    ("extra", BODY, [Response(200, (), BODY, extra=b"junk")]),
     (
         "encoded",
         gzip.compress(BODY),
@@ -147,7 +147,7 @@ def test_a_storage_that_never_delivers(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
     """A cut that comes again and again ends, with exit 6 and the older file untouched."""
-    service.add("older", BODY, Answer(200, (), BODY, cut_after=500))
+    service.add("older", BODY, Response(200, (), BODY, cut_after=500))
     (cli.cwd / "older").write_bytes(b"older")
     cli("download", "7", *CUBE, "--if-exists", "overwrite", *arguments, code=6)
     assert (cli.cwd / "older").read_bytes() == b"older"
@@ -158,12 +158,12 @@ def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli
     """`--retries 1` is two requests; Retry-After is not cut short; final errors are not tried."""
     arrivals: list[float] = []
 
-    def busy(_: Received) -> Answer:
+    def busy(_: Received) -> Response:
         arrivals.append(time.monotonic())
-        return Answer(503, {"Retry-After": "1"}, b"<html>busy</html>")
+        return Response(503, {"Retry-After": "1"}, b"<html>busy</html>")
 
     service.add("busy", BODY, busy)
-    service.add("lost", BODY, Answer(404))
+    service.add("lost", BODY, Response(404))
     report = cli.download("--retries", "1", "--json", code=6)
     assert [len(one.requests) for one in service.artifacts] == [2, 1]
     assert arrivals[1] - arrivals[0] > 0.95
@@ -172,9 +172,9 @@ def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli
 
 def test_silence_is_given_up(service: FakeService, cli: Cli) -> None:
     """No head, a head that drips and a body that drips slower than a byte a second are bounded."""
-    service.add("hang", BODY, Answer(hang=True))
-    service.add("head", BODY, Answer(200, (), BODY, drip_headers=1.8))
-    service.add("body", BODY, Answer(200, (), BODY, drip=1.8))
+    service.add("hang", BODY, Response(hang=True))
+    service.add("head", BODY, Response(200, (), BODY, drip_headers=1.8))
+    service.add("body", BODY, Response(200, (), BODY, drip=1.8))
     outcomes = cli.download("--stall-timeout", "2", "--retries", "0", "--json", code=6).outcomes
     assert outcomes == dict.fromkeys(("hang", "head", "body"), "failed")
 
@@ -188,7 +188,7 @@ def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli)
     assert service.listings() == 2
     assert set(tree(cli.out).values()) == {BODY}
 
-    def cut_and_expire(received: Received) -> Answer:
+    def cut_and_expire(received: Received) -> Response:
         service.expire()
         return ranged(BODY, cut_first=50_000)(received)
 
@@ -201,9 +201,9 @@ def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli)
 def test_what_is_recorded_is_what_was_listed_last(service: FakeService, cli: Cli) -> None:
     """A file that came by a newer listing has the dates of that one: it is right already."""
 
-    def replace_and_refuse(_: Received) -> Answer:
+    def replace_and_refuse(_: Received) -> Response:
         stored.dates["updated_at"] = "2026-11-02T00:00:00Z"
-        return Answer(403)
+        return Response(403)
 
     stored = service.add("file", BODY, replace_and_refuse, ranged(BODY))
     cli.download()
@@ -216,9 +216,9 @@ def test_what_is_recorded_is_what_was_listed_last(service: FakeService, cli: Cli
 def test_a_url_that_no_listing_revives(service: FakeService, cli: Cli, still_listed: bool) -> None:
     """A storage that refuses every URL ends soon, and takes no other artifact with it."""
 
-    def refuse(_: Received) -> Answer:
+    def refuse(_: Received) -> Response:
         lost.run = "7" if still_listed else "gone"
-        return Answer(403, body=b"<Error>AccessDenied</Error>")
+        return Response(403, body=b"<Error>AccessDenied</Error>")
 
     lost = service.add("lost", BODY, refuse)
     service.add("there", BODY)
@@ -233,8 +233,8 @@ def test_urls_are_sent_byte_for_byte(service: FakeService, cli: Cli) -> None:
     """A signature holds for the very bytes of a URL, a redirect's too."""
     service.add("a", url=service.storage.url + ODD_URL)
     moved = {"Location": service.storage.url + "/moved" + ODD_URL}
-    service.storage.on("/x/", Answer(302, moved))
-    service.storage.on("/moved", Answer(200, (), BODY))
+    service.storage.on("/x/", Response(302, moved))
+    service.storage.on("/moved", Response(200, (), BODY))
     cli.download()
     assert [one.target for one in service.storage.requests] == [ODD_URL, "/moved" + ODD_URL]
     assert tree(cli.out) == {"a": BODY}
@@ -248,8 +248,8 @@ def test_redirects_are_bounded_and_under_the_rule(
     service: FakeService, cli: Cli, location: str
 ) -> None:
     """Storage may redirect within the rule for URLs, and not for ever."""
-    service.add("a", BODY, Answer(302, {"Location": location}))
-    service.storage.on("/loop", Answer(307, {"Location": "/loop"}))
+    service.add("a", BODY, Response(302, {"Location": location}))
+    service.storage.on("/loop", Response(307, {"Location": "/loop"}))
     finished = cli.download("--retries", "0", code=(6, 8))
     assert tree(cli.out) == {}
     assert "pa55" not in finished.err

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 from conftest import Cli
 from fake_service import CUBE, DATES, STATE, WAIT, FakeService, eventually, problem, target, tree
-from servers import Answer, Received, json_answer, ranged
+from servers import Received, Response, json_response, ranged
 
 BODY = bytes(range(256)) * 1200
 
@@ -23,14 +23,14 @@ def test_wait_fetches_each_artifact_as_it_becomes_ready(service: FakeService, cl
     late = ("ci", "test", "slow")
     service.add_run("7", "created")
 
-    def first(received: Received) -> Answer:
+    def first(received: Received) -> Response:
         service.runs["7"].cubes[late] = "success"
         slow.status = "success"
         service.runs["7"].status = "success"
         return ranged(BODY)(received)
 
-    def started(received: Received) -> Answer:
-        answer = json_answer(service.run_record(service.runs["7"]) | {"workflows": None})
+    def started(received: Received) -> Response:
+        answer = json_response(service.run_record(service.runs["7"]) | {"workflows": None})
         service.runs["7"].status = "processing"
         return answer
 
@@ -40,7 +40,7 @@ def test_wait_fetches_each_artifact_as_it_becomes_ready(service: FakeService, cl
     service.api.on(
         target("7", kind="runs"),
         started,
-        lambda _: json_answer(service.run_record(service.runs["7"])),
+        lambda _: json_response(service.run_record(service.runs["7"])),
     )
     report = cli("download", "7", "--wait", "-d", "out", "--json").json
     assert sorted(one["outcome"] for one in report["files"]) == ["downloaded", "downloaded"]
@@ -85,12 +85,12 @@ def go_on_until(service: FakeService, change: Callable[[], object]) -> None:
     run = service.add_run("7", "processing")
     run.cubes |= {CUBE: "success", SLOW: "processing"}
 
-    def end(received: Received) -> Answer:
+    def end(received: Received) -> Response:
         change()
         run.status = run.cubes[SLOW] = "success"
-        return json_answer(service.run_record(run))
+        return json_response(service.run_record(run))
 
-    going_on = json_answer(service.run_record(run))
+    going_on = json_response(service.run_record(run))
     service.api.on(target("7", kind="runs"), going_on, end)
 
 
@@ -123,7 +123,7 @@ def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, c
     """Bytes that were asked for by an older listing are not taken for those of the last one."""
     seen = threading.Event()
 
-    def first(received: Received) -> Answer:
+    def first(received: Received) -> Response:
         seen.wait(WAIT)
         return ranged(BODY)(received)
 
@@ -133,12 +133,12 @@ def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, c
     def change() -> None:
         quick.dates = NEWER
 
-    def last(received: Received) -> Answer:
+    def last(received: Received) -> Response:
         seen.set()
-        return json_answer({"artifacts": []})
+        return json_response({"artifacts": []})
 
     go_on_until(service, change)
-    service.api.on(target("7", *SLOW), json_answer({"artifacts": []}), last)
+    service.api.on(target("7", *SLOW), json_response({"artifacts": []}), last)
     cli("download", "7", "--wait", "-d", "out")
     assert tree(cli.out) == {"ci/build/linux/quick": BODY[:-1]}
 
@@ -187,7 +187,7 @@ def test_what_is_refused_late_leaves_what_was_fetched(
 def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, cli: Cli) -> None:
     """Any error that ends the waiting comes behind the report of what is in place."""
     service.add("quick", BODY)
-    service.api.on(target("7", *SLOW), json_answer({"artifacts": []}), problem(403, "no more"))
+    service.api.on(target("7", *SLOW), json_response({"artifacts": []}), problem(403, "no more"))
     go_on_until(service, lambda: None)
     finished = cli("download", "7", "--wait", "--json", "-d", "out", code=4)
     assert finished.outcomes == {"quick": "downloaded"}
@@ -216,7 +216,7 @@ def test_what_is_listed_no_more_stays_in_the_report(
 
 def test_fail_fast_ends_the_waiting_too(service: FakeService, cli: Cli) -> None:
     """What becomes ready after the first failure is not fetched, and nobody waits for it."""
-    lost = service.add("lost", BODY, Answer(404))
+    lost = service.add("lost", BODY, Response(404))
 
     def change() -> None:
         lost.asked.wait(WAIT)
@@ -238,11 +238,11 @@ def test_wait_tells_of_a_cube_without_a_listing_at_the_end(
     run = service.runs["7"]
     run.status = run.cubes[slow] = "processing"
 
-    def end(received: Received) -> Answer:
+    def end(received: Received) -> Response:
         run.status = run.cubes[slow] = "success"
         if later:
-            service.api.on(target("7", *mac), json_answer({"artifacts": []}))
-        return json_answer({"artifacts": []})
+            service.api.on(target("7", *mac), json_response({"artifacts": []}))
+        return json_response({"artifacts": []})
 
     service.api.on(target("7", *mac), problem(404, "no listing"))
     service.api.on(target("7", *slow), end)
@@ -331,8 +331,8 @@ def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:
 def test_progress_as_events(service: FakeService, cli: Cli) -> None:
     """With `json` every line on stderr is an event, whatever happens."""
     service.add("good", BODY)
-    service.add("lost", BODY, Answer(404))
-    service.add("odd\u202e", BODY, Answer(503, {"Retry-After": "0"}), ranged(BODY))
+    service.add("lost", BODY, Response(404))
+    service.add("odd\u202e", BODY, Response(503, {"Retry-After": "0"}), ranged(BODY))
     finished = cli.download("--progress", "json", code=6)
     events = [json.loads(line) for line in finished.err.splitlines()]
     assert all(isinstance(event, dict) for event in events)
@@ -358,5 +358,5 @@ def test_quiet_is_silent_but_for_errors(service: FakeService, cli: Cli) -> None:
     """`-q` leaves the errors."""
     service.add("good", BODY)
     assert cli.download("-q").err == ""
-    service.add("lost", BODY, Answer(404))
+    service.add("lost", BODY, Response(404))
     assert "lost" in cli.download("--quiet", code=6).err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from fake_service import REPO, SIGNATURE, TOKEN, FakeService
-from servers import Answer
+from servers import Response
 
 from sourcecraft_artifacts.cli.completion import LIMIT
 from sourcecraft_artifacts.cli.shells import VARIABLE, Typed, read_line
@@ -136,11 +136,18 @@ def test_a_cache_that_is_no_good_is_done_without(names: FakeService, cli: Cli) -
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(401), Answer(500), Answer(429), Answer(body=b"<html>"), Answer(hang=True), None],
+    [
+        Response(401),
+        Response(500),
+        Response(429),
+        Response(body=b"<html>"),
+        Response(hang=True),
+        None,
+    ],
     ids=["401", "500", "429", "html", "silence", "no service"],
 )
 def test_a_failure_is_silent_and_soon(
-    service: FakeService, cli: Cli, answer: Answer | None
+    service: FakeService, cli: Cli, answer: Response | None
 ) -> None:
     """Where the service does not answer, there are no names, no words about it and no waiting."""
     if answer:

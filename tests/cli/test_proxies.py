@@ -17,7 +17,7 @@ import pytest
 import trustme
 from conftest import Cli, Finished
 from fake_service import CUBE, REPO, SIGNATURE, TOKEN, FakeService, Servers, target, tree
-from servers import Received, ScriptedServer, json_answer, ranged
+from servers import Received, ScriptedServer, json_response, ranged
 
 BODY = bytes(range(256)) * 5000
 USER, PASSWORD = "ann", "pa5s:w@rd/%"
@@ -118,7 +118,7 @@ class Https(Servers):
         self.storage.on("/file", ranged(BODY))
         url = f"{self.storage.url}/file?X-Signature={SIGNATURE}"
         record = {"local_path": "file", "status": "success", "download_url": url}
-        self.api.on(target("7", *CUBE), json_answer({"artifacts": [record]}))
+        self.api.on(target("7", *CUBE), json_response({"artifacts": [record]}))
 
     @property
     def arguments(self) -> list[str]:

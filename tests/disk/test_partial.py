@@ -209,7 +209,7 @@ def test_a_known_size_is_not_settled_anew(directory: Directory) -> None:
     partial.end_here(piece)
     partial.release(piece)
     assert (partial.size, partial.complete, partial.unclaimed) == (1000, False, 700)
-    partial.park()
+    partial.suspend()
 
 
 def test_a_restart_ends_the_other_pieces(directory: Directory, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def left(
     piece = begun(partial, version, md5=md5)
     put(partial, piece, BODY, count)
     partial.release(piece)
-    partial.park()
+    partial.suspend()
 
 
 @pytest.mark.parametrize("followed", [0, 1 << 40])
@@ -404,14 +404,14 @@ def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Pat
 
 
 def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) -> None:
-    """A sealed part that found no place is parked, whole and synced."""
+    """A sealed part that found no place is suspended, whole and synced."""
     partial = opened(directory)
     filled_piece = begun(partial)
     put(partial, filled_piece, BODY)
     partial.release(filled_piece)
     assert partial.digest() == SHA256
     partial.seal()
-    partial.park()
+    partial.suspend()
     (state,) = [json.loads(one.read_bytes()) for one in tmp_path.glob("*.json")]
     assert state["synced"] == [[0, 1000]]
     again = opened(directory)
@@ -420,7 +420,7 @@ def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) 
 
 
 def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Partial:
-    """Let pieces of a part be written in this order, and forget to park it."""
+    """Let pieces of a part be written in this order, and forget to suspend it."""
     partial = opened(directory)
     open_pieces = [begun(partial, most=most)]
     partial.checkpoint(sync=False)
@@ -541,7 +541,7 @@ def test_a_full_disk_keeps_what_it_took(
         put(partial, piece, BODY, 200)
     partial.release(piece)
     assert partial.position == 100
-    partial.park()
+    partial.suspend()
     monkeypatch.setattr(os, "pwrite", real)
     again = opened(directory)
     assert again.position >= 100
@@ -615,7 +615,7 @@ def test_bytes_are_synced_before_they_are_called_so(
 def test_where_no_boot_is_told_parking_syncs(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A system without a boot id keeps parked data all the same."""
+    """A system without a boot id keeps suspended data all the same."""
     monkeypatch.setattr(checkpoint_module, "boot_id", lambda: None)
     monkeypatch.setattr(module, "boot_id", lambda: None)
     left(directory, 300)
@@ -668,7 +668,7 @@ def test_each_key_has_its_own_part(directory: Directory, tmp_path: Path) -> None
         piece = begun(partial)
         put(partial, piece, BODY, 100 + at)
         partial.release(piece)
-        partial.park()
+        partial.suspend()
     assert opened(directory, "key3").version is None
     again = PartialStore(directory)
     found = [again.open(key) for key in ("key2", "key", "key")]
@@ -906,10 +906,10 @@ class Lives(RuleBasedStateMachine):
             self.partial.release(piece)
 
     @rule()
-    def park(self) -> None:
+    def suspend(self) -> None:
         """A signal ends the run, and another begins."""
         self._end()
-        self.partial.park()
+        self.partial.suspend()
         self._open()
 
     @rule()

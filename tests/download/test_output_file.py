@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from servers import Answer, Received, Reply, ScriptedServer, ranged
+from servers import Received, Reply, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.download.output_file import Stream
 from sourcecraft_artifacts.errors import BrokenTransfer, ExpiredUrl, LocalError, TransferError
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.service.url_refresher import Links
+from sourcecraft_artifacts.service.url_refresher import UrlRefresher
 from sourcecraft_artifacts.transfer.pacing import RateLimit
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
@@ -59,7 +59,7 @@ class Sender:
 
     def send(self, *replies: Reply, retries: int = 2, path: str | None = "/x") -> Stream:
         """Send what the storage answers so, to the end."""
-        self.server.on("/x", *(replies or (Answer(404),)))
+        self.server.on("/x", *(replies or (Response(404),)))
         stream = self.stream(retries)
         self.sha256 = stream.send(self.artifact(path))
         return stream
@@ -68,7 +68,7 @@ class Sender:
         """A stream that does not wait in earnest."""
         return Stream(
             self.storage,
-            Links(self._relist, lambda _: None),
+            UrlRefresher(self._relist, lambda _: None),
             self.sink.write,
             retries=retries,
             limit=RateLimit(None),
@@ -87,20 +87,20 @@ def sender() -> Iterator[Sender]:
         sender.storage.close()
 
 
-def longer_than_told(received: Received) -> Answer:
+def longer_than_told(received: Received) -> Response:
     """A part whose body is longer than its Content-Range says."""
     good = ranged(BODY)(received)
     told = {**dict(good.pairs), "Content-Range": f"bytes 50000-50009/{len(BODY)}"}
     return replace(good, headers=told)
 
 
-def too_long(received: Received) -> Answer:
+def too_long(received: Received) -> Response:
     """The rest, and bytes that are none of the object's, without a length."""
     good = ranged(BODY)(received)
     return replace(good, body=good.body + b"more", chunked=True)
 
 
-def cut(received: Received) -> Answer:
+def cut(received: Received) -> Response:
     """The body, broken off in the middle."""
     return ranged(BODY, cut_first=50_000)(received)
 
@@ -108,10 +108,10 @@ def cut(received: Received) -> Answer:
 SENT: list[tuple[str, bytes, list[Reply]]] = [
     ("whole", BODY, [ranged(BODY)]),
     ("empty", b"", [ranged(b"")]),
-    ("chunked", BODY, [Answer(body=BODY, chunked=True)]),
-    ("no-length", BODY, [Answer(body=BODY, no_length=True)]),
+    ("chunked", BODY, [Response(body=BODY, chunked=True)]),
+    ("no-length", BODY, [Response(body=BODY, no_length=True)]),
     ("resumed", BODY, [cut, ranged(BODY)]),
-    ("reset", BODY, [Answer(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
+    ("reset", BODY, [Response(200, {"ETag": '"v1"'}, BODY, reset_after=50_000), ranged(BODY)]),
     ("again", BODY, [cut, ranged(BODY, ignore_range=True)]),
     ("weak", BODY, [ranged(BODY, etag='W/"1"', cut_first=50_000), ranged(BODY, etag='W/"1"')]),
     ("200-of-a-part", BODY, [cut, ranged(BODY, status_200_with_content_range=True)]),
@@ -122,10 +122,14 @@ SENT: list[tuple[str, bytes, list[Reply]]] = [
     (
         "a-part-unasked",
         BODY,
-        [Answer(200, {"Content-Range": "bytes 5-9/10"}, b"wrong"), ranged(BODY)],
+        [Response(200, {"Content-Range": "bytes 5-9/10"}, b"wrong"), ranged(BODY)],
     ),
-    ("206-unasked", BODY, [Answer(206, {"Content-Range": "bytes 0-4/10"}, b"wrong"), ranged(BODY)]),
-    ("busy", BODY, [Answer(503, {"Retry-After": "7"}), Answer(429), ranged(BODY)]),
+    (
+        "206-unasked",
+        BODY,
+        [Response(206, {"Content-Range": "bytes 0-4/10"}, b"wrong"), ranged(BODY)],
+    ),
+    ("busy", BODY, [Response(503, {"Retry-After": "7"}), Response(429), ranged(BODY)]),
 ]
 
 
@@ -191,10 +195,10 @@ def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
     """Progress starts the count anew; without it there are as many as were asked for."""
     replies: list[Reply] = [
         ranged(BODY, cut_first=50_000),
-        Answer(503),
+        Response(503),
         lambda received: replace(ranged(BODY)(received), cut_after=10_000),
-        Answer(503),
-        Answer(503),
+        Response(503),
+        Response(503),
     ]
     with pytest.raises(BrokenTransfer, match="503"):
         sender.send(*replies, retries=2)
@@ -204,7 +208,7 @@ def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
 
 def test_patience_is_as_long_as_was_asked_for(sender: Sender) -> None:
     """Retry-After counts."""
-    sender.send(Answer(503, {"Retry-After": "7"}), ranged(BODY))
+    sender.send(Response(503, {"Retry-After": "7"}), ranged(BODY))
     assert sender.waited[0] >= 7
 
 
@@ -212,7 +216,7 @@ def test_patience_is_as_long_as_was_asked_for(sender: Sender) -> None:
 def test_a_stale_url_is_exchanged(sender: Sender, status: int) -> None:
     """The stream goes on at its byte under a new one."""
     sender.server.on("/new", ranged(BODY))
-    sender.send(ranged(BODY, cut_first=50_000), Answer(status))
+    sender.send(ranged(BODY, cut_first=50_000), Response(status))
     assert bytes(sender.sink.data) == BODY
     assert [one.target for one in sender.server.requests] == ["/x", "/x", "/new1"]
     assert sender.server.requests[2].header("Range") == "bytes=50000-"
@@ -227,9 +231,9 @@ def test_no_url_at_all(sender: Sender) -> None:
 
 def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
     """Two new ones are tried."""
-    sender.server.on("/new", Answer(403))
+    sender.server.on("/new", Response(403))
     with pytest.raises(ExpiredUrl):
-        sender.send(Answer(403))
+        sender.send(Response(403))
     assert sender.listed == 2
 
 
@@ -237,7 +241,7 @@ def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
 def test_final_answers_are_not_tried_again(sender: Sender, status: int) -> None:
     """What no other try can cure ends it."""
     with pytest.raises(TransferError, match=str(status)):
-        sender.send(Answer(status))
+        sender.send(Response(status))
     assert len(sender.server.requests) == 1
 
 

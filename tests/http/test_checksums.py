@@ -126,7 +126,7 @@ NOT_FOUND: list[dict[str, str]] = [
     {"x-amz-checksum-sha256": f"{b64(SHA256)}-2", "x-amz-checksum-type": "composite"},
     # An ETag may look like an MD5; nothing says that it is one.
     {"ETag": f'"{MD5.hex()}"'},
-    # Misshapen ones.
+    # ProtocolError ones.
     {"Content-MD5": MD5.hex()},
     {"Digest": f"adler32={b64(ADLER32)}"},
     {"Content-MD5": b64(MD5[:-1])},

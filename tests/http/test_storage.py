@@ -17,11 +17,11 @@ from typing import Self
 import pytest
 import trustme
 from fake_service import eventually
-from servers import Answer, ScriptedServer
+from servers import Response, ScriptedServer
 
 from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferError
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS, Storage
-from sourcecraft_artifacts.http.storage import Answer as Got
+from sourcecraft_artifacts.http.storage import Response as Got
 from sourcecraft_artifacts.http.targets import redirected
 
 BODY = bytes(range(256)) * 40
@@ -87,7 +87,7 @@ def test_targets_are_sent_byte_for_byte(
     server: ScriptedServer, storage: Storage, target: str
 ) -> None:
     """A signature holds for the very bytes of a URL."""
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     assert fetch(storage, server.url + target) == BODY
     assert server.requests[0].target.encode("latin-1").decode() == target
 
@@ -100,7 +100,7 @@ def test_a_target_starts_with_a_slash(
     server: ScriptedServer, storage: Storage, rest: str, target: str
 ) -> None:
     """RFC 9112, 3.2.1: an empty path is sent as a slash, and a fragment is not sent."""
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     fetch(storage, server.url + rest)
     assert server.requests[0].target == target
 
@@ -109,7 +109,7 @@ def test_no_credentials_and_no_codings_are_asked_for(
     server: ScriptedServer, storage: Storage
 ) -> None:
     """A request says what it wants, and nothing of the user."""
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     fetch(storage, server.url, Range="bytes=1-")
     (received,) = server.requests
     names = sorted(name.lower() for name, _ in received.headers)
@@ -135,31 +135,31 @@ def test_unsafe_urls_are_never_asked(storage: Storage, url: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "body", "length"),
     [
-        (Answer(body=BODY), BODY, len(BODY)),
-        (Answer(body=b""), b"", 0),
-        (Answer(body=BODY, chunked=True), BODY, None),
-        (Answer(body=b"", chunked=True), b"", None),
-        (Answer(body=BODY, no_length=True), BODY, None),
-        (Answer(204), b"", 0),
-        (Answer(304), b"", 0),
-        (Answer(206, body=BODY), BODY, len(BODY)),
-        (Answer(404, body=b"no"), b"no", 2),
+        (Response(body=BODY), BODY, len(BODY)),
+        (Response(body=b""), b"", 0),
+        (Response(body=BODY, chunked=True), BODY, None),
+        (Response(body=b"", chunked=True), b"", None),
+        (Response(body=BODY, no_length=True), BODY, None),
+        (Response(204), b"", 0),
+        (Response(304), b"", 0),
+        (Response(206, body=BODY), BODY, len(BODY)),
+        (Response(404, body=b"no"), b"no", 2),
         (
-            Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(BODY)),
+            Response(200, {"Content-Encoding": "gzip"}, gzip.compress(BODY)),
             gzip.compress(BODY),
             len(gzip.compress(BODY)),
         ),
         (
-            Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+            Response(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
             b"ok",
             2,
         ),
-        (Answer(raw=b"HTTP/1.0 200 OK\r\n\r\nok"), b"ok", None),
-        (Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nok"), b"ok", None),
+        (Response(raw=b"HTTP/1.0 200 OK\r\n\r\nok"), b"ok", None),
+        (Response(raw=b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nok"), b"ok", None),
     ],
 )
 def test_bodies_come_as_they_are(
-    server: ScriptedServer, storage: Storage, answer: Answer, body: bytes, length: int | None
+    server: ScriptedServer, storage: Storage, answer: Response, body: bytes, length: int | None
 ) -> None:
     """No coding is undone, and the length is what was told."""
     server.on("/", answer)
@@ -172,7 +172,7 @@ def test_bodies_come_as_they_are(
 def test_repeated_headers_are_joined(server: ScriptedServer, storage: Storage) -> None:
     """As RFC 9110, 5.2 has it; a header that is not there is None."""
     pairs = [("x-goog-hash", "crc32c=a"), ("X-Goog-Hash", "md5=b"), ("ETag", '"\u00e9"')]
-    server.on("/", Answer(200, pairs, BODY))
+    server.on("/", Response(200, pairs, BODY))
     with storage.get(server.url, {}) as got:
         assert got.headers.get("x-goog-hash") == "crc32c=a, md5=b"
         assert got.headers.get("digest") is None
@@ -181,7 +181,7 @@ def test_repeated_headers_are_joined(server: ScriptedServer, storage: Storage) -
 
 def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Storage) -> None:
     """Byte for byte, also where it is no ASCII: another spelling would be another version."""
-    server.on("/", Answer(200, [("ETag", '"\u00e9"')], BODY))
+    server.on("/", Response(200, [("ETag", '"\u00e9"')], BODY))
     with storage.get(server.url, {}) as got:
         etag = got.headers.get("etag")
     assert etag is not None
@@ -189,32 +189,32 @@ def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Stora
     assert server.requests[-1].header("If-Range") == etag
 
 
-def raw(*lines: str, body: bytes = b"") -> Answer:
+def raw(*lines: str, body: bytes = b"") -> Response:
     """An answer with this very head; the connection is closed behind it."""
-    return Answer(raw="\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    return Response(raw="\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
 
 CHUNKED = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
 BROKEN = [
-    Answer(body=BODY, cut_after=500),
-    Answer(body=BODY, reset_after=500),
-    Answer(body=BODY, chunked=True, cut_after=500),
-    Answer(body=BODY, chunked=True, cut_after=0),
-    Answer(body=BODY, length="99999999"),
-    Answer(body=BODY, length=""),
-    Answer(body=BODY, length="abc"),
-    Answer(body=BODY, length="-1"),
-    Answer(body=BODY, length="+5"),
-    Answer(body=BODY, length="1_0"),
-    Answer(body=BODY, length="5 5"),
-    Answer(body=BODY, length="5, 6"),
-    Answer(body=BODY, length="٥"),
-    Answer(200, {"Content-Length": "5"}, BODY, length="6"),
-    Answer(body=BODY, length="9" * 5000),
-    Answer(raw=b""),
+    Response(body=BODY, cut_after=500),
+    Response(body=BODY, reset_after=500),
+    Response(body=BODY, chunked=True, cut_after=500),
+    Response(body=BODY, chunked=True, cut_after=0),
+    Response(body=BODY, length="99999999"),
+    Response(body=BODY, length=""),
+    Response(body=BODY, length="abc"),
+    Response(body=BODY, length="-1"),
+    Response(body=BODY, length="+5"),
+    Response(body=BODY, length="1_0"),
+    Response(body=BODY, length="5 5"),
+    Response(body=BODY, length="5, 6"),
+    Response(body=BODY, length="٥"),
+    Response(200, {"Content-Length": "5"}, BODY, length="6"),
+    Response(body=BODY, length="9" * 5000),
+    Response(raw=b""),
     raw("garbage"),
     raw("HTTP/1.1 abc OK"),
-    Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Le"),
+    Response(raw=b"HTTP/1.1 200 OK\r\nContent-Le"),
     raw("HTTP/1.1 200 OK", "X: " + "x" * 300_000),
     raw(*CHUNKED, body=b"zz\r\nabc"),
     raw(*CHUNKED, body=b"-5\r\nabc"),
@@ -226,11 +226,11 @@ BROKEN = [
 
 @pytest.mark.parametrize("answer", BROKEN)
 def test_what_breaks_is_worth_another_try(
-    server: ScriptedServer, storage: Storage, answer: Answer
+    server: ScriptedServer, storage: Storage, answer: Response
 ) -> None:
     """Short, torn and misshapen answers are told from whole ones, and spoil no later answer."""
     server.on("/bad", answer)
-    server.on("/good", Answer(body=b"good"))
+    server.on("/good", Response(body=b"good"))
     with pytest.raises(BrokenTransfer) as caught:
         fetch(storage, f"{server.url}/bad")
     assert caught.value.code in ("cut", "network", "protocol")
@@ -240,8 +240,8 @@ def test_what_breaks_is_worth_another_try(
 
 def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Storage) -> None:
     """A body is read for a message as far as it is good for one, and no failure stands out."""
-    server.on("/long", Answer(503, body=b"x" * 100_000))
-    server.on("/torn", Answer(503, body=b"some\xff\n" * 10, cut_after=12))
+    server.on("/long", Response(503, body=b"x" * 100_000))
+    server.on("/torn", Response(503, body=b"some\xff\n" * 10, cut_after=12))
     with storage.get(f"{server.url}/long", {}) as got:
         assert got.text() == "x" * 2048
     with storage.get(f"{server.url}/torn", {}) as got:
@@ -253,9 +253,9 @@ def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Storage)
 
 def test_a_connection_is_kept(server: ScriptedServer, storage: Storage) -> None:
     """Whole bodies, small unwanted ones and empty ones leave it open."""
-    server.on("/whole", Answer(body=BODY), Answer(body=BODY, chunked=True))
-    server.on("/small", Answer(404, body=b"no"))
-    server.on("/none", Answer(204))
+    server.on("/whole", Response(body=BODY), Response(body=BODY, chunked=True))
+    server.on("/small", Response(404, body=b"no"))
+    server.on("/none", Response(204))
     for path in ("whole", "whole", "none"):
         fetch(storage, f"{server.url}/{path}")
     storage.get(f"{server.url}/small", {}).close()
@@ -279,8 +279,8 @@ def test_stray_bytes_are_never_an_answer(
     server: ScriptedServer, storage: Storage, body: bytes, chunked: bool
 ) -> None:
     """What comes behind a body is not taken for the answer to the next request."""
-    server.on("/first", Answer(body=body, chunked=chunked, extra=SMUGGLED))
-    server.on("/second", Answer(body=b"good"))
+    server.on("/first", Response(body=body, chunked=chunked, extra=SMUGGLED))
+    server.on("/second", Response(body=b"good"))
     with storage.get(f"{server.url}/first", {}) as got:
         whole(got)
         threading.Event().wait(0.05)  # for what comes behind the body to arrive
@@ -290,8 +290,8 @@ def test_stray_bytes_are_never_an_answer(
 
 def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storage: Storage) -> None:
     """Nor are they when the connection was found in order at first."""
-    server.on("/first", Answer(body=b"first"))
-    server.on("/second", Answer(body=b"good"))
+    server.on("/first", Response(body=b"first"))
+    server.on("/second", Response(body=b"good"))
     assert fetch(storage, f"{server.url}/first") == b"first"
     (connection,) = server._open
     connection.sendall(SMUGGLED)
@@ -302,18 +302,18 @@ def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storag
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(body=BODY * 20),
-        Answer(body=BODY, chunked=True),
-        Answer(200, {"Connection": "close"}, BODY),
-        Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        Response(body=BODY * 20),
+        Response(body=BODY, chunked=True),
+        Response(200, {"Connection": "close"}, BODY),
+        Response(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     ],
 )
 def test_a_connection_is_not_used_again(
-    server: ScriptedServer, storage: Storage, answer: Answer
+    server: ScriptedServer, storage: Storage, answer: Response
 ) -> None:
     """Not behind an unread body, nor behind an end of which nothing was said."""
     server.on("/first", answer)
-    server.on("/second", Answer(body=b"second"))
+    server.on("/second", Response(body=b"second"))
     with storage.get(f"{server.url}/first", {}) as got:
         got.read_into(memoryview(bytearray(5)))
     threading.Event().wait(0.05)  # for the end of the connection to arrive
@@ -326,8 +326,8 @@ def test_a_kept_connection_that_ends_is_no_failure(
     server: ScriptedServer, storage: Storage
 ) -> None:
     """The storage may close it at the very moment of the next request."""
-    server.on("/first", Answer(body=b"first"))
-    server.on("/second", Answer(raw=b""), Answer(body=b"second"))
+    server.on("/first", Response(body=b"first"))
+    server.on("/second", Response(raw=b""), Response(body=b"second"))
     assert fetch(storage, f"{server.url}/first") == b"first"
     assert fetch(storage, f"{server.url}/second") == b"second"
     assert server.opened == 2
@@ -335,7 +335,7 @@ def test_a_kept_connection_that_ends_is_no_failure(
 
 def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage: Storage) -> None:
     """It is the caller who counts tries."""
-    server.on("/", Answer(raw=b""))
+    server.on("/", Response(raw=b""))
     with pytest.raises(BrokenTransfer):
         fetch(storage, server.url)
     assert len(server.requests) == 1
@@ -344,7 +344,7 @@ def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage
 def test_each_thread_has_its_own(server: ScriptedServer, storage: Storage) -> None:
     """Threads do not wait for each other, and a thread that ends leaves nothing open."""
     barrier = threading.Barrier(4)
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
 
     def work(_: int) -> bytes:
         with storage.get(server.url, {}) as got:
@@ -365,8 +365,8 @@ def test_each_thread_has_its_own(server: ScriptedServer, storage: Storage) -> No
 def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storage: Storage) -> None:
     """An absolute address goes out as it came; the headers go along."""
     there = "/b/%7e/../x?%2f=é"
-    server.on("/a", Answer(302, {"Location": server.url + there}, b"moved"))
-    server.on("/b", Answer(206, body=BODY))
+    server.on("/a", Response(302, {"Location": server.url + there}, b"moved"))
+    server.on("/b", Response(206, body=BODY))
     assert fetch(storage, f"{server.url}/a", Range="bytes=5-") == BODY
     assert server.requests[1].target.encode("latin-1").decode() == there
     assert [one.header("Range") for one in server.requests] == ["bytes=5-"] * 2
@@ -376,8 +376,8 @@ def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storag
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_relative_redirects(server: ScriptedServer, storage: Storage, status: int) -> None:
     """Every kind, from another folder."""
-    server.on("/a/b", Answer(status, {"Location": "../c?d"}))
-    server.on("/c?d", Answer(body=BODY))
+    server.on("/a/b", Response(status, {"Location": "../c?d"}))
+    server.on("/c?d", Response(body=BODY))
     assert fetch(storage, f"{server.url}/a/b") == BODY
 
 
@@ -387,8 +387,8 @@ def test_redirects_are_bounded(
 ) -> None:
     """Five are followed, and no more."""
     for at in range(length):
-        server.on(f"/{at}", Answer(302, {"Location": f"/{at + 1}"}))
-    server.on(f"/{length}", Answer(body=BODY))
+        server.on(f"/{at}", Response(302, {"Location": f"/{at + 1}"}))
+    server.on(f"/{length}", Response(body=BODY))
     if ends:
         assert fetch(storage, f"{server.url}/0") == BODY
     else:
@@ -401,7 +401,7 @@ def test_what_leads_nowhere_is_an_answer(
     server: ScriptedServer, storage: Storage, status: int
 ) -> None:
     """Without a Location, or of another kind, it is for the caller to judge."""
-    server.on("/", Answer(status, {} if status == 302 else {"Location": "/x"}))
+    server.on("/", Response(status, {} if status == 302 else {"Location": "/x"}))
     with storage.get(server.url, {}) as got:
         assert got.status == status
 
@@ -438,33 +438,33 @@ def test_where_redirects_lead(url: str, location: str, target: str | None) -> No
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(hang=True),
-        Answer(body=BODY, drip_headers=0.01),
-        Answer(body=BODY, gate=threading.Event()),
-        Answer(body=b"xy" * 100, drip=3 * STALL),
+        Response(hang=True),
+        Response(body=BODY, drip_headers=0.01),
+        Response(body=BODY, gate=threading.Event()),
+        Response(body=b"xy" * 100, drip=3 * STALL),
     ],
 )
 def test_silence_and_dripping_are_given_up(
-    server: ScriptedServer, impatient: Storage, answer: Answer
+    server: ScriptedServer, impatient: Storage, answer: Response
 ) -> None:
     """No head, a head without end, a body that stops and one that is too slow."""
     server.on("/", answer)
     with pytest.raises(BrokenTransfer, match="stalled") as caught:
         fetch(impatient, server.url)
     assert caught.value.code == "stalled"
-    server.on("/", Answer(body=b"good"))
+    server.on("/", Response(body=b"good"))
     assert fetch(impatient, server.url) == b"good"
 
 
 def test_slow_is_not_stalled(server: ScriptedServer, impatient: Storage) -> None:
     """A byte at a time is fine, as long as they keep coming."""
-    server.on("/", Answer(body=b"x" * 20, drip=STALL / 10))
+    server.on("/", Response(body=b"x" * 20, drip=STALL / 10))
     assert fetch(impatient, server.url) == b"x" * 20
 
 
 def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Storage) -> None:
     """Time that passes between reads (a rate limit, a slow disk) is not the connection's."""
-    server.on("/", Answer(body=b"0123456789"))
+    server.on("/", Response(body=b"0123456789"))
     buffer = memoryview(bytearray(5))
     with impatient.get(server.url, {}) as got:
         assert got.read_into(buffer) == 5
@@ -487,9 +487,11 @@ def blocked(work: Callable[[], object]) -> Future[object]:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-@pytest.mark.parametrize("answer", [Answer(hang=True), Answer(body=BODY, gate=threading.Event())])
+@pytest.mark.parametrize(
+    "answer", [Response(hang=True), Response(body=BODY, gate=threading.Event())]
+)
 def test_cancelling_ends_blocked_reads(
-    certificate: tuple[ssl.SSLContext, str], answer: Answer, tls: bool
+    certificate: tuple[ssl.SSLContext, str], answer: Response, tls: bool
 ) -> None:
     """Whether the head or the body is waited for, and whatever lies between."""
     context, bundle = certificate
@@ -537,8 +539,8 @@ def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedSe
 def test_tls(secure: tuple[ScriptedServer, Storage]) -> None:
     """Bodies of all kinds, on kept connections."""
     server, storage = secure
-    server.on("/", Answer(body=BODY))
-    server.on("/chunked", Answer(body=BODY, chunked=True))
+    server.on("/", Response(body=BODY))
+    server.on("/chunked", Response(body=BODY, chunked=True))
     for path in ("a", "chunked", "a"):
         assert fetch(storage, f"{server.url}/{path}") == BODY
     assert server.opened == 1
@@ -549,7 +551,7 @@ def test_a_body_that_only_the_end_ends_needs_its_goodbye(
 ) -> None:
     """Over TLS a connection that is cut can be told from one that was closed."""
     server, storage = secure
-    server.on("/", Answer(body=BODY, no_length=True))  # closed without close_notify
+    server.on("/", Response(body=BODY, no_length=True))  # closed without close_notify
     with pytest.raises(BrokenTransfer):
         fetch(storage, server.url)
 
@@ -597,7 +599,7 @@ def test_https_never_redirects_to_http(
 ) -> None:
     """Not even on loopback: whoever saw the way could change it."""
     safe, storage = secure
-    safe.on("/", Answer(302, {"Location": f"{server.url}/x"}))
+    safe.on("/", Response(302, {"Location": f"{server.url}/x"}))
     with pytest.raises(TransferError, match="from https to http"):
         fetch(storage, safe.url)
     assert server.requests == []
@@ -662,7 +664,7 @@ def test_a_forwarding_proxy(
 ) -> None:
     """Plain http goes through it whole, each request with the proxy's credentials."""
     with ScriptedServer() as proxy:
-        proxy.on("http://", Answer(body=BODY))
+        proxy.on("http://", Response(body=BODY))
         monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@127.0.0.1:{proxy.port}")
         for _ in range(2):
             assert fetch(storage, f"{server.url}/%7e/../x?y#z") == BODY
@@ -677,7 +679,7 @@ def test_a_forwarding_proxy(
 def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch) -> None:
     """https goes through CONNECT; the credentials are for the proxy and not for the storage."""
     server, storage = secure
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     with Tunnel() as proxy:
         monkeypatch.setenv("https_proxy", f"http://{CREDENTIALS}@127.0.0.1:{proxy.port}")
         for _ in range(2):
@@ -691,15 +693,16 @@ def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "first", [Answer(200, {"Connection": "close"}, BODY), Answer(raw=b""), Answer(raw=SMUGGLED)]
+    "first",
+    [Response(200, {"Connection": "close"}, BODY), Response(raw=b""), Response(raw=SMUGGLED)],
 )
 def test_a_tunnel_is_dug_again(
-    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, first: Answer
+    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, first: Response
 ) -> None:
     """Behind a connection that ended the next one goes through the proxy as well."""
     server, storage = secure
     server.on("/first", first)
-    server.on("/second", Answer(body=BODY), Answer(raw=b""), Answer(body=BODY))
+    server.on("/second", Response(body=BODY), Response(raw=b""), Response(body=BODY))
     with Tunnel() as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         with suppress(BrokenTransfer):
@@ -737,7 +740,7 @@ def test_no_proxy_is_honoured(
     """A host that is excepted is reached without the proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server.on("/", Answer(body=BODY))
+    server.on("/", Response(body=BODY))
     assert fetch(storage, server.url) == BODY
 
 
@@ -758,7 +761,7 @@ def test_the_log_holds_no_secret(
     """A line a request, with the status and the range, and without the signature."""
     lines: list[str] = []
     storage = Storage(stall_timeout=20, log=lines.append)
-    server.on("/", Answer(206, body=BODY))
+    server.on("/", Response(206, body=BODY))
     fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")
     storage.drop_connection()
     storage.close()

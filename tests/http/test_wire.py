@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.http.wire import MAX_HEAD, Ended, Misshapen, WireAnswer
+from sourcecraft_artifacts.http.wire import MAX_HEAD, Ended, ProtocolError, WireResponse
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def fed(*pieces: bytes, end: bool = True) -> Iterator[socket.socket]:
         yield ours
 
 
-def body(answer: WireAnswer, room: int = 7) -> bytes:
+def body(answer: WireResponse, room: int = 7) -> bytes:
     """The whole body, read in small steps."""
     buffer, got = memoryview(bytearray(room)), b""
     while count := answer.read_into(buffer):
@@ -70,7 +70,7 @@ def test_bodies(head: str, rest: bytes, got: bytes, length: int | None, reusable
     with fed(
         head.encode() + (b"\n\n" if "\r" not in head and "\n" in head else b"\r\n\r\n"), rest
     ) as sock:
-        answer = WireAnswer(sock)
+        answer = WireResponse(sock)
         assert (answer.length, body(answer)) == (length, got)
         assert (answer.ended, answer.reusable) == (True, reusable)
         assert answer.read_into(memoryview(bytearray(1))) == 0
@@ -95,16 +95,16 @@ def test_bodies(head: str, rest: bytes, got: bytes, length: int | None, reusable
 )
 def test_what_is_no_answer_is_refused(raw: bytes) -> None:
     """A head that is not HTTP/1.1, or whose framing is ambiguous, is never guessed at."""
-    with fed(raw) as sock, pytest.raises(Misshapen):
-        WireAnswer(sock)
+    with fed(raw) as sock, pytest.raises(ProtocolError):
+        WireResponse(sock)
 
 
 @pytest.mark.parametrize("rest", [b"x\r\n", b"\r\n", b"5\r\nhello!", b"1" * 5000])
 def test_misshapen_chunks_are_refused(rest: bytes) -> None:
     """A chunk that is not framed as one ends the body with an error."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with fed(head, rest) as sock, pytest.raises((Misshapen, Ended)):
-        body(WireAnswer(sock))
+    with fed(head, rest) as sock, pytest.raises((ProtocolError, Ended)):
+        body(WireResponse(sock))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_misshapen_chunks_are_refused(rest: bytes) -> None:
 def test_an_early_end_is_told(raw: bytes, started: bool) -> None:
     """A connection that closes too early raises, and tells whether anything had come."""
     with fed(raw) as sock, pytest.raises(Ended) as caught:
-        body(WireAnswer(sock))
+        body(WireResponse(sock))
     assert caught.value.started is started
 
 
@@ -126,7 +126,7 @@ def test_headers_are_joined_and_folded() -> None:
     """Repeated headers are joined by commas, and an old fold is one line again."""
     raw = b"HTTP/1.1 206 x\r\nA: 1\r\na:  2 \r\nB: c\r\n  d\r\nContent-Length: 0\r\n\r\n"
     with fed(raw) as sock:
-        answer = WireAnswer(sock)
+        answer = WireResponse(sock)
     assert answer.headers == {"a": "1, 2", "b": "c d", "content-length": "0"}
 
 
@@ -141,6 +141,6 @@ def test_any_chunking_gives_the_same_bytes(data: bytes, cuts: list[int], room: i
         chunks += b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     with fed(raw) as sock:
-        answer = WireAnswer(sock)
+        answer = WireResponse(sock)
         assert body(answer, room) == data
         assert answer.reusable

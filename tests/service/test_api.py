@@ -17,7 +17,7 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import Answer, Received, ScriptedServer, json_answer
+from servers import Received, Response, ScriptedServer, json_response
 
 from sourcecraft_artifacts import network
 from sourcecraft_artifacts.errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
@@ -53,14 +53,14 @@ class Desk:
         known: dict[str, Any] = {"sleep": self.slept.append, "log": self.lines.append}
         return Client(api_url or self.server.url, self.token, **{**known, **options})
 
-    def listing(self, *answers: Answer, **options: Any) -> list[str]:
+    def listing(self, *answers: Response, **options: Any) -> list[str]:
         """The paths that a client lists when the server answers so."""
         if answers:
             self.server.on("/", *answers)
         with self.client(**options) as client:
             return [artifact.local_path for artifact in client.artifacts(CUBE)]
 
-    def fault(self, *answers: Answer, **options: Any) -> ArtifactsError:
+    def fault(self, *answers: Response, **options: Any) -> ArtifactsError:
         """The error that a listing ends with; no word of it or of the log holds a secret."""
         with pytest.raises(ArtifactsError) as caught:
             self.listing(*answers, **options)
@@ -83,7 +83,7 @@ def desk() -> Iterator[Desk]:
 
 def test_a_listing_is_one_request_with_the_token(desk: Desk) -> None:
     """The artifacts come with their URLs, over the documented path."""
-    desk.server.on(PATH, json_answer(LISTING))
+    desk.server.on(PATH, json_response(LISTING))
     (artifact,) = desk.client().artifacts(CUBE)
     (request,) = desk.server.requests
     assert (request.method, request.target) == ("GET", PATH)
@@ -96,7 +96,7 @@ def test_a_listing_is_one_request_with_the_token(desk: Desk) -> None:
 def test_without_a_token_there_is_no_header(desk: Desk) -> None:
     """Public repositories are asked for without one."""
     desk.token = None
-    assert desk.listing(json_answer(LISTING)) == ["a"]
+    assert desk.listing(json_response(LISTING)) == ["a"]
     assert desk.server.requests[0].header("Authorization") is None
 
 
@@ -126,7 +126,7 @@ def test_every_name_is_one_segment_sent_byte_for_byte(
     """No name can steer the path, and no library on the way rewrites it."""
     if by_proxy:
         monkeypatch.setenv("HTTP_PROXY", desk.server.url)
-    desk.server.on("", json_answer({}))
+    desk.server.on("", json_response({}))
     api_url = "http://127.0.0.1:9" if by_proxy else desk.server.url
     desk.client(api_url).artifacts(CubeAddress(f"o/{name}", name, name, name, name))
     target = desk.server.requests[0].target.removeprefix(api_url)
@@ -151,7 +151,7 @@ def test_a_segment_is_plain_ascii(name: str) -> None:
 
 def test_a_path_in_the_api_address_is_kept(desk: Desk) -> None:
     """A service behind a prefix is reached."""
-    desk.server.on(f"/prefix{PATH}", json_answer(LISTING))
+    desk.server.on(f"/prefix{PATH}", json_response(LISTING))
     assert desk.client(f"{desk.server.url}/prefix/").artifacts(CUBE)
 
 
@@ -177,7 +177,7 @@ def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
     """The other origin hears nothing; the error names it, without its query."""
     with ScriptedServer(host="localhost") as canary:
         location = f"{canary.url}/a?x={SECRET}"
-        fault = desk.fault(Answer(status, {"Location": location}, b"x" * 100_000))
+        fault = desk.fault(Response(status, {"Location": location}, b"x" * 100_000))
         assert (canary.opened, type(fault)) == (0, ApiError)
     assert "a redirect to localhost, which is not followed" in fault.message
     assert len(desk.server.requests) == 1
@@ -186,7 +186,7 @@ def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
 @pytest.mark.parametrize("location", ["//[", "http://", "\x1b", "/x", "http://\x9b/"])
 def test_a_malformed_redirect_is_an_api_error(desk: Desk, location: str) -> None:
     """Where it leads is only looked at to be shown."""
-    assert desk.fault(Answer(302, {"Location": location})).code == "api"
+    assert desk.fault(Response(302, {"Location": location})).code == "api"
 
 
 @pytest.mark.parametrize("by_variable", [False, True])
@@ -206,14 +206,14 @@ def test_netrc_is_never_read(
     if by_variable:
         monkeypatch.setenv("NETRC", str(netrc))
     desk.token = token
-    desk.listing(json_answer(LISTING))
+    desk.listing(json_response(LISTING))
     expected = f"Bearer {token}" if token else None
     assert desk.server.requests[0].header("Authorization") == expected
 
 
 def test_a_cookie_is_not_kept(desk: Desk) -> None:
     """Nothing but the token says who asks."""
-    desk.server.on("/", json_answer({}, set_cookie="a=b"))
+    desk.server.on("/", json_response({}, set_cookie="a=b"))
     with desk.client() as client:
         client.artifacts(CUBE)
         client.artifacts(CUBE)
@@ -228,7 +228,7 @@ def test_a_proxy_is_used_and_no_proxy_spares_it(
 ) -> None:
     """The proxy gets the whole address and its own credentials."""
     with ScriptedServer() as proxy:
-        proxy.on("http:", json_answer(LISTING))
+        proxy.on("http:", json_response(LISTING))
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//u:p@"))
         assert desk.listing() == ["a"]
         (request,) = proxy.requests
@@ -236,7 +236,7 @@ def test_a_proxy_is_used_and_no_proxy_spares_it(
         assert request.header("Proxy-Authorization") == "Basic dTpw"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         network._proxy.cache_clear()
-        assert desk.listing(json_answer({})) == []
+        assert desk.listing(json_response({})) == []
         assert len(proxy.requests) == 1
 
 
@@ -244,7 +244,7 @@ def test_a_proxy_that_refuses_a_tunnel_never_sees_the_token(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tunnel is asked for before anything else, and its password is in no message."""
-    desk.server.on("api.example:443", Answer(407))
+    desk.server.on("api.example:443", Response(407))
     monkeypatch.setenv("HTTPS_PROXY", desk.server.url.replace("//", f"//u:{SECRET}@"))
     fault = desk.fault(api_url="https://api.example", retries=0)
     assert f"through the proxy 127.0.0.1:{desk.server.port}" in fault.message
@@ -265,7 +265,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[ScriptedServer, str]]:
     path = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(str(path))
     with ScriptedServer(tls=context, host="localhost") as server:
-        server.on("/", json_answer(LISTING))
+        server.on("/", json_response(LISTING))
         yield server, str(path)
 
 
@@ -287,7 +287,7 @@ def test_a_proxy_over_tls_is_trusted_by_the_same_cas(
 ) -> None:
     """The CA bundle counts on the way to the proxy, too."""
     proxy, path = tls
-    proxy.on("http:", json_answer(LISTING))
+    proxy.on("http:", json_response(LISTING))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     with Client("http://127.0.0.1:9", ca_bundle=path) as client:
         assert len(client.artifacts(CUBE)) == 1
@@ -312,24 +312,24 @@ def test_a_wrong_certificate_is_final(
 @pytest.mark.parametrize(
     "broken",
     [
-        Answer(429),
-        Answer(500),
-        Answer(502, body=b"<html>Bad gateway"),
-        Answer(503),
-        Answer(504),
-        Answer(599),
-        Answer(raw=b""),
-        Answer(raw=b"nonsense\r\n\r\n"),
-        Answer(reset_after=0, body=b"{}"),
-        Answer(cut_after=1, body=b"{}"),
-        Answer(cut_after=1, body=b"{}", chunked=True),
-        Answer(body=b'{"artifacts": [', no_length=True),
-        Answer(headers={"Content-Encoding": "gzip"}, body=b"no gzip"),
+        Response(429),
+        Response(500),
+        Response(502, body=b"<html>Bad gateway"),
+        Response(503),
+        Response(504),
+        Response(599),
+        Response(raw=b""),
+        Response(raw=b"nonsense\r\n\r\n"),
+        Response(reset_after=0, body=b"{}"),
+        Response(cut_after=1, body=b"{}"),
+        Response(cut_after=1, body=b"{}", chunked=True),
+        Response(body=b'{"artifacts": [', no_length=True),
+        Response(headers={"Content-Encoding": "gzip"}, body=b"no gzip"),
     ],
 )
-def test_a_passing_fault_is_tried_again(desk: Desk, broken: Answer) -> None:
+def test_a_passing_fault_is_tried_again(desk: Desk, broken: Response) -> None:
     """Two of them, then the listing; both waits are logged and jittered."""
-    assert desk.listing(broken, broken, json_answer(LISTING)) == ["a"]
+    assert desk.listing(broken, broken, json_response(LISTING)) == ["a"]
     assert len(desk.server.requests) == 3
     assert 0 <= desk.slept[0] <= 0.5
     assert 0 <= desk.slept[1] <= 1
@@ -339,19 +339,19 @@ def test_a_passing_fault_is_tried_again(desk: Desk, broken: Answer) -> None:
 @pytest.mark.parametrize(
     "final",
     [
-        Answer(400),
-        Answer(401),
-        Answer(403),
-        Answer(404),
-        Answer(410),
-        Answer(501),
-        Answer(505),
-        Answer(304),
-        Answer(204),
-        Answer(body=b'{"artifacts": ['),
+        Response(400),
+        Response(401),
+        Response(403),
+        Response(404),
+        Response(410),
+        Response(501),
+        Response(505),
+        Response(304),
+        Response(204),
+        Response(body=b'{"artifacts": ['),
     ],
 )
-def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Answer) -> None:
+def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Response) -> None:
     """What another try would not change ends at once."""
     desk.fault(final)
     assert (len(desk.server.requests), desk.slept) == (1, [])
@@ -360,7 +360,7 @@ def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Answer) -> None:
 @pytest.mark.parametrize(("retries", "tries"), [(-1, 1), (0, 1), (1, 2), (5, 6)])
 def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int) -> None:
     """The last answer is reported, and how many tries there were."""
-    fault = desk.fault(json_answer({"message": "busy"}, 503), retries=retries)
+    fault = desk.fault(json_response({"message": "busy"}, 503), retries=retries)
     assert len(desk.server.requests) == tries
     assert "503 Service Unavailable: busy" in fault.message
     assert (f"after {tries} tries" in fault.message) == (tries > 1)
@@ -372,8 +372,8 @@ def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int)
 )
 def test_retry_after_is_honoured(desk: Desk, retry_after: str, least: float, most: float) -> None:
     """Seconds and dates, up to a minute."""
-    busy = json_answer({}, 429, retry_after=retry_after)
-    assert desk.listing(busy, json_answer(LISTING)) == ["a"]
+    busy = json_response({}, 429, retry_after=retry_after)
+    assert desk.listing(busy, json_response(LISTING)) == ["a"]
     assert least <= desk.slept[0] <= most
 
 
@@ -404,7 +404,7 @@ def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    desk.server.on("/", Answer(503))
+    desk.server.on("/", Response(503))
     with pytest.raises(KeyboardInterrupt):
         desk.client(sleep=interrupted).artifacts(CUBE)
     assert len(desk.server.requests) == 1
@@ -415,14 +415,14 @@ def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
 
 def test_silence_is_tried_again(desk: Desk) -> None:
     """`timeout` bounds it."""
-    assert desk.listing(Answer(hang=True), json_answer(LISTING), timeout=0.05) == ["a"]
+    assert desk.listing(Response(hang=True), json_response(LISTING), timeout=0.05) == ["a"]
     assert "nothing was heard for 0.05 s" in "".join(desk.lines)
 
 
 @pytest.mark.parametrize(
-    "dripping", [Answer(drip_headers=0.01), Answer(body=b" " * 10**6, drip=0.01)]
+    "dripping", [Response(drip_headers=0.01), Response(body=b" " * 10**6, drip=0.01)]
 )
-def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Answer) -> None:
+def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Response) -> None:
     """A byte now and then outlives every read timeout, and is not asked for again."""
     fault = desk.fault(dripping, deadline=0.1)
     assert "no whole answer within 0.1 s" in fault.message
@@ -435,7 +435,7 @@ def test_an_over_long_body_is_refused(desk: Desk, chunked: bool, packed: bool) -
     """The cap counts decoded bytes."""
     body = b" " * 100_001
     headers = {"Content-Encoding": "gzip"} if packed else {}
-    answer = Answer(200, headers, gzip.compress(body) if packed else body, chunked=chunked)
+    answer = Response(200, headers, gzip.compress(body) if packed else body, chunked=chunked)
     fault = desk.fault(answer, max_body=100_000)
     assert "longer than 100,000 bytes" in fault.message
     assert desk.slept == []
@@ -447,7 +447,7 @@ def test_a_bomb_ends_within_bounded_memory(desk: Desk, status: int) -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     tracemalloc.start()
     try:
-        desk.fault(Answer(status, {"Content-Encoding": "gzip"}, bomb), max_body=10**6)
+        desk.fault(Response(status, {"Content-Encoding": "gzip"}, bomb), max_body=10**6)
         assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()
@@ -456,7 +456,7 @@ def test_a_bomb_ends_within_bounded_memory(desk: Desk, status: int) -> None:
 def test_gzip_is_read(desk: Desk) -> None:
     """A packed listing is a listing."""
     packed = gzip.compress(json.dumps(LISTING).encode())
-    assert desk.listing(Answer(200, {"Content-Encoding": "gzip"}, packed)) == ["a"]
+    assert desk.listing(Response(200, {"Content-Encoding": "gzip"}, packed)) == ["a"]
 
 
 # What answers mean
@@ -487,7 +487,7 @@ def test_gzip_is_read(desk: Desk) -> None:
 )
 def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> None:
     """The message says what came instead, and repeats no secret."""
-    fault = desk.fault(Answer(200, {"Content-Type": "text/html; charset=x"}, body))
+    fault = desk.fault(Response(200, {"Content-Type": "text/html; charset=x"}, body))
     assert (said in fault.message, fault.code) == (True, "api")
     assert SECRET not in fault.message
 
@@ -495,13 +495,13 @@ def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> 
 @pytest.mark.parametrize("value", [{}, {"artifacts": None}, {"artifacts": []}, {"new": 1}])
 def test_absent_null_and_empty_are_one(desk: Desk, value: object) -> None:
     """A service may leave out what is empty."""
-    assert desk.listing(json_answer(value)) == []
+    assert desk.listing(json_response(value)) == []
 
 
 def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
     """Message, code and request, made safe to show."""
     error = {"message": f"bad \x1b[31mslug {TOKEN}", "error_code": "ValidationError"}
-    fault = desk.fault(json_answer({**error, "request_id": "r-1"}, 400))
+    fault = desk.fault(json_response({**error, "request_id": "r-1"}, 400))
     said = r"400 Bad Request: bad \x1b[31mslug [redacted] (error_code ValidationError, request_id"
     assert f"{said} r-1)" in fault.message
     assert "workflow ci, task build, cube linux in run 12 of o/r" in fault.message
@@ -510,7 +510,7 @@ def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
 @pytest.mark.parametrize("body", [b"", b"<p>no</p>", b"{}", b"[]", b'{"message": []}', b"{"])
 def test_the_request_id_may_be_in_a_header(desk: Desk, body: bytes) -> None:
     """An error whose body says nothing can still be traced."""
-    fault = desk.fault(Answer(400, {"X-Request-Id": "r-2"}, body))
+    fault = desk.fault(Response(400, {"X-Request-Id": "r-2"}, body))
     assert fault.message.endswith("(request_id r-2)")
 
 
@@ -523,7 +523,7 @@ def test_no_permission_says_how_to_log_in(
 ) -> None:
     """The repository is named, and what to do depends on whether there was a token."""
     desk.token = token
-    fault = desk.fault(json_answer({"message": "no"}, status))
+    fault = desk.fault(json_response({"message": "no"}, status))
     assert isinstance(fault, AuthError)
     assert "o/r" in fault.message
     assert hint in (fault.hint or "")
@@ -533,7 +533,7 @@ def test_no_permission_says_how_to_log_in(
 def test_not_found_names_what_was_asked_for(desk: Desk, token: str | None, hint: str) -> None:
     """Also where the body is cut off."""
     desk.token = token
-    fault = desk.fault(Answer(404, body=b"x" * 100, cut_after=10))
+    fault = desk.fault(Response(404, body=b"x" * 100, cut_after=10))
     assert isinstance(fault, NotFound)
     assert "workflow ci, task build, cube linux in run 12 of o/r" in fault.message
     assert hint in (fault.hint or "")
@@ -541,7 +541,7 @@ def test_not_found_names_what_was_asked_for(desk: Desk, token: str | None, hint:
 
 def test_the_log_has_a_line_for_each_exchange(desk: Desk) -> None:
     """Method, path, status, duration and request, and no secret."""
-    desk.listing(json_answer(LISTING, x_request_id=f"r-3\x9b{TOKEN}"))
+    desk.listing(json_response(LISTING, x_request_id=f"r-3\x9b{TOKEN}"))
     (line,) = desk.lines
     assert line.startswith(f"GET {PATH}: 200 in ")
     assert line.endswith(r" s (request_id r-3Â\x9b[redacted])")
@@ -552,16 +552,16 @@ def test_the_log_has_a_line_for_each_exchange(desk: Desk) -> None:
 
 def test_a_run_is_read(desk: Desk) -> None:
     """By its path, with its workflows."""
-    desk.server.on("/repos/o/r/cicd/runs/12", json_answer({"slug": "12", "workflows": [{}]}))
+    desk.server.on("/repos/o/r/cicd/runs/12", json_response({"slug": "12", "workflows": [{}]}))
     run = desk.client().run("o/r", "12")
     assert (run.slug, len(run.workflows)) == ("12", 1)
     with pytest.raises(NotFound, match="run 13 of o/r"):
         desk.client().run("o/r", "13")
 
 
-def page(*slugs: int, token: object = None) -> Answer:
+def page(*slugs: int, token: object = None) -> Response:
     """A page of runs."""
-    return json_answer({"runs": [{"slug": str(n)} for n in slugs], "next_page_token": token})
+    return json_response({"runs": [{"slug": str(n)} for n in slugs], "next_page_token": token})
 
 
 def test_runs_are_paged_lazily(desk: Desk) -> None:
@@ -606,9 +606,9 @@ def test_pages_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_MOST_PAGES", 5)
     count = iter(range(1000))
 
-    def page(received: Received) -> Answer:
+    def page(received: Received) -> Response:
         at = next(count)
-        return json_answer({"runs": [{"slug": str(at)}], "next_page_token": f"t{at}"})
+        return json_response({"runs": [{"slug": str(at)}], "next_page_token": f"t{at}"})
 
     with ScriptedServer() as server, Client(server.url) as client:
         server.on("/", page)

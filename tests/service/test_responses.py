@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sourcecraft_artifacts.errors import ApiError, ArtifactsError
 from sourcecraft_artifacts.models import CubeAddress
 from sourcecraft_artifacts.service.responses import (
-    Answer,
+    Response,
     describe,
     read_artifacts,
     read_object,
@@ -43,7 +43,7 @@ def test_a_token_of_another_type_is_an_api_error() -> None:
 @given(VALUES)
 def test_any_json_is_a_listing_or_an_error(value: object) -> None:
     """Nothing that a service sends is a crash."""
-    answer = Answer(200, "OK", {}, json.dumps(value).encode())
+    answer = Response(200, "OK", {}, json.dumps(value).encode())
     with suppress(ArtifactsError):
         read_artifacts(CUBE, read_object(answer))
 
@@ -51,6 +51,6 @@ def test_any_json_is_a_listing_or_an_error(value: object) -> None:
 @given(st.integers(100, 599), st.text(), st.binary() | VALUES.map(lambda v: json.dumps(v).encode()))
 def test_any_answer_can_be_described(status: int, reason: str, body: bytes) -> None:
     """In one line that steers no terminal."""
-    answer = Answer(status, reason, {"Location": reason, "Content-Type": reason}, body)
+    answer = Response(status, reason, {"Location": reason, "Content-Type": reason}, body)
     assert describe(answer) == visible(describe(answer))
     assert TOKEN not in describe(replace(answer, body=body + TOKEN.encode()), [TOKEN])

@@ -10,7 +10,7 @@ from fake_service import eventually
 
 from sourcecraft_artifacts.errors import ApiError, TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.service.url_refresher import Links
+from sourcecraft_artifacts.service.url_refresher import UrlRefresher
 
 LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")
 MAC = LINUX._replace(cube="mac")
@@ -33,10 +33,10 @@ class Service:
         self.error: ApiError | None = None
         self.names = NAMES
         self.url: str | None = "u{}"
-        self.links = Links(self.relist, self.notices.append)
+        self.links = UrlRefresher(self.relist, self.notices.append)
 
     def relist(self, address: CubeAddress) -> list[Artifact]:
-        """Answer as the API does."""
+        """Response as the API does."""
         self.listings.append(address)
         self.gate.wait(10)
         if self.error:
@@ -141,7 +141,7 @@ def test_a_bug_of_the_listing_releases_all(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(address: CubeAddress) -> list[Artifact]:
         raise RuntimeError("a bug")
 
-    links = Links(broken, service.notices.append)
+    links = UrlRefresher(broken, service.notices.append)
     for _ in range(2):
         with pytest.raises(RuntimeError):
             links.fresh(artifact("file-0"), "u0")

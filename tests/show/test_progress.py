@@ -12,7 +12,8 @@ from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
 from sourcecraft_artifacts.show.bars import Bars, clipped, fitted
 from sourcecraft_artifacts.show.progress import JsonEvents, Plain, make_reporter
-from sourcecraft_artifacts.show.tracking import Silent, Totals, Tracker, summary_text
+from sourcecraft_artifacts.show.tracking import Totals, Tracker, summary_text
+from sourcecraft_artifacts.transfer.reporter import NullReporter
 
 MIB = 1 << 20
 HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\r\tb"
@@ -96,7 +97,7 @@ def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
         ("bar", False, "xterm", Plain),
         ("plain", True, "xterm", Plain),
         ("json", True, "xterm", JsonEvents),
-        ("none", True, "xterm", Silent),
+        ("none", True, "xterm", NullReporter),
     ],
 )
 def test_the_reporter_fits_the_wish_and_the_stream(
@@ -106,13 +107,13 @@ def test_the_reporter_fits_the_wish_and_the_stream(
     monkeypatch.setenv("TERM", term)
     stream = Terminal() if terminal else io.StringIO()
     assert type(make_reporter(kind, quiet=False, stream=stream)) is made
-    assert type(make_reporter(kind, quiet=True, stream=stream)) is Silent
+    assert type(make_reporter(kind, quiet=True, stream=stream)) is NullReporter
 
 
 def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed stderr (`2>&-`) leaves Python without one."""
     monkeypatch.setattr("sys.stderr", None)
-    assert type(make_reporter("plain", quiet=False)) is Silent
+    assert type(make_reporter("plain", quiet=False)) is NullReporter
 
 
 @pytest.mark.parametrize(

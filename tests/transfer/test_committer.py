@@ -10,10 +10,10 @@ import pytest
 from fake_service import eventually
 
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.transfer import committer as module
 from sourcecraft_artifacts.transfer.attempt import Attempt
-from sourcecraft_artifacts.transfer.committer import Settler
+from sourcecraft_artifacts.transfer.committer import Committer
 from sourcecraft_artifacts.transfer.jobs import Job
-from sourcecraft_artifacts.transfer.transfer import committer as module
 
 LONG = 60.0
 """Seconds to linger that no test can wait for."""
@@ -21,14 +21,14 @@ ARTIFACT = Artifact(CubeAddress("o/r", "1", "w", "t", "c"), "x", "success", Arti
 
 
 class Desk:
-    """A settler, and what it settled; while `busy` is held it comes to no end."""
+    """A committer, and what it committed; while `busy` is held it comes to no end."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.busy = threading.Lock()
-        self.settler = Settler(self._settle)
+        self.committer = Committer(self._commit)
 
-    def _settle(self, attempts: Sequence[Attempt]) -> None:
+    def _commit(self, attempts: Sequence[Attempt]) -> None:
         self.batches.append(len(attempts))
         with self.busy:
             pass
@@ -36,22 +36,22 @@ class Desk:
     def offer(self, count: int, *, more: bool = True) -> list[int]:
         """Offer so many; tell how many each offer gave back."""
         attempts = [Attempt(Job(ARTIFACT, str(at))) for at in range(count)]
-        return [len(self.settler.offer(attempt, more=more)) for attempt in attempts]
+        return [len(self.committer.offer(attempt, more=more)) for attempt in attempts]
 
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    """A settler that is closed in the end."""
+    """A committer that is closed in the end."""
     desk = Desk()
     yield desk
-    desk.settler.close(time.monotonic() + 10)
+    desk.committer.close(time.monotonic() + 10)
 
 
 def test_a_full_batch_waits_for_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as are settled together are settled at once."""
+    """As many as are committed together are committed at once."""
     monkeypatch.setattr(module, "_LINGER", LONG)
     desk.offer(module._BATCH)
-    eventually(lambda: sum(desk.batches) == module._BATCH, "all are settled")
+    eventually(lambda: sum(desk.batches) == module._BATCH, "all are committed")
 
 
 def test_the_last_waits_for_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,13 +59,13 @@ def test_the_last_waits_for_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_LINGER", LONG)
     desk.offer(1)
     desk.offer(1, more=False)
-    eventually(lambda: sum(desk.batches) == 2, "both are settled")
+    eventually(lambda: sum(desk.batches) == 2, "both are committed")
 
 
 def test_few_wait_for_a_moment(desk: Desk) -> None:
-    """What is not joined by others is settled all the same."""
+    """What is not joined by others is committed all the same."""
     desk.offer(2)
-    eventually(lambda: sum(desk.batches) == 2, "both are settled")
+    eventually(lambda: sum(desk.batches) == 2, "both are committed")
 
 
 def test_who_offers_too_much_settles_it(desk: Desk) -> None:
@@ -75,12 +75,12 @@ def test_who_offers_too_much_settles_it(desk: Desk) -> None:
         eventually(lambda: desk.batches == [1], "the thread is held up")
         given_back = desk.offer(module._MOST_WAITING + 2)
     assert given_back == [0] * module._MOST_WAITING + [module._MOST_WAITING + 1, 0]
-    eventually(lambda: sum(desk.batches) == 2, "the one behind them is settled by the thread")
+    eventually(lambda: sum(desk.batches) == 2, "the one behind them is committed by the thread")
 
 
 def test_what_waits_at_the_end_is_settled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing does not linger either."""
     monkeypatch.setattr(module, "_LINGER", LONG)
     desk.offer(3)
-    desk.settler.close(time.monotonic() + 10)
+    desk.committer.close(time.monotonic() + 10)
     assert sum(desk.batches) == 3

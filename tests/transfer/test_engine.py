@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from fake_service import eventually
-from servers import Answer, Received, Reply, ScriptedServer, ranged
+from servers import Received, Reply, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import partial
 from sourcecraft_artifacts.disk.directory import Directory, open_root
@@ -28,11 +28,11 @@ from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.show.tracking import Silent
+from sourcecraft_artifacts.transfer import engine, pacing, transfer
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import Pace
-from sourcecraft_artifacts.transfer.transfer import engine, pacing, transfer
+from sourcecraft_artifacts.transfer.reporter import NullReporter
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 SLICES = 8
@@ -95,7 +95,7 @@ class Folder:
         return found.st_size
 
 
-class Watcher(Silent):
+class Watcher(NullReporter):
     """Notes what it is told."""
 
     def __init__(self) -> None:
@@ -216,7 +216,7 @@ class Crowd:
     The first request is for the whole; its answer comes at once, up to its second half.
     """
 
-    def __init__(self, number: int, good: Reply, bad: Callable[[Received], Answer]) -> None:
+    def __init__(self, number: int, good: Reply, bad: Callable[[Received], Response]) -> None:
         self.number = number
         self.waiting = 0
         self.together = threading.Event()
@@ -224,8 +224,8 @@ class Crowd:
         self._bad = bad
         self._lock = threading.Lock()
 
-    def __call__(self, received: Received) -> Answer:
-        """Answer a request, or let it wait for the others."""
+    def __call__(self, received: Received) -> Response:
+        """Response a request, or let it wait for the others."""
         with self._lock:
             late = self.together.is_set()
             self.waiting += 1
@@ -262,7 +262,7 @@ def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.Mon
     ("good", "jobs"),
     [
         (ranged(BODY, headers={"Accept-Ranges": "none"}), None),
-        (Answer(200, {"ETag": '"v1"'}, BODY), None),
+        (Response(200, {"ETag": '"v1"'}, BODY), None),
         (ranged(BODY, etag=None), None),
         (ranged(BODY, etag='W/"v1"'), None),
         (ranged(BODY), 1),
@@ -288,7 +288,7 @@ def test_an_object_that_changes_under_its_slices(world: World, number: int, obey
     count = iter(range(1000))
     old, new = ranged(BODY), ranged(OTHER, etag='"v2"')
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         if next(count) < number:
             return old(received)
         if obeys:
@@ -300,24 +300,24 @@ def test_an_object_that_changes_under_its_slices(world: World, number: int, obey
     assert len(world.server.requests) < 100
 
 
-def always_other(received: Received) -> Answer:
+def always_other(received: Received) -> Response:
     """A storage each of whose machines has its own ETag for the same object."""
     etag = f'"{random.randrange(1 << 60)}"'
     return ranged(BODY, etag=etag)(received)
 
 
-def empty_part(received: Received) -> Answer:
+def empty_part(received: Received) -> Response:
     """A part of the right range without a byte in it."""
     return replace(ranged(BODY)(received), body=b"", length="0")
 
 
-def endless_part(received: Received) -> Answer:
+def endless_part(received: Received) -> Response:
     """A part that is shorter than it says, with no length to tell that."""
     good = ranged(BODY)(received)
     return replace(good, body=b"", no_length=True)
 
 
-def longer_part(received: Received) -> Answer:
+def longer_part(received: Received) -> Response:
     """A part with more bytes than it says, with no length to tell that."""
     good = ranged(BODY)(received)
     asked = span(received)
@@ -332,7 +332,7 @@ LIARS: list[tuple[str, Reply]] = [
     ("whole", ranged(BODY, ignore_range=True)),
     ("200 with a range", ranged(BODY, status_200_with_content_range=True)),
     ("another start", ranged(BODY, wrong_start=True)),
-    ("416", Answer(416, {"Content-Range": f"bytes */{len(BODY)}"})),
+    ("416", Response(416, {"Content-Range": f"bytes */{len(BODY)}"})),
     ("an empty part", empty_part),
     ("an empty part without a length", endless_part),
     ("a part that is longer than it says", longer_part),
@@ -348,10 +348,10 @@ def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: i
     count = iter(range(10_000))
     good = ranged(BODY)
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         if span(received) is None or next(count) < honest:
             return good(received)
-        return liar if isinstance(liar, Answer) else liar(received)
+        return liar if isinstance(liar, Response) else liar(received)
 
     assert world.fetch(reply) == BODY
     assert len(world.server.requests) < 80
@@ -370,7 +370,7 @@ def test_wrong_ranges_that_come_late(world: World) -> None:
     liar = ranged(BODY, status_200_with_content_range=True)
     sliced = threading.Event()
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         if span(received) is None:
             return replace(liar(received), gate=sliced)
         sliced.set()
@@ -387,10 +387,10 @@ def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Repl
     """A file that broke off is fetched whole when the rest of it is not to be had."""
     good = ranged(BODY, cut_first=PIECE)
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         if span(received) is None:
             return good(received)
-        return liar if isinstance(liar, Answer) else liar(received)
+        return liar if isinstance(liar, Response) else liar(received)
 
     assert world.fetch(reply) == BODY
     assert len(world.server.requests) < 80
@@ -403,7 +403,7 @@ def test_connections_that_all_break_at_once_are_one_failure(
     """As many as break together, the file has as many tries left as a single one."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: 0.1)
 
-    def broken(received: Received) -> Answer:
+    def broken(received: Received) -> Response:
         good = ranged(BODY)(received)
         return replace(good, reset_after=len(good.body) // 2 if span(received) is None else 0)
 
@@ -416,8 +416,8 @@ def test_connections_that_all_break_at_once_are_one_failure(
 def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
     """503 for slices lowers their number, and the file is had all the same."""
 
-    def busy(received: Received) -> Answer:
-        return ranged(BODY)(received) if span(received) is None else Answer(503)
+    def busy(received: Received) -> Response:
+        return ranged(BODY)(received) if span(received) is None else Response(503)
 
     crowd = Crowd(SLICES, ranged(BODY), busy)
     assert world.fetch(crowd, retries=5) == BODY
@@ -430,8 +430,8 @@ def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
 def test_slices_share_a_new_url(world: World) -> None:
     """When the URL expires under them, the listing is asked once."""
 
-    def expired(received: Received) -> Answer:
-        return ranged(BODY)(received) if span(received) is None else Answer(403)
+    def expired(received: Received) -> Response:
+        return ranged(BODY)(received) if span(received) is None else Response(403)
 
     assert world.fetch(Crowd(SLICES, ranged(BODY), expired), retries=0) == BODY
     assert (world.generation, world.watcher.refreshed) == (2, [1])
@@ -440,7 +440,7 @@ def test_slices_share_a_new_url(world: World) -> None:
 @pytest.mark.usefixtures("wide")
 def test_a_resumed_file_is_sliced_too(world: World) -> None:
     """What a killed run left of a large file is not finished over one connection."""
-    world.failure(ranged(BODY, cut_first=PIECE // 2), Answer(404))
+    world.failure(ranged(BODY, cut_first=PIECE // 2), Response(404))
     world.server.requests.clear()
     crowd = Crowd(SLICES, ranged(BODY), ranged(BODY))
     threading.Timer(2, crowd.together.set).start()
@@ -456,7 +456,7 @@ def test_a_resumed_file_is_sliced_too(world: World) -> None:
 @pytest.mark.usefixtures("quick")
 def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> None:
     """`--retries N` is N more after the first; any byte starts the count anew."""
-    assert "503" in world.failure(Answer(503), retries=retries).message
+    assert "503" in world.failure(Response(503), retries=retries).message
     assert len(world.server.requests) == 1 + retries
     step = 10_000
     cuts = [
@@ -472,18 +472,18 @@ def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> No
 @pytest.mark.usefixtures("quick")
 def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
     """What no other try can cure costs one request."""
-    assert str(status) in world.failure(Answer(status)).message
+    assert str(status) in world.failure(Response(status)).message
     assert len(world.server.requests) == 1
 
 
 @pytest.mark.parametrize("part", [empty_part, endless_part])
 @pytest.mark.usefixtures("quick")
 def test_an_empty_part_for_ever_comes_to_an_end(
-    world: World, part: Callable[[Received], Answer]
+    world: World, part: Callable[[Received], Response]
 ) -> None:
     """A storage that serves no byte of the rest is not asked for ever."""
 
-    def reply(received: Received) -> Answer:
+    def reply(received: Received) -> Response:
         good = ranged(BODY, cut_first=PIECE)(received)
         return good if span(received) is None else part(received)
 
@@ -495,7 +495,7 @@ def test_an_empty_part_for_ever_comes_to_an_end(
 @pytest.mark.usefixtures("quick")
 def test_a_misshapen_answer_is_a_failure_like_others(world: World, size: str) -> None:
     """It is no bug of ours, and the next answer may be better."""
-    bad = Answer(raw=f"HTTP/1.1 200 OK\r\n{size}\r\n\r\n".encode() + BODY)
+    bad = Response(raw=f"HTTP/1.1 200 OK\r\n{size}\r\n\r\n".encode() + BODY)
     assert world.fetch(bad, ranged(BODY)) == BODY
 
 
@@ -545,11 +545,11 @@ def test_a_file_that_finds_no_place_is_kept(world: World, fault: Exception) -> N
 @pytest.mark.usefixtures("quick")
 def test_one_that_fails_stops_no_other(world: World) -> None:
     """Unless that is asked for."""
-    world.server.on("/a", Answer(404))
+    world.server.on("/a", Response(404))
     world.server.on("/b", ranged(SMALL))
     results = world.run("a", "b")
     assert [one.outcome for one in results.values()] == [Outcome.FAILED, Outcome.DOWNLOADED]
-    world.server.on("/b", Answer(hang=True))
+    world.server.on("/b", Response(hang=True))
     results = world.run("a", "b", "c", fail_fast=True, jobs=2)
     assert {one.outcome for one in results.values()} == {Outcome.FAILED}
     assert results["a"].error is not None
@@ -563,8 +563,8 @@ def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
     gate = threading.Event()
     replies: dict[str, list[Reply]] = {
         "body": [lambda received: replace(ranged(BODY)(received), gate=gate)],
-        "head": [ranged(BODY, cut_first=3 * PIECE), Answer(hang=True)],
-        "busy": [ranged(BODY, cut_first=3 * PIECE), Answer(503, {"Retry-After": "30"})],
+        "head": [ranged(BODY, cut_first=3 * PIECE), Response(hang=True)],
+        "busy": [ranged(BODY, cut_first=3 * PIECE), Response(503, {"Retry-After": "30"})],
         "queue": [lambda received: replace(ranged(BODY)(received), gate=gate)],
     }
     world.server.on("/a", *replies[held])
@@ -604,7 +604,7 @@ def test_what_comes_after_cancelling_is_not_begun(world: World) -> None:
 
 def test_leaving_by_an_exception_calls_off(world: World) -> None:
     """An exception in the caller's block ends all, and is not swallowed."""
-    world.server.on("/a", Answer(hang=True))
+    world.server.on("/a", Response(hang=True))
 
     def interrupted() -> None:
         with world.downloads() as downloads:
@@ -632,7 +632,7 @@ def test_a_signal_while_threads_are_started(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
-    world.server.on("/a", Answer(body=SMALL))
+    world.server.on("/a", Response(body=SMALL))
     with pytest.raises(Interrupted):
         world.run()
 
@@ -656,7 +656,7 @@ def test_nobody_waits_while_workers_are_started(
     monkeypatch.setattr(world.watcher, "finished", finished)
     monkeypatch.setattr(threading.Thread, "start", slow_from_the_third_on)
     monkeypatch.setattr(pacing, "NEAR", 4)
-    world.server.on("/", Answer(body=SMALL))
+    world.server.on("/", Response(body=SMALL))
     results = world.run(*"abcdefgh")
     assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
 
@@ -672,7 +672,7 @@ def test_what_a_reporter_raises_reaches_the_caller(
 
     monkeypatch.setattr(world.watcher, method, broken)
     digest = {"Repr-Digest": f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"}
-    world.server.on("/a", Answer(body=SMALL, headers=digest))
+    world.server.on("/a", Response(body=SMALL, headers=digest))
     with pytest.raises(ZeroDivisionError):
         world.run("a", "b")
 
@@ -691,15 +691,15 @@ def test_a_large_file_holds_up_no_small_one(world: World, monkeypatch: pytest.Mo
             eventually(lambda: len(done) == 2, "the small files are in place")
         return seal(one)
 
-    def late(_: Received) -> Answer:
+    def late(_: Received) -> Response:
         assert sealing.wait(10)
-        return Answer(body=SMALL)
+        return Response(body=SMALL)
 
     seal = Partial.seal
     monkeypatch.setattr(Partial, "seal", slow)
     monkeypatch.setattr(partial, "LARGE", len(BODY))
     monkeypatch.setattr(world.watcher, "finished", finished)
-    world.server.on("/a", Answer(body=BODY))
+    world.server.on("/a", Response(body=BODY))
     world.server.on("/", late)
     world.run("a", "b", "c")
     assert sorted(done) == ["a", "b", "c"]
