@@ -9,7 +9,7 @@ import pytest
 from conftest import Cli
 from fake_service import CUBE, FakeService, target, tree
 from servers import Response, json_response
-from test_progress import screen
+from terminal import screen
 
 BODY = b"body"
 SLOW = ("ci", "test", "slow")

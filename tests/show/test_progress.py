@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from rich.cells import cell_len
+from terminal import screen
 
 from sourcecraft_artifacts.errors import TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
@@ -479,25 +480,6 @@ def test_after_the_end_only_failures_are_left() -> None:
     bars.finished(None, called_off("other"))
     bars.close()
     assert screen(stream.getvalue()) == ["failed: bad: gone [/x]"]
-
-
-def screen(written: str) -> list[str]:
-    """Play what was written on a small terminal, and give the rows that are not empty."""
-    rows, row, column = [""], 0, 0
-    for code, text in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", written):
-        if code == "\n":
-            row, column = row + 1, 0
-            rows.extend([""] * (row + 1 - len(rows)))
-        elif code == "\r":
-            column = 0
-        elif code.endswith("A"):
-            row -= int(code[2:-1])
-        elif code == "\x1b[2K":
-            rows[row] = ""
-        elif text:
-            rows[row] = rows[row][:column] + text + rows[row][column + len(text) :]
-            column += len(text)
-    return [line for line in rows if line]
 
 
 def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
