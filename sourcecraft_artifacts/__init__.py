@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .choices import IfExists as IfExists
     from .choices import Layout as Layout
-    from .download.request import Request as Request
-    from .download.story import download as download
+    from .downloads.request import Request as Request
+    from .downloads.story import download as download
     from .errors import ApiError as ApiError
     from .errors import ArtifactsError as ArtifactsError
     from .errors import AuthError as AuthError
@@ -56,13 +56,13 @@ _HOMES = {
     "service.address": "Address parse_address",
     "service.api": "Client",
     "choices": "IfExists Layout",
-    "download.story": "download",
+    "downloads.story": "download",
     "transfer.reporter": "Reporter NullReporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "service.listing": "Listing latest_run list_artifacts",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
-    "download.request": "Request",
+    "downloads.request": "Request",
     "results": "FileResult Outcome Report",
     "select": "Selection",
 }

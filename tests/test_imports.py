@@ -14,7 +14,7 @@ import sourcecraft_artifacts
 
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
 # The packages that only some modules know; what is written for type checkers alone is free.
-WINGS = ["cli", "download", "show", "transfer", "disk", "http", "service"]
+WINGS = ["cli", "downloads", "show", "transfer", "disk", "http", "service"]
 """From the top floor down; what lies in no wing is the ground."""
 KNOWN_BY = {
     "typer": {
@@ -102,6 +102,12 @@ def test_a_wing_imports_only_what_is_below_it(wing: str) -> None:
     modules = sorted((PACKAGE / wing).glob("*.py"))
     rising = {module.name: wings_imported(module) - allowed for module in modules}
     assert not {name: wings for name, wings in rising.items() if wings}
+
+
+def test_no_wing_hides_a_public_name() -> None:
+    """A folder of the name would replace what the library exports, once it has been imported."""
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    assert not modules & set(sourcecraft_artifacts.__all__)
 
 
 def test_every_folder_is_a_wing() -> None:

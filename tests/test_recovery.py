@@ -35,9 +35,9 @@ from hypothesis.stateful import (
 from servers import Received, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import checkpoint, partial
-from sourcecraft_artifacts.download.request import Request
-from sourcecraft_artifacts.download.story import download
-from sourcecraft_artifacts.download.verify import verify
+from sourcecraft_artifacts.downloads.request import Request
+from sourcecraft_artifacts.downloads.story import download
+from sourcecraft_artifacts.downloads.verify import verify
 from sourcecraft_artifacts.errors import Interrupted
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import Outcome, Report

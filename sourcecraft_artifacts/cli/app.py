@@ -177,8 +177,8 @@ def download_command(
 
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
-    from ..download.request import Request
-    from ..download.story import download, exit_status
+    from ..downloads.request import Request
+    from ..downloads.story import download, exit_status
     from ..select import Selection
     from ..show.checksum_file import check_checksums_path, checksums_beside
 
@@ -285,7 +285,7 @@ def verify_command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from ..download.verify import verify
+    from ..downloads.verify import verify
     from .streams import write_lines
 
     found = list(verify(directory))

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from sourcecraft_artifacts.download.story import exit_status
+from sourcecraft_artifacts.downloads.story import exit_status
 from sourcecraft_artifacts.errors import ArtifactsError, ExitCode, Refused, TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.results import FileResult, Outcome, Report

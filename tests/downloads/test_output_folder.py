@@ -15,9 +15,9 @@ import pytest
 from sourcecraft_artifacts.disk import files
 from sourcecraft_artifacts.disk.manifest import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
-from sourcecraft_artifacts.download import output_folder as output
-from sourcecraft_artifacts.download.output_folder import OutputFolder
-from sourcecraft_artifacts.download.plan import Action, Step
+from sourcecraft_artifacts.downloads import output_folder as output
+from sourcecraft_artifacts.downloads.output_folder import OutputFolder
+from sourcecraft_artifacts.downloads.plan import Action, Step
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.download.output_file import Stream
+from sourcecraft_artifacts.downloads.output_file import Stream
 from sourcecraft_artifacts.errors import BrokenTransfer, ExpiredUrl, LocalError, TransferError
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress

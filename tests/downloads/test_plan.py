@@ -11,7 +11,7 @@ import pytest
 from sourcecraft_artifacts.choices import IfExists, Layout
 from sourcecraft_artifacts.disk.manifest import Entry
 from sourcecraft_artifacts.disk.paths import SafePath
-from sourcecraft_artifacts.download.plan import Action, Step, decide, place_of, plan
+from sourcecraft_artifacts.downloads.plan import Action, Step, decide, place_of, plan
 from sourcecraft_artifacts.errors import Refused
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 
