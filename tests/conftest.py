@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 from fake_service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 from folders import KINDS, know_folders_by
+
+from sourcecraft_artifacts.sandbox import Sandbox
 
 _OUTSIDE = re.compile(
     r".*_PROXY|SOURCECRAFT_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE"
@@ -160,6 +164,36 @@ def cli(tmp_path: Path, service: FakeService, hurry: dict[str, str]) -> Iterator
     cli.env |= hurry
     yield cli
     cli.close()
+
+
+@pytest.fixture
+def sandbox_env(
+    request: pytest.FixtureRequest, tmp_path: Path, hurry: dict[str, str]
+) -> Iterator[dict[str, str]]:
+    """A home, and a sandbox: its run in progress stands still, or passes soon for `--wait`."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    waits = "block" in params and "--wait" in params["block"].text
+    began = time.time()
+    paths = [sysconfig.get_path("scripts"), os.environ["PATH"]]
+    home = tmp_path / "home"
+    home.mkdir()
+    with Sandbox(clock=lambda: began + 10 * (time.time() - began) * waits) as sandbox:
+        yield {
+            "PATH": os.pathsep.join(paths),
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            **hurry,
+            **sandbox.environment(),
+        }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder to work in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(params=KINDS)

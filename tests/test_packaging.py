@@ -82,7 +82,9 @@ def files(folder: Path, *patterns: str) -> set[str]:
 def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
     """The sdist holds the package, the tests and all that they need, and nothing else."""
     top = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
-    wanted = files(ROOT, *top, "sourcecraft_artifacts/**/*", "tests/**/*", "completions/*", ".ci/*")
+    wanted = files(
+        ROOT, *top, "sourcecraft_artifacts/**/*", "tests/**/*", "completions/*", ".ci/*", "docs/*"
+    )
     assert files(sdist, "**/*") - {"PKG-INFO", ".gitignore"} == wanted
 
 
