@@ -18,7 +18,7 @@ import typer.main
 from sourcecraft_artifacts import __version__
 from sourcecraft_artifacts.choices import Shell
 from sourcecraft_artifacts.cli.app import app
-from sourcecraft_artifacts.cli.options import usage_pieces
+from sourcecraft_artifacts.cli.help import usage_pieces
 from sourcecraft_artifacts.cli.shells import PROGRAM, script
 from sourcecraft_artifacts.errors import ExitCode
 from sourcecraft_artifacts.service.config import DEFAULT_API_URL
@@ -131,7 +131,7 @@ def _commands(group: Any, path: str = PROGRAM) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _commands(command, f"{path} {name}")
-        else:
+        elif not command.hidden:
             yield f"{path} {name}", command
 
 

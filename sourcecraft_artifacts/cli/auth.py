@@ -7,6 +7,7 @@ import typer
 from ..errors import AuthError
 from . import options as opt
 from .boundary import guarded
+from .help import Command, examples
 from .session import Session
 
 auth = typer.Typer(
@@ -19,7 +20,8 @@ auth = typer.Typer(
 
 @auth.command(
     "login",
-    epilog=opt.examples("auth login", "auth login --with-token < token.txt"),
+    cls=Command,
+    epilog=examples("auth login", "auth login --with-token < token.txt"),
 )
 @guarded
 def login_command(
@@ -32,7 +34,7 @@ def login_command(
     store(session.api_url, ask_token(session.api_url, from_stdin=with_token), session.notice)
 
 
-@auth.command("logout")
+@auth.command("logout", cls=Command)
 @guarded
 def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Remove the stored token of the API's host."""
@@ -42,7 +44,9 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     remove(session.api_url, session.notice)
 
 
-@auth.command("status", short_help="Say where the token comes from, and show it masked.")
+@auth.command(
+    "status", cls=Command, short_help="Say where the token comes from, and show it masked."
+)
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one."""

@@ -1,0 +1,108 @@
+"""The command `download`: its arguments to a request, and its report to an exit status."""
+
+from __future__ import annotations
+
+import typer
+
+from ..choices import Layout, Progress
+from ..errors import UsageError, WaitTimeout
+from . import options as opt
+from .boundary import guarded
+from .session import Session
+from .streams import Voice
+from .values import read_duration, read_rate, read_stall_timeout
+
+
+@guarded
+def download_command(
+    ctx: typer.Context,
+    run: opt.RunArgument,
+    workflow: opt.WorkflowArgument = None,
+    task: opt.TaskArgument = None,
+    cube: opt.CubeArgument = None,
+    repo: opt.Repo = None,
+    run_status: opt.RunStatus = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    directory: opt.Dir = None,
+    output: opt.Output = None,
+    layout: opt.LayoutOption = None,
+    if_exists: opt.IfExistsOption = None,
+    portable_paths: opt.PortablePaths = False,
+    jobs: opt.Jobs = None,
+    limit_rate: opt.LimitRate = None,
+    retries: opt.Retries = 5,
+    stall_timeout: opt.StallTimeout = 30.0,
+    wait: opt.Wait = False,
+    wait_timeout: opt.WaitTimeout = None,
+    allow_missing: opt.AllowMissing = False,
+    allow_empty: opt.AllowEmpty = False,
+    fail_fast: opt.FailFast = False,
+    dry_run: opt.DryRun = False,
+    json: opt.Json = False,
+    paths: opt.Paths = False,
+    checksums: opt.Checksums = None,
+    progress: opt.ProgressOption = Progress.AUTO,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Put the artifacts of a cube, or of everything under the address, on disk.
+
+    Run again, it fetches only what is new, and goes on where it was interrupted.
+    """
+    from ..downloads.request import Request
+    from ..downloads.story import download, exit_status
+    from ..select import Selection
+    from ..show.checksum_file import check_checksums_path, checksums_beside
+
+    Voice.as_events = progress is Progress.JSON
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    output, directory, layout = session.one_target(output, directory, layout)
+    output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
+    if directory == "":
+        raise UsageError("--dir: an empty name is no folder")
+    if output == "":
+        raise UsageError("--output: an empty name is no file")
+    if checksums is not None:
+        check_checksums_path(checksums, directory=directory or ".", output=output)
+    session.needs("wait_timeout", "--wait", wait)
+    address = session.address(run, (workflow, task, cube), repo, run_status)
+    request = Request(
+        address=address,
+        directory=directory or ".",
+        output=output,
+        selection=Selection(tuple(include or ()), tuple(exclude or ())),
+        layout=layout or Layout.AUTO,
+        if_exists=if_exists,
+        portable_paths=portable_paths,
+        jobs=jobs,
+        limit_rate=read_rate(limit_rate),
+        retries=retries,
+        stall_timeout=read_stall_timeout(stall_timeout),
+        fail_fast=fail_fast,
+        wait=wait,
+        wait_timeout=read_duration(wait_timeout),
+        allow_empty=allow_empty,
+        dry_run=dry_run,
+        ca_bundle=ca_bundle,
+        log=session.log,
+        notice=session.notice,
+        warn=session.warn,
+        write=session.write_bytes if output == "-" else None,
+    )
+    with session.client() as client:
+        request = request.at(session.resolved(client, address, run_status))
+        report = download(client, request, session.reporter(progress))
+    may_wait = not (wait or allow_missing)
+    with checksums_beside(None if dry_run else checksums, report):
+        session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
+    if report.error is not None:
+        raise report.error
+    if report.timed_out:
+        raise WaitTimeout(
+            f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",
+            hint="run the same command again: it goes on where it stopped",
+        )
+    raise typer.Exit(exit_status(report, allow_missing=allow_missing))

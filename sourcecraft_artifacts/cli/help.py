@@ -1,0 +1,98 @@
+"""The help pages: usage, sections of options, examples."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from typer.core import TyperCommand
+
+PROGRAM = "sourcecraft-artifacts"
+
+# The sections, in the order in which a page has them. An option names its section by typer's
+# `rich_help_panel`; typer itself draws sections with rich alone, which takes long to start.
+FETCH = "What to fetch"
+PLACE = "Where it goes"
+EXISTING = "When it is there already"
+HOW = "How to fetch"
+SUCCESS = "What counts as success"
+SHOWN = "What is shown"
+CONNECTION = "Connection"
+OTHER = "Other options"
+SECTIONS = (FETCH, PLACE, EXISTING, HOW, SUCCESS, SHOWN, CONNECTION, OTHER)
+
+_NAMES_WIDTH = 30
+"""Columns for the names of options; longer ones have a line of their own."""
+_CONTINUED = "    "
+
+
+def examples(*commands: str) -> str:
+    """Return the examples of a help page, each a command line without the program's name."""
+    return "\n".join(f"{PROGRAM} {command}" for command in commands)
+
+
+class Command(TyperCommand):
+    """A command whose help page has its options in sections, and its examples unbroken.
+
+    Its usage says which arguments go together: `RUN [WORKFLOW [TASK [CUBE]]]`.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage, word by word."""
+        return usage_pieces(super().collect_usage_pieces(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then each section of options, all in the same columns."""
+        arguments: list[tuple[str, str]] = []
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            if param.param_type_name == "argument":
+                arguments.append(record)
+            else:
+                name = getattr(param, "rich_help_panel", None) or OTHER
+                sections[name].append(record)
+        tables = {"Arguments": arguments, **sections}
+        widths = [len(name) for records in tables.values() for name, _ in records]
+        width = max((width for width in widths if width <= _NAMES_WIDTH), default=_NAMES_WIDTH)
+        for title, records in tables.items():
+            if records:
+                with formatter.section(title):
+                    padded = [(name.ljust(width), text) for name, text in records]
+                    formatter.write_dl(padded, col_max=width)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples, one a line; one that is too wide goes on behind a backslash."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                indent = " " * formatter.current_indent
+                for example in self.epilog.splitlines():
+                    for line in folded_command(example, formatter.width - len(indent)):
+                        formatter.write(f"{indent}{line}\n")
+
+
+def folded_command(command: str, width: int) -> Iterator[str]:
+    r"""Fold a command line between its words, as a shell reads it on: `\` at the end of a line."""
+    lines = textwrap.wrap(
+        command,
+        max(width, 1) - len(" \\"),
+        subsequent_indent=_CONTINUED,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    if len(command) <= width:
+        lines = [command]
+    yield from (f"{line} \\" for line in lines[:-1])
+    yield lines[-1]
+
+
+def usage_pieces(pieces: Sequence[str]) -> list[str]:
+    """Write braces around no argument, and each optional one inside the one before it."""
+    options, *arguments = pieces
+    needed = [word.strip("{}") for word in arguments if not word.startswith("[")]
+    optional = [word for word in arguments if word.startswith("[")]
+    nested = " ".join(word[:-1] for word in optional) + "]" * len(optional)
+    return [options, *needed, *([nested] if nested else [])]

@@ -1,0 +1,91 @@
+"""The commands `list` and `runs`: their arguments, and what they show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from . import options as opt
+from .boundary import guarded
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..models import Run
+
+
+@guarded
+def list_command(
+    ctx: typer.Context,
+    run: opt.RunArgument,
+    workflow: opt.WorkflowArgument = None,
+    task: opt.TaskArgument = None,
+    cube: opt.CubeArgument = None,
+    repo: opt.Repo = None,
+    run_status: opt.RunStatus = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    json: opt.Json = False,
+    with_urls: opt.WithUrls = False,
+    retries: opt.Retries = 5,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show the artifacts of a cube, or of everything under the address.
+
+    On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
+    updated_at, local_path.
+    """
+    from ..select import Selection
+    from ..service.listing import list_artifacts
+    from ..show.listing import listing_json, listing_lines, listing_table
+
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    address = session.address(run, (workflow, task, cube), repo, run_status)
+    session.needs("with_urls", "--json", json)
+    with session.client() as client:
+        listing = list_artifacts(client, session.resolved(client, address, run_status))
+    if listing.remark:
+        session.warn(listing.remark)
+    selection = Selection(tuple(include or ()), tuple(exclude or ()))
+    chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
+    if json:
+        session.write([listing_json(listing.repo, listing.run, chosen, with_urls)])
+    elif session.shows_tables:
+        listing_table(chosen, session.console())
+    else:
+        session.write(listing_lines(chosen))
+
+
+@guarded
+def runs_command(
+    ctx: typer.Context,
+    repo: opt.Repo = None,
+    limit: opt.Limit = 20,
+    json: opt.Json = False,
+    retries: opt.Retries = 5,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show the newest runs of the repository.
+
+    On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
+    created_at.
+    """
+    from ..service.listing import newest_runs
+    from ..show.listing import runs_json, runs_lines, runs_table
+
+    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    name = session.repo(repo)
+    with session.client() as client:
+        runs: list[Run] = newest_runs(client.runs(name), limit)
+    if json:
+        session.write([runs_json(name, runs)])
+    elif session.shows_tables:
+        runs_table(runs, session.console())
+    else:
+        session.write(runs_lines(runs))

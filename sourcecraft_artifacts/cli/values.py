@@ -1,0 +1,75 @@
+"""How the values of options are read; each reader raises `UsageError` in the option's own words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import UsageError
+from ..text import visible
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?", re.IGNORECASE)
+_DURATION = re.compile(
+    r"(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?",
+    re.IGNORECASE,
+)
+
+
+def number(option: str, kind: type[int] | type[float], what: str, least: int) -> Any:
+    """Return what reads an option's number. It raises `UsageError`, in the option's own words."""
+
+    def read(value: str | float) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            number = kind(least - 1)
+        if number < least:
+            raise UsageError(f"{option} must be {what}, not {visible(str(value)) or 'empty'}")
+        return number
+
+    return read
+
+
+def run_status(value: str) -> str:
+    """Read a status of runs. Raises `UsageError` for an empty one."""
+    if not value.strip():
+        raise UsageError(
+            "--run-status: an empty text is no status", hint="write success, failed or processing"
+        )
+    return value
+
+
+def read_stall_timeout(seconds: float) -> float:
+    """Return seconds that a connection may stall. Raises `UsageError` where that is no time."""
+    if not 0 < seconds <= 1e6:
+        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
+    return seconds
+
+
+def read_rate(text: str | None) -> float | None:
+    """Read a rate such as `500K` or `10M`, in powers of 1024 as curl does, as bytes a second.
+
+    Raises `UsageError`.
+    """
+    if text is None:
+        return None
+    match = _RATE.fullmatch(text.strip())
+    rate = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
+    if rate < 1:
+        raise UsageError(
+            f"--limit-rate: {visible(text)} is no rate", hint="write 500K or 10M, bytes a second"
+        )
+    return rate
+
+
+def read_duration(text: str | None) -> float | None:
+    """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds. Raises `UsageError`."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise UsageError(
+            f"--wait-timeout: {visible(text)} is no duration", hint="write 90s, 30m or 2h"
+        )
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
