@@ -132,6 +132,7 @@ class Fetching:
     name: str = "a"
     size: int | None = 2
     position: int = 0
+    stage: str = ""
 
 
 def _reported() -> str:

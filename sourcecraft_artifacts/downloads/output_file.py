@@ -105,6 +105,13 @@ class OutputFile:
         """Return the partial data for the job."""
         return self._parts.open(part_key(job.artifact, self._name))
 
+    def takes_long(self, whole: Whole) -> bool:
+        """No: it is renamed."""
+        return False
+
+    def cancel(self) -> None:
+        """Do nothing: no commit takes long."""
+
     def commit(self, batch: Sequence[Whole]) -> None:
         """Rename complete partial data, synced, to the file's name; a link there is replaced."""
         each(batch, self._put_in_place)
@@ -139,6 +146,7 @@ class Stream:
         self.received = 0
         self.size: int | None = None
         self.name = ""
+        self.stage = ""
         self._storage = storage
         self._links = links
         self._write = write

@@ -183,6 +183,13 @@ class OutputFolder:
         assert self._parts is not None, "the folder was not prepared"
         return self._parts.open(part_key(job.artifact))
 
+    def takes_long(self, whole: Whole) -> bool:
+        """No: it is renamed."""
+        return False
+
+    def cancel(self) -> None:
+        """Do nothing: no commit takes long."""
+
     def commit(self, batch: Sequence[Whole]) -> None:
         """Move complete partial data to its places: synced, recorded, then renamed.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ArtifactsError, TransferError, bug, local_fault
+from ..errors import ArtifactsError, Cancelled, TransferError, bug, local_fault
 from ..results import FileResult, Outcome
 from .jobs import Job, Target, Whole
 from .transfer import Transfer
@@ -78,11 +78,14 @@ class Attempt:
         except Exception as error:
             self.fail(error)
         else:
-            return Whole(replace(self.job, artifact=self.transfer.artifact), partial, sha256)
+            job = replace(self.job, artifact=self.transfer.artifact)
+            return Whole(job, partial, sha256, self.transfer.tell_stage)
         return None
 
     def take(self, whole: Whole) -> None:
-        """Learn what came of the commit."""
+        """Learn what came of the commit; one that was called off leaves it as it is."""
+        if isinstance(whole.error, Cancelled):
+            return
         if whole.error is not None:
             self.fail(whole.error)
         else:
@@ -112,9 +115,15 @@ class Attempt:
 
 
 def commit(attempts: Sequence[Attempt], target: Target, *, repeat: bool) -> None:
-    """Check what is whole, and move it to its place in one go; what is not is left as it is."""
+    """Check what is whole, and move it to its place in one go; what is not is left as it is.
+
+    What takes long comes after the others, one by one.
+    """
     batch = [(one, whole) for one in attempts if (whole := one.whole(repeat=repeat)) is not None]
-    if batch:
-        target.commit([whole for _, whole in batch])
+    takes_long = [whole for _, whole in batch if target.takes_long(whole)]
+    if quick := [whole for _, whole in batch if whole not in takes_long]:
+        target.commit(quick)
+    for whole in takes_long:
+        target.commit([whole])
     for attempt, whole in batch:
         attempt.take(whole)

@@ -136,6 +136,7 @@ class Downloads:
                 return
             self._cancelled.set()
         self._storage.cancel()
+        self._target.cancel()
         with self._lock:
             unstarted = list(self._queue)
             self._queue.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..disk.partial import Partial
@@ -33,12 +33,14 @@ class Whole:
     """A job all of whose bytes are here, ready for its place.
 
     The job's artifact is as it was listed last. To commit it sets its `size` in bytes, or the
-    `error` that kept it from its place; what stood there stays then.
+    `error` that kept it from its place; what stood there stays then, and with `Cancelled` so do
+    the bytes. A commit that takes long says with `tell_stage` what it is at.
     """
 
     job: Job
     partial: Partial
     sha256: str
+    tell_stage: Callable[[str], None] = field(default=lambda stage: None)
     size: int | None = None
     error: Exception | None = None
 
@@ -58,5 +60,11 @@ class Target(Protocol):
     def open(self, job: Job) -> Partial:
         """Return the partial data for a job. Raises OSError."""
 
+    def takes_long(self, whole: Whole) -> bool:
+        """Tell by a quick look whether its commit takes so long that others had better go first."""
+
     def commit(self, batch: Sequence[Whole]) -> None:
         """Move complete partial data to its final names, each with an outcome of its own."""
+
+    def cancel(self) -> None:
+        """Have a commit that takes long end within a second, with `Cancelled` as its error."""

@@ -8,7 +8,10 @@ from ..results import FileResult
 
 
 class Activity(Protocol):
-    """One file being fetched; sizes and positions are in bytes, and read from any thread."""
+    """One file being fetched; sizes and positions are in bytes, and read from any thread.
+
+    `stage` is empty while bytes come; then it says what takes long, as in "unpacking 120 files".
+    """
 
     @property
     def name(self) -> str: ...
@@ -16,6 +19,8 @@ class Activity(Protocol):
     def size(self) -> int | None: ...
     @property
     def position(self) -> int: ...
+    @property
+    def stage(self) -> str: ...
 
 
 class Reporter(Protocol):

@@ -94,7 +94,8 @@ class Transfer:
     """One artifact on its way; `name` is fit to be shown, `started` in monotonic seconds.
 
     `artifact` is as it was listed last. As an activity it tells `size` and `position` in bytes;
-    `received` counts the bytes that came in this run. `failed` stops all its workers.
+    `received` counts the bytes that came in this run. `failed` stops all its workers. `stage` says
+    what is done with it once its bytes are here, where that takes long.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Transfer:
         self.started = time.monotonic()
         self.received = 0
         self.failed = False
+        self.stage = ""
         self._host = host
         self._storage = storage
         self._buffer_size = buffer_size
@@ -135,6 +137,10 @@ class Transfer:
     def position(self) -> int:
         """Bytes of it on disk."""
         return self.partial.position
+
+    def tell_stage(self, stage: str) -> None:
+        """Note what is done with it, now that its bytes are here."""
+        self.stage = stage
 
     @property
     def wants_help(self) -> bool:

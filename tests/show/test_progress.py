@@ -27,6 +27,7 @@ class FakeActivity:
     name: str
     size: int | None = None
     position: int = 0
+    stage: str = ""
 
 
 class FakeClock:

@@ -24,7 +24,7 @@ from sourcecraft_artifacts.disk import partial
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
-from sourcecraft_artifacts.errors import ArtifactsError, Interrupted, Refused
+from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted, Refused
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
@@ -32,7 +32,7 @@ from sourcecraft_artifacts.transfer import engine, pacing, transfer
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import Pace
-from sourcecraft_artifacts.transfer.reporter import NullReporter
+from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 SLICES = 8
@@ -71,16 +71,32 @@ class Folder:
         self.directory = directory
         self.path = path
         self.fault: Exception | None = None
+        self.slow: set[str] = set()
+        """Names whose commit lasts until it is called off."""
+        self.cancelled = threading.Event()
         self.parts = PartialStore(directory, ".p-")
 
     def open(self, job: Job) -> Partial:
         """The partial data for a job."""
         return self.parts.open(job.path)
 
+    def takes_long(self, whole: Whole) -> bool:
+        """Whether it is one of the slow ones."""
+        return whole.job.path in self.slow
+
+    def cancel(self) -> None:
+        """End the slow ones."""
+        self.cancelled.set()
+
     def commit(self, batch: Sequence[Whole]) -> None:
         """Give complete data its names."""
         for whole in batch:
             try:
+                if self.takes_long(whole):
+                    whole.partial.seal()
+                    whole.tell_stage("unpacking")
+                    assert self.cancelled.wait(10)
+                    raise Cancelled
                 whole.size = self._place(whole.job, whole.partial, whole.sha256)
             except Exception as error:
                 whole.error = error
@@ -600,6 +616,31 @@ def test_what_comes_after_cancelling_is_not_begun(world: World) -> None:
     assert error is not None
     assert error.code == "cancelled"
     assert world.server.requests == []
+
+
+def test_a_commit_that_takes_long_is_called_off_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what it is at, and leaves bytes that a later run uses."""
+    world.server.on("/a", ranged(BODY))
+    world.server.on("/b", ranged(SMALL))
+    jobs = [Job(world.artifact(name), name) for name in ("a", "b")]
+    with world.downloads() as downloads:
+        world.folder.slow.add("a")
+        started: list[Activity] = []
+        monkeypatch.setattr(world.watcher, "started", started.append)
+        downloads.submit(jobs[1:])
+        eventually(lambda: jobs[1] in downloads.results, "the small one is in its place")
+        downloads.submit(jobs[:1])
+        eventually(lambda: "unpacking" in [one.stage for one in started], "it is committed")
+        downloads.cancel()
+        assert downloads.wait(1)
+    error = downloads.results[jobs[0]].error
+    assert error is not None
+    assert error.code == "cancelled"
+    world.server.requests.clear()
+    assert world.fetch(ranged(BODY)) == BODY
+    assert world.asked() == [f"bytes={len(BODY) - 1}-"]
 
 
 def test_leaving_by_an_exception_calls_off(world: World) -> None:
