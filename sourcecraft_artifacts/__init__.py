@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from .service.address import parse_address as parse_address
     from .service.api import Client as Client
     from .service.listing import Listing as Listing
-    from .service.listing import latest_run as latest_run
     from .service.listing import list_artifacts as list_artifacts
+    from .service.runs import RunFilter as RunFilter
+    from .service.runs import latest_run as latest_run
     from .transfer.reporter import NullReporter as NullReporter
     from .transfer.reporter import Reporter as Reporter
 
@@ -60,7 +61,8 @@ _HOMES = {
     "transfer.reporter": "Reporter NullReporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
-    "service.listing": "Listing latest_run list_artifacts",
+    "service.listing": "Listing list_artifacts",
+    "service.runs": "RunFilter latest_run",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
     "downloads.request": "Request",
     "results": "FileResult Outcome Report",

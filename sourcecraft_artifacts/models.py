@@ -4,14 +4,34 @@ Absent, null and empty are one (the service may leave out empty fields); unknown
 ignored and unknown enum values are kept as they are.
 """
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from .errors import ApiError
 
-FINAL_STATUSES = frozenset({"success", "failed", "canceled", "timeout"})
-ACTIVE_STATUSES = frozenset({"created", "prepared", "processing"})
+ACTIVE_STATUSES = ("created", "prepared", "processing", "awaiting_approval")
+FINAL_STATUSES = ("success", "failed", "canceled", "timeout", "skipped", "rejected")
+"""Of runs, workflows, tasks and cubes; what awaits approval goes on once that is given."""
+EVENT_TYPES = ("push", "pr_update", "manual", "restart", "schedule", "repository_event")
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
+
+
+_LEAP_SECOND = re.compile(r"(:\d\d):60")
+
+
+def moment(stamp: str | None) -> datetime | None:
+    """Read a time as RFC 3339 writes it, to the microsecond; None for anything else.
+
+    A leap second is the first one after it, and a time without a zone is UTC.
+    """
+    text, leaps = _LEAP_SECOND.subn(r"\1:59", (stamp or "").strip().upper())
+    try:
+        read = datetime.fromisoformat(text) + timedelta(seconds=bool(leaps))
+    except (ValueError, OverflowError):
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 class ArtifactDates(NamedTuple):

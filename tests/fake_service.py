@@ -55,6 +55,9 @@ class DeclaredRun:
     slug: str
     status: str = "success"
     created_at: str = "2026-11-01T09:00:00Z"
+    event: str = "push"
+    pull: str | None = None
+    user: str = "ann"
     cubes: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
@@ -93,10 +96,12 @@ class FakeService(Servers):
         self.api.on(f"/repos/{REPO}/cicd/", self._answer)
         self.storage.on("/", self._store)
 
-    def add_run(self, slug: str, status: str = "success", created_at: str = "") -> DeclaredRun:
+    def add_run(
+        self, slug: str, status: str = "success", created_at: str = "", **more: Any
+    ) -> DeclaredRun:
         """Declare a run; without a date it is as old as the others."""
-        self.runs[slug] = run = DeclaredRun(slug, status)
-        run.created_at = created_at or run.created_at
+        more |= {"created_at": created_at} if created_at else {}
+        self.runs[slug] = run = DeclaredRun(slug, status, **more)
         return run
 
     def add(self, local_path: str, body: bytes = b"", *replies: Reply, **more: Any) -> Stored:
@@ -171,9 +176,10 @@ class FakeService(Servers):
         return {
             "slug": run.slug,
             "status": run.status,
-            "event_type": "push",
+            "event_type": run.event,
             "dates": {"created_at": run.created_at},
-            "user": {"id": "1", "slug": "ann"},
+            "pull": run.pull and {"id": "2", "slug": run.pull},
+            "user": {"id": "1", "slug": run.user},
             "workflows": [
                 {"slug": name, "tasks": [{"slug": t, "cubes": c} for t, c in tasks.items()]}
                 for name, tasks in workflows.items()

@@ -75,7 +75,7 @@ app.command(
     short_help="Show the artifacts under an address.",
     epilog=examples(
         "list 12 ci build linux -R org/repo",
-        "list latest --run-status success",
+        "list latest ci --run-status success",
         "list 12 ci 'build-*' --json | jq .artifacts",
     ),
 )(list_command)
@@ -95,7 +95,7 @@ app.command(
     "runs",
     cls=Command,
     short_help="Show the newest runs.",
-    epilog=examples("runs -R org/repo", "runs -L 1 | cut -f 2"),
+    epilog=examples("runs -R org/repo", "runs --event push -L 1 | cut -f 2"),
 )(runs_command)
 
 

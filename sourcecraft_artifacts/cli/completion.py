@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES
 from ..text import visible
 
 if TYPE_CHECKING:
     from ..models import Run
+    from ..service.address import Address
     from ..service.api import Client
 
 Names = list[tuple[str, str]]
@@ -29,6 +31,26 @@ _MOST_RUNS = 50
 def complete_run(ctx: typer.Context) -> Names:
     """Complete RUN: `latest`, which needs no asking, and the newest runs."""
     return [("latest", "the newest run"), *_quietly(lambda: Service(ctx).runs())]
+
+
+def complete_run_status() -> Names:
+    """Complete `--run-status`."""
+    return [(status, "") for status in ACTIVE_STATUSES + FINAL_STATUSES]
+
+
+def complete_event() -> Names:
+    """Complete `--event`."""
+    return [(event, "") for event in EVENT_TYPES]
+
+
+def complete_pull(ctx: typer.Context) -> Names:
+    """Complete `--pull`: those of the newest runs."""
+    return _quietly(lambda: [(run.pull or "", run.user or "") for run in Service(ctx).newest()])
+
+
+def complete_user(ctx: typer.Context) -> Names:
+    """Complete `--user`: those of the newest runs."""
+    return _quietly(lambda: [(run.user or "", "") for run in Service(ctx).newest()])
 
 
 def complete_workflow(ctx: typer.Context) -> Names:
@@ -66,6 +88,10 @@ def _fits(name: str) -> bool:
     return bool(name) and visible(name) == name and not name.startswith("-")
 
 
+def _without_tasks(run: Run) -> Run:
+    return run._replace(workflows=tuple(one._replace(tasks=()) for one in run.workflows))
+
+
 class Service:
     """What the service has for what is typed so far. Raises whatever goes wrong."""
 
@@ -78,16 +104,19 @@ class Service:
 
     def runs(self) -> Names:
         """Return the newest runs."""
-        repo = self._session.repo(self._params.get("repo"))
-        return [(run.slug, run.status) for run in self._newest(repo)]
+        return [(run.slug, run.status) for run in self.newest()]
+
+    def newest(self) -> Sequence[Run]:
+        """Return the newest runs of what stands for the repository."""
+        return self._newest(self._session.repo(self._params.get("repo")))
 
     def below(self, *levels: str) -> Names:
         """Return the names one level below what is typed; a web address may hold some of it."""
         from ..service.address import name_matches
 
-        names, status = [self._params[level] for level in levels], self._params["run_status"]
-        address = self._session.address(self._params["run"], names, self._params["repo"], status)
-        workflows = self._run(address.repo, address.run, status).workflows
+        names = [self._params[level] for level in levels]
+        address = self._session.address(self._params["run"], names, self._params["repo"])
+        workflows = self._run(address).workflows
         if address.workflow is None:
             return [(workflow.slug, workflow.status) for workflow in workflows]
         tasks = [t for w in workflows if name_matches(address.workflow, w.slug) for t in w.tasks]
@@ -97,28 +126,42 @@ class Service:
         return [(cube.slug, cube.status) for cube in cubes] if address.cube is None else []
 
     def _newest(self, repo: str) -> Sequence[Run]:
-        from ..service.listing import newest_runs
+        from ..service.runs import NewestRuns
         from .name_cache import remembered
 
         def ask() -> list[Run]:
             with self._client() as client:
-                found = newest_runs(islice(client.runs(repo), _MOST_RUNS), _MOST_RUNS)
-            return [run._replace(workflows=()) for run in found]
+                found = NewestRuns(islice(client.runs(repo), _MOST_RUNS)).first(_MOST_RUNS)
+            return [_without_tasks(run) for run in found]
 
         return remembered((self._session.api_url, repo), ask)
 
-    def _run(self, repo: str, slug: str, status: str | None) -> Run:
+    def _run(self, address: Address) -> Run:
         from .name_cache import remembered
 
-        if slug == "latest":
-            wanted = status and status.lower()
-            slug = next(r.slug for r in self._newest(repo) if wanted in (None, r.status.lower()))
+        repo = address.repo
+        slug = self._latest(address) if address.run == "latest" else address.run
 
         def ask() -> list[Run]:
             with self._client() as client:
                 return [client.run(repo, slug)]
 
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
+
+    def _latest(self, address: Address) -> str:
+        """Return the run that is meant, as far as the newest runs tell."""
+        from ..service.address import name_matches
+        from ..service.runs import RunFilter
+
+        fields = ("run_status", "event", "pull", "user")
+        chosen = RunFilter(*(tuple(self._params.get(field) or ()) for field in fields))
+        passing = [run for run in self._newest(address.repo) if chosen.passes(run)]
+        having = [
+            run
+            for run in passing
+            if any(name_matches(address.workflow, one.slug) for one in run.workflows)
+        ]
+        return next(run.slug for run in having or passing)
 
     def _client(self) -> Client:
         from ..service.api import Client

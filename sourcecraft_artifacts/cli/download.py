@@ -22,6 +22,9 @@ def download_command(
     cube: opt.CubeArgument = None,
     repo: opt.Repo = None,
     run_status: opt.RunStatus = None,
+    event: opt.Event = None,
+    pull: opt.Pull = None,
+    user: opt.User = None,
     include: opt.Include = None,
     exclude: opt.Exclude = None,
     directory: opt.Dir = None,
@@ -68,9 +71,9 @@ def download_command(
     if checksums is not None:
         check_checksums_path(checksums, directory=directory or ".", output=output)
     session.needs("wait_timeout", "--wait", wait)
-    address = session.address(run, (workflow, task, cube), repo, run_status)
     request = Request(
-        address=address,
+        address=session.address(run, (workflow, task, cube), repo),
+        runs=session.runs(run_status, event, pull, user),
         directory=directory or ".",
         output=output,
         selection=Selection(tuple(include or ()), tuple(exclude or ())),
@@ -93,7 +96,6 @@ def download_command(
         write=session.write_bytes if output == "-" else None,
     )
     with session.client() as client:
-        request = request.at(session.resolved(client, address, run_status))
         report = download(client, request, session.reporter(progress))
     may_wait = not (wait or allow_missing)
     with checksums_beside(None if dry_run else checksums, report):

@@ -23,6 +23,9 @@ def list_command(
     cube: opt.CubeArgument = None,
     repo: opt.Repo = None,
     run_status: opt.RunStatus = None,
+    event: opt.Event = None,
+    pull: opt.Pull = None,
+    user: opt.User = None,
     include: opt.Include = None,
     exclude: opt.Exclude = None,
     json: opt.Json = False,
@@ -40,13 +43,15 @@ def list_command(
     """
     from ..select import Selection
     from ..service.listing import list_artifacts
+    from ..service.runs import resolved
     from ..show.listing import listing_json, listing_lines, listing_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
-    address = session.address(run, (workflow, task, cube), repo, run_status)
+    address = session.address(run, (workflow, task, cube), repo)
+    runs = session.runs(run_status, event, pull, user)
     session.needs("with_urls", "--json", json)
     with session.client() as client:
-        listing = list_artifacts(client, session.resolved(client, address, run_status))
+        listing = list_artifacts(client, resolved(client, address, runs, session.notice))
     if listing.remark:
         session.warn(listing.remark)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
@@ -63,6 +68,10 @@ def list_command(
 def runs_command(
     ctx: typer.Context,
     repo: opt.Repo = None,
+    run_status: opt.RunStatus = None,
+    event: opt.Event = None,
+    pull: opt.Pull = None,
+    user: opt.User = None,
     limit: opt.Limit = 20,
     json: opt.Json = False,
     retries: opt.Retries = 5,
@@ -76,13 +85,17 @@ def runs_command(
     On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
     created_at.
     """
-    from ..service.listing import newest_runs
+    from ..service.runs import newest_runs
     from ..show.listing import runs_json, runs_lines, runs_table
 
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     name = session.repo(repo)
+    chosen = session.runs(run_status, event, pull, user)
     with session.client() as client:
-        runs: list[Run] = newest_runs(client.runs(name), limit)
+        newest = newest_runs(client, name, chosen)
+        runs: list[Run] = newest.first(limit)
+    if newest.remark:
+        session.warn(newest.remark)
     if json:
         session.write([runs_json(name, runs)])
     elif session.shows_tables:

@@ -1,6 +1,6 @@
 """Answers kept for the next key that is pressed: a file for each question, named by its hash.
 
-A file holds slugs and statuses, and no token, URL or artifact.
+A file holds slugs, statuses and what filters go by, and no token, URL or artifact.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    """Write a run as the service does: its names and statuses alone."""
-    return _named(run, workflows=[_workflow(workflow) for workflow in run.workflows])
+    """Write a run as the service does: its names and statuses, and what filters go by."""
+    facts = {"event_type": run.event_type, "pull": run.pull, "user": run.user}
+    return _named(run, workflows=[_workflow(workflow) for workflow in run.workflows]) | facts
 
 
 def _workflow(workflow: Workflow) -> dict[str, Any]:

@@ -7,9 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from ..choices import IfExists, Layout, Progress
-from .completion import complete_cube, complete_run, complete_task, complete_workflow
+from .completion import (
+    complete_cube,
+    complete_event,
+    complete_pull,
+    complete_run,
+    complete_run_status,
+    complete_task,
+    complete_user,
+    complete_workflow,
+)
 from .help import CONNECTION, EXISTING, FETCH, HOW, OTHER, PLACE, SHOWN, SUCCESS
-from .values import number, run_status
+from .values import number, run_value
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -37,7 +46,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Slug of a run, its web address, or latest.",
+        help="Slug of a run, its web address, or latest: the newest that has WORKFLOW.",
         autocompletion=complete_run,
     ),
 ]
@@ -72,13 +81,47 @@ Repo = Annotated[
     ),
 ]
 RunStatus = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         "--run-status",
         section=FETCH,
-        parser=run_status,
+        parser=run_value("--run-status", "status", "success, failed or processing"),
         metavar="STATUS",
-        help="With latest: only runs in this status.",
+        help="Only runs in this status; repeatable, any of them.",
+        autocompletion=complete_run_status,
+    ),
+]
+Event = Annotated[
+    list[str] | None,
+    _option(
+        "--event",
+        section=FETCH,
+        parser=run_value("--event", "event", "push, pr_update or manual"),
+        metavar="EVENT",
+        help="Only runs that this event began; repeatable.",
+        autocompletion=complete_event,
+    ),
+]
+Pull = Annotated[
+    list[str] | None,
+    _option(
+        "--pull",
+        section=FETCH,
+        parser=run_value("--pull", "pull request", "one that runs --json shows"),
+        metavar="SLUG",
+        help="Only runs of this pull request; repeatable.",
+        autocompletion=complete_pull,
+    ),
+]
+User = Annotated[
+    list[str] | None,
+    _option(
+        "--user",
+        section=FETCH,
+        parser=run_value("--user", "user", "one that runs --json shows"),
+        metavar="SLUG",
+        help="Only runs that this user began; repeatable.",
+        autocompletion=complete_user,
     ),
 ]
 Include = Annotated[

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..choices import Layout, Progress
-    from ..models import Run
     from ..results import Report
     from ..service.address import Address
     from ..service.api import Client
     from ..service.config import Config, Token
+    from ..service.runs import RunFilter
     from ..transfer.reporter import NullReporter
 
 
@@ -115,9 +115,23 @@ class Session:
             return self._from_config(parse_repo, self.config.repo)
         return repo_from_git(os.getcwd())
 
-    def address(
-        self, run: str, names: Sequence[str | None], repo: str | None, run_status: str | None
-    ) -> Address:
+    def runs(
+        self,
+        statuses: Sequence[str] | None,
+        events: Sequence[str] | None,
+        pulls: Sequence[str] | None,
+        users: Sequence[str] | None,
+    ) -> RunFilter:
+        """Return which runs count, and warn of values that no run is known to have."""
+        from ..service.runs import RunFilter
+
+        values = (statuses, events, pulls, users)
+        chosen = RunFilter(*(tuple(given or ()) for given in values))
+        for doubt in chosen.doubts():
+            self.warn(f"warning: {doubt}")
+        return chosen
+
+    def address(self, run: str, names: Sequence[str | None], repo: str | None) -> Address:
         """Read the positional arguments. Raises `UsageError`."""
         from ..service.address import parse_address
 
@@ -128,22 +142,9 @@ class Session:
             explicit_repo=repo if given else None,
             default_repo=lambda: repo or self._default_repo(),
         )
-        if run_status is not None:
-            self.needs("run_status", "the run `latest`", address.run == "latest")
+        for name in ("run_status", "event", "pull", "user"):
+            self.needs(name, "the run `latest`", address.run == "latest")
         return address
-
-    def resolved(self, client: Client, address: Address, run_status: str | None) -> Address:
-        """Put the slug of a run in the place of `latest`, and name it on stderr."""
-        if address.run != "latest":
-            return address
-        from dataclasses import replace
-
-        from ..service.listing import latest_run
-
-        run: Run = latest_run(client, address.repo, run_status)
-        facts = ", ".join(fact for fact in (run.status, run.event_type, run.created_at) if fact)
-        self.notice(f"latest is run {run.slug} of {address.repo} ({facts})")
-        return replace(address, run=run.slug)
 
     # What a combination of options allows.
 

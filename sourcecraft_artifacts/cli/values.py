@@ -30,13 +30,15 @@ def number(option: str, kind: type[int] | type[float], what: str, least: int) ->
     return read
 
 
-def run_status(value: str) -> str:
-    """Read a status of runs. Raises `UsageError` for an empty one."""
-    if not value.strip():
-        raise UsageError(
-            "--run-status: an empty text is no status", hint="write success, failed or processing"
-        )
-    return value
+def run_value(option: str, what: str, example: str) -> Any:
+    """Return what reads a value of a filter of runs. It raises `UsageError` for an empty one."""
+
+    def read(value: str) -> str:
+        if not value.strip():
+            raise UsageError(f"{option}: an empty text is no {what}", hint=f"write {example}")
+        return value.strip()
+
+    return read
 
 
 def read_stall_timeout(seconds: float) -> float:

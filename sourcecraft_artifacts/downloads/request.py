@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists, Layout
-from ..errors import NothingMatched
+from ..errors import NothingMatched, WaitTimeout
 from ..http.storage import Storage
-from ..models import Artifact
+from ..models import Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
 from ..service.listing import Listing, list_artifacts
+from ..service.runs import LATEST, RunFilter, resolved
 from ..text import visible
 from ..transfer.jobs import Tuning
 from ..transfer.reporter import Reporter
@@ -32,6 +33,7 @@ class Request:
     """What to download, where to, and how; the command's options as one value.
 
     `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
+    `runs` says which runs count where the address's run is `latest`.
     `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
     second; `jobs` None leaves the number of connections to the tool. `notice` is told what a person
     may like to know, and `warn` (None: `notice`) what of the things asked for is not there.
@@ -41,6 +43,7 @@ class Request:
     directory: str = "."
     output: str | None = None
     selection: Selection = field(default_factory=Selection)
+    runs: RunFilter = field(default_factory=RunFilter)
     layout: Layout = Layout.AUTO
     if_exists: IfExists | None = None
     portable_paths: bool = False
@@ -58,10 +61,6 @@ class Request:
     notice: Callable[[str], None] = field(default=lambda text: None)
     warn: Callable[[str], None] | None = None
     write: Callable[[memoryview], None] | None = None
-
-    def at(self, address: Address) -> Request:
-        """Return the same request for another address."""
-        return replace(self, address=address)
 
     @property
     def tuning(self) -> Tuning:
@@ -106,27 +105,77 @@ class TimeIsUp(Exception):
     """`--wait-timeout` passed before the run had ended."""
 
 
+class Pauses:
+    """The pauses between two looks at what goes on, the longer the less happens.
+
+    All of them take `limit` seconds at most; None is no limit.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._deadline = None if limit is None else time.monotonic() + limit
+        self._next = _FIRST_POLL
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def pause(self, *, changed: bool = False) -> None:
+        """Wait a while; `changed` tells that there was news since the last time.
+
+        Raises `TimeIsUp` once no time is left.
+        """
+        self._next = _FIRST_POLL if changed else self._next
+        seconds, left = self._next * random.uniform(0.8, 1.2), self.left
+        if left == 0:
+            raise TimeIsUp
+        time.sleep(seconds if left is None else min(seconds, left))
+        self._next = min(self._next * 1.3, _LONGEST_POLL)
+
+
+def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
+    """Put a run in the place of `latest`, and take what that waited off the time to wait.
+
+    Raises `NotFound`, and `WaitTimeout` where a run that has just begun does not tell its workflows
+    in time.
+    """
+    if request.address.run != LATEST:
+        return request
+    pauses = Pauses(request.wait_timeout)
+
+    def ask_again(run: Run) -> bool:
+        waits = request.wait and not request.dry_run
+        if waits:
+            reporter.waiting(f"run {visible(run.slug)} to tell its workflows")
+            try:
+                pauses.pause()
+            except TimeIsUp:
+                told = f"run {run.slug} had not told its workflows in time (--wait-timeout)"
+                raise WaitTimeout(told, hint="run the same command again") from None
+        return waits
+
+    address = resolved(client, request.address, request.runs, request.notice, ask_again=ask_again)
+    reporter.waiting("")
+    return replace(request, address=address, wait_timeout=pauses.left)
+
+
 def follow(
     client: Client, request: Request, listing: Listing, reporter: Reporter
 ) -> Iterator[Listing]:
     """Yield newer listings until the run has ended. Raises `TimeIsUp`."""
-    pause, limit = _FIRST_POLL, request.wait_timeout
-    deadline = None if limit is None else time.monotonic() + limit
+    pauses, before = Pauses(request.wait_timeout), listing.awaited
     while not listing.ended:
         reporter.waiting(awaited_text(listing))
-        seconds = pause * random.uniform(0.8, 1.2)
-        if deadline is not None:
-            seconds = min(seconds, deadline - time.monotonic())
-            if seconds <= 0:
-                tell_remark(request, listing)
-                raise TimeIsUp
-        time.sleep(seconds)
+        try:
+            pauses.pause(changed=listing.awaited != before)
+        except TimeIsUp:
+            tell_remark(request, listing)
+            raise
         before = listing.awaited
         listed = list_artifacts(client, request.address, watch=True)
         if listed.ended:  # until then it may still come
             tell_remark(request, listed)
         listing = selected(listed, request)
-        pause = _FIRST_POLL if listing.awaited != before else min(pause * 1.3, _LONGEST_POLL)
         yield listing
     reporter.waiting("")
 

@@ -10,7 +10,7 @@ from ..errors import ExitCode, LocalError
 from ..results import Outcome, Report
 from ..service.listing import list_artifacts
 from ..transfer.reporter import NullReporter, Reporter
-from .request import Request, awaited_text, selected, tell_remark
+from .request import Request, awaited_text, selected, tell_remark, with_run
 from .to_file import to_one
 from .to_folder import to_folder
 
@@ -28,6 +28,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """
     started = time.monotonic()
     reporter = reporter or NullReporter()
+    request = with_run(client, request, reporter)
     listed = list_artifacts(client, request.address, watch=request.wait)
     if listed.ended or request.dry_run or not request.wait:
         tell_remark(request, listed)

@@ -23,6 +23,7 @@ from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
 from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
 from .responses import (
+    MorePages,
     Response,
     RetryableError,
     content,
@@ -37,7 +38,6 @@ _PIECE = 64 * 1024
 _CONNECTIONS = 64
 # An honest service may send a page that is empty or known; one after another, it goes in circles.
 _MOST_STALE_PAGES = 20
-_MOST_PAGES = 1000
 
 
 class Client:
@@ -97,17 +97,16 @@ class Client:
         """Return a run, with its workflows, tasks and cubes."""
         return read_run(self._get(_path(repo, "runs", run), f"run {run} of {repo}"))
 
-    def runs(self, repo: str, *, page_size: int = 50) -> Iterator[Run]:
+    def runs(self, repo: str, *, page_size: int = 50, most_pages: int = 1000) -> Iterator[Run]:
         """Yield the runs of a repository in the order of the service; pages are asked for lazily.
 
-        A run that comes twice is yielded once. Raises `ApiError` where the pages go in circles.
+        A run that comes twice is yielded once. Raises `ApiError` where the pages go in circles, and
+        at the end where there are more than `most_pages`.
         """
         path = _path(repo, "runs")
         known: set[str] = set()
         page_token, stale = "", 0
-        for _ in range(_MOST_PAGES):
-            if stale > _MOST_STALE_PAGES:
-                break
+        for _ in range(most_pages):
             query = {"page_size": str(page_size)}
             query |= {"page_token": page_token} if page_token else {}
             page = self._get(path, f"the runs of {repo}", query)
@@ -120,7 +119,10 @@ class Client:
             if not page_token or page_token == last:
                 return
             stale = stale + 1 if len(known) == before else 0
-        raise ApiError(f"the runs of {visible(repo)}: the API's pages come to no end")
+            if stale > _MOST_STALE_PAGES:
+                raise ApiError(f"the runs of {visible(repo)}: the API's pages come to no end")
+        unread = f"there are more than {most_pages:,} pages of them"
+        raise MorePages(f"the runs of {visible(repo)}: {unread}", most_pages)
 
     def _get(self, path: str, asked: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the object that the API answers with; `asked` says in words what was asked for."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from ..errors import NotFound
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
 from ..text import visible
 from .address import Address, name_matches
+from .names import MOST_NAMED, nearest
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""
-_SAMPLE = 20
-"""Runs that must be in order before the order of the service is believed."""
-_MOST_NAMED = 10
 
 Named = TypeVar("Named", Workflow, Task)
 
@@ -26,7 +23,6 @@ class Api(Protocol):
 
     def artifacts(self, address: CubeAddress) -> list[Artifact]: ...
     def run(self, repo: str, run: str) -> Run: ...
-    def runs(self, repo: str) -> Iterator[Run]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +47,8 @@ class Listing:
         """What a person should know of the listing, fit to be shown; empty when it is whole."""
         remarks = [self.nameless] if self.nameless else []
         if self.unlisted:
-            names = ", ".join(visible(name) for name in self.unlisted[:_MOST_NAMED])
-            left = len(self.unlisted) - _MOST_NAMED
+            names = ", ".join(visible(name) for name in self.unlisted[:MOST_NAMED])
+            left = len(self.unlisted) - MOST_NAMED
             more = f" and {left:,} more" if left > 0 else ""
             remarks.append(f"the service lists no artifacts (404) for {names}{more}")
         return "; ".join(remarks)
@@ -178,68 +174,3 @@ def _require(pattern: str | None, names: Iterable[str], kind: str, where: str) -
     there = nearest(pattern, names)
     hint = f"there is {', '.join(there)}" if there else f"there is no {kind} at all"
     raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)
-
-
-def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Return what there is, fit to be shown, the names most like `name` first."""
-    from difflib import SequenceMatcher
-
-    def likeness(other: str) -> float:
-        return -SequenceMatcher(None, name.lower(), other.lower()).ratio()
-
-    found = sorted(dict.fromkeys(names), key=likeness)
-    shown = [visible(other) for other in found[:_MOST_NAMED]]
-    return shown + ([f"and {len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else [])
-
-
-def newest_runs(
-    runs: Iterable[Run], limit: int, wanted: Callable[[Run], bool] = lambda run: True
-) -> list[Run]:
-    """Return the newest `limit` of the wanted runs, newest first, reading no more than it must.
-
-    The order of the service is not documented: as long as what comes is newest first, the rest
-    is taken to be older; once it is not, all of it is read.
-    """
-    kept: list[Run] = []
-    ordered, last = True, None
-    for seen, run in enumerate(runs, start=1):
-        age = _age(run)
-        ordered = ordered and (last is None or age <= last)
-        last = age
-        if wanted(run):
-            kept.append(run)
-        if ordered and len(kept) >= limit and seen >= _SAMPLE:
-            break
-    if not ordered:
-        kept.sort(key=_age, reverse=True)
-    return kept[:limit]
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def _age(run: Run) -> tuple[datetime, int]:
-    """Return when a run was created, and its counter where the service tells no time."""
-    try:
-        created = datetime.fromisoformat(run.created_at or "")
-        created = created if created.tzinfo else created.replace(tzinfo=UTC)
-    except ValueError:
-        created = _NEVER
-    is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
-    return created, int(run.slug) if is_counter else 0
-
-
-def latest_run(api: Api, repo: str, status: str | None) -> Run:
-    """Return the newest run, of those in `status` where one is given. Raises `NotFound`."""
-    found = newest_runs(
-        (run for run in api.runs(repo) if run.slug),
-        1,
-        lambda run: status is None or run.status.lower() == status.lower(),
-    )
-    if found:
-        return found[0]
-    what = f"run with the status {visible(status)}" if status else "run"
-    raise NotFound(
-        f"the repository {visible(repo)} has no {what}",
-        hint="sourcecraft-artifacts runs shows what there is",
-    )

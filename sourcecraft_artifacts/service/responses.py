@@ -48,6 +48,14 @@ class RetryableError(Exception):
         self.retry_after = retry_after
 
 
+class MorePages(ApiError):
+    """There are more pages than were to be read; `pages` is how many those were."""
+
+    def __init__(self, message: str, pages: int) -> None:
+        super().__init__(message)
+        self.pages = pages
+
+
 def content(answer: Response, asked: str, host: str, token: str | None) -> dict[str, Any]:
     """Return the object that an answer holds.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..models import Artifact, CubeAddress, Run
+from ..models import Artifact, CubeAddress, Run, moment
 from ..text import to_json, visible
 
 if TYPE_CHECKING:
@@ -92,10 +92,9 @@ def _run_fields(run: Run) -> dict[str, Any]:
 
 def person_time(stamp: str | None) -> str:
     """Write a time of the service (RFC 3339) in the local zone, to the minute."""
-    from datetime import datetime
-
+    read = moment(stamp)
     try:
-        return f"{datetime.fromisoformat(stamp or '').astimezone():%Y-%m-%d %H:%M}"
+        return f"{read.astimezone():%Y-%m-%d %H:%M}" if read else visible(stamp or "")
     except (ValueError, OverflowError, OSError):
         return visible(stamp or "")
 

@@ -33,7 +33,7 @@ def complete(
 @pytest.fixture
 def names(service: FakeService) -> FakeService:
     """A service with two runs, of which the newer goes on."""
-    service.add_run("8", "processing", "2026-11-02T09:00:00Z")
+    service.add_run("8", "processing", "2026-11-02T09:00:00Z", pull="17")
     service.add("a", run="8", cube=("ci", "build", "macos"))
     for cube in (("ci", "build", "linux"), ("ci", "test", "unit"), ("docs", "site", "html")):
         service.add("a", run="7", cube=cube)
@@ -53,6 +53,13 @@ OFFERED = {
     "list latest ci build ": ["macos\tsuccess"],
     "list latest --run-status success ci build ": ["linux\tsuccess"],
     "list latest --run-status failed ": [],
+    "list latest docs ": ["site"],
+    "list latest --event push --user ann ci build ": ["macos\tsuccess"],
+    "list latest --event manual ci build ": [],
+    "list latest --run-status pro": ["processing"],
+    "runs --event p": ["push", "pr_update"],
+    "download latest --user ": ["ann"],
+    "runs --pull ": ["17\tann"],
     "list 9 ": [],
     "list 7 x ": [],
     f"list https://sourcecraft.dev/{REPO}/cicd/runs/7 ": ["ci", "docs"],

@@ -1,0 +1,28 @@
+"""Names in messages: those that are there, the most like the wanted one first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..text import visible
+
+MOST_NAMED = 10
+"""Names that a message has at most."""
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Return what there is, fit to be shown, the names most like `name` first."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return -SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    found = sorted(dict.fromkeys(names), key=likeness)
+    shown = [visible(other) for other in found[:MOST_NAMED]]
+    return shown + ([f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else [])
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Write alternatives, fit to be shown: `push`, `push or manual`, `a, b or c`."""
+    *most, last = map(visible, names)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,243 @@
+"""Which run is meant: the newest of those that pass filters, and that have a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ..errors import NotFound
+from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES, Run, moment
+from ..text import count, visible
+from .address import Address, name_matches
+from .names import nearest, one_of
+from .responses import MorePages
+
+LATEST = "latest"
+"""What stands in the place of a run's slug for the newest run."""
+MOST_PAGES = 100
+"""Pages of runs that are read to find the newest."""
+_SAMPLE = 20
+"""Runs that must be in order before the order of the service is believed."""
+_MOST_CANDIDATES = 100
+"""Runs that are looked at for a workflow."""
+
+
+class Api(Protocol):
+    """What is needed of the API."""
+
+    def run(self, repo: str, run: str) -> Run: ...
+    def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs count: any value of each field, and all fields together; an empty one is open.
+
+    Statuses and events are compared without regard to case; pulls and users are slugs.
+    """
+
+    statuses: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    pulls: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    def passes(self, run: Run) -> bool:
+        """Tell whether a run counts."""
+        return (
+            _is_among(run.status.lower(), [value.lower() for value in self.statuses])
+            and _is_among(run.event_type.lower(), [value.lower() for value in self.events])
+            and _is_among(run.pull, self.pulls)
+            and _is_among(run.user, self.users)
+        )
+
+    def __str__(self) -> str:
+        """Say what is asked for, fit to be shown: `status success or failed, event push`."""
+        fields = {"status": self.statuses, "event": self.events}
+        fields |= {"pull request": self.pulls, "user": self.users}
+        return ", ".join(f"{name} {one_of(values)}" for name, values in fields.items() if values)
+
+    def doubts(self) -> Iterator[str]:
+        """Say which values the service has never been known to have, and which it has."""
+        known = {"status": ACTIVE_STATUSES + FINAL_STATUSES, "event": EVENT_TYPES}
+        for name, values in {"status": self.statuses, "event": self.events}.items():
+            for value in values:
+                if value.lower() not in known[name]:
+                    there = ", ".join(nearest(value, known[name]))
+                    yield f"{visible(value)} is no {name} that is known; known are {there}"
+
+
+def _is_among(value: str | None, wanted: Sequence[str]) -> bool:
+    return not wanted or value in wanted
+
+
+class NewestRuns:
+    """The newest of the wanted runs, for which no more is read than must be.
+
+    The order of the service is not documented: as long as what comes is newest first, the rest
+    is taken to be older; once it is not, all of it is read, as far as the pages go.
+    """
+
+    def __init__(self, runs: Iterable[Run], wanted: Callable[[Run], bool] = lambda run: True):
+        self._runs = iter(runs)
+        self._wanted = wanted
+        self._kept: list[Run] = []
+        self._seen = 0
+        self._last: tuple[datetime, int] | None = None
+        self._ordered = True
+        self.remark = ""
+        """What a person should know of runs that were not read; empty when nothing is missing."""
+
+    def first(self, limit: int) -> list[Run]:
+        """Return the newest `limit` of them, newest first; called again with more, read on."""
+        while not (self._ordered and len(self._kept) >= limit and self._seen >= _SAMPLE):
+            if not self._read_one():
+                break
+        if not self._ordered:
+            self._kept.sort(key=_age, reverse=True)
+        return self._kept[:limit]
+
+    def _read_one(self) -> bool:
+        try:
+            run = next(self._runs, None)
+        except MorePages as more:
+            disorder = "" if self._ordered else "the service does not give runs newest first, and "
+            self.remark = f"{disorder}pages after the first {more.pages:,} were not read"
+            return False
+        if run is None:
+            return False
+        age = _age(run)
+        self._ordered = self._ordered and (self._last is None or age <= self._last)
+        self._seen, self._last = self._seen + 1, age
+        if self._wanted(run):
+            self._kept.append(run)
+        return True
+
+
+def newest_runs(api: Api, repo: str, chosen: RunFilter | None = None) -> NewestRuns:
+    """Return the newest runs of a repository that pass, yet to be read."""
+    wanted = (chosen or RunFilter()).passes
+    return NewestRuns(
+        api.runs(repo, most_pages=MOST_PAGES), lambda run: bool(run.slug) and wanted(run)
+    )
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _age(run: Run) -> tuple[datetime, int]:
+    """Return when a run was created, and its counter where the service tells no time."""
+    is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
+    return moment(run.created_at) or _NEVER, int(run.slug) if is_counter else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The run that `latest` means, and how many newer ones lack the workflow that is asked for.
+
+    `untold` of those have not told their workflows yet.
+    """
+
+    run: Run
+    workflow: str | None = None
+    passed_over: int = 0
+    untold: int = 0
+
+    def told(self, repo: str) -> str:
+        """Name the run for a person."""
+        run = self.run
+        facts = ", ".join(fact for fact in (run.status, run.event_type, run.created_at) if fact)
+        text = f"latest is run {run.slug} of {repo} ({facts})"
+        if self.passed_over:
+            have = "has" if self.passed_over == 1 else "have"
+            text += f"; {count(self.passed_over, 'newer run')} {have} no workflow {self.workflow}"
+        if self.untold:
+            text += f", {self.untold:,} of them not yet: --wait waits for it"
+        return text
+
+
+def find_latest(
+    api: Api,
+    repo: str,
+    chosen: RunFilter | None = None,
+    workflow: str | None = None,
+    *,
+    ask_again: Callable[[Run], bool] = lambda run: False,
+) -> Latest:
+    """Return the newest run that passes and has a workflow of that name, or one the glob matches.
+
+    A run that the list shows without workflows is asked for. One that goes on and has none yet is
+    asked for again as long as `ask_again`, which may take its time, says so. Raises `NotFound`.
+    """
+    chosen = chosen or RunFilter()
+    newest = newest_runs(api, repo, chosen)
+    passed: dict[str, Run] = {}
+    while len(passed) < _MOST_CANDIDATES:
+        fresh = [run for run in newest.first(len(passed) + 1) if run.slug not in passed]
+        if not fresh:
+            break
+        run = fresh[0]
+        if workflow is None:
+            return Latest(run)
+        run = _with_workflows(api, repo, run, ask_again)
+        if any(name_matches(workflow, one.slug) for one in run.workflows):
+            untold = sum(map(_is_untold, passed.values()))
+            return Latest(run, workflow, len(passed), untold)
+        passed[run.slug or fresh[0].slug] = run
+    raise _no_such_run(repo, chosen, workflow, list(passed.values()), newest.remark)
+
+
+def resolved(
+    api: Api,
+    address: Address,
+    chosen: RunFilter,
+    notice: Callable[[str], None],
+    *,
+    ask_again: Callable[[Run], bool] = lambda run: False,
+) -> Address:
+    """Put the slug of a run in the place of `latest`, and tell which. Raises as `find_latest`."""
+    if address.run != LATEST:
+        return address
+    latest = find_latest(api, address.repo, chosen, address.workflow, ask_again=ask_again)
+    notice(latest.told(address.repo))
+    return replace(address, run=latest.run.slug)
+
+
+def latest_run(
+    api: Api, repo: str, chosen: RunFilter | None = None, workflow: str | None = None
+) -> Run:
+    """Return the run of `find_latest`. Raises `NotFound`."""
+    return find_latest(api, repo, chosen, workflow).run
+
+
+def _with_workflows(api: Api, repo: str, run: Run, ask_again: Callable[[Run], bool]) -> Run:
+    if run.workflows:
+        return run
+    run = api.run(repo, run.slug)
+    while _is_untold(run) and ask_again(run):
+        run = api.run(repo, run.slug)
+    return run
+
+
+def _is_untold(run: Run) -> bool:
+    return not (run.workflows or run.ended)
+
+
+def _no_such_run(
+    repo: str, chosen: RunFilter, workflow: str | None, passed: list[Run], remark: str
+) -> NotFound:
+    that = f" ({chosen})" if str(chosen) else ""
+    unread = f"; {remark}" if remark else ""
+    if not passed:
+        return NotFound(
+            f"the repository {visible(repo)} has no run{that or ' at all'}{unread}",
+            hint="sourcecraft-artifacts runs shows what there is",
+        )
+    there = nearest(workflow or "", (one.slug for run in passed for one in run.workflows))
+    newest = "newest run" if len(passed) == 1 else f"{len(passed):,} newest runs"
+    of = f"{visible(repo)}{that}"
+    return NotFound(
+        f"no workflow {visible(workflow or '')} in the {newest} of {of}{unread}",
+        hint=f"there is {', '.join(there)}" if there else "they have no workflows at all",
+    )
