@@ -22,7 +22,7 @@ from ..errors import (
     named_file_fault,
 )
 from ..http.checksums import Digests, expected_digests
-from ..http.ranges import Verdict, Version, judge, range_header, read_version
+from ..http.ranges import Verdict, Version, holds_all, judge, range_header, read_version
 from ..http.status import check_status
 from ..http.storage import Response, Storage
 from ..models import Artifact
@@ -198,16 +198,19 @@ class Stream:
             verdict = Verdict.RESTART
             if headers and have is not None:
                 verdict = judge(answer.status, answer.headers, self.position, have)
-            unasked = not headers and (answer.status != 200 or "content-range" in answer.headers)
+            unasked = not headers and not holds_all(answer.status, answer.headers)
             if verdict is Verdict.UNUSABLE or unasked:
                 self._version = None  # the next try asks for all of it, and compares
                 raise BrokenTransfer("the storage does not serve the rest", code="protocol")
+            told = expected_digests(answer.status, answer.headers, found.size)
             if verdict is Verdict.RESTART:
-                self._begin(answer, found)
+                self._begin(answer, found, told)
+            else:
+                self._digests.expect(told)
             self._pump(answer)
 
-    def _begin(self, answer: Response, found: Version) -> None:
-        digests = Digests(expected_digests(answer.status, answer.headers, answer.length))
+    def _begin(self, answer: Response, found: Version, told: dict[str, bytes]) -> None:
+        digests = Digests(told)
         if self.position:
             self._compare(answer, digests)
         self._digests, self._version, self.size = digests, found, found.size

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ..errors import TransferError
+from .ranges import holds_all
 
 Headers = Mapping[str, str]
 """The headers of an answer, by lower-case names."""
@@ -26,10 +27,12 @@ _NAMES |= {"adler32": "adler32", "crc32": "crc32", "crc32c": "crc32c", "crc64nvm
 ALGORITHMS = frozenset(_NAMES.values())
 _AMAZON = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
 _FIELDS = {"content-md5", "x-goog-hash", "digest", "repr-digest"}
+_DICTIONARY = re.compile(r"([a-z0-9-]+)[ \t]*=[ \t]*:([^:]*):", re.IGNORECASE)
 _FIELDS |= {f"x-amz-checksum-{name}" for name in _AMAZON}
 _SLOW = frozenset({"crc32c", "crc64nvme"})
-_SLOW_LIMIT = 16 << 20
-"""Bytes above which a checksum with no fast code gives way to a stronger one of the same answer."""
+_SLOW_LIMIT = 4 << 20
+"""Bytes of the largest object whose checksum is computed without fast code: no check may take
+longer than the transfer."""
 
 
 class Hash(Protocol):
@@ -98,8 +101,10 @@ def new_hash(name: str) -> Hash:
 def expected_digests(status: int, headers: Headers, size: int | None) -> dict[str, bytes]:
     """Return the digests of the whole object that an answer names, by algorithm.
 
-    On a 206, `Content-MD5` and Amazon's headers may speak of the part: only those that always
-    speak of the whole count then. What is misshapen is no checksum and is passed over.
+    `size` is that of the object in bytes, where it is known. In the answer to a range,
+    `Content-MD5` and Amazon's headers may speak of the part: only what always speaks of the whole
+    counts then. What is misshapen is no checksum and is passed over; two values that differ give
+    a digest of no bytes at all, which nothing has.
     """
     found: dict[str, bytes] = {}
     if _FIELDS.isdisjoint(headers):
@@ -108,26 +113,53 @@ def expected_digests(status: int, headers: Headers, size: int | None) -> dict[st
         algorithm = _NAMES.get(name.strip().lower())
         value = _from_hex(text) if algorithm == "adler32" else _decoded(text)
         if algorithm and value is not None and len(value) == len(new_hash(algorithm).digest()):
-            # Of two that contradict each other at least one is wrong: no bytes may pass then.
-            found[algorithm] = value if found.get(algorithm, value) == value else b""
-    strong = found.keys() - _SLOW
-    if strong and (size or 0) > _SLOW_LIMIT:
-        return {name: found[name] for name in strong}
+            found = agreed(found, {algorithm: value})
+    if size is not None and size > _SLOW_LIMIT:
+        return {name: value for name, value in found.items() if not (name in _SLOW and value)}
     return found
 
 
+def agreed(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the digests of both; where they differ, at least one is wrong: no bytes pass then."""
+    both = {**one, **other}
+    return {name: value if one.get(name, value) == value else b"" for name, value in both.items()}
+
+
 def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
-    if status == 200:
-        yield "md5", headers.get("content-md5", "")
-        if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
-            for name in _AMAZON:
-                yield name, headers.get(f"x-amz-checksum-{name}", "")
+    """Each checksum of the whole with its name; a header that came twice has several."""
+    whole = holds_all(status, headers)
+    if whole:
+        for text in headers.get("content-md5", "").split(","):
+            yield "md5", text
+    if _amazon_counts(status, headers, whole=whole):
+        for name in _AMAZON:
+            for text in headers.get(f"x-amz-checksum-{name}", "").split(","):
+                yield name, text
     for field in ("x-goog-hash", "digest"):
-        for item in headers.get(field, "").split(","):
-            name, _, value = item.partition("=")
-            yield name, value
-    for name, value in re.findall(r"([a-z0-9-]+)=:([^:]*):", headers.get("repr-digest", "")):
-        yield name, value
+        if field == "digest" or _is_as_stored(headers):
+            for item in headers.get(field, "").split(","):
+                name, _, value = item.partition("=")
+                yield name, value
+    yield from _DICTIONARY.findall(headers.get("repr-digest", ""))
+
+
+def _amazon_counts(status: int, headers: Headers, *, whole: bool) -> bool:
+    """Tell whether Amazon's checksums are of the object's bytes.
+
+    Composites are of the digests of its parts. S3 says so by `-N` behind the value, but leaves
+    that away in the answer to a range, be it of all bytes; then only the type is to be believed.
+    """
+    kinds = {kind.strip().upper() for kind in headers.get("x-amz-checksum-type", "").split(",")}
+    return "COMPOSITE" not in kinds and ((whole and status == 200) or "FULL_OBJECT" in kinds)
+
+
+def _is_as_stored(headers: Headers) -> bool:
+    """Tell whether the body is what Google hashed: it is unpacked on the way to who wants it so."""
+    stored, sent = (
+        headers.get(name, "").strip().lower().removeprefix("identity")
+        for name in ("x-goog-stored-content-encoding", "content-encoding")
+    )
+    return stored == sent or "x-goog-stored-content-encoding" not in headers
 
 
 def _decoded(text: str) -> bytes | None:
@@ -148,19 +180,39 @@ def _from_hex(text: str) -> bytes | None:
 class Digests:
     """The SHA-256 of a growing object, with the other digests that are expected of it."""
 
-    def __init__(self, expected: dict[str, bytes] | None = None) -> None:
+    def __init__(self, expected: Mapping[str, bytes] | None = None) -> None:
         self.position = 0
         """Bytes hashed so far, from the start of the object."""
-        self._expected = expected or {}
-        self._hashes: dict[str, Hash] = {
-            name: new_hash(name) for name in self._expected.keys() | {"sha256"}
-        }
+        self._expected = dict(expected or {})
+        hashed = {name for name, value in self._expected.items() if value} | {"sha256"}
+        self._hashes = {name: new_hash(name) for name in hashed}
+
+    @property
+    def expected(self) -> dict[str, bytes]:
+        """What the bytes are checked for, by algorithm."""
+        return dict(self._expected)
+
+    def expect(self, more: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Learn digests of the object that a later answer named.
+
+        Returns those whose algorithm is not computed: only from the first byte on it could be.
+        """
+        known = {name: value for name, value in more.items() if name in self._hashes}
+        self._expected = agreed(self._expected, known)
+        return {name: value for name, value in more.items() if name not in known}
 
     def update(self, data: bytes | memoryview) -> None:
         """Hash the bytes that follow."""
+        if self.position + len(data) > _SLOW_LIMIT:
+            self._drop_slow()
         for one in self._hashes.values():
             one.update(data)
         self.position += len(data)
+
+    def _drop_slow(self) -> None:
+        """Give up what would take too long, of an object whose size was not known before."""
+        for name in _SLOW & self._hashes.keys():
+            del self._hashes[name]
 
     @property
     def sha256(self) -> str:
@@ -170,7 +222,7 @@ class Digests:
     def check(self) -> None:
         """Raise TransferError where a digest differs from what the storage sent."""
         for name, value in self._expected.items():
-            if self._hashes[name].digest() != value:
+            if not value or (name in self._hashes and self._hashes[name].digest() != value):
                 raise TransferError(
                     f"the {name} of the received bytes is not the one that the storage sent",
                     code="checksum",

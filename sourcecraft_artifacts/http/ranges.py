@@ -6,13 +6,18 @@ Pure decisions after RFC 9110: 8.8 (validators), 13.1.5 (If-Range), 14 (ranges),
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 _NUMBER = r"([0-9]{1,19})"
 _CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
+_CLEARLY_OLD = 15 * 60
+"""Seconds by which a Last-Modified without a Date lies in the past, though our clock may differ
+from that of the storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +37,54 @@ class Version:
         return self.validator is not None and self.size is not None
 
 
-def read_version(headers: Mapping[str, str], size: int | None) -> Version:
-    """Read the version of an object from the headers, by lower-case names, of an answer."""
-    return Version(_validator(headers), size)
+def read_version(
+    headers: Mapping[str, str], size: int | None, *, now: float | None = None
+) -> Version:
+    """Read the version of an object from the headers, by lower-case names, of its first answer.
 
-
-def _validator(headers: Mapping[str, str]) -> str | None:
-    etag = headers.get("etag", "").strip()
+    `size` is in bytes; `now` is when the answer came, in seconds since the epoch (by default
+    this moment). Later answers are compared with what is found here (`judge`).
+    """
+    if size is None and (part := read_content_range(headers.get("content-range"))):
+        size = part[2]
+    etag = _etag(headers)
     if etag:
         # A weak ETag promises like meaning, not like bytes (RFC 9110, 8.8.1).
-        return etag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag) else None
-    modified = headers.get("last-modified", "").strip()
-    return modified if modified and _is_strong_date(modified, headers.get("date")) else None
+        strong = re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag)
+        return Version(etag if strong else None, size)
+    modified = _modified(headers)
+    known = modified and _is_strong_date(modified, headers.get("date"), now or time.time())
+    return Version(modified if known else None, size)
 
 
-def _is_strong_date(modified: str, date: str | None) -> bool:
-    """Tell whether a Last-Modified lies at least a second before Date (RFC 9110, 8.8.2.2)."""
-    try:
-        changed = parsedate_to_datetime(modified)
-        return date is None or (parsedate_to_datetime(date) - changed).total_seconds() >= 1
-    except (ValueError, TypeError, OverflowError, IndexError):
+def _etag(headers: Mapping[str, str]) -> str:
+    return headers.get("etag", "").strip()
+
+
+def _modified(headers: Mapping[str, str]) -> str:
+    return headers.get("last-modified", "").strip()
+
+
+def _is_strong_date(modified: str, date: str | None, now: float) -> bool:
+    """Tell whether an object cannot have changed again in its Last-Modified's second.
+
+    It lies at least a second before Date (RFC 9110, 8.8.2.2), or long before `now` without one.
+    """
+    changed, seen = _moment(modified), None if date is None else _moment(date)
+    if changed is None:
         return False
+    if date is None:
+        return now - changed.timestamp() >= _CLEARLY_OLD
+    return seen is not None and (seen - changed).total_seconds() >= 1
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that a date names with its zone; None for one that is misshapen."""
+    try:
+        read = parsedate_to_datetime(text)
+        return read.astimezone(UTC) if read.tzinfo is not None else None
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 class Verdict(Enum):
@@ -73,26 +105,47 @@ def judge(status: int, headers: Mapping[str, str], start: int, have: Version) ->
     | --------------------------------------------------- | --------- |
     | 206, same start, total and validator                | CONTINUE  |
     | 206 otherwise, and multipart/byteranges             | UNUSABLE  |
+    | 206 or 200 whose range is all of an object          | RESTART   |
     | 206 whose Content-Length is not that of its range   | UNUSABLE  |
     | 200 without Content-Range                           | RESTART   |
-    | 200 with Content-Range (neither part nor whole)     | UNUSABLE  |
+    | 200 with another Content-Range (no part, no whole)  | UNUSABLE  |
     | 416 (no range is asked for beyond the known size)   | UNUSABLE  |
     """
-    told = headers.get("content-range")
-    if status == 200:
-        return Verdict.RESTART if told is None else Verdict.UNUSABLE
-    part = read_content_range(told)
-    if status != 206 or part is None:
-        return Verdict.UNUSABLE
+    if status == 206 and _continues(headers, start, have):
+        return Verdict.CONTINUE
+    return Verdict.RESTART if holds_all(status, headers) else Verdict.UNUSABLE
+
+
+def _continues(headers: Mapping[str, str], start: int, have: Version) -> bool:
+    part = read_content_range(headers.get("content-range"))
+    if part is None:
+        return False
     first, end, total = part
-    same = first == start and Version(_validator(headers), total) == have
-    return Verdict.CONTINUE if same and _is_as_long(headers, end - first) else Verdict.UNUSABLE
+    same = Version(_etag(headers) or _modified(headers), total) == have
+    return same and first == start and _is_as_long(headers, end - first)
 
 
 def _is_as_long(headers: Mapping[str, str], count: int) -> bool:
     """Tell whether a Content-Length, where there is one, is `count` bytes."""
     told = headers.get("content-length")
     return told is None or {text.strip() for text in told.split(",")} == {str(count)}
+
+
+def holds_all(status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether the body of a 200 or 206 is the whole object, asked for or not.
+
+    A 206 without a request for a range is out of order (RFC 9110, 15.3.7), as is a 200 with a
+    Content-Range; both are clear all the same where the range has all bytes of the object. The
+    200 has to say so in its Content-Length too.
+    """
+    told = headers.get("content-range")
+    if status == 200 and (told is None or "content-length" not in headers):
+        return told is None
+    part = read_content_range(told)
+    if status not in (200, 206) or part is None:
+        return False
+    first, end, total = part
+    return first == 0 and end == total and _is_as_long(headers, total)
 
 
 def read_content_range(text: str | None) -> tuple[int, int, int] | None:

@@ -117,6 +117,36 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
     ({"Content-MD5": b64(MD5), "x-goog-hash": f"md5={b64(MD5)}"}, {"md5": MD5}),
     ({"Content-MD5": b64(OTHER), "x-goog-hash": f"md5={b64(MD5)}"}, {"md5": b""}),
     ({"Digest": f"md5={b64(MD5)}", "Repr-Digest": f"md5=:{b64(OTHER)}:"}, {"md5": b""}),
+    # The same header twice, as an answer joins them.
+    ({"Content-MD5": f"{b64(MD5)}, {b64(MD5)}"}, {"md5": MD5}),
+    ({"Content-MD5": f"{b64(MD5)}, {b64(OTHER)}"}, {"md5": b""}),
+    ({"Content-MD5": f"{b64(OTHER)},{b64(MD5)}"}, {"md5": b""}),
+    ({"Content-MD5": f"{b64(MD5)}, nonsense"}, {"md5": MD5}),
+    ({"x-amz-checksum-crc32": f"{b64(CRC32)}, {b64(CRC32)}"}, {"crc32": CRC32}),
+    ({"x-amz-checksum-crc32": f"{b64(CRC32)}, {b64(bytes(4))}"}, {"crc32": b""}),
+    ({"x-amz-checksum-sha256": f"{b64(SHA256)}-2, {b64(SHA256)}"}, {"sha256": SHA256}),
+    ({"x-goog-hash": f"md5={b64(MD5)}, md5={b64(OTHER)}"}, {"md5": b""}),
+    ({"Digest": f"md5={b64(MD5)}, MD5={b64(MD5)}"}, {"md5": MD5}),
+    ({"Repr-Digest": f"md5=:{b64(MD5)}:, md5=:{b64(OTHER)}:"}, {"md5": b""}),
+    ({"Repr-Digest": f"MD5 = :{b64(MD5)}:"}, {"md5": MD5}),
+    # The body is what was stored, packed or not.
+    (
+        {
+            "x-goog-hash": f"md5={b64(MD5)}",
+            "x-goog-stored-content-encoding": "GZIP",
+            "Content-Encoding": "gzip",
+        },
+        {"md5": MD5},
+    ),
+    (
+        {"x-goog-hash": f"md5={b64(MD5)}", "x-goog-stored-content-encoding": "identity"},
+        {"md5": MD5},
+    ),
+    # Only Google's hash is of the stored form.
+    (
+        {"Content-MD5": b64(MD5), "x-goog-stored-content-encoding": "gzip"},
+        {"md5": MD5},
+    ),
 ]
 NOT_FOUND: list[dict[str, str]] = [
     {},
@@ -137,6 +167,25 @@ NOT_FOUND: list[dict[str, str]] = [
     {"Digest": f"sha-384={b64(bytes(48))}"},
     {"Repr-Digest": f"sha-256={b64(SHA256)}"},
     {"Repr-Digest": "sha-256=:AAAA:"},
+    {"x-amz-checksum-crc32": b64(CRC32), "x-amz-checksum-type": "COMPOSITE, COMPOSITE"},
+    {"x-amz-checksum-crc32": b64(CRC32), "x-amz-checksum-type": "FULL_OBJECT, COMPOSITE"},
+    # The hash of what is stored, and that is not what was sent.
+    {"x-goog-hash": f"md5={b64(OTHER)}", "x-goog-stored-content-encoding": "gzip"},
+    {
+        "x-goog-hash": f"crc32c={b64(CRC32C)},md5={b64(OTHER)}",
+        "x-goog-stored-content-encoding": "gzip",
+        "Content-Encoding": "identity",
+    },
+    {
+        "x-goog-hash": f"md5={b64(OTHER)}",
+        "x-goog-stored-content-encoding": "identity",
+        "Content-Encoding": "gzip",
+    },
+    {
+        "x-goog-hash": f"md5={b64(OTHER)}",
+        "x-goog-stored-content-encoding": "br",
+        "Content-Encoding": "gzip",
+    },
     # It speaks of the message, not of the object.
     {"Content-Digest": f"sha-256=:{b64(SHA256)}:"},
 ]
@@ -162,6 +211,18 @@ def test_what_is_no_checksum_of_the_whole_is_passed_over(sent: dict[str, str]) -
         ({"x-goog-hash": f"md5={b64(MD5)}"}, {"md5": MD5}),
         ({"Digest": f"sha-256={b64(SHA256)}"}, {"sha256": SHA256}),
         ({"Repr-Digest": f"sha-256=:{b64(SHA256)}:"}, {"sha256": SHA256}),
+        (
+            {"x-amz-checksum-sha256": b64(SHA256), "x-amz-checksum-type": "FULL_OBJECT"},
+            {"sha256": SHA256},
+        ),
+        (
+            {"x-goog-hash": f"md5={b64(MD5)}", "x-goog-stored-content-encoding": "gzip"},
+            {},
+        ),
+        # The part is the whole; S3 leaves the mark of a composite away all the same.
+        ({"Content-MD5": b64(MD5), "Content-Range": "bytes 0-8/9"}, {"md5": MD5}),
+        ({"Content-MD5": b64(MD5), "Content-Range": "bytes 0-7/9"}, {}),
+        ({"x-amz-checksum-sha256": b64(SHA256), "Content-Range": "bytes 0-8/9"}, {}),
     ],
 )
 def test_a_partial_answer_may_speak_of_its_part(
@@ -171,22 +232,56 @@ def test_a_partial_answer_may_speak_of_its_part(
     assert expected_digests(206, headers(sent), 9) == found
 
 
+LIMIT = 4 << 20
+
+
 @pytest.mark.parametrize(
     ("size", "algorithms"),
     [
-        (16 << 20, {"crc32c", "md5"}),
-        ((16 << 20) + 1, {"md5"}),
-        (None, {"crc32c", "md5"}),
+        (LIMIT, {"crc32c", "crc64nvme", "crc32", "md5"}),
+        (LIMIT + 1, {"crc32", "md5"}),
+        (None, {"crc32c", "crc64nvme", "crc32", "md5"}),
     ],
 )
-def test_a_slow_checksum_gives_way_to_a_stronger_one(
+def test_a_slow_checksum_is_left_out_of_a_large_object(
     size: int | None, algorithms: set[str]
 ) -> None:
-    """Of a large object a CRC without fast code is left out, if another one is there."""
-    sent = headers({"x-goog-hash": f"crc32c={b64(CRC32C)}, md5={b64(MD5)}"})
-    alone = headers({"x-goog-hash": f"crc32c={b64(CRC32C)}"})
-    assert expected_digests(200, sent, size).keys() == algorithms
-    assert expected_digests(200, alone, size).keys() == {"crc32c"}
+    """A CRC without fast code would take longer than the transfer, alone or beside others."""
+    slow = {"x-amz-checksum-crc32c": b64(CRC32C), "x-amz-checksum-crc64nvme": b64(CRC64)}
+    fast = {"x-amz-checksum-crc32": b64(CRC32), "Content-MD5": b64(MD5)}
+    assert expected_digests(200, headers({**slow, **fast}), size).keys() == algorithms
+    assert expected_digests(200, headers(slow), size).keys() == algorithms - {"crc32", "md5"}
+
+
+def test_a_slow_checksum_is_given_up_when_the_object_grows_large() -> None:
+    """Where no size was told it is computed up to the limit, and no further."""
+    digests = Digests({"crc32c": bytes(4)})
+    for _ in range(4):
+        digests.update(bytes(LIMIT // 4))
+    with pytest.raises(TransferError, match="crc32c"):
+        digests.check()
+    digests.update(b"1")
+    digests.check()
+
+
+def test_slow_checksums_that_differ_are_a_failure_of_any_object() -> None:
+    """To know that one of two is wrong, nothing has to be computed."""
+    sent = headers({"x-goog-hash": f"crc32c={b64(CRC32C)},crc32c={b64(bytes(4))}"})
+    digests = Digests(expected_digests(200, sent, 1 << 40))
+    with pytest.raises(TransferError, match="crc32c"):
+        digests.check()
+
+
+def test_a_later_answer_adds_what_is_computed_anyway() -> None:
+    """What it names is checked, or handed back where the first bytes were not hashed for it."""
+    digests = Digests({"md5": MD5})
+    digests.update(TEXT)
+    assert digests.expect({"sha256": SHA256, "sha1": SHA1}) == {"sha1": SHA1}
+    digests.check()
+    assert digests.expected == {"md5": MD5, "sha256": SHA256}
+    digests.expect({"sha256": bytes(32)})
+    with pytest.raises(TransferError, match="sha256"):
+        digests.check()
 
 
 @pytest.mark.parametrize(("sent", "found"), FOUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sourcecraft_artifacts.http.ranges import (
     Verdict,
     Version,
+    holds_all,
     judge,
     range_header,
     read_content_range,
@@ -19,6 +21,7 @@ from sourcecraft_artifacts.http.ranges import (
 
 DATE = "Sat, 01 Nov 2025 10:00:02 GMT"
 OLDER = "Sat, 01 Nov 2025 10:00:01 GMT"
+NOW = parsedate_to_datetime(OLDER).timestamp()
 HAVE = Version('"v1"', 100)
 
 
@@ -51,6 +54,9 @@ def headers(values: Mapping[str, str]) -> Mapping[str, str]:
         ({"Last-Modified": "Sat, 01 Nov 99999999999999999999 10:00:00 GMT"}, None),
         ({"Last-Modified": "Sat, 01 Nov 2025 10:00:01 -0000", "Date": DATE}, None),
         ({"Last-Modified": OLDER, "Date": "Sat, 01 Nov 99999999999999999999 10:00:00 GMT"}, None),
+        ({"Last-Modified": f"{OLDER}, {OLDER}"}, None),
+        ({"Last-Modified": f"{OLDER}, {OLDER}", "Date": f"{DATE}, {DATE}"}, None),
+        ({"Last-Modified": "Fri, 31 Dec 9999 23:59:59 -2300"}, None),
     ],
 )
 def test_only_a_strong_validator_tells_a_version(
@@ -58,6 +64,32 @@ def test_only_a_strong_validator_tells_a_version(
 ) -> None:
     """A weak ETag, a date as young as the answer and what is misshapen tell nothing."""
     assert read_version(headers(sent), 100) == Version(validator, 100)
+
+
+@pytest.mark.parametrize(
+    ("age", "strong"),
+    [(-90_000, False), (-1, False), (0, False), (1, False), (61, False), (899, False), (900, True)],
+)
+def test_a_date_alone_is_a_validator_once_it_is_clearly_old(age: int, strong: bool) -> None:
+    """Without a Date only our own clock tells whether the object may change within that second."""
+    sent = headers({"Last-Modified": OLDER})
+    found = read_version(sent, 100, now=NOW + age)
+    assert found == Version(OLDER if strong else None, 100)
+
+
+def test_the_clock_of_this_machine_is_asked() -> None:
+    """A Last-Modified of this moment is weak, one of yesterday is not."""
+    fresh, old = formatdate(usegmt=True), formatdate(NOW - 86_400, usegmt=True)
+    assert read_version({"last-modified": fresh}, 9).validator is None
+    assert read_version({"last-modified": old}, 9).validator == old
+
+
+def test_a_date_once_strong_is_compared_as_it_is() -> None:
+    """Later answers without a Date, or of the same second, are held to the first one's word."""
+    have = Version(formatdate(usegmt=True), 100)
+    sent = {"content-range": "bytes 40-99/100", "last-modified": have.validator or ""}
+    assert judge(206, sent, 40, have) is Verdict.CONTINUE
+    assert judge(206, {**sent, "date": have.validator or ""}, 40, have) is Verdict.CONTINUE
 
 
 @pytest.mark.parametrize(
@@ -106,6 +138,15 @@ def part(told: str, etag: str | None = '"v1"', **more: str) -> dict[str, str]:
         (200, {}, Verdict.RESTART),
         (200, part("bytes 40-99/100"), Verdict.UNUSABLE),
         (200, part("nonsense"), Verdict.UNUSABLE),
+        (200, part("bytes 0-99/100", Content_Length="100"), Verdict.RESTART),
+        (200, part("bytes 0-9/10", '"v2"', Content_Length="10"), Verdict.RESTART),
+        (200, part("bytes 0-99/100"), Verdict.UNUSABLE),
+        (200, part("bytes 0-99/100", Content_Length="60"), Verdict.UNUSABLE),
+        (206, part("bytes 0-99/100"), Verdict.RESTART),
+        (206, part("bytes 0-9/10", '"v2"', Content_Length="10"), Verdict.RESTART),
+        (206, part("bytes 0-98/100"), Verdict.UNUSABLE),
+        (206, part("bytes 1-99/100"), Verdict.UNUSABLE),
+        (206, part("bytes 0-99/*"), Verdict.UNUSABLE),
         (416, part("bytes */100"), Verdict.UNUSABLE),
         (416, {}, Verdict.UNUSABLE),
     ],
@@ -113,6 +154,34 @@ def part(told: str, etag: str | None = '"v1"', **more: str) -> dict[str, str]:
 def test_the_truth_table(status: int, sent: dict[str, str], verdict: Verdict) -> None:
     """Only the very bytes that were asked for are taken, and only a whole object starts over."""
     assert judge(status, headers(sent), 40, HAVE) is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "whole"),
+    [
+        (200, {}, True),
+        (200, part("bytes 0-9/10"), False),
+        (200, part("bytes 0-9/10", Content_Length="10"), True),
+        (200, part("bytes 0-8/10"), False),
+        (206, part("bytes 0-9/10"), True),
+        (206, part("bytes 0-9/10", Content_Length="10"), True),
+        (206, part("bytes 0-9/10", Content_Length="9"), False),
+        (206, part("bytes 0-9/11"), False),
+        (206, part("bytes 0-9/*"), False),
+        (206, {}, False),
+        (203, {}, False),
+        (416, part("bytes 0-9/10"), False),
+    ],
+)
+def test_a_part_can_be_the_whole(status: int, sent: dict[str, str], whole: bool) -> None:
+    """Asked for or not: what begins with the first byte and ends with the last is all of it."""
+    assert holds_all(status, headers(sent)) is whole
+
+
+def test_a_range_tells_the_size_that_nothing_else_tells() -> None:
+    """A chunked answer of all bytes says in its Content-Range how many they are."""
+    sent = headers(part("bytes 0-9/10"))
+    assert read_version(sent, None) == Version('"v1"', 10)
 
 
 def test_a_date_is_a_validator_too() -> None:
