@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -34,7 +33,7 @@ from hypothesis.stateful import (
 )
 from servers import Received, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.disk import checkpoint, partial
+from sourcecraft_artifacts.disk import partial, sums
 from sourcecraft_artifacts.downloads.request import Request
 from sourcecraft_artifacts.downloads.story import download
 from sourcecraft_artifacts.downloads.verify import verify
@@ -85,6 +84,8 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
         patch.setattr(partial, "LARGE", 1 << 14)
         patch.setattr(partial, "BLOCK", 1 << 12)
+        patch.setattr(partial, "FIRST_CHECKPOINT", 1 << 12)
+        patch.setattr(sums, "_BLOCK", 1 << 12)
         patch.setattr(pacing.RateLimit, "buffer_size", 1 << 12)
         patch.setattr(os, "fsync", fsync)
         yield patch
@@ -242,7 +243,7 @@ class Disk:
     def snapshot(self, folder: Path, copy: Path, *, power: bool) -> None:
         """Copy a folder as a kill leaves it, or with `power` as a machine that lost its power.
 
-        Then what was not synced of partial data is zeros, and the machine has started anew.
+        Then what was not synced of partial data is zeros.
         """
         shutil.rmtree(copy, ignore_errors=True)
         if folder.exists():
@@ -253,10 +254,6 @@ class Disk:
             if power:
                 same.write_bytes(safe + bytes(found.st_size - len(safe)))
             self._durable[same.stat().st_ino] = safe
-        for path in copy.rglob("*-*.json") if power else ():
-            with suppress(ValueError, TypeError):
-                state = json.loads(path.read_bytes())
-                path.write_text(json.dumps({**state, "boot": "an earlier one"}))
 
 
 def run(service: Service, folder: Path, **options: Any) -> Report:
@@ -525,7 +522,10 @@ def test_a_kill_at_any_moment_of_one_file(
 
 
 def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path: Path) -> None:
-    """With one connection a kill at any moment costs what was in flight, and no more."""
+    """A kill at any moment costs what no checkpoint saw yet: at most half, and mostly next to none.
+
+    Checkpoints are written whenever the bytes have doubled, and each time the pulse beats.
+    """
     service.things.pop("small")
     received: list[int] = []
     moments = crashed(Disk(), service, tmp_path / "out", tmp_path / "copies", power=False, jobs=1)
@@ -535,7 +535,8 @@ def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path
         if result.outcome is Outcome.DOWNLOADED:
             received.append(held + result.transferred)
     size = len(service.things["large"].versions[-1])
-    assert max(received) <= size + (1 << 12)
+    assert max(received) <= size + size // 2
+    assert min(received) <= size + (1 << 12)
     assert len(received) > 10
 
 
@@ -560,8 +561,3 @@ def test_a_stranger_is_never_replaced_for_a_failed_commit(
     with pytest.raises(Exception, match="did not put there"):
         run(service, folder)
     assert (folder / "small").read_bytes() == b"mine"
-
-
-def test_the_boot_is_what_the_tests_think() -> None:
-    """The patched checkpoints of power cuts are of another boot than this one."""
-    assert checkpoint.boot_id() != "an earlier one"

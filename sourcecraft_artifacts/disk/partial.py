@@ -1,7 +1,7 @@
 """Partial data: the received bytes of one object, resumable after whatever ends the program.
 
 A part is two files with one stem: `STEM.part` holds bytes at their final offsets, `STEM.json`
-(the checkpoint) says which of them to trust, and of which version of the object they are. Each
+(the checkpoint) has checksums of them, and says of which version of the object they are. Each
 run gives a part a stem of its own, by an atomic rename that only one of two runs can win, and a
 part never changes its version: a restart makes a new file. So two runs that a lock failed to keep
 apart cannot mix their bytes.
@@ -15,19 +15,25 @@ import threading
 from contextlib import suppress
 
 from ..errors import LocalError
-from ..http.checksums import Digests
+from ..http.checksums import Digests, agreed
 from ..http.ranges import Version
-from .body import Body, write_at
-from .checkpoint import Checkpoint, boot_id
+from .body import Body, read_at, write_at
+from .checkpoint import Checkpoint
 from .directory import Directory
 from .files import write_file
 from .follower import BLOCK, Follower, hash_up_to
 from .spans import FreeSpans, Span, gaps
+from .sums import Read, Sums
 
 UNKNOWN_END = 1 << 63
 """The end, in bytes, of an object whose size the storage did not tell."""
 LARGE = 8 << 20
 """Bytes from which an object is hashed by a thread of its own, behind the writers."""
+FIRST_CHECKPOINT = 1 << 20
+"""Bytes after which a first checkpoint is written at once; then each time they have doubled."""
+_MOST_AT_ONCE = 128 << 20
+_MOST_AT_THE_END = 512 << 20
+"""Bytes whose checksums one checkpoint takes: what lacks them is fetched again after a kill."""
 
 
 class Superseded(Exception):
@@ -66,13 +72,14 @@ class Partial:
         self._free = FreeSpans([(0, UNKNOWN_END)])
         self._pieces: set[Piece] = set()
         self._digests: Digests | None = None
-        self._expected: dict[str, bytes] = {}
+        self._late: dict[str, bytes] = {}
+        """Digests that came when the first bytes had been hashed without them."""
         self._follower: Follower | None = None
-        self._synced: list[Span] = []
-        self._saved: Checkpoint | None = None
-        self._in_order = True
-        self._promised = False
-        """Whether a checkpoint on the disk says that it is in order, or is about to."""
+        self._sums = Sums(0)
+        self._saved = False
+        """Whether there is a checkpoint on the disk."""
+        self._next_checkpoint = FIRST_CHECKPOINT
+        """The position, in bytes, at which the next checkpoint is due whatever the time."""
         self._sealed = False
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -148,18 +155,18 @@ class Partial:
             span = self._free.take_first(UNKNOWN_END if self.version is None else most)
             if span is None:
                 return None
-            if span[0] != self.position or self._pieces:
-                self._in_order = False
             piece = Piece(*span)
             self._hold(piece)
-            broken = self._promised and not self._in_order
-        if broken:
-            # From now on the part's length says nothing: take that back before a byte is written.
-            try:
-                self.checkpoint(sync=False)
-            except OSError:
-                self._remove(f"{self.stem}.json")
-        return piece
+            return piece
+
+    def expect(self, version: Version, digests: dict[str, bytes]) -> None:
+        """Have the whole checked for digests that a later answer named, if it is of that version.
+
+        Where the first bytes were hashed without them, `digest` reads all of it once more.
+        """
+        with self._lock:
+            if digests and self._digests is not None and version == self.version:
+                self._late = agreed(self._late, self._digests.expect(digests))
 
     def extend(self, piece: Piece, most: int) -> bool:
         """Let a piece go on into the free span behind it, by up to `most` bytes."""
@@ -205,6 +212,12 @@ class Partial:
                 raise Superseded
             piece.position += len(data)
             self.position += len(data)
+            is_due = self.position >= self._next_checkpoint
+            if is_due:
+                self._next_checkpoint = 2 * self.position
+        if is_due:
+            with suppress(OSError):
+                self.checkpoint(sync=False)
         if follower is not None and at // BLOCK != piece.position // BLOCK:
             follower.nudge()
 
@@ -226,27 +239,39 @@ class Partial:
         if self._digests.position < (self.size or 0):
             hash_up_to(self.descriptor, self._digests, self.size or 0)
         self._digests.check()
+        if self._late:
+            late = Digests(self._late)
+            hash_up_to(self.descriptor, late, self.size or 0)
+            late.check()
         return self._digests.sha256
 
-    def checkpoint(self, *, sync: bool) -> None:
-        """Write down which bytes are here; with `sync`, also safe from a loss of power.
+    def checkpoint(self, *, sync: bool, most: int = _MOST_AT_ONCE) -> None:
+        """Write down which bytes are here; with `sync` they are put on the disk before.
 
-        Raises OSError; an older checkpoint then stays.
+        A new run trusts them no further than their checksums hold; those of `most` bytes are
+        taken. Raises OSError; an older checkpoint then stays.
         """
         with self._saving:
             with self._lock:
                 version, body = self.version, self._body
                 if version is None or not version.resumable or not (body or self._sealed):
                     return
-                done, in_order = self._done(), self._in_order
-                self._promised = self._promised or in_order
-                if not sync and self._saved and (done, in_order) == self._saved.told:
-                    return
+                lacking = self._lacking()
+            news = self._learn(body, gaps(lacking, version.size or 0), most)
+            if not self._sums or not (news or sync):
+                return
             if sync and body is not None:
                 body.sync()
-            if sync or self._sealed:
-                self._synced = done
-            self._save(version, done, in_order)
+            self._save(version, sync=sync)
+
+    def _learn(self, body: Body | None, done: list[Span], most: int) -> bool:
+        if body is not None:
+            return self._sums.learn(_reader(body.descriptor), done, most)
+        descriptor = self.directory.open(self.part_name, os.O_RDONLY)
+        try:
+            return self._sums.learn(_reader(descriptor), done, most)
+        finally:
+            os.close(descriptor)
 
     def start_writing(self) -> None:
         """Have the system begin to put hashed bytes of a large object on the disk."""
@@ -265,7 +290,7 @@ class Partial:
         usable = self.version is not None and self.version.resumable and self.position
         if usable:
             with suppress(OSError):
-                self.checkpoint(sync=boot_id() is None)
+                self.checkpoint(sync=False, most=_MOST_AT_THE_END)
         with self._saving, self._lock:
             if usable:
                 self._retire()
@@ -295,7 +320,7 @@ class Partial:
         """Remove the checkpoint of a part that was moved to its final name."""
         with self._saving:
             self._sealed = False
-            if self._saved is not None:
+            if self._saved:
                 self._remove(f"{self.stem}.json")
 
     # How it works inside.
@@ -303,26 +328,30 @@ class Partial:
     def _resume(self, checkpoint: Checkpoint) -> None:
         self._body = Body(self.directory.open(self.part_name, os.O_RDWR))
         found = os.fstat(self._body.descriptor)
-        size, on_disk = checkpoint.version.size or 0, found.st_size
-        if on_disk > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        size = checkpoint.version.size or 0
+        if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             self._retire()
             raise ValueError("it is longer than the object, or it has another name elsewhere")
-        done = checkpoint.trusted(on_disk)
+        sums = Sums(size, checkpoint.sums).verified(_reader(self._body.descriptor))
+        if not sums:
+            self._retire()
+            raise ValueError("nothing of it is as it was written")
+        self._set_version(checkpoint.version, checkpoint.digests)
+        self._sums, self._saved = sums, True
+        done = sums.spans
         if done == [(0, size)]:
             # Without the last byte, so that the storage has to confirm the version.
             done = [(0, size - 1)] if size > 1 else []
-        self._set_version(checkpoint.version, checkpoint.digests)
-        self._synced = [span for span in checkpoint.synced if span[1] <= on_disk]
         self._free = FreeSpans(gaps(done, size))
         self.position = sum(end - start for start, end in done)
-        self._saved, self._promised = checkpoint, checkpoint.in_order
-        self._in_order = done == [(0, on_disk)]
+        self._next_checkpoint = self.position + FIRST_CHECKPOINT
 
     def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
         assert self._body is not None, "its file was opened before"
         self.version = version
-        self._expected = expected
-        self._digests = Digests(expected)
+        self._digests, self._late = Digests(expected), {}
+        self._sums = Sums(version.size or 0)
+        self._next_checkpoint = FIRST_CHECKPOINT
         if self.is_large:
             size = version.size or 0
             self._follower = Follower(self._body, self._digests, size, self._frontier)
@@ -336,8 +365,7 @@ class Partial:
         self.version = None
         self.position = 0
         self._free = FreeSpans([(0, UNKNOWN_END)])
-        self._digests, self._expected = None, {}
-        self._synced, self._saved, self._in_order, self._promised = [], None, True, False
+        self._digests, self._sums, self._saved = None, Sums(0), False
 
     def _hold(self, piece: Piece) -> None:
         self._pieces.add(piece)
@@ -357,10 +385,10 @@ class Partial:
         if follower is not None:
             follower.nudge()
 
-    def _done(self) -> list[Span]:
-        """Return what is here."""
-        lacking = [*self._free, *((p.position, p.end) for p in self._pieces if p.position < p.end)]
-        return gaps(sorted(lacking), self.size or 0)
+    def _lacking(self) -> list[Span]:
+        """Return what is not here yet, in order."""
+        pieces = ((p.position, p.end) for p in self._pieces if p.position < p.end)
+        return sorted([*self._free, *pieces])
 
     def _frontier(self) -> int | None:
         """Return up to where, in bytes, the object is here without a gap; None when whole."""
@@ -370,11 +398,17 @@ class Partial:
             is_over = not self._free and not self._pieces
             return None if is_over else min(lacking, default=self.size or 0)
 
-    def _save(self, version: Version, done: list[Span], in_order: bool) -> None:
-        saved = Checkpoint(version, self._expected, done, self._synced, in_order)
-        write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=False)
-        self._saved, self._promised = saved, in_order
+    def _save(self, version: Version, *, sync: bool) -> None:
+        assert self._digests is not None, "what has a version is hashed"
+        expected = {**self._digests.expected, **self._late}
+        saved = Checkpoint(version, expected, list(self._sums))
+        write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=sync)
+        self._saved = True
 
     def _remove(self, name: str) -> None:
         with suppress(OSError):
             self.directory.unlink(name)
+
+
+def _reader(descriptor: int) -> Read:
+    return lambda buffer, offset: read_at(descriptor, buffer, offset)

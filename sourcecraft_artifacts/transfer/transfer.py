@@ -19,6 +19,7 @@ from ..http.checksums import expected_digests
 from ..http.ranges import (
     Verdict,
     Version,
+    holds_all,
     judge,
     range_header,
     read_content_range,
@@ -217,10 +218,12 @@ class Transfer:
         verdict = Verdict.RESTART
         if have is not None:
             verdict = judge(answer.status, answer.headers, piece.start, have)
-        elif answer.status != 200 or "content-range" in answer.headers:
+        elif not holds_all(answer.status, answer.headers):
             raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
         alone = self.partial.pieces == 1
-        if verdict is Verdict.CONTINUE:
+        if verdict is Verdict.CONTINUE and have is not None:
+            told = expected_digests(answer.status, answer.headers, have.size)
+            self.partial.expect(have, told)
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             self._give_up_ranges(alone)
@@ -235,16 +238,13 @@ class Transfer:
             self.partial.forget()
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
-        expected = expected_digests(answer.status, answer.headers, answer.length)
+        expected = expected_digests(answer.status, answer.headers, found.size)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         most = MAX_PIECE if sliced else found.size or 0
         self._shared = False
         self.partial.restart(piece, found, expected, most)
         self._shared = sliced
-        if (found.size or 0) >= MIN_PIECE:
-            # From here on a kill at any moment leaves what has come.
-            self.partial.checkpoint(sync=False)
         if self._shared:
             self._host.changed()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import random
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sourcecraft_artifacts.disk import checkpoint as checkpoint_module
-from sourcecraft_artifacts.disk import files
+from sourcecraft_artifacts.disk import files, sums
 from sourcecraft_artifacts.disk import partial as module
 from sourcecraft_artifacts.disk.body import read_at, write_at
 from sourcecraft_artifacts.disk.checkpoint import Checkpoint
@@ -404,7 +402,7 @@ def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Pat
 
 
 def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) -> None:
-    """A sealed part that found no place is suspended, whole and synced."""
+    """A sealed part that found no place is suspended, whole."""
     partial = opened(directory)
     filled_piece = begun(partial)
     put(partial, filled_piece, BODY)
@@ -412,8 +410,6 @@ def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) 
     assert partial.digest() == SHA256
     partial.seal()
     partial.suspend()
-    (state,) = [json.loads(one.read_bytes()) for one in tmp_path.glob("*.json")]
-    assert state["synced"] == [[0, 1000]]
     again = opened(directory)
     assert again.position == 999
     again.forget()
@@ -423,7 +419,6 @@ def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Pa
     """Let pieces of a part be written in this order, and forget to suspend it."""
     partial = opened(directory)
     open_pieces = [begun(partial, most=most)]
-    partial.checkpoint(sync=False)
     while (piece := partial.claim(most)) is not None:
         open_pieces.append(piece)
     for number, count in pieces:
@@ -439,85 +434,136 @@ def abandon(partial: Partial) -> None:
         partial._retire()
 
 
-def test_bytes_in_order_count_to_the_last(directory: Directory) -> None:
-    """A killed run with one connection loses nothing, though no checkpoint saw its bytes."""
-    abandon(killed(directory, [(0, 123), (0, 456)], 1 << 30))
+@pytest.mark.parametrize(
+    ("pieces", "most"), [([(0, 123), (0, 456)], 1 << 30), ([(3, 100), (0, 50)], 250)]
+)
+def test_what_was_written_down_outlives_a_kill(
+    directory: Directory, pieces: list[tuple[int, int]], most: int
+) -> None:
+    """In order or not: the bytes that a checkpoint saw count, and those after it do not."""
+    partial = killed(directory, pieces, most)
+    partial.checkpoint(sync=False)
+    counted = sum(count for _, count in pieces)
+    with suppress(StopIteration):
+        put(partial, next(one for one in partial._pieces if one.position < one.end), BODY, 10)
+    abandon(partial)
+    again = opened(directory)
+    assert again.position == counted
+    filled(again, BODY)
+    assert again.digest() == SHA256
+    again.forget()
+
+
+def test_a_large_part_is_written_down_as_it_doubles(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two beats of the pulse costs at most half of what came before it."""
+    monkeypatch.setattr(module, "FIRST_CHECKPOINT", 100)
     partial = opened(directory)
-    assert partial.position == 579
+    piece = begun(partial)
+    for _ in range(45):
+        put(partial, piece, BODY, 10)
+    abandon(partial)
+    again = opened(directory)
+    assert again.position == 400
+    again.forget()
+
+
+def test_nothing_is_written_down_while_nothing_is_there(
+    directory: Directory, tmp_path: Path
+) -> None:
+    """A part without a byte leaves no checkpoint."""
+    partial = opened(directory)
+    piece = begun(partial)
+    partial.checkpoint(sync=True)
+    assert names(tmp_path) == [partial.part_name]
+    partial.release(piece)
     partial.forget()
 
 
-def test_bytes_out_of_order_count_as_far_as_was_written_down(directory: Directory) -> None:
-    """With several connections the length of a part says nothing."""
-    partial = killed(directory, [(3, 100), (0, 50)], 250)
-    abandon(partial)
+DAMAGE = {
+    "first bit": (0, b"\1"),
+    "a bit": (150, b"\1"),
+    "last bit": (299, b"\x80"),
+    "a hole": (100, None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("followed", [0, 1 << 40])
+def test_damage_between_two_runs_is_fetched_again(
+    directory: Directory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    followed: int,
+) -> None:
+    """A bit that flipped and a hole cost their block, and never a wrong byte in the end."""
+    monkeypatch.setattr(sums, "_BLOCK", 100)
+    monkeypatch.setattr(module, "LARGE", followed)
+    left(directory, 300)
+    (path,) = tmp_path.glob("*.part")
+    at, mask = DAMAGE[damage]
+    body = bytearray(path.read_bytes())
+    if mask is None:
+        body[at : at + 100] = bytes(100)
+    else:
+        body[at] ^= mask[0]
+    path.write_bytes(body)
     again = opened(directory)
-    assert again.position == 0
-    abandon(again)
+    assert again.position == 200
+    filled(again, BODY)
+    assert again.digest() == SHA256
+    assert placed(again, tmp_path) == BODY
+    assert names(tmp_path) == []
 
 
-def test_a_hole_is_never_taken_for_bytes(directory: Directory, tmp_path: Path) -> None:
-    """A second connection takes the promise of an order back before it writes a byte."""
+def test_a_damaged_checkpoint_is_as_none(directory: Directory, tmp_path: Path) -> None:
+    """A digest of the storage that flipped must not fail the right bytes."""
+    left(directory, 300, md5=hashlib.md5(BODY).digest())
+    (path,) = tmp_path.glob("*.json")
+    text = bytearray(path.read_bytes())
+    text[text.index(b'"md5": "') + 8] ^= 1
+    path.write_bytes(text)
+    assert opened(directory).version is None
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("followed", [0, 1 << 40])
+@pytest.mark.parametrize("right", [True, False])
+def test_a_digest_that_comes_late_is_checked(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, followed: int, right: bool
+) -> None:
+    """One that only the answer for the rest of the object names counts for all of it."""
+    monkeypatch.setattr(module, "LARGE", followed)
     left(directory, 300)
     partial = opened(directory)
-    assert json.loads((tmp_path / f"{partial.stem}.json").read_bytes())["in_order"] is True
-    first = claimed(partial, 100)
-    second = claimed(partial, 100)
-    put(partial, second, BODY)
-    put(partial, first, BODY, 5)
-    abandon(partial)
+    piece = claimed(partial)
+    partial.expect(V2, {"md5": bytes(16)})  # of a version that was given up meanwhile
+    partial.expect(V1, {"md5": hashlib.md5(BODY if right else OTHER).digest()})
+    put(partial, piece, BODY, 100)
+    partial.release(piece)
+    partial.suspend()
     again = opened(directory)
-    assert again.position == 300
-    abandon(again)
+    filled(again, BODY)
+    if right:
+        assert again.digest() == SHA256
+    else:
+        with pytest.raises(TransferError, match="md5"):
+            again.digest()
+    again.forget()
 
 
-def test_a_promise_under_way_is_taken_back_too(
-    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second connection that comes while the promise is being written waits, and rewrites it."""
+def test_a_digest_that_differs_later_is_a_failure(directory: Directory) -> None:
+    """Of two answers that contradict each other one is wrong, though the bytes fit the other."""
     partial = opened(directory)
-    first = begun(partial, most=100)
-    real = files.write_file
-    claims: list[Future[Piece | None]] = []
-
-    def write(folder: Directory, name: str, data: bytes, **options: Any) -> None:
-        if not claims:
-            claims.append(pool.submit(partial.claim, 100))
-            threading.Event().wait(0.05)  # for the claim to be made, or to wait
-        real(folder, name, data, **options)
-
-    with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(module, "write_file", write)
-        partial.checkpoint(sync=False)
-        second = claims[0].result()
-    assert second is not None
-    put(partial, second, BODY)
-    assert json.loads((tmp_path / f"{partial.stem}.json").read_bytes())["in_order"] is False
-    partial.release(first)
-    partial.release(second)
+    piece = begun(partial, md5=hashlib.md5(BODY).digest())
+    put(partial, piece, BODY)
+    partial.expect(V1, {"md5": hashlib.md5(OTHER).digest()})
+    partial.release(piece)
+    with pytest.raises(TransferError, match="md5"):
+        partial.digest()
     partial.forget()
-
-
-def test_an_order_that_cannot_be_taken_back_is_not_left(
-    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the disk takes no checkpoint the promise goes, and with it the part."""
-    left(directory, 300)
-    partial = opened(directory)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "write_file", full)
-        first, second = claimed(partial, 100), claimed(partial, 100)
-    put(partial, second, BODY)
-    assert [one.suffix for one in tmp_path.iterdir()] == [".part"]
-    partial.release(first)
-    partial.release(second)
-    filled(partial, BODY)
-    assert partial.digest() == SHA256
-    assert placed(partial, tmp_path) == BODY
 
 
 def test_a_full_disk_keeps_what_it_took(
@@ -550,11 +596,11 @@ def test_a_full_disk_keeps_what_it_took(
     again.forget()
 
 
-def test_another_boot_believes_only_what_was_synced(
+def test_lost_power_costs_what_had_not_reached_the_disk(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a loss of power the bytes since the last fsync are fetched again."""
-    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "first")
+    """Bytes that the checkpoint speaks of and the disk does not hold are fetched again."""
+    monkeypatch.setattr(sums, "_BLOCK", 100)
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, 200)
@@ -564,7 +610,6 @@ def test_another_boot_believes_only_what_was_synced(
     part = tmp_path / partial.part_name
     abandon(partial)
     part.write_bytes(BODY[:200] + bytes(300))
-    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "second")
     again = opened(directory)
     assert again.position == 200
     filled(again, BODY)
@@ -572,56 +617,28 @@ def test_another_boot_believes_only_what_was_synced(
     assert placed(again, tmp_path) == BODY
 
 
-def test_what_a_killed_run_wrote_does_not_count_as_synced(
+def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Going on after a kill puts nothing on the disk: power that is lost then takes it all."""
-    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "first")
-    abandon(killed(directory, [(0, 300)], 1 << 30))
-    partial = opened(directory)
-    assert partial.position == 300
-    put(partial, claimed(partial), BODY, 100)
-    partial.checkpoint(sync=False)
-    abandon(partial)
-    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: "second")
-    again = opened(directory)
-    assert again.position == 0
-    abandon(again)
-
-
-def test_bytes_are_synced_before_they_are_called_so(
-    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The checkpoint that speaks of synced bytes is written after their fsync."""
+    """Else lost power could leave a new checkpoint and old bytes: all would be fetched again."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, 300)
     order: list[str] = []
     real = files.write_file
 
-    def write(folder: Directory, name: str, data: bytes, **options: Any) -> None:
-        order.append(str(json.loads(data)["synced"]))
-        real(folder, name, data, **options)
+    def write(folder: Directory, name: str, data: bytes, *, sync: bool) -> None:
+        order.append(f"{name.partition('.')[2]} {sync}")
+        real(folder, name, data, sync=False)
 
     monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("fsync"))
     monkeypatch.setattr(module, "write_file", write)
     partial.checkpoint(sync=False)
+    partial.checkpoint(sync=False)
     partial.checkpoint(sync=True)
-    assert order == ["[]", "fsync", "[[0, 300]]"]
+    assert order == ["json False", "fsync", "json True"]
     partial.release(piece)
     partial.forget()
-
-
-def test_where_no_boot_is_told_parking_syncs(
-    directory: Directory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A system without a boot id keeps suspended data all the same."""
-    monkeypatch.setattr(checkpoint_module, "boot_id", lambda: None)
-    monkeypatch.setattr(module, "boot_id", lambda: None)
-    left(directory, 300)
-    again = opened(directory)
-    assert again.position == 300
-    again.forget()
 
 
 @pytest.mark.parametrize("length", [1001, 5000])
@@ -728,7 +745,7 @@ def test_a_part_is_found_among_litter(
 
 BAD: list[tuple[str, bytes | None, bytes | None]] = [
     ("empty checkpoint", b"", BODY[:300]),
-    ("torn checkpoint", b'{"schema_version": 1', BODY[:300]),
+    ("torn checkpoint", b'{"schema_version": 2', BODY[:300]),
     ("deep checkpoint", b"[" * 100_000, BODY[:300]),
     ("no checkpoint", None, BODY[:300]),
     ("another kind", b"[]", BODY[:300]),
@@ -800,21 +817,32 @@ def test_two_runs_cannot_share_a_part(directory: Directory, tmp_path: Path) -> N
 # Any order of all that can happen to a part.
 
 
+def reading(body: bytes) -> sums.Read:
+    """Reads from bytes as from a file."""
+
+    def read(buffer: memoryview, offset: int) -> int:
+        data = body[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
+
+    return read
+
+
 class Lives(RuleBasedStateMachine):
     """A part through its lives; after each step a new run would trust true bytes only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.boot = 0
-        self.patch.setattr(checkpoint_module, "boot_id", lambda: str(self.boot))
-        self.patch.setattr(module, "boot_id", lambda: str(self.boot))
+        self.patch.setattr(sums, "_BLOCK", 64)
+        self.patch.setattr(module, "FIRST_CHECKPOINT", 150)
         self.fsync = os.fsync
         self.patch.setattr(os, "fsync", self._synced)
         self.durable: dict[int, bytes] = {}
 
     def _synced(self, descriptor: int) -> None:
-        self.durable[os.fstat(descriptor).st_ino] = os.pread(descriptor, 1 << 20, 0)
+        with suppress(OSError):  # a checkpoint is open for writing alone
+            self.durable[os.fstat(descriptor).st_ino] = os.pread(descriptor, 1 << 20, 0)
 
     @initialize(followed=st.booleans())
     def begin(self, followed: bool) -> None:
@@ -922,7 +950,6 @@ class Lives(RuleBasedStateMachine):
     def lose_power(self) -> None:
         """All that was not synced turns to noise, and the machine starts again."""
         abandon(self.partial)
-        self.boot += 1
         for path in self.path.glob("*.part"):
             safe = self.durable.get(path.stat().st_ino, b"")
             body = path.read_bytes()
@@ -952,12 +979,9 @@ class Lives(RuleBasedStateMachine):
             body = self.bodies[state.version.validator or ""]
             part = path.with_suffix(".part")
             held = part.read_bytes() if part.exists() else b""
-            for start, end in state.trusted(len(held)):
+            known = sums.Sums(len(body), state.sums).verified(reading(held))
+            for start, end in known.spans:
                 assert held[start:end] == body[start:end]
-            if part.exists():
-                safe = self.durable.get(part.stat().st_ino, b"")
-                for start, end in state.synced:
-                    assert safe[start:end] == body[start:end]
 
     def teardown(self) -> None:
         """Leave nothing open."""

@@ -1,0 +1,88 @@
+"""Checksums of the bytes of a part, by which a later run knows them again, block by block.
+
+What a disk, a crash or somebody else did to partial data meanwhile is found by them, and fetched
+again. They are CRC-32, which costs next to nothing: nobody is kept from changing our files on
+purpose by any digest that lies beside them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from .spans import Span, gaps
+
+Sum = tuple[int, int, int]
+"""A start and an end, in bytes, and the CRC-32 of what lies between."""
+Read = Callable[[memoryview, int], int]
+"""Reads from an offset into a buffer; returns how many bytes. Raises OSError."""
+
+_BLOCK = 1 << 20
+_MOST_BLOCKS = 1024
+_BUFFER = 256 << 10
+
+
+class Sums:
+    """The checksums of an object of `size` bytes: a block each, less where bytes are missing."""
+
+    def __init__(self, size: int, known: Iterable[Sum] = ()) -> None:
+        self._size = size
+        self._block = max(_BLOCK, -(-size // _MOST_BLOCKS))
+        self._by_end = {end: (start, crc) for start, end, crc in known}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_end)
+
+    def __iter__(self) -> Iterator[Sum]:
+        return iter(sorted((start, end, crc) for end, (start, crc) in self._by_end.items()))
+
+    @property
+    def spans(self) -> list[Span]:
+        """What they vouch for."""
+        lacking = gaps(((start, end) for start, end, _ in self), self._size)
+        return gaps(lacking, self._size)
+
+    def learn(self, read: Read, done: Iterable[Span], most: int) -> bool:
+        """Take the checksums of what is `done` and has none yet, of `most` bytes.
+
+        Tells whether there were any. Raises OSError.
+        """
+        lacking = gaps(done, self._size)
+        fresh = gaps(sorted([*lacking, *self.spans]), self._size)
+        for start, end in fresh:
+            while start < end and most > 0:
+                stop = min(end, start + most, (start // self._block + 1) * self._block)
+                self._append(read, start, stop)
+                most -= stop - start
+                start = stop
+        return bool(fresh)
+
+    def _append(self, read: Read, start: int, end: int) -> None:
+        """Take the checksum of a span within one block, together with that of what precedes it."""
+        is_in_block = start % self._block > 0
+        first, crc = self._by_end.get(start, (start, 0)) if is_in_block else (start, 0)
+        crc = _crc32(read, start, end, crc)
+        if first < start:
+            del self._by_end[start]
+        self._by_end[end] = first, crc
+
+    def verified(self, read: Read) -> Sums:
+        """Return those that still hold; what cannot be read does not."""
+        kept = []
+        for start, end, crc in self:
+            with suppress(OSError):
+                if _crc32(read, start, end, 0) == crc:
+                    kept.append((start, end, crc))
+        return Sums(self._size, kept)
+
+
+def _crc32(read: Read, start: int, end: int, crc: int) -> int:
+    buffer = memoryview(bytearray(min(_BUFFER, end - start)))
+    while start < end:
+        count = read(buffer[: end - start], start)
+        if not count:
+            raise OSError("the partial data is shorter than what was written")
+        crc = zlib.crc32(buffer[:count], crc)
+        start += count
+    return crc
