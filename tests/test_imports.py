@@ -27,7 +27,6 @@ KNOWN_BY = {
         "cli/listings",
         "cli/options",
         "cli/session",
-        "cli/shells",
     },
     "rich": {"show/bars", "show/tables"},
     "requests": {"service/api", "network"},
@@ -70,6 +69,17 @@ def test_a_package_is_known_by_few(package: str) -> None:
     paths = [path for path in PACKAGE.rglob("*.py") if package in imported(path)]
     knowing = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in paths}
     assert knowing == KNOWN_BY[package]
+
+
+def test_nothing_private_of_a_package_is_imported() -> None:
+    """Only what a library offers in public stays there in its next version."""
+    names = {
+        name
+        for module in PACKAGE.rglob("*.py")
+        for name in imports(ast.parse(module.read_text(encoding="utf-8")))
+        if not name.startswith((".", "__future__"))
+    }
+    assert not {name for name in names if "._" in name}
 
 
 @pytest.mark.parametrize("module", BELOW_ALL)

@@ -13,14 +13,9 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from typer._click.shell_completion import CompletionItem, ShellComplete
+from typing import Any
 
 from ..choices import Shell
-
-if TYPE_CHECKING:
-    from typer._click.core import Command
 
 PROGRAM = "sourcecraft-artifacts"
 VARIABLE = "_SOURCECRAFT_ARTIFACTS_COMPLETE"
@@ -121,7 +116,7 @@ def script(shell: Shell) -> str:
     return _SCRIPTS[shell].lstrip("\n")
 
 
-def answer(command: Command, instruction: str) -> int:
+def answer(command: Any, instruction: str) -> int:
     """Write what a script asks for to stdout; return an exit status. A failure is silent.
 
     `complete_SHELL` asks for what fits the line, and `source_SHELL` for the script itself.
@@ -184,31 +179,53 @@ def read_line(line: str, breaks: str = "", *, fish: bool = False) -> Typed:
     return typed
 
 
-class _Resolver(ShellComplete):
-    """Finds what fits the words; how they came and how the answer goes is told below."""
+def _candidates(command: Any, words: Sequence[str], word: str) -> Mapping[str, str]:
+    """Return what the word being typed could become, whole, each with its help.
 
-    name = source_template = ""
-
-    def source_vars(self) -> dict[str, object]:
-        return {}
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        return [], ""
-
-    def format_completion(self, item: CompletionItem) -> str:
-        return str(item.value)
-
-
-def _candidates(command: Command, words: Sequence[str], word: str) -> Mapping[str, str]:
-    """Return what the word being typed could become, whole, each with its help."""
-    resolver = _Resolver(command, {}, PROGRAM, VARIABLE)
-    items = resolver.get_completions(list(words[1:]), word)
-    option = re.match(r"--[^=]*=", word)
-    before = option[0] if option else ""
+    Commands and their parameters know what fits them; this finds the one to ask.
+    """
+    before, args, value = "", list(words[1:]), "" if word == "=" else word
+    context = _context(command, args)
+    if match := re.match(r"(--[^=]*)=", word):
+        before, args, value = match[0], [*args, match[1]], word[match.end() :]
+    items = _answerer(context, args, value).shell_complete(context, value)
     return {before + item.value: " ".join((item.help or "").split()) for item in items}
 
 
-def _for_bash(command: Command) -> list[str]:
+def _context(command: Any, args: Sequence[str], parent: Any = None, name: str = PROGRAM) -> Any:
+    """Read the arguments as far as they go; return what the command that they lead to knows."""
+    rest = iter(args)
+    takes_value = {name for option in _options(command) for name in option.opts}
+    for word in rest if hasattr(command, "commands") else ():
+        if word in command.commands:
+            context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+            return _context(command.commands[word], list(rest), context, word)
+        if word in takes_value:
+            next(rest, None)
+    return command.make_context(name, list(args), parent=parent, resilient_parsing=True)
+
+
+def _answerer(context: Any, args: Sequence[str], value: str) -> Any:
+    """Return the option or argument that the word is for, or the command for names of its own."""
+    if value.startswith("-") and "--" not in args:
+        return context.command
+    for option in _options(context.command):
+        if args and args[-1] in option.opts:
+            return option
+    for param in context.command.params:
+        if param.param_type_name == "argument":
+            source = context.get_parameter_source(param.name)
+            if param.nargs == -1 or source is None or source.name != "COMMANDLINE":
+                return param
+    return context.command
+
+
+def _options(command: Any) -> list[Any]:
+    """Return the options that take a value."""
+    return [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
+
+
+def _for_bash(command: Any) -> list[str]:
     line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
     if not line:
         # A caller of typer's kind, which gives the words and quotes the answer by itself.
@@ -230,7 +247,7 @@ def _quoted_for_bash(text: str, quote: str) -> str:
     return re.sub(special, r"\\\1", text)
 
 
-def _for_zsh(command: Command) -> list[str]:
+def _for_zsh(command: Any) -> list[str]:
     typed = read_line(os.environ["_TYPER_COMPLETE_ARGS"])
 
     def escaped(text: str) -> str:
@@ -242,13 +259,13 @@ def _for_zsh(command: Command) -> list[str]:
     ]
 
 
-def _for_fish(command: Command) -> list[str]:
+def _for_fish(command: Any) -> list[str]:
     typed = read_line(os.environ["_TYPER_COMPLETE_ARGS"], fish=True)
     found = _candidates(command, typed.words, typed.word)
     return [value + (f"\t{help_}" if help_ else "") for value, help_ in found.items()]
 
 
-def _for_powershell(command: Command) -> list[str]:
+def _for_powershell(command: Any) -> list[str]:
     words = os.environ["_TYPER_COMPLETE_ARGS"].split("\n")
     word = os.environ.get("_TYPER_COMPLETE_WORD_TO_COMPLETE", "").lstrip("'\"")
     found = _candidates(command, words, word)
@@ -259,7 +276,7 @@ def _quoted_for_powershell(text: str) -> str:
     return text if re.fullmatch(r"[\w./:=+-]+", text) else "'" + text.replace("'", "''") + "'"
 
 
-_REPLIES: Mapping[Shell, Callable[[Command], list[str]]] = {
+_REPLIES: Mapping[Shell, Callable[[Any], list[str]]] = {
     Shell.BASH: _for_bash,
     Shell.ZSH: _for_zsh,
     Shell.FISH: _for_fish,
