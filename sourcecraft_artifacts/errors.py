@@ -25,7 +25,7 @@ from .text import visible
 
 
 class ExitCode(IntEnum):
-    """The exit status of the command (contract section 5)."""
+    """The exit status of the command."""
 
     OK = 0
     LOCAL = 1

@@ -51,6 +51,11 @@ class CubeAddress(NamedTuple):
     task: str
     cube: str
 
+    @property
+    def path(self) -> str:
+        """The cube as a person reads it: `workflow/task/cube`."""
+        return f"{self.workflow}/{self.task}/{self.cube}"
+
 
 class Artifact(NamedTuple):
     """One artifact of a cube. `download_url` is a temporary key to its bytes: never show it."""

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Control (C0, DEL, C1), format (bidi, zero width), lone surrogates, line and paragraph separators.
@@ -56,6 +56,13 @@ def human_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def some_of(names: Iterable[str], most: int = 10) -> str:
+    """Name the first of many, and say how many more there are: `a, b and 3 more`."""
+    found = list(names)
+    left = len(found) - most
+    return ", ".join(found[:most]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Which URLs may be asked at all (contract sections 4 and 6), judged by their text alone.
+"""Which URLs may be asked at all, judged by their text alone.
 
 Stricter than RFC 3986 wherever two parsers could see two hosts in one URL. Whatever passes here is
 read the same way by `urllib.parse`, and its path and query can be sent byte for byte as UTF-8.

@@ -21,7 +21,7 @@ from sourcecraft_artifacts.cli.app import app
 from sourcecraft_artifacts.cli.help import usage_pieces
 from sourcecraft_artifacts.cli.shells import PROGRAM, script
 from sourcecraft_artifacts.errors import ExitCode
-from sourcecraft_artifacts.service.config import DEFAULT_API_URL
+from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 
 FOLDER = Path(__file__).parents[1] / "completions"
 NAMES = {

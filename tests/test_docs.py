@@ -37,8 +37,9 @@ from pages import (
 )
 
 import sourcecraft_artifacts
+from sourcecraft_artifacts.cli.config import load_config
 from sourcecraft_artifacts.cli.options import PREFIX
-from sourcecraft_artifacts.service.config import DEFAULT_API_URL, load_config
+from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 
 PROGRAM = "sourcecraft-artifacts"
 _VARIES = re.compile(r"\d+(\.\d+)? (s\b|[KMGT]?i?B/s)")

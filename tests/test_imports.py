@@ -31,11 +31,12 @@ KNOWN_BY = {
     "rich": {"show/bars", "show/tables"},
     "requests": {"service/api", "network"},
     "urllib3": {"service/api", "http/connection", "http/storage"},
-    "platformdirs": {"service/config", "cli/name_cache"},
+    "platformdirs": {"cli/config", "cli/name_cache"},
 }
 BELOW_ALL: dict[str, set[str]] = {
     "choices": set(),
     "errors": {"text"},
+    "logs": {"text"},
     "models": {"errors"},
     "results": {"errors", "models"},
     "select": set(),

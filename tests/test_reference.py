@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from pages import README, REFERENCE, codes
 
 from sourcecraft_artifacts import Artifact, ArtifactDates, CubeAddress, FileResult, Request
 from sourcecraft_artifacts.choices import IfExists
+from sourcecraft_artifacts.cli.config import TOKEN_VARIABLE
 from sourcecraft_artifacts.cli.options import PREFIX
-from sourcecraft_artifacts.cli.streams import Voice, say, show_error
+from sourcecraft_artifacts.cli.stderr import listen, show_error
 from sourcecraft_artifacts.errors import ExitCode, UsageError
+from sourcecraft_artifacts.logs import PACKAGE
 from sourcecraft_artifacts.results import Outcome
-from sourcecraft_artifacts.service.config import DEFAULT_API_URL, TOKEN_VARIABLE
+from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 from sourcecraft_artifacts.show.progress import JsonEvents
 
 # The options.
@@ -157,9 +160,12 @@ def test_the_events_have_the_keys(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The keys of each event are those of the table, and there are no other events."""
-    monkeypatch.setattr(Voice, "as_events", True)
-    say("told")
-    say("logged", event="debug")
+    package = logging.getLogger(PACKAGE)
+    monkeypatch.setattr(package, "handlers", list(package.handlers))
+    monkeypatch.setattr(package, "level", package.level)
+    listen(debug=True, events=True)
+    package.info("told")
+    package.debug("logged")
     show_error(UsageError("wrong", hint="like this"))
     events = _reported() + capsys.readouterr().err
     _, table = REFERENCE.tables("Output for programs")

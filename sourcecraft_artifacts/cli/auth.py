@@ -1,14 +1,19 @@
-"""The commands below `auth`: their arguments, and what they show."""
+"""The commands below `auth`: a token in and out of the config file, and where it comes from."""
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
-from ..errors import AuthError
+from ..errors import AuthError, UsageError
 from . import options as opt
 from .boundary import guarded
 from .help import Command, examples
 from .session import Session
+
+_LONGEST = 1 << 16
 
 auth = typer.Typer(
     help="Store, remove and explain the token.",
@@ -28,20 +33,30 @@ def login_command(
     ctx: typer.Context, with_token: opt.WithToken = False, api_url: opt.ApiUrl = None
 ) -> None:
     """Store a token in the config file, for the API's host alone."""
-    from .login import ask_token, store
+    from ..logs import get_logger
+    from ..service.access import api_host
+    from .config import config_path, save_token
 
-    session = Session(ctx, api_url)
-    store(session.api_url, ask_token(session.api_url, from_stdin=with_token), session.notice)
+    host = api_host(Session(ctx, api_url).api_url)
+    save_token(host, _asked_token(host, from_stdin=with_token))
+    get_logger(__name__).info("stored the token for %s in %s", host, config_path())
+    _tell_of_variable("while the variable %s is set, its token is used instead")
 
 
 @auth.command("logout", cls=Command)
 @guarded
 def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Remove the stored token of the API's host."""
-    from .login import remove
+    from ..logs import get_logger
+    from ..service.access import api_host
+    from .config import config_path, remove_token
 
-    session = Session(ctx, api_url)
-    remove(session.api_url, session.notice)
+    host = api_host(Session(ctx, api_url).api_url)
+    if remove_token(host):
+        get_logger(__name__).info("removed the token for %s from %s", host, config_path())
+    else:
+        get_logger(__name__).info("there is no stored token for %s", host)
+    _tell_of_variable("the variable %s still holds a token")
 
 
 @auth.command(
@@ -50,7 +65,7 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 @guarded
 def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one."""
-    from ..service.config import api_host, masked
+    from ..service.access import api_host, masked
 
     session = Session(ctx, api_url)
     token = session.token
@@ -62,3 +77,31 @@ def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
             hint="log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN",
         )
     session.write([f"token  {masked(token.value)}, from {token.source}"])
+
+
+def _asked_token(host: str, *, from_stdin: bool) -> str:
+    """Read a token from stdin, or from the terminal without echo. Raises `UsageError`."""
+    from ..service.access import clean_token
+
+    if from_stdin:
+        text = sys.stdin.buffer.read(_LONGEST).decode("utf-8", "replace") if sys.stdin else ""
+        return clean_token(text)
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal to ask for the token",
+            hint="pipe it in: sourcecraft-artifacts auth login --with-token < FILE",
+        )
+    from getpass import getpass
+
+    try:
+        return clean_token(getpass(f"Token for {host}: ", stream=sys.stderr))
+    except EOFError:
+        raise UsageError("no token was given") from None
+
+
+def _tell_of_variable(remark: str) -> None:
+    from ..logs import get_logger
+    from .config import TOKEN_VARIABLE
+
+    if os.environ.get(TOKEN_VARIABLE, "").strip():
+        get_logger(__name__).info(f"note: {remark}", TOKEN_VARIABLE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import io
 import os
 import re
@@ -12,12 +11,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, NoReturn, ParamSpec
 
 import typer
 
 from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
-from .streams import Nowhere, flush_stdout, forget_stdout, say, show_error
+from .streams import Nowhere, flush_stdout, forget_stdout, say
 
 P = ParamSpec("P")
 
@@ -36,18 +36,18 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             forget_stdout()
         except ArtifactsError as error:
-            show_error(error)
+            _stderr().show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
             what = f"{error.filename}: " if error.filename else ""
-            show_error(LocalError(f"{what}{error.strerror or error}"))
+            _stderr().show_error(LocalError(f"{what}{error.strerror or error}"))
             forget_stdout()
             raise typer.Exit(1) from error
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except Exception as error:
             # Only its kind and place: its text, or a traceback, may hold a secret.
-            show_error(bug(error))
+            _stderr().show_error(bug(error))
             raise typer.Exit(1) from error
 
     return run
@@ -79,8 +79,6 @@ def _allow_open_files() -> None:
 
 def run_app(app: typer.Typer) -> int:
     """Run the program with its signals in order, and return its exit status."""
-    # Collecting among the objects of imports and listings, which live to the end, costs a tenth.
-    gc.set_threshold(100_000, 20, 20)
     _fill_closed_streams()
     _allow_open_files()
     for stream in (sys.stdout, sys.stderr):
@@ -94,16 +92,16 @@ def run_app(app: typer.Typer) -> int:
         code = _status_of(app)
         flush_stdout()
     except typer.Abort:
-        say("aborted")
+        _stderr().show_end("aborted")
         return 1
     except ArtifactsError as error:  # an argument that is no good, an output that goes nowhere
-        show_error(error)
+        _stderr().show_error(error)
         return int(error.exit_code)
     except Interrupted as interrupted:
-        say("interrupted")
+        _stderr().show_end("interrupted")
         return interrupted.exit_code
     except OSError as error:  # help, say, into a full disk
-        show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))
+        _stderr().show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))
         forget_stdout()
         return 1
     return code
@@ -134,7 +132,7 @@ def _refuse_arguments(error: typer.TyperException) -> int:
         message = f"{max(param.opts, key=len)}: {error}"
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
     hint = _way_out(getattr(error, "ctx", None), of_option or hasattr(error, "option_name"))
-    show_error(UsageError(message[:1].lower() + message[1:], hint=hint))
+    _stderr().show_error(UsageError(message[:1].lower() + message[1:], hint=hint))
     return error.exit_code
 
 
@@ -158,6 +156,12 @@ def leave(code: int) -> NoReturn:
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(code)
+
+
+def _stderr() -> ModuleType:
+    from . import stderr  # logging costs start-up time
+
+    return stderr
 
 
 _interrupts = 0

@@ -9,7 +9,6 @@ from ..errors import UsageError, WaitTimeout
 from . import options as opt
 from .boundary import guarded
 from .session import Session
-from .streams import Voice
 from .values import read_duration, read_rate, read_stall_timeout
 
 
@@ -60,8 +59,10 @@ def download_command(
     from ..select import Selection
     from ..show.checksum_file import check_checksums_path, checksums_beside
 
-    Voice.as_events = progress is Progress.JSON
-    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
+    events = progress is Progress.JSON
+    session = Session(
+        ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug, events=events
+    )
     output, directory, layout = session.one_target(output, directory, layout)
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
     if directory == "":
@@ -90,9 +91,6 @@ def download_command(
         allow_empty=allow_empty,
         dry_run=dry_run,
         ca_bundle=ca_bundle,
-        log=session.log,
-        notice=session.notice,
-        warn=session.warn,
         write=session.write_bytes if output == "-" else None,
     )
     with session.client() as client:

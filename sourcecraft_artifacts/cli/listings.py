@@ -42,7 +42,7 @@ def list_command(
     updated_at, local_path.
     """
     from ..select import Selection
-    from ..service.listing import list_artifacts
+    from ..service.listing import list_artifacts, tell_remark
     from ..service.runs import resolved
     from ..show.listing import listing_json, listing_lines, listing_table
 
@@ -51,9 +51,8 @@ def list_command(
     runs = session.runs(run_status, event, pull, user)
     session.needs("with_urls", "--json", json)
     with session.client() as client:
-        listing = list_artifacts(client, resolved(client, address, runs, session.notice))
-    if listing.remark:
-        session.warn(listing.remark)
+        listing = list_artifacts(client, resolved(client, address, runs))
+    tell_remark(listing)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
     chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
     if json:
@@ -85,6 +84,7 @@ def runs_command(
     On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
     created_at.
     """
+    from ..logs import get_logger
     from ..service.runs import newest_runs
     from ..show.listing import runs_json, runs_lines, runs_table
 
@@ -95,7 +95,7 @@ def runs_command(
         newest = newest_runs(client, name, chosen)
         runs: list[Run] = newest.first(limit)
     if newest.remark:
-        session.warn(newest.remark)
+        get_logger(__name__).warning("%s", newest.remark)
     if json:
         session.write([runs_json(name, runs)])
     elif session.shows_tables:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
+from ..disk.files import write_private
 from ..errors import ApiError
 from ..models import Cube, Run, Task, Workflow, objects, read_run
 from ..text import to_json
@@ -73,15 +73,8 @@ def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _forget_old(folder)
-    # mkstemp opens with O_EXCL and mode 0600.
-    descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_json({"seconds": seconds, "runs": [_record(run) for run in runs]}))
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    text = to_json({"seconds": seconds, "runs": [_record(run) for run in runs]})
+    write_private(folder, os.path.basename(path), text.encode(), sync=False)
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import LocalError, UsageError
-from ..text import visible, without_secrets
-from .streams import Nowhere, Voice, say, to_stdout, write_lines, write_paths
+from .streams import Nowhere, say, to_stdout, write_lines, write_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from ..results import Report
     from ..service.address import Address
     from ..service.api import Client
-    from ..service.config import Config, Token
     from ..service.runs import RunFilter
     from ..transfer.reporter import NullReporter
+    from .config import Config, Token
 
 
 class Session:
@@ -38,6 +37,7 @@ class Session:
         retries: int = 5,
         quiet: bool = False,
         debug: bool = False,
+        events: bool = False,
     ) -> None:
         self._ctx = ctx
         self._api_url = api_url
@@ -45,20 +45,24 @@ class Session:
         self._retries = retries
         self._quiet = quiet
         self._debug = debug
+        self._events = events
         self._failures_told = False
-        self.log: Callable[[str], None] | None = self._log if debug else None
+        if not ctx.resilient_parsing:  # a shell that completes a command line is told nothing
+            from .stderr import listen
+
+            listen(debug=debug, quiet=quiet, events=events)
 
     @cached_property
     def config(self) -> Config:
         """The config file. Raises `UsageError`."""
-        from ..service.config import load_config
+        from .config import load_config
 
         return load_config()
 
     @cached_property
     def api_url(self) -> str:
         """The API's address, checked."""
-        from ..service.config import DEFAULT_API_URL, check_api_url
+        from ..service.access import DEFAULT_API_URL, check_api_url
 
         if self._api_url or self.config.api_url is None:
             return check_api_url(self._api_url or DEFAULT_API_URL)
@@ -75,7 +79,7 @@ class Session:
     @cached_property
     def token(self) -> Token | None:
         """The token for that API, or None."""
-        from ..service.config import find_token
+        from .config import find_token
 
         return find_token(os.environ, self.config, self.api_url)
 
@@ -93,20 +97,13 @@ class Session:
             self.token.value if self.token else None,
             retries=self._retries,
             ca_bundle=self._ca_bundle,
-            log=self.log,
         )
 
     def repo(self, option: str | None) -> str:
         """Return the repository. Raises `UsageError` where there is none."""
-        from ..service.address import parse_repo
+        from ..service.address import given_repo
 
-        found = option or self._default_repo()
-        if found is None:
-            raise UsageError(
-                "no repository is given, and the current folder is no checkout from SourceCraft",
-                hint="use --repo ORG/REPO",
-            )
-        return parse_repo(found)
+        return given_repo(option or self._default_repo())
 
     def _default_repo(self) -> str | None:
         from ..service.address import parse_repo, repo_from_git
@@ -123,12 +120,13 @@ class Session:
         users: Sequence[str] | None,
     ) -> RunFilter:
         """Return which runs count, and warn of values that no run is known to have."""
+        from ..logs import get_logger
         from ..service.runs import RunFilter
 
         values = (statuses, events, pulls, users)
         chosen = RunFilter(*(tuple(given or ()) for given in values))
         for doubt in chosen.doubts():
-            self.warn(f"warning: {doubt}")
+            get_logger(__name__).warning("warning: %s", doubt)
         return chosen
 
     def address(self, run: str, names: Sequence[str | None], repo: str | None) -> Address:
@@ -225,22 +223,13 @@ class Session:
             while data:
                 data = data[os.write(1, data) :]
 
-    def notice(self, text: str) -> None:
-        """Say something to a person, unless `--quiet` is given."""
-        if not self._quiet:
-            self.warn(text)
-
-    def warn(self, text: str) -> None:
-        """Say to a person that something which was asked for is not there."""
-        say(visible(text))
-
     def show(
         self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool
     ) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""
         from ..show.report import report_json, summary_lines
 
-        if not Voice.as_events:
+        if not self._events:
             lines = summary_lines(
                 report,
                 dry_run=dry_run,
@@ -253,8 +242,3 @@ class Session:
             self.write([report_json(report)])
         if paths:
             write_paths(report)
-
-    def _log(self, line: str) -> None:
-        token = self.token
-        text = visible(without_secrets(line, [token.value] if token else []))
-        say(text if Voice.as_events else f"debug: {text}", event="debug")

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import ArtifactsError, LocalError
-from ..text import to_json, visible
+from ..errors import LocalError
+from ..text import visible
 
 if TYPE_CHECKING:
     from ..results import Report
@@ -80,31 +80,12 @@ def write_paths(report: Report) -> None:
         sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
 
 
-class Voice:
-    """How stderr is spoken to: in lines for people, or with `--progress json` in events."""
-
-    as_events = False
-
-
-def say(text: str, *, event: str = "notice", **fields: str | None) -> None:
+def say(text: str) -> None:
     """Write to stderr; one that is gone is no reason to fail."""
     if not text:
         return
-    if Voice.as_events:
-        text = to_json({"event": event, "message": text, **fields})
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass
-
-
-def show_error(error: ArtifactsError) -> None:
-    """Say what went wrong, and what to do about it."""
-    if Voice.as_events:
-        say(error.message, event="error", code=error.code, hint=error.hint)
-        return
-    lines = [visible(line) for line in error.message.split("\n")]
-    say("\n".join([f"error: {lines[0]}", *lines[1:]]))
-    if error.hint:
-        say(f"  hint: {visible(error.hint)}")

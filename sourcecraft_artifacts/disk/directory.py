@@ -14,9 +14,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from ..errors import Refused
+from ..logs import get_logger
 from ..text import visible
 
 T = TypeVar("T")
+_log = get_logger(__name__)
 
 _HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.rmdir} <= os.supports_dir_fd
 # Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
@@ -234,12 +236,12 @@ def _flocked(descriptor: int) -> bool:
     return True
 
 
-def wait_for_lock(take: Callable[[], T | None], notice: Callable[[], None]) -> T:
-    """Try to take a lock until it is had, and return it; `notice` tells once of the wait."""
+def wait_for_lock(take: Callable[[], T | None], wait: str) -> T:
+    """Try to take a lock until it is had, and return it; `wait` says once what is waited for."""
     waited = False
     while (taken := take()) is None:
         if not waited:
-            notice()
+            _log.info("%s", wait)
         waited = True
         time.sleep(_LOCK_POLL)
     return taken

@@ -6,7 +6,7 @@ import errno
 import os
 from contextlib import suppress
 
-from .directory import Directory
+from .directory import Directory, open_root
 
 LARGEST = 256 << 20
 """Bytes of the largest file that is read whole: what is larger is not ours."""
@@ -27,7 +27,13 @@ def read_file(directory: Directory, name: str) -> bytes:
 
 
 def write_file(
-    directory: Directory, name: str, data: bytes, *, sync: bool, temporary: str | None = None
+    directory: Directory,
+    name: str,
+    data: bytes,
+    *,
+    sync: bool,
+    temporary: str | None = None,
+    mode: int = 0o666,
 ) -> None:
     """Write a file atomically; with `sync` it is on the disk before it gets its name.
 
@@ -39,17 +45,29 @@ def write_file(
     try:
         if may_be_left:
             directory.unlink(temporary)
-        descriptor = directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        descriptor = directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             if sync:
                 file.flush()
                 os.fsync(descriptor)
         directory.replace(temporary, directory, name)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             directory.unlink(temporary)
         raise
+
+
+def write_private(folder: str, name: str, data: bytes, *, sync: bool) -> None:
+    """Write a file of the user's own atomically, from its first byte on readable by its owner.
+
+    Others may write it at the same time: the last of them counts. Raises as `write_file` does.
+    """
+    with open_root(folder) as directory:
+        temporary = f".{name}.{os.urandom(6).hex()}"
+        write_file(directory, name, data, sync=sync, temporary=temporary, mode=0o600)
+        if sync:
+            directory.sync()
 
 
 def move_file(source: Directory, name: str, target: Directory, target_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Where artifacts may land: paths from outside, judged by component (contract section 4).
+"""Where artifacts may land: paths from outside, judged by component.
 
 Nothing is repaired: what is not plainly below the output folder is refused.
 """

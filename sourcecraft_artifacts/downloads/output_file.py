@@ -70,14 +70,14 @@ class OutputFile:
         self._directory.close()
 
     @contextmanager
-    def locked(self, notice: Callable[[str], None]) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other runs away from the file, after waiting for one that is at it.
 
-        `notice` is told of the wait. The lock is a hidden file beside it, removed at the end.
+        The lock is a hidden file beside it, removed at the end.
         Raises `LocalError`, and `Refused` for a symlink in its place.
         """
         wait = f"waiting for another download to {visible(self.path)} to end"
-        descriptor = wait_for_lock(self._lock, lambda: notice(wait))
+        descriptor = wait_for_lock(self._lock, wait)
         try:
             yield
         finally:

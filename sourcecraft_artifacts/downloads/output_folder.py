@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Self
@@ -75,17 +75,17 @@ class OutputFolder:
         """
         return Manifest(self._state)
 
-    def lock(self, notice: Callable[[str], None]) -> None:
+    def lock(self) -> None:
         """Keep other runs out of the folder, after waiting for one that is at it.
 
-        `notice` is told of the wait. What the other run did is seen afterwards.
+        What the other run did is seen afterwards.
         """
         if self._state is None or self._locked:
             return
         state, wait = self._state, f"waiting for another download into {visible(self.path)} to end"
-        self._locked = wait_for_lock(lambda: state.lock() or None, lambda: notice(wait))
+        self._locked = wait_for_lock(lambda: state.lock() or None, wait)
 
-    def prepare(self, notice: Callable[[str], None]) -> bool:
+    def prepare(self) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
         try:
             if self._tree is None:
@@ -94,7 +94,7 @@ class OutputFolder:
             if self._state is None:
                 self._state = self._tree.root.child(STATE_FOLDER, create=True)
                 vars(self).pop("manifest", None)
-            self.lock(notice)
+            self.lock()
             # Read here: the workers that share it must not each read their own.
             if "manifest" not in vars(self):
                 self.manifest = Manifest(self._state)

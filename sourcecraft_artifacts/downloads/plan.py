@@ -16,7 +16,7 @@ from ..choices import IfExists, Layout
 from ..disk.manifest import Entry
 from ..disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from ..errors import Refused
-from ..models import Artifact, CubeAddress
+from ..models import Artifact
 from ..select import normalised
 from ..text import count, visible
 from ..urls import unsafe_url_reason
@@ -227,6 +227,5 @@ def _are_of_several_cubes(artifacts: Sequence[Artifact]) -> bool:
 
 
 def _name(artifact: Artifact, *, several: bool) -> str:
-    where: CubeAddress = artifact.address
-    prefix = f"{where.workflow}/{where.task}/{where.cube}: " if several else ""
+    prefix = f"{artifact.address.path}: " if several else ""
     return prefix + (artifact.local_path or "(an empty path)")

@@ -15,16 +15,15 @@ from ..models import Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
-from ..service.listing import Listing, list_artifacts
+from ..service.listing import Listing, list_artifacts, tell_remark
 from ..service.runs import LATEST, RunFilter, resolved
-from ..text import visible
+from ..text import some_of, visible
 from ..transfer.jobs import Tuning
 from ..transfer.reporter import Reporter
 
 if TYPE_CHECKING:
     from ..service.api import Client
 
-_MOST_NAMED = 10
 _FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
 
 
@@ -35,8 +34,7 @@ class Request:
     `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
     `runs` says which runs count where the address's run is `latest`.
     `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
-    second; `jobs` None leaves the number of connections to the tool. `notice` is told what a person
-    may like to know, and `warn` (None: `notice`) what of the things asked for is not there.
+    second; `jobs` None leaves the number of connections to the tool.
     """
 
     address: Address
@@ -57,9 +55,6 @@ class Request:
     allow_empty: bool = False
     dry_run: bool = False
     ca_bundle: str | None = None
-    log: Callable[[str], None] | None = None
-    notice: Callable[[str], None] = field(default=lambda text: None)
-    warn: Callable[[str], None] | None = None
     write: Callable[[memoryview], None] | None = None
 
     @property
@@ -72,7 +67,7 @@ class Request:
         from ..network import ca_bundle
 
         bundle = ca_bundle(self.ca_bundle)
-        return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle, log=self.log)
+        return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle)
 
 
 def selected(listing: Listing, request: Request) -> Listing:
@@ -91,14 +86,7 @@ def what_there_is(listing: Listing) -> str:
     if not found:
         return "there are no artifacts at that address; --allow-empty makes this a success"
     names = [visible(name) or "(an empty path)" for name in dict.fromkeys(found)]
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return f"there is {', '.join(names[:_MOST_NAMED])}{more}"
-
-
-def tell_remark(request: Request, listing: Listing) -> None:
-    """Tell what of the things asked for the service does not even list."""
-    if listing.remark:
-        (request.warn or request.notice)(listing.remark)
+    return f"there is {some_of(names)}"
 
 
 class TimeIsUp(Exception):
@@ -154,7 +142,7 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
                 raise WaitTimeout(told, hint="run the same command again") from None
         return waits
 
-    address = resolved(client, request.address, request.runs, request.notice, ask_again=ask_again)
+    address = resolved(client, request.address, request.runs, ask_again=ask_again)
     reporter.waiting("")
     return replace(request, address=address, wait_timeout=pauses.left)
 
@@ -169,12 +157,12 @@ def follow(
         try:
             pauses.pause(changed=listing.awaited != before)
         except TimeIsUp:
-            tell_remark(request, listing)
+            tell_remark(listing)
             raise
         before = listing.awaited
         listed = list_artifacts(client, request.address, watch=True)
         if listed.ended:  # until then it may still come
-            tell_remark(request, listed)
+            tell_remark(listed)
         listing = selected(listed, request)
         yield listing
     reporter.waiting("")
@@ -182,19 +170,15 @@ def follow(
 
 def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
     """Tell whether an artifact that is not available would be waited for."""
-    address = artifact.address
-    cube = f"{address.workflow}/{address.task}/{address.cube}"
     given_up = artifact.status in {"failed", "missing"}
-    return request.wait and cube in listing.awaited and not given_up
+    return request.wait and artifact.address.path in listing.awaited and not given_up
 
 
 def awaited_text(listing: Listing) -> str:
     """Name what a run in progress still owes, fit to be shown."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
-    shown = ", ".join(visible(name) for name in listing.awaited[:3])
-    more = f" and {len(listing.awaited) - 3} more" if len(listing.awaited) > 3 else ""
-    return f"{shown}{more}"
+    return some_of(map(visible, listing.awaited), most=3)
 
 
 def report_of(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:

@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import ExitCode, LocalError
+from ..logs import get_logger
 from ..results import Outcome, Report
-from ..service.listing import list_artifacts
+from ..service.listing import list_artifacts, tell_remark
 from ..transfer.reporter import NullReporter, Reporter
-from .request import Request, awaited_text, selected, tell_remark, with_run
+from .request import Request, awaited_text, selected, with_run
 from .to_file import to_one
 from .to_folder import to_folder
 
 if TYPE_CHECKING:
     from ..service.api import Client
+
+_log = get_logger(__name__)
 
 
 def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:
@@ -31,10 +34,10 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     request = with_run(client, request, reporter)
     listed = list_artifacts(client, request.address, watch=request.wait)
     if listed.ended or request.dry_run or not request.wait:
-        tell_remark(request, listed)
+        tell_remark(listed)
     listing = selected(listed, request)
     if request.dry_run and request.wait and not listing.ended:
-        request.notice(f"would wait for {awaited_text(listing)}")
+        _log.info("would wait for %s", awaited_text(listing))
     try:
         if request.output is None:
             report = to_folder(client, request, listing, reporter)
@@ -46,7 +49,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
 
 
 def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
-    """Return the exit status that a report deserves (contract section 5)."""
+    """Return the exit status that a report deserves."""
     if report.error is not None:
         return report.error.exit_code
     if report.timed_out:

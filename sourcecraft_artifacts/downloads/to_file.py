@@ -112,7 +112,7 @@ def _to_file(
 ) -> FileResult:
     job = Job(artifact, request.output or "")
     with (
-        target.locked(request.notice),
+        target.locked(),
         Downloads(
             request.storage(), target, client.artifacts, reporter, request.tuning
         ) as downloads,

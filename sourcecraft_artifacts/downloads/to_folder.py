@@ -41,11 +41,11 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             steps = decide_all(listing.artifacts)
             results = [_planned(step, folder, request, listing) for step in steps]
             return report_of(request, listing, results)
-        folder.lock(request.notice)
+        folder.lock()
         steps = decide_all(listing.artifacts)
         folder.create()
         fetches = request.wait or any(step.fetches for step in steps)
-        if fetches and folder.prepare(request.notice):
+        if fetches and folder.prepare():
             steps = decide_all(listing.artifacts)
         run = _FolderRun(client, request, folder, decide_all, reporter)
         try:

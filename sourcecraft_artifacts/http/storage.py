@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
 
 import urllib3.exceptions
 
 from ..errors import BrokenTransfer, Cancelled, TransferError
+from ..logs import get_logger
 from ..network import explain, root_cause, ssl_context
-from ..text import visible
 from ..urls import unsafe_url_reason
 from .connection import Connection
 from .targets import redirected, split_target, target_secrets
 from .watchdog import Watchdog
 from .wire import Ended, ProtocolError, WireResponse
 
+_log = get_logger(__name__)
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DRAIN = 8192
@@ -101,12 +102,10 @@ class Storage:
         *,
         stall_timeout: float = 30.0,
         ca_bundle: str | None = None,
-        log: Callable[[str], None] | None = None,
         agent: str = "sourcecraft-artifacts",
     ) -> None:
         self.watchdog = Watchdog(stall_timeout)
         self._ca_bundle = ca_bundle
-        self._log = log
         self._standing = f"User-Agent: {agent}\r\nAccept: */*\r\nAccept-Encoding: identity"
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -205,10 +204,9 @@ class Storage:
             self.release(connection, keep=False)
             raise
         self.watchdog.moved(connection)
-        if self._log:
-            # No more of the URL: how it is signed is unknown, and a path can be the key too.
-            asked, where = headers.get("Range", "all"), visible(connection.origin)
-            self._log(f"storage: {wire.status} for {asked} of a file at {where}")
+        # No more of the URL: how it is signed is unknown, and a path can be the key too.
+        asked, where = headers.get("Range", "all"), connection.origin
+        _log.debug("storage: %d for %s of a file at %s", wire.status, asked, where)
         return Response(self, connection, wire, target)
 
     def _connection(self, url: str) -> tuple[Connection, str]:

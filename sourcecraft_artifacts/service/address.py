@@ -1,4 +1,4 @@
-"""Where artifacts live: the repository, the run, and the names below it (contract section 1).
+"""Where artifacts live: the repository, the run, and the names below it.
 
 A repository comes from the command line, or from the web address of a run, or from the
 environment and the config file, or from the `origin` remote of a git checkout, in this order.
@@ -63,7 +63,7 @@ def parse_address(
     if looks_like_web_address(run):
         return _web_address(run, names, explicit_repo)
     run = _checked("RUN", run)
-    repo = explicit_repo or _default_repo(default_repo)
+    repo = explicit_repo or given_repo(default_repo())
     return Address(repo, run, *_checked_names(names))
 
 
@@ -80,8 +80,8 @@ def looks_like_web_address(text: str) -> bool:
     return "://" in text or text.lower().startswith("sourcecraft.dev/")
 
 
-def _default_repo(default_repo: Callable[[], str | None]) -> str:
-    repo = default_repo()
+def given_repo(repo: str | None) -> str:
+    """Return the repository that something names, checked. Raises `UsageError`, also for none."""
     if repo is None:
         raise UsageError(
             "no repository is given, and the current folder is no checkout from SourceCraft",

@@ -19,9 +19,10 @@ from requests.adapters import HTTPAdapter
 from .. import __version__, network
 from ..backoff import backoff
 from ..errors import ApiError, UsageError
+from ..logs import get_logger, redaction
 from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
-from .config import DEFAULT_API_URL, api_host, check_api_url, clean_token
+from .access import DEFAULT_API_URL, api_host, check_api_url, clean_token
 from .responses import (
     MorePages,
     Response,
@@ -32,6 +33,7 @@ from .responses import (
     request_note,
 )
 
+_log = get_logger(__name__)
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _PIECE = 64 * 1024
@@ -45,7 +47,7 @@ class Client:
 
     `timeout` bounds each connect and each silence, `deadline` a whole exchange, both in seconds;
     `max_body` is in bytes, decoded. Tries are repeated `retries` times, with `sleep` in between.
-    `log` gets a line for each exchange, free of secrets. Raises `UsageError` for an address of
+    Each exchange is logged. Raises `UsageError` for an address of
     the API that a token must not be sent to, a malformed token, proxy or CA bundle.
     """
 
@@ -58,18 +60,18 @@ class Client:
         timeout: float = 30,
         deadline: float = 120,
         ca_bundle: str | None = None,
-        log: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         max_body: int = _MAX_BODY,
     ) -> None:
         api_url = check_api_url(api_url)
         self._token = clean_token(token) if token else None
+        if self._token:
+            redaction.hide(self._token)
         self._host = api_host(api_url)
         self._template = _prepared(api_url, self._token)
         self._base = str(self._template.url).rstrip("/")
         self._adapter = _Adapter(network.ca_bundle(ca_bundle))
         self._retries, self._timeout, self._deadline = retries, timeout, deadline
-        self._log = log or (lambda line: None)
         self._sleep = sleep
         self._max_body = max_body
 
@@ -135,7 +137,7 @@ class Client:
                 fault = passing
             if failures <= self._retries:
                 delay = backoff(failures, fault.retry_after)
-                self._log(f"GET {path}: retrying in {delay:.1f} s: {fault}")
+                _log.debug("GET %s: retrying in %.1f s: %s", path, delay, fault)
                 self._sleep(delay)
         tries = f" (after {failures} tries)" if failures > 1 else ""
         raise ApiError(f"{asked}: {fault}{tries}") from fault.__cause__
@@ -144,9 +146,8 @@ class Client:
         started = time.monotonic()
         answer = self._exchange(target, asked)
         seconds = time.monotonic() - started
-        self._log(
-            f"GET {path}: {answer.status} in {seconds:.3f} s{request_note(answer, self._secrets)}"
-        )
+        note = request_note(answer, self._secrets)
+        _log.debug("GET %s: %d in %.3f s%s", path, answer.status, seconds, note)
         return content(answer, asked, self._host, self._token)
 
     def _exchange(self, target: str, asked: str) -> Response:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ..errors import NotFound
+from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
-from ..text import visible
+from ..text import some_of, visible
 from .address import Address, name_matches
-from .names import MOST_NAMED, nearest
+from .names import nearest
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""
+
+_log = get_logger(__name__)
 
 Named = TypeVar("Named", Workflow, Task)
 
@@ -47,11 +50,15 @@ class Listing:
         """What a person should know of the listing, fit to be shown; empty when it is whole."""
         remarks = [self.nameless] if self.nameless else []
         if self.unlisted:
-            names = ", ".join(visible(name) for name in self.unlisted[:MOST_NAMED])
-            left = len(self.unlisted) - MOST_NAMED
-            more = f" and {left:,} more" if left > 0 else ""
-            remarks.append(f"the service lists no artifacts (404) for {names}{more}")
+            names = some_of(map(visible, self.unlisted))
+            remarks.append(f"the service lists no artifacts (404) for {names}")
         return "; ".join(remarks)
+
+
+def tell_remark(listing: Listing) -> None:
+    """Tell what of the things asked for the service does not even list."""
+    if listing.remark:
+        _log.warning("%s", listing.remark)
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
@@ -73,7 +80,7 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
     cubes = select_cubes(run, address, partial=watch and not run.ended)
     # Asked after the run: what ended by then has its artifacts in these listings.
     listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
-    awaited = tuple(_name_of(cube) for cube, ended in cubes if not ended)
+    awaited = tuple(cube.path for cube, ended in cubes if not ended)
     return Listing(
         address.repo,
         address.run,
@@ -83,15 +90,11 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
         others=() if cubes else tuple(_cube_names(run)),
         nameless=_nameless(run),
         unlisted=tuple(
-            _name_of(cube)
+            cube.path
             for (cube, ended), artifacts in zip(cubes, listed, strict=True)
             if artifacts is None and ended
         ),
     )
-
-
-def _name_of(cube: CubeAddress) -> str:
-    return f"{cube.workflow}/{cube.task}/{cube.cube}"
 
 
 def _nameless(run: Run) -> str:
@@ -172,5 +175,5 @@ def _require(pattern: str | None, names: Iterable[str], kind: str, where: str) -
     if pattern is None or "*" in pattern or "?" in pattern:
         return
     there = nearest(pattern, names)
-    hint = f"there is {', '.join(there)}" if there else f"there is no {kind} at all"
+    hint = f"there is {some_of(there)}" if there else f"there is no {kind} at all"
     raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)

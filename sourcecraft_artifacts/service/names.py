@@ -6,9 +6,6 @@ from collections.abc import Iterable
 
 from ..text import visible
 
-MOST_NAMED = 10
-"""Names that a message has at most."""
-
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """Return what there is, fit to be shown, the names most like `name` first."""
@@ -17,9 +14,7 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
     def likeness(other: str) -> float:
         return -SequenceMatcher(None, name.lower(), other.lower()).ratio()
 
-    found = sorted(dict.fromkeys(names), key=likeness)
-    shown = [visible(other) for other in found[:MOST_NAMED]]
-    return shown + ([f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else [])
+    return [visible(other) for other in sorted(dict.fromkeys(names), key=likeness)]
 
 
 def one_of(names: Iterable[str]) -> str:

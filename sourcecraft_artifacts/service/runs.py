@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ..errors import NotFound
+from ..logs import get_logger
 from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES, Run, moment
-from ..text import count, visible
+from ..text import count, some_of, visible
 from .address import Address, name_matches
 from .names import nearest, one_of
 from .responses import MorePages
+
+_log = get_logger(__name__)
 
 LATEST = "latest"
 """What stands in the place of a run's slug for the newest run."""
@@ -64,7 +67,7 @@ class RunFilter:
         for name, values in {"status": self.statuses, "event": self.events}.items():
             for value in values:
                 if value.lower() not in known[name]:
-                    there = ", ".join(nearest(value, known[name]))
+                    there = some_of(nearest(value, known[name]))
                     yield f"{visible(value)} is no {name} that is known; known are {there}"
 
 
@@ -192,7 +195,6 @@ def resolved(
     api: Api,
     address: Address,
     chosen: RunFilter,
-    notice: Callable[[str], None],
     *,
     ask_again: Callable[[Run], bool] = lambda run: False,
 ) -> Address:
@@ -200,7 +202,7 @@ def resolved(
     if address.run != LATEST:
         return address
     latest = find_latest(api, address.repo, chosen, address.workflow, ask_again=ask_again)
-    notice(latest.told(address.repo))
+    _log.info("%s", latest.told(address.repo))
     return replace(address, run=latest.run.slug)
 
 
@@ -239,5 +241,5 @@ def _no_such_run(
     of = f"{visible(repo)}{that}"
     return NotFound(
         f"no workflow {visible(workflow or '')} in the {newest} of {of}{unread}",
-        hint=f"there is {', '.join(there)}" if there else "they have no workflows at all",
+        hint=f"there is {some_of(there)}" if there else "they have no workflows at all",
     )

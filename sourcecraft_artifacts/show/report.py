@@ -160,5 +160,5 @@ def _others(report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: in
 
 def _full_name(artifact: Artifact, several: bool) -> str:
     address = artifact.address
-    where = f"{address.workflow}/{address.task}/{address.cube}: " if several else ""
+    where = f"{address.path}: " if several else ""
     return visible(where + artifact.local_path)

@@ -39,7 +39,7 @@ def out(tmp_path: Path) -> Path:
 def folder(out: Path) -> Iterator[OutputFolder]:
     """An output folder, ready to be written."""
     with OutputFolder(str(out)) as folder:
-        folder.prepare(lambda _: None)
+        folder.prepare()
         yield folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import logging
 import socket
 import ssl
 import threading
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 import pytest
@@ -23,6 +23,7 @@ from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferErro
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS, Storage
 from sourcecraft_artifacts.http.storage import Response as Got
 from sourcecraft_artifacts.http.targets import redirected
+from sourcecraft_artifacts.logs import PACKAGE
 
 BODY = bytes(range(256)) * 40
 STALL = 0.25
@@ -755,16 +756,14 @@ def test_a_proxy_of_another_kind_is_told(
     assert caught.value.code == "proxy"
 
 
-def test_the_log_holds_no_secret(
-    server: ScriptedServer, certificate: tuple[ssl.SSLContext, str], tmp_path: Path
-) -> None:
+def test_the_log_holds_no_secret(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """A line a request, with the status and the range, and without the signature."""
-    lines: list[str] = []
-    storage = Storage(stall_timeout=20, log=lines.append)
+    caplog.set_level(logging.DEBUG, PACKAGE)
+    storage = Storage(stall_timeout=20)
     server.on("/", Response(206, body=BODY))
     fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")
     storage.drop_connection()
     storage.close()
-    assert len(lines) == 1
-    assert "206 for bytes=5-" in lines[0]
-    assert "s3cret" not in lines[0]
+    (line,) = caplog.messages
+    assert "206 for bytes=5-" in line
+    assert "s3cret" not in line

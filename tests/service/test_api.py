@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
 import ssl
 import tracemalloc
@@ -21,6 +22,7 @@ from servers import Received, Response, ScriptedServer, json_response
 
 from sourcecraft_artifacts import network
 from sourcecraft_artifacts.errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
+from sourcecraft_artifacts.logs import PACKAGE
 from sourcecraft_artifacts.models import CubeAddress
 from sourcecraft_artifacts.service.api import Client, segment
 
@@ -43,14 +45,20 @@ class Desk:
     """A server and the means to make clients of it, which never really sleep."""
 
     server: ScriptedServer
+    log: pytest.LogCaptureFixture
     slept: list[float] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
     token: str | None = TOKEN
 
     def client(self, api_url: str | None = None, **options: Any) -> Client:
         """A client with this desk's token, sleep and log."""
-        known: dict[str, Any] = {"sleep": self.slept.append, "log": self.lines.append}
-        return Client(api_url or self.server.url, self.token, **{**known, **options})
+        return Client(
+            api_url or self.server.url, self.token, **{"sleep": self.slept.append, **options}
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """What was logged."""
+        return self.log.messages
 
     def listing(self, *answers: Response, **options: Any) -> list[str]:
         """The paths that a client lists when the server answers so."""
@@ -71,10 +79,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
     """A desk whose server has no script yet."""
+    caplog.set_level(logging.DEBUG, PACKAGE)
     with ScriptedServer() as server:
-        yield Desk(server)
+        yield Desk(server, caplog)
 
 
 # What is sent

@@ -1,4 +1,4 @@
-"""The settings and the token: the environment, then the config file (contract section 6).
+"""The settings and the token: the environment, then the config file.
 
 No message, `repr` or log of this module holds a token or a line of the config file.
 """
@@ -7,18 +7,17 @@ import os
 import re
 import string
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..disk.files import write_private
 from ..errors import LocalError, UsageError
+from ..service.access import api_host, clean_token
 from ..text import visible
-from ..urls import shown_url, unsafe_url_reason
 from .toml_edit import parse, with_token
 
-# tomllib, tempfile and platformdirs are imported where they are used: start-up time is felt.
+# tomllib and platformdirs are imported where they are used: start-up time is felt.
 
-DEFAULT_API_URL = "https://api.sourcecraft.tech"
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
 
 
@@ -124,56 +123,6 @@ def find_token(environ: Mapping[str, str], config: Config, api_url: str) -> Toke
     return None
 
 
-def clean_token(text: str, what: str = "the token") -> str:
-    """Trim ASCII whitespace around a token; its form is not judged beyond that it can be sent.
-
-    Raises `UsageError`, without the token, when nothing is left or when it holds control or
-    non-ASCII characters, which no header value may hold (RFC 9110, 5.5).
-    """
-    token = text.strip(string.whitespace)
-    if not token:
-        raise UsageError(f"{what} is empty")
-    if not (token.isascii() and token.isprintable()):
-        raise UsageError(
-            f"{what} holds a control or non-ASCII character", hint="copy the token again"
-        )
-    return token
-
-
-def masked(token: str) -> str:
-    """Show the last four characters of a token, and none at all of a short one."""
-    return "****" + (token[-4:] if len(token) >= 16 else "")
-
-
-def check_api_url(url: str) -> str:
-    """Check the address of the API and drop its trailing slashes.
-
-    https, or http on loopback; no user info, query or fragment. Raises `UsageError`.
-    """
-    reason = unsafe_url_reason(url)
-    if reason is None and re.search(r"[?#]", url):
-        reason = "it holds a query or a fragment"
-    if reason is None:
-        return url.rstrip("/")
-    raise UsageError(
-        f"the API address {visible(shown_url(url))} cannot be used: {reason}",
-        hint=f"it looks like {DEFAULT_API_URL}; see --api-url, SOURCECRAFT_API_URL and api_url",
-    )
-
-
-def api_host(api_url: str) -> str:
-    """Name the host that a token is bound to, of a checked API address.
-
-    In lower case, with the port unless it is the default one of the scheme.
-    """
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(api_url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    default = {"https": 443, "http": 80}[parts.scheme]
-    return host if parts.port in (None, default) else f"{host}:{parts.port}"
-
-
 def save_token(host: str, token: str, path: str | None = None) -> None:
     """Store a token under its API host; the rest of the config file stays as it is.
 
@@ -230,38 +179,9 @@ def _write(path: str, text: str) -> None:
         if os.path.lexists(target) and not os.path.isfile(target):
             raise LocalError(f"the config file {visible(path)} is not a regular file")
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        _replace(target, text.encode())
+        write_private(*os.path.split(target), text.encode(), sync=True)
     except OSError as exc:
         raise LocalError(
             f"the config file {visible(path)} cannot be written: {exc.strerror}",
             hint=f"make its folder writable, or give the token in {TOKEN_VARIABLE}",
         ) from exc
-
-
-def _replace(target: str, content: bytes) -> None:
-    import tempfile
-
-    folder, name = os.path.split(target)
-    # mkstemp opens with O_EXCL and mode 0600.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    # Not every system can open a folder, and not every file system can sync one.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

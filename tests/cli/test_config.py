@@ -11,20 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.errors import ArtifactsError, LocalError, UsageError
-from sourcecraft_artifacts.service.config import (
+from sourcecraft_artifacts.cli.config import (
     Config,
     Token,
-    api_host,
-    check_api_url,
-    clean_token,
     config_path,
     find_token,
     load_config,
-    masked,
     remove_token,
     save_token,
 )
+from sourcecraft_artifacts.errors import ArtifactsError, LocalError, UsageError
+from sourcecraft_artifacts.service.access import api_host, check_api_url, clean_token, masked
 
 HOST = "api.sourcecraft.tech"
 API = f"https://{HOST}"

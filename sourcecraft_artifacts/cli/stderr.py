@@ -1,0 +1,80 @@
+"""Where the log goes on the command line: to stderr, in lines for people or as JSON events."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import ArtifactsError
+from ..logs import PACKAGE, get_logger, redaction
+from ..text import to_json, visible
+from .streams import say
+
+_log = get_logger(__name__)
+
+
+class StderrHandler(logging.Handler):
+    """Writes records to stderr; one that is gone is no reason to fail.
+
+    It has no lock: the end of the program must not wait for a thread that is stuck in a terminal.
+    """
+
+    def __init__(self, *, events: bool) -> None:
+        super().__init__()
+        self._events = events
+
+    def createLock(self) -> None:
+        """Do without a lock."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a record."""
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as lines, or as one event."""
+        error: ArtifactsError | None = getattr(record, "fault", None)
+        text = record.getMessage()
+        if error is not None:
+            shown = _error_event(error) if self._events else _error_lines(error)
+            say(redaction.redacted(shown))
+        elif self._events:
+            kind = "debug" if record.levelno == logging.DEBUG else "notice"
+            say(to_json({"event": kind, "message": text}))
+        else:
+            say(f"debug: {text}" if record.levelno == logging.DEBUG else text)
+
+
+def _error_event(error: ArtifactsError) -> str:
+    fields = {"message": error.message, "code": error.code, "hint": error.hint}
+    return to_json({"event": "error", **fields})
+
+
+def _error_lines(error: ArtifactsError) -> str:
+    first, *more = [visible(line) for line in error.message.split("\n")]
+    hint = [f"  hint: {visible(error.hint)}"] if error.hint else []
+    return "\n".join([f"error: {first}", *more, *hint])
+
+
+def listen(*, debug: bool = False, quiet: bool = False, events: bool = False) -> None:
+    """Write what the package logs to stderr: all of it with `debug`, with `quiet` no notices."""
+    package = logging.getLogger(PACKAGE)
+    package.handlers = [StderrHandler(events=events)]
+    package.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
+
+
+def show_error(error: ArtifactsError) -> None:
+    """Say what went wrong, and what to do about it."""
+    _listening().error("%s", error.message, extra={"fault": error})
+
+
+def show_end(text: str) -> None:
+    """Say why the program ends early, also with `--quiet`."""
+    _listening().critical(text)
+
+
+def _listening() -> logging.Logger:
+    """Return the log, which also what goes wrong before a command begins can be told to."""
+    if not any(isinstance(h, StderrHandler) for h in logging.getLogger(PACKAGE).handlers):
+        listen()
+    return _log

@@ -1,0 +1,45 @@
+"""The package's loggers, below `sourcecraft_artifacts`: nothing that they are told holds a secret.
+
+They say nothing until a program listens, as the command line does. Levels: DEBUG for requests,
+retries and decisions, INFO for what a person may like to know, WARNING for what of the things
+asked for is not there.
+"""
+
+import logging
+
+from .text import visible, without_secrets
+
+PACKAGE = __name__.partition(".")[0]
+
+
+class RedactingFilter(logging.Filter):
+    """Writes records out, with known secrets and the queries of URLs redacted, fit to be shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets: set[str] = set()
+
+    def hide(self, secret: str) -> None:
+        """Redact a secret from now on."""
+        self._secrets.add(secret)
+
+    def redacted(self, text: str) -> str:
+        """Return a text without what must not be shown."""
+        return without_secrets(text, sorted(self._secrets))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, redacted."""
+        record.msg = visible(self.redacted(record.getMessage()))
+        record.args = None
+        return True
+
+
+redaction = RedactingFilter()
+logging.getLogger(PACKAGE).addHandler(logging.NullHandler())
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return a module's logger, which redacts."""
+    logger = logging.getLogger(name)
+    logger.addFilter(redaction)
+    return logger

@@ -1,0 +1,60 @@
+"""The API's address and the token for it, checked: no message of this module holds a token."""
+
+import re
+import string
+
+from ..errors import UsageError
+from ..text import visible
+from ..urls import shown_url, unsafe_url_reason
+
+DEFAULT_API_URL = "https://api.sourcecraft.tech"
+
+
+def check_api_url(url: str) -> str:
+    """Check the address of the API and drop its trailing slashes.
+
+    https, or http on loopback; no user info, query or fragment. Raises `UsageError`.
+    """
+    reason = unsafe_url_reason(url)
+    if reason is None and re.search(r"[?#]", url):
+        reason = "it holds a query or a fragment"
+    if reason is None:
+        return url.rstrip("/")
+    raise UsageError(
+        f"the API address {visible(shown_url(url))} cannot be used: {reason}",
+        hint=f"it looks like {DEFAULT_API_URL}; see --api-url, SOURCECRAFT_API_URL and api_url",
+    )
+
+
+def api_host(api_url: str) -> str:
+    """Name the host that a token is bound to, of a checked API address.
+
+    In lower case, with the port unless it is the default one of the scheme.
+    """
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(api_url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    default = {"https": 443, "http": 80}[parts.scheme]
+    return host if parts.port in (None, default) else f"{host}:{parts.port}"
+
+
+def clean_token(text: str, what: str = "the token") -> str:
+    """Trim ASCII whitespace around a token; its form is not judged beyond that it can be sent.
+
+    Raises `UsageError`, without the token, when nothing is left or when it holds control or
+    non-ASCII characters, which no header value may hold (RFC 9110, 5.5).
+    """
+    token = text.strip(string.whitespace)
+    if not token:
+        raise UsageError(f"{what} is empty")
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(
+            f"{what} holds a control or non-ASCII character", hint="copy the token again"
+        )
+    return token
+
+
+def masked(token: str) -> str:
+    """Show the last four characters of a token, and none at all of a short one."""
+    return "****" + (token[-4:] if len(token) >= 16 else "")
