@@ -34,6 +34,8 @@ class FileResult:
     error: ArtifactsError | None = None
     action: str = ""
     """What a plan would do: `download`, `replace`, `await`, `keep` or `skip`."""
+    resumed: int = 0
+    """Bytes of it that an earlier run had received, and that were not fetched again."""
 
 
 @dataclass(frozen=True, slots=True)

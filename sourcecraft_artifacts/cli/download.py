@@ -94,10 +94,13 @@ def download_command(
         write=session.write_bytes if output == "-" else None,
     )
     with session.client() as client:
-        report = download(client, request, session.reporter(progress))
+        report = download(client, request, session.reporter(progress, request.limit_rate))
     may_wait = not (wait or allow_missing)
     with checksums_beside(None if dry_run else checksums, report):
-        session.show(report, json=json, paths=paths, dry_run=dry_run, may_wait=may_wait)
+        if dry_run:
+            session.show_plan(report, json=json, paths=paths, sizes=False)
+        else:
+            session.show(report, json=json, paths=paths, may_wait=may_wait)
     if report.error is not None:
         raise report.error
     if report.timed_out:

@@ -250,7 +250,12 @@ Jobs = Annotated[
 ]
 LimitRate = Annotated[
     str | None,
-    _option("--limit-rate", section=HOW, metavar="RATE", help="Bytes a second, as in 500K or 10M."),
+    _option(
+        "--limit-rate",
+        section=HOW,
+        metavar="RATE",
+        help="Bytes a second in all, as in 500K or 10M (M: 1024 x 1024).",
+    ),
 ]
 StallTimeout = Annotated[
     float,
@@ -291,7 +296,12 @@ FailFast = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    _option("--dry-run", "-n", section=SHOWN, help="Show the plan; ask no storage, write nothing."),
+    _option(
+        "--dry-run",
+        "-n",
+        section=SHOWN,
+        help="Show the plan, a line each; ask no storage, write nothing.",
+    ),
 ]
 Paths = Annotated[
     bool, _option("--paths", section=SHOWN, help="Write each finished path to stdout, a line each.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import LocalError, UsageError
+from ..show.colours import are_forced, painter
 from .streams import Nowhere, say, to_stdout, write_lines, write_paths
 
 if TYPE_CHECKING:
@@ -199,15 +200,14 @@ class Session:
         """Return rich's console for stdout, which sees to colours and widths."""
         from ..show.tables import make_console
 
-        colours = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
-        return make_console(force_terminal=True if colours else None)
+        return make_console(force_terminal=True if are_forced() else None)
 
-    def reporter(self, progress: Progress) -> NullReporter:
+    def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
         from ..show.progress import make_reporter
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        reporter = make_reporter(kind, quiet=self._quiet)
+        reporter = make_reporter(kind, quiet=self._quiet, limit=limit)
         self._failures_told = reporter.tells_failures
         return reporter
 
@@ -223,21 +223,38 @@ class Session:
             while data:
                 data = data[os.write(1, data) :]
 
-    def show(
-        self, report: Report, *, json: bool, paths: bool, dry_run: bool, may_wait: bool
-    ) -> None:
+    def show(self, report: Report, *, json: bool, paths: bool, may_wait: bool) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""
-        from ..show.report import report_json, summary_lines
+        from ..show.summary import summary_lines
 
         if not self._events:
             lines = summary_lines(
                 report,
-                dry_run=dry_run,
                 quiet=self._quiet,
                 failures_told=self._failures_told,
                 may_wait=may_wait,
+                paint=painter(sys.stderr),
             )
             say("\n".join(lines))
+        self._write_report(report, json=json, paths=paths)
+
+    def show_plan(self, report: Report, *, json: bool, paths: bool, sizes: bool) -> None:
+        """Show what a download would do: its plan on stdout, unless that is for programs, a sum."""
+        from ..show.planned import plan_lines, plan_sentence
+        from ..show.summary import hint_lines, missing_lines
+
+        if not (json or paths):
+            self.write(plan_lines(report, sizes=sizes, table=self.shows_tables))
+            sys.stdout.flush()
+        if not self._events:
+            sentence = [] if self._quiet else [plan_sentence(report, sizes=sizes)]
+            missing = missing_lines(report, paint=painter(sys.stderr))
+            say("\n".join([*missing, *sentence, *hint_lines(report)]))
+        self._write_report(report, json=json, paths=paths)
+
+    def _write_report(self, report: Report, *, json: bool, paths: bool) -> None:
+        from ..show.report import report_json
+
         if json:
             self.write([report_json(report)])
         if paths:

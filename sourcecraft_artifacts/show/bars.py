@@ -14,7 +14,7 @@ from rich.text import Text
 from ..results import FileResult, Outcome
 from ..text import human_size, visible
 from ..transfer.reporter import Activity
-from .report import was_called_off
+from .summary import was_called_off
 from .tables import encodes, make_console
 from .tracking import (
     REFRESH_TEXT,
@@ -55,9 +55,14 @@ class Bars(Tracker):
     tells_failures = True
 
     def __init__(
-        self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
+        self,
+        stream: TextIO,
+        *,
+        clock: Clock = time.monotonic,
+        ticks: float | None = TICK,
+        limit: float | None = None,
     ) -> None:
-        super().__init__(stream, clock=clock, ticks=ticks)
+        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
         self.console = make_console(cast(TextIO, self.stream), force_terminal=True)
         self.signs = FINE if encodes("".join(FINE), self.stream.encoding) else PLAIN
         self._live: Live | None = None
@@ -162,7 +167,8 @@ class Bars(Tracker):
         if bar_width:
             self._draw_bar(line, position / size if size else 0.0, bar_width)
             line.append("  ")
-        return line.append(clipped(_facts(position, size), width - line.cell_len, cut))
+        facts = visible(activity.stage) or _facts(position, size)
+        return line.append(clipped(facts, width - line.cell_len, cut))
 
     def _total_line(self, totals: Totals, width: int) -> Text:
         parts, bar_width = summary_parts(totals), _bar_width(width)

@@ -11,6 +11,8 @@ from ..text import to_json, visible
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .tables import Column
+
 SCHEMA_VERSION = 1
 _TIME_WIDTH, _PATH_WIDTH = 16, 22
 
@@ -90,13 +92,32 @@ def _run_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def person_time(stamp: str | None) -> str:
-    """Write a time of the service (RFC 3339) in the local zone, to the minute."""
+def local_time(stamp: str | None) -> tuple[str, str]:
+    """Read a time of the service (RFC 3339) as a person does: in the local zone, to the minute.
+
+    Returns the time and its zone, `UTC` or as in `+03:00`; what is no time comes back as it is.
+    """
     read = moment(stamp)
     try:
-        return f"{read.astimezone():%Y-%m-%d %H:%M}" if read else visible(stamp or "")
+        local = read.astimezone() if read else None
     except (ValueError, OverflowError, OSError):
-        return visible(stamp or "")
+        local = None
+    if local is None:
+        return visible(stamp or ""), ""
+    zone = f"{local:%z}"
+    return f"{local:%Y-%m-%d %H:%M}", f"{zone[:3]}:{zone[3:5]}" if local.utcoffset() else "UTC"
+
+
+def _times(name: str, stamps: Iterable[str | None]) -> Column:
+    """Return a column of times; the zone stands in its head, or beside each where there are two."""
+    from .tables import Column
+
+    times = [local_time(stamp) for stamp in stamps]
+    zones = {zone for _, zone in times if zone}
+    if len(zones) == 1:
+        return Column(f"{name} ({zones.pop()})", [time for time, _ in times], _TIME_WIDTH, rank=1)
+    cells = [f"{time} {zone}".rstrip() for time, zone in times]
+    return Column(name, cells, _TIME_WIDTH, rank=1)
 
 
 def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
@@ -111,8 +132,7 @@ def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
             columns.append(Column(name.title(), values))
         else:
             shared.extend(f"{name} {value}" for value in values[:1])
-    updated = [person_time(artifact.dates.updated_at) for artifact in artifacts]
-    columns.append(Column("Updated", updated, _TIME_WIDTH, rank=1))
+    columns.append(_times("Updated", (artifact.dates.updated_at for artifact in artifacts)))
     paths = [artifact.local_path for artifact in artifacts]
     columns.append(Column("Path", paths, _PATH_WIDTH, alone=True))
     if artifacts:
@@ -124,11 +144,10 @@ def runs_table(runs: Sequence[Run], console: Console) -> None:
     """Print runs for a person."""
     from .tables import Column, print_table
 
-    created = [person_time(run.created_at) for run in runs]
     columns = [
         Column("Run", [run.slug for run in runs]),
         Column("Event", [run.event_type for run in runs], rank=2),
-        Column("Created", created, _TIME_WIDTH, rank=1),
+        _times("Created", (run.created_at for run in runs)),
         Column("Pull", [run.pull or "" for run in runs], rank=4),
         Column("User", [run.user or "" for run in runs], rank=3),
     ]

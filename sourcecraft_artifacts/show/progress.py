@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any, TextIO
 
 from ..results import FileResult, Outcome
-from ..text import human_seconds, to_json, visible
+from ..text import count, human_seconds, to_json, visible
 from ..transfer.reporter import Activity, NullReporter
-from .report import error_fields, size_and_time, was_called_off
+from .colours import is_capable_term, painter
+from .report import error_fields
+from .summary import size_and_time, was_called_off
 from .tracking import (
     REFRESH_TEXT,
     TICK,
@@ -23,15 +24,22 @@ from .tracking import (
 
 SUMMARY_EVERY = 5.0
 EVENTS_EVERY = 1.0
+MOST_LINES = 40
+"""Files from which on a log counts them: only failures have lines of their own."""
 
 
 class Lines(Tracker):
     """Whole lines, collected and written at each tick at most."""
 
     def __init__(
-        self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
+        self,
+        stream: TextIO,
+        *,
+        clock: Clock = time.monotonic,
+        ticks: float | None = TICK,
+        limit: float | None = None,
     ) -> None:
-        super().__init__(stream, clock=clock, ticks=ticks)
+        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
         self._lines: list[str] = []
         self._told = clock()
 
@@ -57,28 +65,50 @@ class Lines(Tracker):
 
 
 class Plain(Lines):
-    """A line when a file ends or tries again, and a summary every few seconds; no control codes.
+    """A line when a file ends or tries again, and a summary every few seconds; no cursor moves.
 
-    What the service does not have is left to the end, where the listing is the last one.
+    Of more than a few dozen files only failures have lines of their own; the summary counts the
+    rest. What the service does not have is left to the end, where the listing is the last one.
     """
 
     tells_failures = True
-    _awaited = ""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        clock: Clock = time.monotonic,
+        ticks: float | None = TICK,
+        limit: float | None = None,
+    ) -> None:
+        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
+        self._paint = painter(stream)
+        self._counts = False
+        self._retries = 0
+        self._awaited = ""
+
+    def begin(self, total: int) -> None:
+        self._counts = total > MOST_LINES
+        super().begin(total)
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        when = f" in {human_seconds(delay)}" if delay else ""
-        self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
+        with self.lock:
+            self._retries += 1
+        if not self._counts:
+            when = f" in {human_seconds(delay)}" if delay else ""
+            self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
 
     def refreshing(self, count: int) -> None:
         self.say(REFRESH_TEXT)
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        name = shown_name(activity, result)
-        if result.outcome is Outcome.DOWNLOADED:
+        if result.outcome is Outcome.DOWNLOADED and not self._counts:
+            name = shown_name(activity, result)
             self.say(f"{name}: {size_and_time(result.size or 0, result.seconds)}")
         elif result.outcome is Outcome.FAILED and not was_called_off(result):
-            self.say(f"{result.outcome}: {failure_text(activity, result)}")
+            label = self._paint(f"{result.outcome}:", "red")
+            self.say(f"{label} {failure_text(activity, result)}")
 
     def waiting(self, what: str) -> None:
         super().waiting(what)
@@ -89,7 +119,13 @@ class Plain(Lines):
 
     def tick(self) -> None:
         if self.due(SUMMARY_EVERY):
-            self.say(summary_text(self.totals()))
+            with self.lock:
+                activities = [fetch.activity for fetch in self.active.values()]
+            for activity in activities:
+                if activity.stage:
+                    self.say(f"{visible(activity.name)}: {visible(activity.stage)}")
+            retried = f", retried {count(self._retries, 'time')}" if self._retries else ""
+            self.say(summary_text(self.totals()) + (retried if self._counts else ""))
         self.flush()
 
 
@@ -97,7 +133,8 @@ class JsonEvents(Lines):
     """One JSON object a line; sizes in bytes, times in seconds, speed in bytes a second.
 
     - started: name, size (or null), position (bytes on disk already)
-    - progress: name, size, position; at most once a second for each active file
+    - progress: name, size, position, stage (empty while bytes come, else what takes long); at
+      most once a second for each active file
     - retrying: name, reason, delay
     - refreshing: count (files under way of the cube whose listing is asked again, for new URLs)
     - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
@@ -145,10 +182,10 @@ class JsonEvents(Lines):
             with self.lock:
                 fetches = list(self.active.values())
             for fetch in fetches:
-                place = _place(fetch.activity)
-                if place["position"] != fetch.told:
-                    fetch.told = place["position"]
-                    self._event("progress", **place)
+                place, stage = _place(fetch.activity), fetch.activity.stage
+                if (place["position"], stage) != (fetch.told, fetch.stage):
+                    fetch.told, fetch.stage = place["position"], stage
+                    self._event("progress", **place, stage=stage)
             self._summary()
         self.flush()
 
@@ -174,24 +211,21 @@ def _place(activity: Activity) -> dict[str, Any]:
     return {"name": activity.name, "size": activity.size, "position": activity.position}
 
 
-def is_capable(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
-
-
-def make_reporter(kind: str, *, quiet: bool, stream: TextIO | None = None) -> NullReporter:
+def make_reporter(
+    kind: str, *, quiet: bool, stream: TextIO | None = None, limit: float | None = None
+) -> NullReporter:
     """Make the reporter for `--progress`: auto, bar, plain, json or none.
 
     `stream` is stderr by default; without one (`2>&-`) nothing is said. Bars need a terminal
-    that can move its cursor, and are plain lines elsewhere.
+    that can move its cursor, and are plain lines elsewhere. `limit` is that of `--limit-rate`.
     """
     stream = stream or sys.stderr
     if quiet or kind == "none" or stream is None:
         return NullReporter()
     if kind == "json":
-        return JsonEvents(stream)
-    if kind == "plain" or not is_capable(stream):
-        return Plain(stream)
+        return JsonEvents(stream, limit=limit)
+    if kind == "plain" or not (stream.isatty() and is_capable_term()):
+        return Plain(stream, limit=limit)
     from .bars import Bars  # rich costs start-up time, so only where it is shown
 
-    return Bars(stream)
+    return Bars(stream, limit=limit)

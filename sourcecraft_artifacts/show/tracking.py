@@ -66,6 +66,7 @@ class Fetch:
     note: str = ""
     until: float = 0.0
     told: int = -1
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +104,24 @@ class Tracker(NullReporter):
     """What the reporters that do speak have in common: the facts, and the timer thread.
 
     `ticks` is the time between two calls of `tick` in seconds; with None it is the caller's.
+    `limit` is the most bytes a second that are asked for: what comes faster for a moment had
+    waited in a buffer, and is not told as speed.
     """
 
     def __init__(
-        self, stream: TextIO, *, clock: Clock = time.monotonic, ticks: float | None = TICK
+        self,
+        stream: TextIO,
+        *,
+        clock: Clock = time.monotonic,
+        ticks: float | None = TICK,
+        limit: float | None = None,
     ) -> None:
         self.stream = Guarded(stream)
         self.clock = clock
         self.active: dict[int, Fetch] = {}
         self.lock = threading.Lock()
         self._speed = Speed()
+        self._limit = limit or float("inf")
         self._ticks = ticks
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -169,7 +178,7 @@ class Tracker(NullReporter):
             transferred += max(0, position - fetch.first)
         sized = total == done + len(fetches) and all(f.activity.size is not None for f in fetches)
         with self.lock:
-            speed = self._speed.update(self.clock(), transferred)
+            speed = min(self._limit, self._speed.update(self.clock(), transferred))
         return Totals(done, total, on_disk, size, sized, transferred, speed)
 
     def close(self) -> None:

@@ -111,7 +111,14 @@ class Attempt:
             transferred=transfer.received if transfer else 0,
             seconds=time.monotonic() - transfer.started if transfer else 0.0,
             error=self._error,
+            resumed=0 if self.failed else self._resumed(),
         )
+
+    def _resumed(self) -> int:
+        """Return the bytes of it that were there already when this run began."""
+        if self.transfer is None:
+            return 0
+        return max(0, (self.transfer.partial.size or 0) - self.transfer.received)
 
 
 def commit(attempts: Sequence[Attempt], target: Target, *, repeat: bool) -> None:

@@ -42,7 +42,7 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
         ["failed", " out/lost"],
         ["unavailable", " never (still registered)"],
     ]
-    assert lines[-1].startswith("Downloaded 1 file, ")
+    assert lines[-1].startswith("Downloaded 1 file to out/good, ")
     assert lines[-1].endswith("; 1 unavailable, 1 failed.")
 
 
@@ -85,7 +85,9 @@ def test_a_plan_without_work_says_so(service: FakeService, cli: Cli) -> None:
     """A dry run never says what was downloaded."""
     service.add("good", BODY)
     cli.download()
-    assert cli.download("-n").err == "Would fetch nothing; 1 unchanged.\n"
+    planned = cli.download("-n")
+    assert planned.out == "keep\tout/good\n"
+    assert planned.err == "Would fetch nothing; 1 unchanged.\n"
 
 
 @pytest.mark.parametrize("to", [("-d", "out"), ("-i", "never", "-o", "file")])
@@ -94,6 +96,7 @@ def test_a_quiet_plan_says_why_it_fails(cli: Cli, to: tuple[str, ...]) -> None:
     """Exit status 6 is never without a word."""
     finished = cli("download", "7", *CUBE, "-n", "-q", *to, code=6)
     assert finished.err == "unavailable: never (still registered)\n"
+    assert finished.out.splitlines()[-1].startswith("unavailable\t")
 
 
 @pytest.mark.parametrize("to", [("-d", "out"), ("-i", "later", "-o", "file")])
@@ -105,10 +108,11 @@ def test_a_plan_to_wait_counts_on_what_may_come(
     service.add("later", status="registered", cube=SLOW)
     finished = cli("download", "7", "--wait", "-n", "--json", *to)
     assert finished.outcomes == {"later": "planned"}
-    lines = finished.err.splitlines()
-    assert lines[0] == "would wait for ci/test/slow"
-    assert lines[1].startswith("await     ")
-    assert lines[2] == "Would fetch nothing; 1 awaited."
+    said = ["would wait for ci/test/slow", "Would fetch nothing; 1 awaited."]
+    assert finished.err.splitlines() == said
+    planned = cli("download", "7", "--wait", "-n", *to)
+    assert planned.out.startswith("await\t")
+    assert planned.err.splitlines() == said
     assert cli("download", "7", "-n", "--json", *to, code=6).outcomes == {"later": "unavailable"}
     service.artifacts[0].status = "failed"
     assert "(failed)" in cli("download", "7", "--wait", "-n", *to, code=6).err

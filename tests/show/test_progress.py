@@ -12,7 +12,7 @@ from sourcecraft_artifacts.errors import TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
 from sourcecraft_artifacts.show.bars import Bars, clipped, fitted
-from sourcecraft_artifacts.show.progress import JsonEvents, Plain, make_reporter
+from sourcecraft_artifacts.show.progress import MOST_LINES, JsonEvents, Plain, make_reporter
 from sourcecraft_artifacts.show.tracking import Totals, Tracker, summary_text
 from sourcecraft_artifacts.transfer.reporter import NullReporter
 
@@ -240,8 +240,8 @@ def test_plain_sums_up_every_few_seconds_while_something_is_active() -> None:
     ]
 
 
-def test_many_small_files_cost_one_write() -> None:
-    """Lines are collected, so that a thousand files do not make a thousand system calls."""
+def test_small_files_cost_one_write() -> None:
+    """Lines are collected, so that many files do not make many system calls."""
     writes: list[str] = []
 
     class Counting(io.StringIO):
@@ -250,12 +250,84 @@ def test_many_small_files_cost_one_write() -> None:
             return len(text)
 
     plain = Plain(Counting(), ticks=None)
-    plain.begin(1000)
-    for number in range(1000):
+    plain.begin(MOST_LINES)
+    for number in range(MOST_LINES):
         plain.finished(FakeActivity(f"f{number}"), result())
     plain.close()
     assert len(writes) == 1
-    assert writes[0].count("\n") == 1000
+    assert writes[0].count("\n") == MOST_LINES
+
+
+def test_many_files_are_counted_in_a_log() -> None:
+    """Beyond a few dozen a line every few seconds counts them; failures alone have their own."""
+    stream, clock = io.StringIO(), FakeClock()
+    plain = Plain(stream, clock=clock, ticks=None)
+    plain.begin(1000)
+    for number in range(120):
+        activity = FakeActivity(f"f{number}", MIB, MIB)
+        plain.started(activity)
+        if number % 50 == 7:
+            plain.retrying(activity, "connection reset", 0.0)
+        clock.now += 0.1
+        plain.tick()
+        message = "gone" if number == 60 else ""
+        outcome = Outcome.FAILED if message else Outcome.DOWNLOADED
+        plain.finished(activity, result(activity.name, outcome, message=message))
+    plain.close()
+    assert stream.getvalue().splitlines() == [
+        "49 of 1,000 files, 50.0 MiB of at least 50.0 MiB, 9.8 MiB/s, retried 1 time",
+        "failed: f60: gone",
+        "99 of 1,000 files, 99.0 MiB of at least 99.0 MiB, 10.0 MiB/s, retried 2 times",
+    ]
+
+
+def test_a_run_that_grows_is_counted_from_then_on() -> None:
+    """With `--wait` the number of files is not known at the beginning."""
+    stream = io.StringIO()
+    plain = Plain(stream, ticks=None)
+    for total in (1, MOST_LINES + 1):
+        plain.begin(total)
+        plain.finished(FakeActivity(f"of {total}"), result())
+    plain.close()
+    assert stream.getvalue() == "of 1: 1.0 MiB in 0.5 s\n"
+
+
+def test_what_takes_long_is_said_in_each_display() -> None:
+    """Behind the last byte a large archive is unpacked: bars, lines and events say so."""
+    clock, stream, log = FakeClock(), io.StringIO(), io.StringIO()
+    activity = FakeActivity("dist", 10 * MIB, 10 * MIB)
+    bars = Bars(Terminal(), clock=clock, ticks=None)
+    plain, json_events = (
+        made(out, clock=clock, ticks=None) for made, out in ((Plain, log), (JsonEvents, stream))
+    )
+    for reporter in (bars, plain, json_events):
+        reporter.begin(1)
+        reporter.started(activity)
+    clock.now += 6
+    json_events.tick()
+    activity.stage = f"unpacking 1,200 files{HOSTILE}"
+    clock.now += 6
+    for reporter in (plain, json_events):
+        reporter.tick()
+    assert shown(bars)[0].startswith("dist  ━━━━━━━━━━━━━━━━  unpacking 1,200 files")
+    assert log.getvalue().splitlines()[0].startswith("dist: unpacking 1,200 filesa\\x1b")
+    told = [one["stage"] for one in events(stream) if one["event"] == "progress"]
+    assert told == ["", activity.stage]
+
+
+def test_no_display_claims_more_than_the_limit() -> None:
+    """What a limited connection had in its buffer comes at once, and is no speed."""
+    clock = FakeClock()
+    tracker = Tracker(io.StringIO(), clock=clock, ticks=None, limit=float(MIB))
+    tracker.begin(1)
+    activity = FakeActivity("a", 20 * MIB)
+    tracker.started(activity)
+    clock.now += 1
+    activity.position = 3 * MIB
+    assert tracker.totals().speed == MIB
+    clock.now += 5
+    activity.position = 4 * MIB
+    assert tracker.totals().speed < MIB
 
 
 def events(stream: io.StringIO) -> list[dict[str, object]]:
@@ -292,7 +364,7 @@ def test_json_events_have_the_documented_fields() -> None:
     }
     assert rest == [
         {"event": "started", "name": "a", "size": 100, "position": 10},
-        {"event": "progress", "name": "a", "size": 100, "position": 40},
+        {"event": "progress", "name": "a", "size": 100, "position": 40, "stage": ""},
         start | {"bytes": 40, "size": 100, "transferred": 30, "speed": 25},
         {"event": "retrying", "name": "a", "reason": "reset", "delay": 1.25},
         {"event": "refreshing", "count": 2},
@@ -455,7 +527,7 @@ def test_hostile_names_come_out_harmless(made: type[Tracker]) -> None:
     stream, clock = Terminal(), FakeClock()
     drive(made(stream, clock=clock, ticks=None), clock)
     written = stream.getvalue()
-    assert not STEERING.search(DISPLAY_CODES.sub("", written) if made is Bars else written)
+    assert not STEERING.search(DISPLAY_CODES.sub("", written))
     assert "[/nope] [red]:bomb:" in re.sub(r"\x1b\[[0-9;]*m", "", written)
 
 

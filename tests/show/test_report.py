@@ -6,64 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from reports import HARMLESS, HOSTILE, STAMP, artifact, report, result
 from rich.cells import cell_len
 from rich.console import Console
 
 from sourcecraft_artifacts.downloads.story import exit_status
-from sourcecraft_artifacts.errors import ArtifactsError, ExitCode, Refused, TransferError
+from sourcecraft_artifacts.errors import ExitCode, Refused, TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
-from sourcecraft_artifacts.results import FileResult, Outcome, Report
+from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.show.listing import (
     listing_json,
     listing_lines,
     listing_table,
-    person_time,
+    local_time,
     runs_json,
     runs_lines,
     runs_table,
 )
-from sourcecraft_artifacts.show.report import report_json, summary_lines
+from sourcecraft_artifacts.show.report import report_json
 from sourcecraft_artifacts.show.tables import fitting, folded, make_console
-
-HOSTILE = "a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
-HARMLESS = r"a\x1b[31m\x9b2J\u202e[/nope] [red]:bomb:\n\tb"
-STAMP = "2025-11-24T10:22:33.123456789Z"
-
-
-def artifact(path: str = "plan.json", status: str = "success", cube: str = "linux") -> Artifact:
-    return Artifact(
-        CubeAddress("o/r", "12", "build", "compile", cube),
-        path,
-        status,
-        ArtifactDates(registered_at=STAMP, updated_at=STAMP),
-        "id-1",
-        "https://storage/x?signature=secret",
-    )
-
-
-def result(
-    path: str,
-    outcome: Outcome,
-    error: ArtifactsError | None = None,
-    action: str = "",
-    cube: str = "linux",
-) -> FileResult:
-    status = "missing" if outcome is Outcome.UNAVAILABLE else "success"
-    return FileResult(
-        artifact(path, status, cube),
-        None if outcome is Outcome.UNAVAILABLE else f"out/{path}",
-        outcome,
-        size=1024,
-        sha256="ab" * 32,
-        transferred=1024 if outcome is Outcome.DOWNLOADED else 0,
-        seconds=0.12345,
-        error=error,
-        action=action,
-    )
-
-
-def report(*files: FileResult, seconds: float = 2.0) -> Report:
-    return Report("o/r", "12", "out", files, seconds)
 
 
 def table(
@@ -216,146 +177,62 @@ def test_the_report_document() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("files", "lines"),
-    [
-        ([], ["Downloaded nothing."]),
-        (
-            [result("a", Outcome.DOWNLOADED), result("b", Outcome.UNCHANGED)],
-            ["Downloaded 1 file, 1.0 KiB in 2.0 s (512 B/s); 1 unchanged."],
-        ),
-        (
-            [result("a", Outcome.UNCHANGED)] * 1200 + [result("b", Outcome.SKIPPED)],
-            ["Downloaded nothing; 1,200 unchanged, 1 skipped."],
-        ),
-        (
-            [
-                result(HOSTILE, Outcome.FAILED, TransferError(HOSTILE, code="x", hint="again")),
-                result("b", Outcome.FAILED, TransferError("reset", code="y", hint="again")),
-                result("c", Outcome.UNAVAILABLE),
-            ],
-            [
-                "unavailable: c (missing)",
-                f"failed: {HARMLESS}: {HARMLESS}",
-                "failed: b: reset",
-                "Downloaded nothing; 1 unavailable, 2 failed.",
-                "  hint: again",
-            ],
-        ),
-        (
-            [result("a", Outcome.UNAVAILABLE), result("a", Outcome.UNCHANGED, cube="mac")],
-            [
-                "unavailable: build/compile/linux: a (missing)",
-                "Downloaded nothing; 1 unchanged, 1 unavailable.",
-            ],
-        ),
-    ],
-)
-def test_the_summary_names_what_is_missing_and_says_what_was_done(
-    files: list[FileResult], lines: list[str]
-) -> None:
-    """Each missing file with its reason, then the counts of what there is, then each hint once."""
-    assert summary_lines(report(*files)) == lines
-
-
-@pytest.mark.parametrize(
-    ("files", "lines"),
-    [
-        ([], ["Would fetch nothing."]),
-        ([result("a", Outcome.UNCHANGED)], ["Would fetch nothing; 1 unchanged."]),
-        (
-            [
-                result("a", Outcome.PLANNED, action="download"),
-                result(HOSTILE, Outcome.PLANNED, action="replace"),
-                result("c", Outcome.PLANNED, action="keep"),
-                result("d", Outcome.UNCHANGED),
-                result("e", Outcome.PLANNED, action="await"),
-                result("f", Outcome.UNAVAILABLE),
-            ],
-            [
-                "download  out/a",
-                f"replace   out/{HARMLESS}",
-                "keep      out/c",
-                "await     out/e",
-                "unavailable: f (missing)",
-                "Would fetch 2 files; 1 awaited, 2 unchanged, 1 unavailable.",
-            ],
-        ),
-    ],
-)
-def test_a_plan_says_what_would_be_done(files: list[FileResult], lines: list[str]) -> None:
-    """Never that something was downloaded, or not."""
-    assert summary_lines(report(*files), dry_run=True) == lines
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "1.0 KiB."), (0.05, "1.0 KiB in 0.1 s (20.0 KiB/s)."), (0.0, "1.0 KiB.")],
-)
-def test_a_time_too_short_to_show_is_not_shown(seconds: float, said: str) -> None:
-    """`0.0 s`, and a speed made of it, say nothing."""
-    (line,) = summary_lines(report(result("a", Outcome.DOWNLOADED), seconds=seconds))
-    assert line == f"Downloaded 1 file, {said}"
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_quiet_leaves_what_is_missing(dry_run: bool) -> None:
-    """An exit status other than 0 has a line that says why, in a plan as well."""
-    files = [result("a", Outcome.PLANNED, action="download"), result("b", Outcome.UNAVAILABLE)]
-    lines = summary_lines(report(*files), dry_run=dry_run, quiet=True)
-    assert lines == ["unavailable: b (missing)"]
-
-
-def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
-    """The failures are counted, with the way out of them; their names were told in time."""
-    error = TransferError("reset", code="y", hint="again")
-    files = [result("a", Outcome.FAILED, error), result("b", Outcome.UNAVAILABLE)]
-    assert summary_lines(report(*files), failures_told=True) == [
-        "unavailable: b (missing)",
-        "Downloaded nothing; 1 unavailable, 1 failed.",
-        "  hint: again",
-    ]
-
-
-def test_however_many_are_missing_the_counts_come_last() -> None:
-    """All are named, also hundreds; those that were not tried are one line."""
-    called_off = TransferError("it was called off", code="cancelled")
-    files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
-    lines = summary_lines(report(*files))
-    assert lines[:-2] == ["failed: a: it could not be had"] * 220
-    assert lines[-2:] == ["called off: 30 files", "Downloaded nothing; 250 failed."]
-
-
-def test_an_artifact_that_may_still_come_is_called_so() -> None:
-    """`registered` alone does not say that its bytes never arrived."""
-    files = [
-        FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
-        FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
-    ]
-    missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
-    assert summary_lines(report(*files), quiet=True) == missing
-    hint = "  hint: --wait fetches what is still registered, as soon as it is there"
-    assert summary_lines(report(*files), may_wait=True)[-1] == hint
-    assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
-    assert hint not in summary_lines(report(files[1]), may_wait=True)
-
-
 @pytest.mark.usefixtures("moscow")
 @pytest.mark.parametrize(
     ("stamp", "shown"),
     [
-        ("2025-11-24T22:22:33Z", "2025-11-25 01:22"),
-        (STAMP, "2025-11-24 13:22"),
-        ("2025-11-24T10:22:33+01:00", "2025-11-24 12:22"),
-        ("soon\x1b", r"soon\x1b"),
-        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
-        ("", ""),
-        (None, ""),
+        ("2025-11-24T22:22:33Z", ("2025-11-25 01:22", "+03:00")),
+        (STAMP, ("2025-11-24 13:22", "+03:00")),
+        ("2025-11-24T10:22:33+01:00", ("2025-11-24 12:22", "+03:00")),
+        ("soon\x1b", (r"soon\x1b", "")),
+        ("0001-01-01T00:00:00+14:00", ("0001-01-01T00:00:00+14:00", "")),
+        ("", ("", "")),
+        (None, ("", "")),
     ],
 )
-def test_a_person_reads_local_time(stamp: str | None, shown: str) -> None:
+def test_a_person_reads_local_time(stamp: str | None, shown: tuple[str, str]) -> None:
     """What is no time is shown as it came."""
-    assert person_time(stamp) == shown
+    assert local_time(stamp) == shown
+
+
+@pytest.mark.parametrize(
+    ("zone", "stamps", "head", "cells"),
+    [
+        ("MSK-3", [STAMP, STAMP, None], "Created (+03:00)", ["2025-11-24 13:22"] * 2),
+        ("UTC", [STAMP, "soon"], "Created (UTC)", ["2025-11-24 10:22", "soon"]),
+        ("IST-5:30", [STAMP], "Created (+05:30)", ["2025-11-24 15:52"]),
+        ("AST4", [STAMP], "Created (-04:00)", ["2025-11-24 06:22"]),
+        ("UTC", ["soon"], "Created", ["soon"]),
+        (
+            "CET-1CEST",
+            [STAMP, "2025-07-01T10:00:00Z"],
+            "Created",
+            ["2025-11-24 11:22 +01:00", "2025-07-01 12:00 +02:00"],
+        ),
+    ],
+)
+def test_times_carry_their_zone(
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    stamps: list[str | None],
+    head: str,
+    cells: list[str],
+) -> None:
+    """The zone stands in the head of the column, or with each time where summer and winter mix."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("the local zone cannot be set here")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        console = Console(file=io.StringIO(), width=80)
+        runs_table(
+            [Run(str(n), "failed", created_at=stamp) for n, stamp in enumerate(stamps)], console
+        )
+    time.tzset()
+    assert isinstance(console.file, io.StringIO)
+    first, *rows = console.file.getvalue().splitlines()
+    assert first == f"Status    Run  {head}"
+    assert [row[15:] for row in rows if row[15:]] == cells
 
 
 @pytest.mark.usefixtures("moscow")
@@ -365,7 +242,7 @@ def test_the_table_says_shared_names_once() -> None:
     lines = table([artifact(long), artifact("b", "failed", "mac"), artifact("c", "registered")])
     assert lines == [
         "workflow build, task compile",
-        "Status        Cube   Updated           Path",
+        "Status        Cube   Updated (+03:00)  Path",
         "✓ success     linux  2025-11-24 13:22  dist/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
         "                                       xxxxxxxxxxxxxxxxxxxxxxxx/[/nope] :bomb:",
         "✗ failed      mac    2025-11-24 13:22  b",
@@ -406,7 +283,7 @@ def test_the_table_of_runs_leaves_out_empty_columns() -> None:
     runs_table([], console)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
-        "Status     Run  Event  Created           User",
+        "Status     Run  Event  Created (+03:00)  User",
         "✓ success  12   push   2025-11-24 13:22  [ann]",
         "✗ timeout  11",
     ]
@@ -418,7 +295,7 @@ def test_a_narrow_table_keeps_what_matters() -> None:
     rows = [artifact("testing/unit_tests/report.zip"), artifact("plan.json", "registered", "mac")]
     assert table(rows, 62) == [
         "workflow build, task compile",
-        "Status        Cube   Updated           Path",
+        "Status        Cube   Updated (+03:00)  Path",
         "✓ success     linux  2025-11-24 13:22  testing/unit_tests/",
         "                                       report.zip",
         "• registered  mac    2025-11-24 13:22  plan.json",
@@ -444,10 +321,10 @@ def test_a_narrow_table_keeps_what_matters() -> None:
 @pytest.mark.parametrize(
     ("width", "head"),
     [
-        (59, "Status        Run  Event   Created           Pull  User"),
-        (52, "Status        Run  Event   Created           User"),
-        (48, "Status        Run  Event   Created"),
-        (40, "Status        Run  Created"),
+        (59, "Status        Run  Event   Created (+03:00)  Pull  User"),
+        (52, "Status        Run  Event   Created (+03:00)  User"),
+        (48, "Status        Run  Event   Created (+03:00)"),
+        (40, "Status        Run  Created (+03:00)"),
         (20, "Status        Run"),
     ],
 )

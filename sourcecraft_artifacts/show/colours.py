@@ -1,0 +1,50 @@
+"""When there are colours, and how a piece of text gets one; for what rich does not print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TextIO
+
+Paint = Callable[[str, str], str]
+"""Return a text in a colour, or just as it is."""
+
+_CODES = {"bold": "1", "red": "31", "green": "32", "magenta": "35"}
+# The other colours of terminals cannot be read on light or on dark backgrounds.
+
+
+def are_wanted(stream: TextIO) -> bool:
+    """Tell whether what is written to a stream may have colours.
+
+    `NO_COLOR` forbids them and `CLICOLOR_FORCE` demands them; else a terminal has them, unless
+    `TERM` says that it cannot.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    return are_forced() or (stream.isatty() and is_capable_term())
+
+
+def are_forced() -> bool:
+    """Tell whether `CLICOLOR_FORCE` demands colours, also in a pipe; `NO_COLOR` beats it."""
+    forced = os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0")
+    return forced and not os.environ.get("NO_COLOR")
+
+
+def is_capable_term() -> bool:
+    """Tell whether `TERM` names a terminal that can move its cursor and has colours."""
+    return os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+
+
+def painter(stream: TextIO | None) -> Paint:
+    """Return what paints texts for a stream."""
+    return painted if stream is not None and are_wanted(stream) else unpainted
+
+
+def painted(text: str, colour: str) -> str:
+    """Return a text in a colour, with nothing left of it behind."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if text else text
+
+
+def unpainted(text: str, colour: str) -> str:
+    """Return a text as it is."""
+    return text

@@ -1,0 +1,64 @@
+"""What a download would do, for `--dry-run`: a line for each artifact, and the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..results import FileResult, Outcome, Report
+from ..text import count, human_size, visible
+from .summary import others, where
+
+FETCHED = ("download", "replace")
+"""The actions that ask the storage for bytes."""
+_ACTIONS = {
+    Outcome.UNCHANGED: "keep",
+    Outcome.SKIPPED: "skip",
+    Outcome.UNAVAILABLE: "unavailable",
+}
+_WIDTH = max(map(len, (*FETCHED, *_ACTIONS.values())))
+_SIZE_WIDTH = 10
+
+
+def action_of(result: FileResult) -> str:
+    """Return in a word what would be done about an artifact."""
+    return _ACTIONS.get(result.outcome) or result.action or str(result.outcome)
+
+
+def plan_lines(report: Report, *, sizes: bool = False, table: bool = False) -> Iterator[str]:
+    """Yield `action path` for each artifact, and with `sizes` its bytes, tab-separated.
+
+    As a `table` the columns stand below each other, and sizes are as a person reads them.
+    """
+    for result in report.files:
+        action, path = action_of(result), visible(result.path or result.artifact.local_path)
+        if not table:
+            size = "" if result.size is None else str(result.size)
+            yield "\t".join([action, path, size] if sizes else [action, path])
+        else:
+            size = "?" if result.size is None else human_size(result.size)
+            column = f"{size:>{_SIZE_WIDTH}}  " if sizes else ""
+            yield f"{action:<{_WIDTH}}  {column}{path}"
+
+
+def plan_sentence(report: Report, *, sizes: bool = False) -> str:
+    """Say how many files would be fetched, and with `sizes` how many bytes they are in all."""
+    planned = [result for result in report.files if result.outcome is Outcome.PLANNED]
+    fetched = [result for result in planned if result.action in FETCHED]
+    would = f"Would fetch {count(len(fetched), 'file')}" if fetched else "Would fetch nothing"
+    if fetched and (place := where(report, fetched)):
+        would += f" to {place}"
+    if fetched and sizes:
+        would += f", {_sum(fetched)}"
+    actions = [result.action for result in planned]
+    rest = {what: actions.count(what) for what in ("await", "keep", "skip")}
+    numbers = others(report, awaited=rest["await"], unchanged=rest["keep"], skipped=rest["skip"])
+    return f"{would}; {numbers}." if numbers else f"{would}."
+
+
+def _sum(results: list[FileResult]) -> str:
+    known = [result.size for result in results if result.size is not None]
+    unknown = len(results) - len(known)
+    if not unknown:
+        return human_size(sum(known))
+    least = f"at least {human_size(sum(known))} and " if known else ""
+    return f"{least}{count(unknown, 'file')} of unknown size"

@@ -1,0 +1,230 @@
+"""What a person is told at the end of a download, and of a plan."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from reports import HARMLESS, HOSTILE, artifact, report, result
+
+from sourcecraft_artifacts.errors import TransferError
+from sourcecraft_artifacts.results import FileResult, Outcome
+from sourcecraft_artifacts.show.colours import painted
+from sourcecraft_artifacts.show.planned import plan_lines, plan_sentence
+from sourcecraft_artifacts.show.summary import missing_lines, summary_lines
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        ([], ["Downloaded nothing."]),
+        (
+            [result("a", Outcome.DOWNLOADED), result("b", Outcome.UNCHANGED)],
+            ["Downloaded 1 file to out/a, 1.0 KiB in 2.0 s (512 B/s); 1 unchanged."],
+        ),
+        (
+            [result("a", Outcome.UNCHANGED)] * 1200 + [result("b", Outcome.SKIPPED)],
+            ["Downloaded nothing; 1,200 unchanged in out, 1 skipped."],
+        ),
+        (
+            [
+                result(HOSTILE, Outcome.FAILED, TransferError(HOSTILE, code="x", hint="again")),
+                result("b", Outcome.FAILED, TransferError("reset", code="y", hint="again")),
+                result("c", Outcome.UNAVAILABLE),
+            ],
+            [
+                "unavailable: c (missing)",
+                f"failed: {HARMLESS}: {HARMLESS}",
+                "failed: b: reset",
+                "Downloaded nothing; 1 unavailable, 2 failed.",
+                "  hint: again",
+            ],
+        ),
+        (
+            [result("a", Outcome.UNAVAILABLE), result("a", Outcome.UNCHANGED, cube="mac")],
+            [
+                "unavailable: build/compile/linux: a (missing)",
+                "Downloaded nothing; 1 unchanged in out, 1 unavailable.",
+            ],
+        ),
+    ],
+)
+def test_the_summary_names_what_is_missing_and_says_what_was_done(
+    files: list[FileResult], lines: list[str]
+) -> None:
+    """Each missing file with its reason, then the counts of what there is, then each hint once."""
+    assert summary_lines(report(*files)) == lines
+
+
+PLAN = [
+    result("a", Outcome.PLANNED, action="download"),
+    result(HOSTILE, Outcome.PLANNED, action="replace"),
+    result("c", Outcome.PLANNED, action="keep"),
+    result("d", Outcome.UNCHANGED),
+    result("e", Outcome.PLANNED, action="await"),
+    result("f", Outcome.UNAVAILABLE),
+    result("g", Outcome.SKIPPED),
+]
+UNSIZED = replace(PLAN[0], size=None)
+
+
+def test_a_plan_has_a_line_for_each_artifact() -> None:
+    """What would be done, and where: tab-separated for programs, in columns for a person."""
+    planned = report(*PLAN)
+    assert list(plan_lines(planned)) == [
+        "download\tout/a",
+        f"replace\tout/{HARMLESS}",
+        "keep\tout/c",
+        "keep\tout/d",
+        "await\tout/e",
+        "unavailable\tf",
+        "skip\tout/g",
+    ]
+    assert list(plan_lines(planned, table=True))[:2] == [
+        "download     out/a",
+        f"replace      out/{HARMLESS}",
+    ]
+
+
+def test_the_sizes_of_a_plan_have_a_column() -> None:
+    """In bytes for programs, and as a person reads them; what is not known is empty or `?`."""
+    planned = report(PLAN[0], UNSIZED)
+    assert list(plan_lines(planned, sizes=True)) == ["download\tout/a\t1024", "download\tout/a\t"]
+    assert list(plan_lines(planned, sizes=True, table=True)) == [
+        "download        1.0 KiB  out/a",
+        "download              ?  out/a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "with_sizes"),
+    [
+        ([], "nothing.", "nothing."),
+        (
+            PLAN,
+            "2 files to out; 1 awaited, 2 unchanged, 1 skipped, 1 unavailable.",
+            "2 files to out, 2.0 KiB; 1 awaited, 2 unchanged, 1 skipped, 1 unavailable.",
+        ),
+        (PLAN[:1], "1 file to out/a.", "1 file to out/a, 1.0 KiB."),
+        (PLAN[3:4], "nothing; 1 unchanged.", "nothing; 1 unchanged."),
+        (
+            [PLAN[0], UNSIZED],
+            "2 files to out.",
+            "2 files to out, at least 1.0 KiB and 1 file of unknown size.",
+        ),
+        ([UNSIZED], "1 file to out/a.", "1 file to out/a, 1 file of unknown size."),
+    ],
+)
+def test_a_plan_ends_with_the_sum(files: list[FileResult], said: str, with_sizes: str) -> None:
+    """Never that something was downloaded, or not."""
+    planned = report(*files)
+    assert plan_sentence(planned) == f"Would fetch {said}"
+    assert plan_sentence(planned, sizes=True) == f"Would fetch {with_sizes}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "1.0 KiB."), (0.05, "1.0 KiB in 0.1 s (20.0 KiB/s)."), (0.0, "1.0 KiB.")],
+)
+def test_a_time_too_short_to_show_is_not_shown(seconds: float, said: str) -> None:
+    """`0.0 s`, and a speed made of it, say nothing."""
+    (line,) = summary_lines(report(result("a", Outcome.DOWNLOADED), seconds=seconds))
+    assert line == f"Downloaded 1 file to out/a, {said}"
+
+
+def test_quiet_leaves_what_is_missing() -> None:
+    """An exit status other than 0 has a line that says why, in a plan as well."""
+    files = [result("a", Outcome.PLANNED, action="download"), result("b", Outcome.UNAVAILABLE)]
+    assert summary_lines(report(*files), quiet=True) == ["unavailable: b (missing)"]
+    assert list(missing_lines(report(*files))) == ["unavailable: b (missing)"]
+
+
+@pytest.mark.parametrize(
+    ("dir_", "path", "said"),
+    [
+        (None, "-", "stdout"),
+        (None, "here/file", "here/file"),
+        ("out", "out/a", "out/a"),
+        (".", "./a", "./a"),
+        (f"out/{HOSTILE}", f"out/{HOSTILE}/a", f"out/{HARMLESS}/a"),
+    ],
+)
+def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -> None:
+    """One file is named itself."""
+    one = replace(result("a", Outcome.DOWNLOADED), path=path)
+    (line,) = summary_lines(replace(report(one), dir=dir_))
+    assert line.startswith(f"Downloaded 1 file to {said}, ")
+
+
+@pytest.mark.parametrize(
+    ("dir_", "said"),
+    [
+        ("out", "out"),
+        ("./", os.getcwd()),
+        (".", os.getcwd()),
+        ("../x", "../x"),
+        (f"out/{HOSTILE}", f"out/{HARMLESS}"),
+    ],
+)
+def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> None:
+    """The folder as it was given; the current one is named, since a dot tells nobody where."""
+    files = [result("a", Outcome.DOWNLOADED), result("b", Outcome.DOWNLOADED)]
+    (line,) = summary_lines(replace(report(*files), dir=dir_))
+    assert line.startswith(f"Downloaded 2 files to {said}, ")
+    kept = replace(report(result("a", Outcome.UNCHANGED)), dir=dir_)
+    assert summary_lines(kept) == [f"Downloaded nothing; 1 unchanged in {said}."]
+
+
+def test_what_was_resumed_is_said() -> None:
+    """How many files, and how many bytes were not fetched again."""
+    resumed = replace(result("a", Outcome.DOWNLOADED), resumed=512)
+    files = [resumed, replace(resumed, resumed=1024), result("b", Outcome.DOWNLOADED)]
+    assert summary_lines(report(*files))[1:] == [
+        "Resumed 2 files: 1.5 KiB had been received before."
+    ]
+    assert summary_lines(report(*files), quiet=True) == []
+
+
+def test_colours_are_for_labels_and_the_sentence() -> None:
+    """Where they are wanted, what is missing and what was done can be told at a glance."""
+    files = [result("a", Outcome.FAILED), result("b", Outcome.UNAVAILABLE)]
+    assert summary_lines(report(*files), paint=painted) == [
+        "\x1b[35munavailable:\x1b[0m b (missing)",
+        "\x1b[31mfailed:\x1b[0m a: it could not be had",
+        "\x1b[1mDownloaded nothing; 1 unavailable, 1 failed.\x1b[0m",
+    ]
+
+
+def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
+    """The failures are counted, with the way out of them; their names were told in time."""
+    error = TransferError("reset", code="y", hint="again")
+    files = [result("a", Outcome.FAILED, error), result("b", Outcome.UNAVAILABLE)]
+    assert summary_lines(report(*files), failures_told=True) == [
+        "unavailable: b (missing)",
+        "Downloaded nothing; 1 unavailable, 1 failed.",
+        "  hint: again",
+    ]
+
+
+def test_however_many_are_missing_the_counts_come_last() -> None:
+    """All are named, also hundreds; those that were not tried are one line."""
+    called_off = TransferError("it was called off", code="cancelled")
+    files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
+    lines = summary_lines(report(*files))
+    assert lines[:-2] == ["failed: a: it could not be had"] * 220
+    assert lines[-2:] == ["called off: 30 files", "Downloaded nothing; 250 failed."]
+
+
+def test_an_artifact_that_may_still_come_is_called_so() -> None:
+    """`registered` alone does not say that its bytes never arrived."""
+    files = [
+        FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
+        FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
+    ]
+    missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
+    assert summary_lines(report(*files), quiet=True) == missing
+    hint = "  hint: --wait fetches what is still registered, as soon as it is there"
+    assert summary_lines(report(*files), may_wait=True)[-1] == hint
+    assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
+    assert hint not in summary_lines(report(files[1]), may_wait=True)
