@@ -70,10 +70,20 @@ def flat_path(local_path: str, *, portable: bool) -> SafePath:
 
 
 def _place(parts: tuple[str, ...], portable: bool) -> SafePath:
-    place = SafePath(parts)
-    if (portable or os.name == "nt") and (flaw := _portable_flaw(parts)):
+    if flaw := path_flaw(parts, portable=portable):
         raise UnsafePath(flaw)
-    return place
+    return SafePath(parts)
+
+
+def path_flaw(parts: tuple[str, ...], *, portable: bool) -> str | None:
+    """Say why these components may not be used; None when they may.
+
+    With `portable`, and on Windows, by the Windows rules too.
+    """
+    flaw = _flaw(parts)
+    if flaw is None and (portable or os.name == "nt"):
+        flaw = _portable_flaw(parts)
+    return flaw
 
 
 def _flaw(parts: tuple[str, ...]) -> str | None:

@@ -1,0 +1,142 @@
+"""Compressed files, known by their first bytes and read as a stream, in bounded memory."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+from .tar import UnsafeArchive
+
+_PIECE = 256 << 10
+"""Compressed bytes that are read at once."""
+_MOST_MEMORY = 256 << 20
+"""Bytes that the decompressor of an xz file may want: `xz -9` needs 65 MiB."""
+
+Read = Callable[[int], bytes]
+"""Returns so many bytes or fewer, none at the end."""
+
+
+class _Decompressor(Protocol):
+    """What the standard library's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def needs_input(self) -> bool: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decompressor in the form of the others."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+def _xz() -> _Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY)
+
+
+def _zstd() -> _Decompressor:
+    try:
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise CannotRead("zstd", "Python 3.14 or newer unpacks it") from None
+    made: _Decompressor = zstd.ZstdDecompressor()
+    return made
+
+
+class CannotRead(Exception):
+    """This Python does not know a compression; `remedy` says what does."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        super().__init__(name)
+        self.name = name
+        self.remedy = remedy
+
+
+_KINDS: dict[bytes, Callable[[], _Decompressor]] = {
+    b"\x1f\x8b\x08": _Gzip,
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": _xz,
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
+
+
+def opened(first: bytes, read: Read) -> Read:
+    """Return a function that reads a file decompressed, or as it is where it is not compressed.
+
+    `first` are its first bytes, which `read` gives too. Raises `CannotRead`; what is returned
+    raises `UnsafeArchive` for what is damaged or cut short.
+    """
+    for magic, make in _KINDS.items():
+        if first.startswith(magic):
+            return _Inflated(magic, make, read).read
+    return read
+
+
+class _Inflated:
+    """The decompressed bytes of one stream, or of several behind one another."""
+
+    def __init__(self, magic: bytes, make: Callable[[], _Decompressor], read: Read) -> None:
+        self._magic = magic
+        self._make = make
+        self._source = read
+        self._one: _Decompressor = make()
+        self._pending = b""
+        """Compressed bytes that no decompressor has seen."""
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+        while True:
+            if self._one.eof:
+                if not self._finds_another():
+                    return b""
+                self._one = self._make()
+            data = b""
+            if self._one.needs_input:
+                data, self._pending = self._pending or self._source(_PIECE), b""
+                if not data:
+                    raise UnsafeArchive("it was cut short")
+            if got := self._decompressed(data, count):
+                return got
+
+    def _decompressed(self, data: bytes, count: int) -> bytes:
+        try:
+            return self._one.decompress(data, count)
+        except MemoryError as error:
+            raise UnsafeArchive("to unpack it takes more memory than is right") from error
+        except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
+            if "emory" in str(error):  # the limit that an xz file's decompressor was given
+                raise UnsafeArchive("to unpack it takes more memory than is right") from error
+            raise UnsafeArchive("its compressed data are damaged") from error
+
+    def _finds_another(self) -> bool:
+        """Tell whether another stream follows; zeros between and behind them are filling."""
+        rest = self._one.unused_data.lstrip(b"\0")
+        while len(rest) < len(self._magic) and (more := self._source(_PIECE)):
+            rest = (rest + more).lstrip(b"\0")
+        if rest and not rest.startswith(self._magic):
+            raise UnsafeArchive("something else follows its compressed data")
+        self._pending = rest
+        return bool(rest)

@@ -1,0 +1,274 @@
+"""What an archive holds, judged: whether it is a folder's, and where each member may land.
+
+Pure decisions; `tar` reads, and the members' bytes are somebody else's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from ..select import components, path_pattern
+from .paths import fold_key, path_flaw
+from .tar import Kind, Member, UnsafeArchive
+
+MOST_MEMBERS = 1_000_000
+_ALWAYS_ALLOWED = 256 << 20
+_LARGEST_RATIO = 200
+_GLOB = re.compile(r"[*?[]")
+_ARCHIVE_NAME = re.compile(
+    r".*\.(tar(\.[a-z0-9]+)?|tgz|taz|tbz|tbz2|tz2|txz|tlz|tzst)", re.IGNORECASE
+)
+
+
+def most_bytes(archive_size: int) -> int:
+    """Return how many bytes an archive of so many bytes may become."""
+    return max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive_size)
+
+
+class Form(Enum):
+    """What a `local_path` says of an object that is an archive."""
+
+    FOLDER = "a folder's"
+    """It may be a folder's name: any archive is unpacked."""
+    ARCHIVE = "an archive's"
+    """It stays, unless it holds one file of that very name."""
+    FILE = "a file's"
+    """It stays, unless all its members lie at that name or below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A `local_path` as a name for what an archive holds; `base` is where members land."""
+
+    form: Form
+    base: tuple[str, ...]
+    glob: str = ""
+    """The whole of it, where it is a glob."""
+    is_explicit: bool = False
+    """Whether it ends with `/`: then it is no file's name."""
+
+    @classmethod
+    def of(cls, local_path: str) -> Name:
+        """Read a path as the service sent it."""
+        parts = components(local_path)
+        plain = tuple(_before_glob(parts))
+        glob = "/".join(parts) if len(plain) < len(parts) else ""
+        last, is_explicit = parts[-1] if parts else "", local_path.endswith("/")
+        form = Form.FILE
+        if not is_explicit and _ARCHIVE_NAME.fullmatch(last):
+            form = Form.ARCHIVE
+        elif is_explicit or glob or "." not in last:
+            form = Form.FOLDER
+        return cls(form, plain, glob, is_explicit or bool(glob))
+
+    @property
+    def may_be_folder(self) -> bool:
+        """Whether a folder may stand there already: what is in it is judged file by file."""
+        return self.form is Form.FOLDER or bool(self.glob)
+
+
+def _before_glob(parts: Iterable[str]) -> Iterable[str]:
+    for part in parts:
+        if _GLOB.search(part):
+            return
+        yield part
+
+
+class Stored(NamedTuple):
+    """A member as it is kept: its bytes in file `number`, or where the link leads."""
+
+    number: int
+    size: int = 0
+    sha256: str = ""
+    mode: int = 0
+    mtime_ns: int = 0
+    target: str | None = None
+
+
+@dataclass(slots=True)
+class Contents:
+    """What was read of an archive: files and symlinks by their names, and folders."""
+
+    files: dict[str, Stored] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    count: int = 0
+
+    def name_of(self, member: Member) -> str:
+        """Return a member's name with neither `./` nor doubled `/`, and count it.
+
+        Raises `UnsafeArchive` for one that is absolute, climbs, or came before.
+        """
+        self.count += 1
+        if self.count > MOST_MEMBERS:
+            raise UnsafeArchive(f"it has more than {MOST_MEMBERS:,} members")
+        name = normal_name(member.name)
+        if member.kind is Kind.FOLDER:
+            self.folders.add(name)
+        elif not name:
+            raise UnsafeArchive("a file in it has no name")
+        elif name in self.files:
+            raise UnsafeArchive(f"{name} is in it twice")
+        return name
+
+    def original(self, member: Member) -> Stored:
+        """Return what a hard link is another name of."""
+        found = self.files.get(normal_name(member.target))
+        if found is None:
+            raise UnsafeArchive(f"{member.name} in it is a link to what did not come before it")
+        return found
+
+
+def normal_name(name: str) -> str:
+    """Return a name with neither `./` nor doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
+    if name.startswith("/"):
+        raise UnsafeArchive(f"{name} in it is an absolute path")
+    parts = components(name)
+    if ".." in parts:
+        raise UnsafeArchive(f"{name} in it leads out of it")
+    return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Where members land, relative to their base; the empty name is the base itself."""
+
+    files: Mapping[str, Stored]
+    folders: frozenset[str]
+    """Those without anything in them."""
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether it is a single file that was wrapped."""
+        return "" in self.files
+
+
+def arranged(contents: Contents, name: Name) -> Arrangement | None:
+    """Take away the prefix that repeats the name; None where the archive is no folder's.
+
+    The whole name is looked for, and then its last component. Folders above it are no members to
+    speak of: they come along where the folder was packed from further up.
+    """
+    candidates = dict.fromkeys(["/".join(name.base), "/".join(name.base[-1:])])
+    prefix = next((one for one in candidates if one and _all_lie_at(contents, one, name)), None)
+    if name.form is Form.FILE and prefix is None:
+        return None
+    if name.form is Form.ARCHIVE and not _is_of_archive_name(contents, name, prefix):
+        return None
+    cut = 0 if prefix is None else len(prefix) + 1
+    files = {path[cut:]: stored for path, stored in contents.files.items()}
+    folders = {path[cut:] for path in contents.folders if not cut or len(path) >= cut - 1}
+    return Arrangement(files, frozenset(_empty_ones(files, folders)))
+
+
+def _all_lie_at(contents: Contents, prefix: str, name: Name) -> bool:
+    below = f"{prefix}/"
+    at = "" if name.is_explicit else prefix
+    if not all(path == at or path.startswith(below) for path in contents.files):
+        return False
+    above = {"", *("/".join(prefix.split("/")[:n]) for n in range(1, prefix.count("/") + 1))}
+    seen = [path for path in contents.folders if path not in above]
+    lie = all(path == prefix or path.startswith(below) for path in seen)
+    return lie and bool(contents.files or seen)
+
+
+def _is_of_archive_name(contents: Contents, name: Name, prefix: str | None) -> bool:
+    """Tell whether an archive with an archive's name only wraps what that name is of."""
+    if name.glob:
+        base = "/".join((*name.base, ""))
+        full = path_pattern(name.glob)
+        return bool(contents.files) and all(
+            full.fullmatch(path) or full.fullmatch(base + path) for path in contents.files
+        )
+    return prefix is not None and list(contents.files) == [prefix]
+
+
+def _empty_ones(files: Iterable[str], folders: Iterable[str]) -> Iterable[str]:
+    filled = set(above_all([*files, *folders]))
+    return (folder for folder in folders if folder and folder not in filled)
+
+
+def above_all(paths: Iterable[str]) -> Iterable[str]:
+    """Yield each folder above any of the paths once, but for the base."""
+    seen: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in seen:
+            seen.add(folder)
+            yield folder
+            folder = folder.rpartition("/")[0]
+
+
+def check_places(
+    arrangement: Arrangement, base: tuple[str, ...], *, portable: bool, fold: bool
+) -> None:
+    """Judge where all members land, below a base, as if each were an artifact.
+
+    With `fold`, names that differ by case or normalisation are one. Raises `UnsafeArchive` for the
+    first that may not be there: its name is unsafe, two are one, a file is another's folder, or a
+    symlink leads out.
+    """
+    folders = set(above_all([*arrangement.files, *arrangement.folders])) | arrangement.folders
+    for folder in folders:
+        _check_path((*base, *folder.split("/")), portable=portable)
+    for path in arrangement.files:
+        _check_name(base, path, portable=portable)
+    _check_apart(arrangement, folders, fold=fold)
+    for path, stored in arrangement.files.items():
+        if stored.target is None:
+            continue
+        if flaw := link_flaw(path, stored.target, folders, portable=portable):
+            raise UnsafeArchive(f"the link {path} in it {flaw}")
+
+
+def _check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
+    """Judge a file's own name, its folder being judged already."""
+    name = path.rpartition("/")[2]
+    is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= 255 and name[0] != "."
+    if portable or not is_plain:
+        _check_path((*base, *components(path)), portable=portable)
+
+
+def _check_path(parts: tuple[str, ...], *, portable: bool) -> None:
+    if flaw := path_flaw(parts, portable=portable):
+        raise UnsafeArchive(f"{'/'.join(parts)} in it cannot be used: {flaw}")
+
+
+def _check_apart(arrangement: Arrangement, folders: set[str], *, fold: bool) -> None:
+    keys = fold_key if fold else str
+    folded = set(map(keys, folders))
+    seen: set[str] = set()
+    for path in arrangement.files:
+        key = keys(path)
+        if key in folded or (not path and len(arrangement.files) > 1):
+            raise UnsafeArchive(f"{path or 'its one name'} in it is a file and a folder")
+        if key in seen:
+            raise UnsafeArchive(f"{path} in it differs from another only by case or normalisation")
+        seen.add(key)
+
+
+def link_flaw(path: str, target: str, folders: set[str], *, portable: bool) -> str | None:
+    """Say why a symlink may not be made; None when it is relative and stays inside.
+
+    A `..` behind a name would lead elsewhere if that name were a link: the name has to be one of
+    the archive's own folders.
+    """
+    if not path:
+        return "is all that there is"
+    if not target or target.startswith("/"):
+        return "leads to an absolute path" if target else "leads nowhere"
+    here, is_named = path.split("/")[:-1], False
+    for part in components(target):
+        if part != "..":
+            here.append(part)
+            is_named = True
+        elif not here or (is_named and "/".join(here) not in folders):
+            return "leads out of it"
+        else:
+            here.pop()
+    names = tuple(part for part in components(target) if part != "..")
+    flaw = path_flaw(names, portable=portable) if names else None
+    return f"leads to what cannot be used: {flaw}" if flaw else None
