@@ -12,10 +12,10 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import Protocol
 
 from ..errors import TransferError
+from .crc import Crc
 from .ranges import holds_all
 
 Headers = Mapping[str, str]
@@ -42,25 +42,6 @@ class Hash(Protocol):
     def digest(self) -> bytes: ...
 
 
-class _Crc:
-    """A reflected cyclic redundancy check of `bits` bits, as a hash."""
-
-    def __init__(self, polynomial: int, bits: int) -> None:
-        self._table = _table(polynomial)
-        self._ones = (1 << bits) - 1
-        self._bits = bits
-        self._value = self._ones
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        value, table = self._value, self._table
-        for byte in data:
-            value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
-        self._value = value
-
-    def digest(self) -> bytes:
-        return (self._value ^ self._ones).to_bytes(self._bits // 8, "big")
-
-
 class _Zlib:
     """A checksum of zlib, as a hash."""
 
@@ -75,16 +56,6 @@ class _Zlib:
         return self._value.to_bytes(4, "big")
 
 
-@lru_cache
-def _table(polynomial: int) -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = (value >> 1) ^ (polynomial if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
-
-
 def new_hash(name: str) -> Hash:
     """Return a fresh hash by its name in this module."""
     if name == "crc32":
@@ -92,9 +63,9 @@ def new_hash(name: str) -> Hash:
     if name == "adler32":
         return _Zlib(zlib.adler32, 1)
     if name == "crc32c":
-        return _Crc(0x82F63B78, 32)
+        return Crc(0x82F63B78, 32)
     if name == "crc64nvme":
-        return _Crc(0x9A6C9329AC4BC9B5, 64)
+        return Crc(0x9A6C9329AC4BC9B5, 64)
     return hashlib.new(name, usedforsecurity=False)
 
 

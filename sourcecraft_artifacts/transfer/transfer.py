@@ -259,6 +259,8 @@ class Transfer:
                 partial.end_here(piece)
                 if began == piece.position < piece.end:
                     raise _EmptyPart("the storage sent no byte of what was asked for")
+                if told and piece.position < min(piece.end, last):
+                    raise BrokenTransfer("the storage sent less than it said", code="cut")
                 return
             partial.write(piece, buffer[:count])
             with self._lock:

@@ -1,0 +1,205 @@
+"""What proves that bytes are the right ones, from outside: validators, checksums, partial data."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from fake_service import CUBE, STATE, FakeService, tree
+from servers import Response, ranged
+
+BODY = bytes(range(256)) * 400
+OTHER = BODY[::-1]
+
+
+def b64(data: bytes) -> str:
+    """Bytes as checksum headers carry them."""
+    return base64.b64encode(data).decode()
+
+
+def md5(body: bytes) -> str:
+    """The MD5 of a body, as headers carry it."""
+    return b64(hashlib.md5(body, usedforsecurity=False).digest())
+
+
+def sha256(body: bytes) -> str:
+    """The SHA-256 of a body, as headers carry it."""
+    return b64(hashlib.sha256(body).digest())
+
+
+@pytest.mark.parametrize("age", [-90_000, -2, 0, 30])
+@pytest.mark.parametrize("to", ["out", "file", "-"])
+def test_a_young_date_without_a_date_is_no_validator(
+    service: FakeService, cli: Cli, age: int, to: str
+) -> None:
+    """An object that was rewritten within the second of its Last-Modified is not mixed."""
+    at = formatdate(time.time() - age, usegmt=True)
+    old = ranged(BODY, etag=None, last_modified=at, cut_first=50_000)
+    service.add("a", OTHER, old, ranged(OTHER, etag=None, last_modified=at))
+    if to == "out":
+        cli.download()
+        assert tree(cli.out) == {"a": OTHER}
+    elif to == "file":
+        cli("download", "7", *CUBE, "-o", "file")
+        assert tree(cli.cwd) == {"file": OTHER}
+    else:
+        finished = cli("download", "7", *CUBE, "-o", "-", code=6)
+        assert finished.stdout == BODY[:50_000]
+
+
+def test_an_old_date_without_a_date_is_one(service: FakeService, cli: Cli) -> None:
+    """What was last changed an hour ago goes on at its byte."""
+    at = formatdate(time.time() - 3600, usegmt=True)
+    reply = ranged(BODY, etag=None, last_modified=at, cut_first=50_000)
+    service.add("a", BODY, reply)
+    cli.download()
+    assert tree(cli.out) == {"a": BODY}
+    assert service.storage.requests[1].header("Range") == "bytes=50000-"
+
+
+RIGHT, WRONG = md5(BODY), md5(OTHER)
+TWICE = [
+    ([("Content-MD5", RIGHT), ("Content-MD5", RIGHT)], True),
+    ([("Content-MD5", RIGHT), ("Content-MD5", WRONG)], False),
+    ([("Content-MD5", WRONG), ("Content-MD5", RIGHT)], False),
+    ([("Content-MD5", WRONG), ("content-md5", WRONG)], False),
+    ([("x-amz-checksum-sha256", sha256(BODY))] * 2, True),
+    ([("x-amz-checksum-sha256", sha256(BODY)), ("x-amz-checksum-sha256", sha256(OTHER))], False),
+    ([("x-amz-checksum-sha256", sha256(OTHER))] * 2, False),
+    ([("x-goog-hash", f"md5={RIGHT}"), ("x-goog-hash", f"md5={WRONG}")], False),
+    ([("Digest", f"md5={RIGHT}"), ("Digest", f"sha-256={sha256(OTHER)}")], False),
+    ([("Repr-Digest", f"sha-256=:{sha256(BODY)}:"), ("Content-MD5", WRONG)], False),
+]
+
+
+def test_each_of_several_checksums_is_checked(service: FakeService, cli: Cli) -> None:
+    """A header that came twice, alike or not, is as good as its values are."""
+    for at, (pairs, _) in enumerate(TWICE):
+        service.add(f"file-{at}", BODY, Response(200, [("ETag", '"v1"'), *pairs], BODY))
+    report = cli.download("--json", "--retries", "0", code=6)
+    good = {f"file-{at}" for at, (_, right) in enumerate(TWICE) if right}
+    assert {name for name, what in report.outcomes.items() if what == "downloaded"} == good
+    assert tree(cli.out) == dict.fromkeys(good, BODY)
+
+
+WHOLE = [
+    ("x-goog-hash", f"md5={RIGHT}", f"md5={WRONG}"),
+    ("Digest", f"sha-256={sha256(BODY)}", f"sha-256={sha256(OTHER)}"),
+    ("Repr-Digest", f"md5=:{RIGHT}:", f"md5=:{WRONG}:"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), WHOLE)
+@pytest.mark.parametrize("again", [False, True])
+def test_a_checksum_that_comes_with_the_rest_alone(
+    service: FakeService, cli: Cli, name: str, right: str, wrong: str, again: bool
+) -> None:
+    """It counts for the whole, in the same run and in the one after, to a file too."""
+    for what, value in (("good", right), ("bad", wrong)):
+        whole = ranged(BODY, headers={name: value})
+        service.add(what, BODY, ranged(BODY, cut_first=50_000), whole)
+    if again:
+        cli.download("--retries", "0", code=6)
+    report = cli.download("--json", "--retries", "0" if again else "1", code=6)
+    assert report.outcomes == {"good": "downloaded", "bad": "failed"}
+    assert tree(cli.out) == {"good": BODY}
+    assert all(one.requests[1].header("Range") for one in service.artifacts)
+
+
+def test_a_hash_of_the_stored_form_is_no_hash_of_this_one(service: FakeService, cli: Cli) -> None:
+    """What the storage unpacks on the way has another hash than what it keeps."""
+    packed = gzip.compress(BODY)
+    hashes = {"x-goog-hash": f"crc32c=AAAAAA==,md5={md5(packed)}"}
+    stored = {**hashes, "x-goog-stored-content-encoding": "gzip"}
+    service.add("unpacked", BODY, ranged(BODY, headers=stored))
+    kept = {"x-goog-hash": f"md5={md5(packed)}", "x-goog-stored-content-encoding": "gzip"}
+    kept["Content-Encoding"] = "gzip"
+    service.add("kept", packed, ranged(packed, headers=kept))
+    service.add("broken", packed, ranged(packed[::-1], headers=kept))
+    cli.download("--retries", "0", code=6)
+    assert tree(cli.out) == {"unpacked": BODY, "kept": packed}
+
+
+ALL = {"Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}", "ETag": '"v1"'}
+UNASKED = {
+    "206": (Response(206, ALL, BODY), 0),
+    "206 in chunks": (Response(206, ALL, BODY, chunked=True), 0),
+    "200": (Response(200, ALL, BODY), 0),
+    "206 of one byte less": (
+        Response(206, {**ALL, "Content-Range": f"bytes 0-{len(BODY) - 2}/{len(BODY)}"}, BODY[:-1]),
+        6,
+    ),
+    "206 of unknown size": (
+        Response(206, {**ALL, "Content-Range": f"bytes 0-{len(BODY) - 1}/*"}, BODY),
+        6,
+    ),
+    "206 without a range": (Response(206, {"ETag": '"v1"'}, BODY), 6),
+    "206 that is cut": (Response(206, ALL, BODY, chunked=True, cut_after=500), 6),
+    "206 that ends early": (Response(206, ALL, BODY[:-1], chunked=True), 6),
+}
+
+
+@pytest.mark.parametrize("what", UNASKED)
+@pytest.mark.parametrize("to", ["file", "-"])
+def test_a_part_that_is_the_whole(service: FakeService, cli: Cli, what: str, to: str) -> None:
+    """A 206 that nobody asked for is taken where it says that it has all bytes, and has them."""
+    reply, code = UNASKED[what]
+    service.add("a", BODY, reply)
+    finished = cli("download", "7", *CUBE, "-o", to, "--retries", "0", code=code)
+    if code == 0:
+        got = finished.stdout if to == "-" else (cli.cwd / to).read_bytes()
+        assert got == BODY
+    else:
+        assert not (cli.cwd / to).exists()
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files of partial data."""
+    return [path for path in folder.rglob("*.part") if STATE in str(path)]
+
+
+DAMAGE = ["flip first", "flip last", "flip middle", "hole", "cut", "zeros", "other", "checkpoint"]
+
+
+def damage(path: Path, how: str) -> None:
+    """Do to partial data what a disk, a crash or a person may do."""
+    body = bytearray(path.read_bytes())
+    if how.startswith("flip"):
+        body[{"first": 0, "last": -1, "middle": len(body) // 2}[how[5:]]] ^= 4
+    elif how == "hole":
+        body[4096:8192] = bytes(4096)
+    elif how == "cut":
+        del body[len(body) // 2 :]
+    elif how == "zeros":
+        body[:] = bytes(len(body))
+    elif how == "other":
+        body[:] = OTHER[: len(body)]
+    else:
+        path = path.with_suffix(".json")
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2] ^= 1
+    path.write_bytes(body)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("to", ["out", "file"])
+def test_partial_data_that_was_damaged_meanwhile(
+    service: FakeService, cli: Cli, how: str, to: str
+) -> None:
+    """Without any checksum of the storage's, a bit that flipped between two runs is noticed."""
+    stored = service.add("a", BODY, ranged(BODY, cut_first=50_000), Response(404))
+    arguments = ("-d", "out") if to == "out" else ("-o", "file")
+    cli("download", "7", *CUBE, *arguments, "--retries", "0", code=6)
+    (path,) = parts(cli.cwd)
+    damage(path, how)
+    stored.replies = [ranged(BODY)]
+    cli("download", "7", *CUBE, *arguments)
+    assert tree(cli.cwd / "out" if to == "out" else cli.cwd) == {
+        "a" if to == "out" else "file": BODY
+    }
