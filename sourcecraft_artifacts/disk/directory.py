@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 from typing import Self, TypeVar
 
 try:
@@ -30,6 +31,14 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _LOCK_POLL = 0.1  # seconds between two looks at a lock that another run has
 _CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
+
+
+class Lock(Enum):
+    """What came of asking for a lock: it is ours, another run has it, or there are no locks."""
+
+    HAD = "had"
+    TAKEN = "taken"
+    NONE = "none"
 
 
 class _Handle:
@@ -145,13 +154,10 @@ class Directory:
             if error.errno not in _CANNOT_SYNC:
                 raise
 
-    def lock(self) -> bool:
-        """Take an exclusive lock on the folder itself, until it is closed; False when it is taken.
-
-        Where the system or the file system has no such locks, it is taken as had.
-        """
+    def lock(self) -> Lock:
+        """Try to take an exclusive lock on the folder itself, until it is closed."""
         handle = self._handle
-        return handle.number is None or take_lock(handle.number)
+        return Lock.NONE if handle.number is None else try_lock(handle.number)
 
     def close(self) -> None:
         """Give the descriptor back, after what is under way; what is tried afterwards fails."""
@@ -225,15 +231,23 @@ def take_lock(descriptor: int) -> bool:
 
     Where the system or the file system has no such locks, it is taken as had.
     """
-    return fcntl is None or _flocked(descriptor)
+    return try_lock(descriptor) is not Lock.TAKEN
 
 
-def _flocked(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> Lock:
+    """Try to take an exclusive lock on an open file or folder, until it is closed."""
+    return Lock.NONE if fcntl is None else _flocked(descriptor)
+
+
+def _flocked(descriptor: int) -> Lock:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True
+    except BlockingIOError:
+        return Lock.TAKEN
+    except OSError:
+        # No such locks here, or none for a program that is confined as this one is.
+        return Lock.NONE
+    return Lock.HAD
 
 
 def wait_for_lock(take: Callable[[], T | None], wait: str) -> T:

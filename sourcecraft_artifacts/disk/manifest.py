@@ -3,6 +3,10 @@
 `manifest.json` is written whole at the end of a run. Until then the journal beside it gains a
 line before each file is moved to its final name, so that a file which a killed run had just put
 in place is known to be ours. A line is one file's entry; the last one for a path counts.
+
+Where no lock keeps runs apart each has a journal of its own, and none loses what another has
+done: a run reads the journals, then the manifest, adds what it did itself, writes the manifest,
+and only then removes its journal. Whoever misses that journal finds its lines in the manifest.
 """
 
 from __future__ import annotations
@@ -11,80 +15,24 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import NoneType
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from ..errors import Refused
-from ..models import Artifact, ArtifactDates, CubeAddress
 from .directory import Directory
+from .entry import Entry, entry_of, to_json
 from .files import read_file, write_file
+from .journal import Journal, Journals
+from .runs import Run
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-JOURNAL = "journal.jsonl"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TEMPORARY = re.compile(r"manifest-(?P<token>[0-9a-f_]+)\.json\.new")
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds."""
-
-    address: CubeAddress
-    local_path: str
-    dates: ArtifactDates
-    size: int
-    sha256: str
-    mtime_ns: int
-    validator: str | None = None
-
-    def is_of(self, artifact: Artifact) -> bool:
-        """Tell whether this is that artifact as it is listed now."""
-        return (self.address, self.local_path, self.dates) == (
-            artifact.address,
-            artifact.local_path,
-            artifact.dates,
-        )
-
-    def looks_like(self, found: os.stat_result) -> bool:
-        """Tell whether a file has the recorded size and modification time."""
-        return found.st_size == self.size and found.st_mtime_ns == self.mtime_ns
-
-
-def _to_json(entry: Entry) -> dict[str, Any]:
-    return {
-        **entry.address._asdict(),
-        "local_path": entry.local_path,
-        "size": entry.size,
-        "sha256": entry.sha256,
-        "validator": entry.validator,
-        "dates": entry.dates._asdict(),
-        "mtime_ns": entry.mtime_ns,
-    }
-
-
-def _from_json(value: Mapping[str, Any]) -> Entry:
-    """Read an entry. Raises LookupError or TypeError for what is none of ours."""
-    dates = value["dates"]
-    entry = Entry(
-        CubeAddress(value["repo"], value["run"], value["workflow"], value["task"], value["cube"]),
-        value["local_path"],
-        ArtifactDates(dates["registered_at"], dates["obtained_at"], dates["updated_at"]),
-        value["size"],
-        value["sha256"],
-        value["mtime_ns"],
-        value["validator"],
-    )
-    texts = {*map(type, entry.address), type(entry.local_path), type(entry.sha256)}
-    optional = {*map(type, entry.dates), type(entry.validator)}
-    if texts != {str} or not optional <= {str, NoneType}:
-        raise TypeError("it holds something else than text")
-    if not _SHA256.fullmatch(entry.sha256):
-        raise TypeError("it holds something else than a SHA-256")
-    if type(entry.size) is not int or type(entry.mtime_ns) is not int:
-        raise TypeError("it holds something else than a number")
-    return entry
+Look = Callable[[str], os.stat_result | None]
+"""Looks at a place; None when nothing is to be seen there."""
 
 
 class Manifest:
@@ -92,35 +40,50 @@ class Manifest:
 
     `damaged` tells that what was there could not be read: every file is a stranger's then. An
     entry with the mark `intended` is of a place where a killed run may not have put its file.
+    Where two runs say different things of a place, what `look` sees there decides.
     """
 
-    def __init__(self, directory: Directory | None) -> None:
+    def __init__(
+        self, directory: Directory | None, run: Run | None = None, look: Look | None = None
+    ) -> None:
         self._directory = directory
+        self._run = run or Run()
+        self._look = look
         self._lock = threading.Lock()
-        self._syncing = threading.Lock()
         self._files: dict[str, Any] = {}
-        self._journal = -1
-        self._written = 0
-        self._synced = 0
+        self._mine: dict[str, Any] = {}
+        """What this run knows better than what lies on the disk."""
+        self._base: dict[str, Any] = {}
+        """What the manifest held when it was read."""
+        self._seen: tuple[int, ...] | None = None
+        """What tells that manifest from a newer one."""
         self._changed = False
         self.damaged = False
         self.exists = False
         """Whether there is a manifest or a journal, readable or not."""
         if directory is not None:
-            self._load(directory)
+            self._journal = Journal(directory, self._run)
+            self._journals = Journals(directory, self._journal, self._run)
+            self._changed = bool(self._load(directory))
 
     def get(self, place: str) -> Entry | None:
         """Return the entry for a place, or None where there is none that can be read."""
-        try:
-            value = self._files.get(place)
-            return None if value is None else _from_json(value)
-        except (KeyError, TypeError):
-            return None
+        return entry_of(self._files.get(place))
 
     def was_only_intended(self, place: str) -> bool:
         """Tell whether a killed run meant to put a first file here, and may not have done so."""
-        value = self._files.get(place)
-        return isinstance(value, dict) and value.get("intended") is True
+        return _is_intended(self._files.get(place))
+
+    def knows(self, place: str, found: os.stat_result) -> bool:
+        """Tell whether a file is one that a run has put there, also one that is going on."""
+        with self._lock:
+            if self._directory is not None and not self._has(place, found):
+                self._load(self._directory)
+            return self._has(place, found)
+
+    def _has(self, place: str, found: os.stat_result) -> bool:
+        entry = self.get(place)
+        return entry is not None and entry.looks_like(found)
 
     def places(self) -> Iterator[str]:
         """Iterate over the places, in no order."""
@@ -133,100 +96,117 @@ class Manifest:
         """
         if not entries:
             return
-        values = {place: _to_json(entry) for place, entry in entries.items()}
+        values = {place: to_json(entry) for place, entry in entries.items()}
         with self._lock:
             for place, value in values.items():
                 if place not in self._files or self.was_only_intended(place):
                     value["intended"] = True
-            lines = [json.dumps({"place": place, **value}) for place, value in values.items()]
-            # The line break before them keeps the torn line of a killed run or a full disk apart.
-            text = memoryview("\n".join(["", *lines, ""]).encode())
-            descriptor = self._open_journal()
-            while text:
-                text = text[os.write(descriptor, text) :]
-            self._written += 1
-            mine = self._written
+            descriptor, number = self._journal.append(values, self._mine)
             self._files |= values
+            self._mine |= values
             self._changed = True
-        self._sync(descriptor, mine)
+        self._journal.sync(descriptor, number)
 
     def placed(self, place: str) -> None:
         """Note that what was intended is in place, done by this run or found of a killed one."""
         with self._lock:
-            if self._files[place].pop("intended", None) is not None:
+            value = self._files.get(place)
+            if value is not None and _is_intended(value):
+                sure = {name: what for name, what in value.items() if name != "intended"}
+                self._mine[place] = self._files[place] = sure
                 self._changed = True
 
     def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""
         with self._lock:
-            self._files[place] = _to_json(replace(entry, mtime_ns=mtime_ns))
+            self._mine[place] = self._files[place] = to_json(replace(entry, mtime_ns=mtime_ns))
             self._changed = True
 
     def save(self) -> None:
         """Write the manifest, where anything changed, and end the journal. Raises OSError."""
         with self._lock:
-            if self._directory is None or not self._changed:
+            directory = self._directory
+            if directory is None or not self._changed:
                 return
+            left = self._load(directory)
             value = {"schema_version": SCHEMA, "files": dict(sorted(self._files.items()))}
-            write_file(self._directory, MANIFEST, json.dumps(value).encode() + b"\n", sync=True)
-            self._directory.sync()
-            self._close_journal()
-            self._directory.unlink(JOURNAL)
+            text = json.dumps(value).encode() + b"\n"
+            # Under one name, two runs would tear each other's text.
+            temporary = None if self._run.alone else f"manifest-{self._run.token}.json.new"
+            write_file(directory, MANIFEST, text, sync=True, temporary=temporary)
+            directory.sync()
+            self._journal.close()
+            for name in (*left, *self._torn(directory)):
+                directory.unlink(name)
             self._changed = False
 
     def close(self) -> None:
         """Close the journal, which stays for the next run unless it was saved."""
         with self._lock:
-            self._close_journal()
+            if self._directory is not None:
+                self._journal.close()
 
-    def _open_journal(self) -> int:
-        assert self._directory is not None, "there is no state folder to write to"
-        if self._journal < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._journal = self._directory.open(JOURNAL, flags)
-            if os.fstat(self._journal).st_nlink != 1:
-                # Its other name may be outside of the folder: go on in a copy.
-                self._close_journal()
-                write_file(self._directory, JOURNAL, read_file(self._directory, JOURNAL), sync=True)
-                self._journal = self._directory.open(JOURNAL, flags)
-            self._directory.sync()
-        return self._journal
+    def _torn(self, directory: Directory) -> Iterator[str]:
+        """Yield what runs without a lock left that were killed while they wrote the manifest."""
+        for name in directory.listdir():
+            match = _TEMPORARY.fullmatch(name)
+            if match and self._run.has_died(match["token"], directory, name):
+                yield name
 
-    def _close_journal(self) -> None:
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
+    # What lies on the disk, together with what this run has done.
 
-    def _sync(self, descriptor: int, mine: int) -> None:
-        with self._syncing:
-            if self._synced < mine:
-                covered = self._written
-                os.fsync(descriptor)
-                self._synced = covered
+    def _load(self, directory: Directory) -> list[str]:
+        """Read all there is; return the names of the journals that nobody adds to any more.
 
-    def _load(self, directory: Directory) -> None:
-        text, journal = _read(directory, MANIFEST), _read(directory, JOURNAL)
-        self.exists = text is not None or journal is not None
+        The journals come first: one that is gone by then is in the manifest.
+        """
+        journals = self._journals.read()
+        self._read_base(directory)
+        self.exists = self.exists or bool(journals)
+        files, rivals = dict(self._base), dict[str, list[Any]]()
+        for place, value in [*chain(*journals.values()), *self._mine.items()]:
+            if place in files and _differ(files[place], value):
+                rivals.setdefault(place, []).append(files[place])
+            elif place in files and not _is_intended(files[place]):
+                continue
+            # Whether it was the first file at its place, the line says itself: a later run
+            # may have found that one, and have been killed before it replaced it.
+            files[place] = value
+        for place, values in rivals.items():
+            files[place] = self._standing(place, [files[place], *reversed(values)])
+        self._files = files
+        return [name for name in journals if self._journals.is_left(name)]
+
+    def _read_base(self, directory: Directory) -> None:
+        found = directory.lstat(MANIFEST)
+        seen = None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)
+        if seen is not None and seen == self._seen:
+            return
+        text = _read(directory, MANIFEST)
+        self.exists = self.exists or text is not None
+        self._seen, self._base, self.damaged = seen, {}, False
         try:
-            self._files = {} if text is None else _read_files(text, directory.path)
+            self._base = {} if text is None else _read_files(text, directory.path)
         except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged = True
-        self._load_journal(journal or b"")
 
-    def _load_journal(self, text: bytes) -> None:
-        for line in text.splitlines():
-            try:
-                value = json.loads(line)
-                place = value.pop("place")
-                _from_json(value)
-                if type(place) is not str:
-                    continue
-                # Whether it was the first file at its place, the line says itself: a later run
-                # may have found that one, and have been killed before it replaced it.
-                self._files[place] = value
-                self._changed = True
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue
+    def _standing(self, place: str, values: list[Any]) -> Any:
+        """Choose, of what runs say of a place, what is true of it; else the first of them."""
+        found = self._look(place) if self._look is not None else None
+        for value in values if found is not None else ():
+            entry = entry_of(value)
+            if entry is not None and found is not None and entry.looks_like(found):
+                return value
+        return values[0]
+
+
+def _is_intended(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("intended") is True
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Tell whether two values speak of different files."""
+    return one != other and entry_of(one) != entry_of(other)
 
 
 def _read_files(text: bytes, where: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from .checkpoint import Checkpoint
 from .directory import Directory
 from .files import read_file, write_file
 from .partial import Partial
+from .runs import Run
 
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArtifactsError)
 _SUFFIXES = ("part", "json", "json.new")
@@ -18,12 +18,15 @@ _SUFFIXES = ("part", "json", "json.new")
 
 
 class PartialStore:
-    """The parts in one folder. Names start with `prefix`, and nothing else is ever touched."""
+    """The parts in one folder. Names start with `prefix`, and nothing else is ever touched.
 
-    def __init__(self, directory: Directory, prefix: str = "") -> None:
+    Each name says which run it is of; those of another run that goes on are left to it.
+    """
+
+    def __init__(self, directory: Directory, prefix: str = "", run: Run | None = None) -> None:
+        self.run = run or Run()
         self._directory = directory
         self._prefix = prefix
-        self._token = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._found: dict[str, list[str]] | None = None
 
@@ -32,9 +35,9 @@ class PartialStore:
 
         Whatever else earlier runs left for it is removed.
         """
-        stem = f"{self._prefix}{key}-{self._token}"
+        stem = f"{self._prefix}{key}-{self.run.token}"
         found: Partial | None = None
-        left = self._stems().pop(key, [])
+        left = [old for old in self._stems().pop(key, []) if self._is_left(old)]
         for old in left:
             if found is None:
                 with suppress(*_UNUSABLE):
@@ -53,9 +56,9 @@ class PartialStore:
         return Partial(self._directory, stem, checkpoint)
 
     def clear(self) -> None:
-        """Remove every part that no one opened."""
+        """Remove every part that no one opened, and that is of no run that goes on."""
         for stems in self._stems().values():
-            for stem in stems:
+            for stem in filter(self._is_left, stems):
                 self._remove(stem)
         self._stems().clear()
 
@@ -72,8 +75,12 @@ class PartialStore:
         key, _, token = stem.rpartition("-")
         if not (name.startswith(self._prefix) and key and suffix in _SUFFIXES):
             return
-        if token != self._token and self._prefix + stem not in found.setdefault(key, []):
+        if token != self.run.token and self._prefix + stem not in found.setdefault(key, []):
             found[key].append(self._prefix + stem)
+
+    def _is_left(self, stem: str) -> bool:
+        names = [f"{stem}.{suffix}" for suffix in _SUFFIXES]
+        return self.run.is_over(stem.rpartition("-")[2], self._directory, *names)
 
     def _remove(self, stem: str) -> None:
         for suffix in _SUFFIXES:

@@ -11,27 +11,31 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Self
 
-from ..disk.directory import Directory, wait_for_lock
+from ..disk.directory import Directory, Lock, wait_for_lock
+from ..disk.entry import Entry
 from ..disk.files import move_file
-from ..disk.manifest import Entry, Manifest
+from ..disk.manifest import Manifest
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
-from ..disk.paths import STATE_FOLDER, SafePath, folds_names
+from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
+from ..disk.runs import Run
 from ..disk.tree import Tree
-from ..errors import Refused, local_fault
+from ..errors import ArtifactsError, Refused, local_fault
 from ..models import Artifact
 from ..text import visible
 from ..transfer.jobs import Job, Whole, each
 from .plan import Step
 
 _PARTIAL = "partial"
+_TRIES = 5
+"""How often a folder is made anew that another run removes."""
 
 
 class OutputFolder:
     """An output folder: facts for the plan (`plan.Disk`), then a target (`jobs.Target`).
 
     As a context. Opening it creates nothing; `prepare` does. A lock on the state folder keeps a
-    second run out; where the lock fails to, the runs may redo each other's work and no more.
+    second run out; where there are no locks, runs may do the same work twice and no more.
     """
 
     def __init__(self, path: str, *, overwrite: bool = False) -> None:
@@ -41,6 +45,7 @@ class OutputFolder:
         self._state: Directory | None = None
         self._partial: Directory | None = None
         self._parts: PartialStore | None = None
+        self._run = Run()
         self._locked = False
         self._touched: dict[tuple[str, ...], SafePath] = {}
         self._lock = threading.Lock()
@@ -55,6 +60,7 @@ class OutputFolder:
     def __exit__(self, *_: object) -> None:
         if "manifest" in vars(self):
             self.manifest.close()
+        self._run.leave()
         for directory in (self._partial, self._state, self._tree):
             if directory is not None:
                 directory.close()
@@ -73,7 +79,14 @@ class OutputFolder:
 
         Raises `Refused` where a newer version of this tool wrote it.
         """
-        return Manifest(self._state)
+        return Manifest(self._state, self._run, self._look)
+
+    def _look(self, place: str) -> os.stat_result | None:
+        """Look at a place of the manifest; None when nothing is to be seen there."""
+        try:
+            return self.lstat(safe_path(place, portable=False))
+        except (UnsafePath, ArtifactsError):
+            return None
 
     def lock(self) -> None:
         """Keep other runs out of the folder, after waiting for one that is at it.
@@ -83,25 +96,48 @@ class OutputFolder:
         if self._state is None or self._locked:
             return
         state, wait = self._state, f"waiting for another download into {visible(self.path)} to end"
-        self._locked = wait_for_lock(lambda: state.lock() or None, wait)
+
+        def take() -> Lock | None:
+            lock = state.lock()
+            return None if lock is Lock.TAKEN else lock
+
+        self._run.alone = wait_for_lock(take, wait) is Lock.HAD
+        self._locked = True
 
     def prepare(self) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
         try:
-            if self._tree is None:
-                self._tree = Tree.open(self.path, create=True)
-            is_new = self._state is None
-            if self._state is None:
-                self._state = self._tree.root.child(STATE_FOLDER, create=True)
-                vars(self).pop("manifest", None)
-            self.lock()
-            # Read here: the workers that share it must not each read their own.
-            if "manifest" not in vars(self):
-                self.manifest = Manifest(self._state)
-            self._partial = self._state.child(_PARTIAL, create=True)
+            is_new = self._enter_state()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        self._parts = PartialStore(self._partial)
+        assert self._partial is not None, "it was entered"
+        self._parts = PartialStore(self._partial, run=self._run)
+        return is_new
+
+    def _enter_state(self) -> bool:
+        """Open the state folder and what is in it; True when it is another than was looked at.
+
+        A run that has no lock may remove what it empties at its end: then it is made once more.
+        """
+        if self._tree is None:
+            self._tree = Tree.open(self.path, create=True)
+        before, tries = self._state, 0
+        while True:
+            try:
+                self._state = self._state or self._tree.root.child(STATE_FOLDER, create=True)
+                self.lock()
+                self._partial = self._state.child(_PARTIAL, create=True)
+                self._run.enter(self._partial)
+                break
+            except FileNotFoundError:
+                tries += 1
+                if tries == _TRIES:
+                    raise
+                self._state, self._locked = None, False
+        # Read here: the workers that share it must not each read their own.
+        is_new = self._state is not before
+        if is_new or "manifest" not in vars(self):
+            self.manifest = Manifest(self._state, self._run, self._look)
         return is_new
 
     def create(self) -> None:
@@ -132,7 +168,10 @@ class OutputFolder:
             ) from error
 
     def entry(self, place: SafePath) -> Entry | None:
-        """Return what the manifest has of a place."""
+        """Return what the manifest has of a place, and a run that goes on beside this one."""
+        found = None if self._run.alone else self.lstat(place)
+        if found is not None:
+            self.manifest.knows(str(place), found)
         return self.manifest.get(str(place))
 
     def was_only_intended(self, place: SafePath) -> bool:
@@ -237,11 +276,10 @@ class OutputFolder:
         """Refuse to replace what came to stand at the place after the plan was made."""
         step = self._steps[whole.job.path]
         before, found = step.before, None if self._overwrite else self.lstat(step.place)
-        if found is not None and (
-            before is None
-            or (found.st_ino, found.st_mtime_ns, found.st_size)
-            != (before.st_ino, before.st_mtime_ns, before.st_size)
-        ):
+        if found is None or (before is not None and _are_same(before, found)):
+            return
+        # Else it is of another run that no lock kept out.
+        if not self.manifest.knows(str(step.place), found):
             raise Refused("a file came to stand in its place while it was downloaded")
 
     def _put_in_place(self, whole: Whole) -> None:
@@ -262,9 +300,11 @@ class OutputFolder:
         """
         try:
             self._sync_touched()
+            self._find_partial()
             self.manifest.save()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
+        self._run.leave()
         if complete:
             self._clear_partial()
         with suppress(OSError, Refused):
@@ -274,14 +314,20 @@ class OutputFolder:
             if self._tree is not None and self._parts is not None:
                 self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
 
-    def _clear_partial(self) -> None:
-        """Remove what earlier runs left, also after a run that had nothing to fetch."""
-        with suppress(OSError, Refused):
-            if self._parts is None and self._state is not None:
+    def _find_partial(self) -> None:
+        """Open the folder of partial data, also after a run that had nothing to fetch."""
+        if self._partial is None and self._state is not None:
+            with suppress(OSError, Refused):
                 self._partial = self._state.child(_PARTIAL, create=False)
-                self._parts = PartialStore(self._partial)
+                self._run.marks = self._partial
+                self._parts = PartialStore(self._partial, run=self._run)
+
+    def _clear_partial(self) -> None:
+        """Remove what runs left that are over."""
+        with suppress(OSError, Refused):
             if self._parts is not None:
                 self._parts.clear()
+                self._run.clear_marks()
 
     def _sync_touched(self) -> None:
         assert self._tree is not None or not self._touched
@@ -290,6 +336,15 @@ class OutputFolder:
                 with self._tree.parent(place, create=False) as parent:
                     parent.sync()
         self._touched.clear()
+
+
+def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
+    """Tell whether a file is as it was at an earlier look."""
+    return (before.st_ino, before.st_mtime_ns, before.st_size) == (
+        found.st_ino,
+        found.st_mtime_ns,
+        found.st_size,
+    )
 
 
 def part_key(artifact: Artifact, more: str = "") -> str:

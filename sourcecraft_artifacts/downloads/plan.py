@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..choices import IfExists, Layout
-from ..disk.manifest import Entry
+from ..disk.entry import Entry
 from ..disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from ..errors import Refused
 from ..models import Artifact

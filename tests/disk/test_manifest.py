@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from sourcecraft_artifacts.disk.directory import Directory, open_root
-from sourcecraft_artifacts.disk.manifest import JOURNAL, MANIFEST, Entry, Manifest
+from sourcecraft_artifacts.disk.entry import Entry
+from sourcecraft_artifacts.disk.journal import JOURNAL
+from sourcecraft_artifacts.disk.manifest import MANIFEST, Manifest
 from sourcecraft_artifacts.errors import Refused
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 

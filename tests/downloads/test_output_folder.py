@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sourcecraft_artifacts.disk import files
-from sourcecraft_artifacts.disk.manifest import JOURNAL
+from sourcecraft_artifacts.disk.journal import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
 from sourcecraft_artifacts.downloads import output_folder as output
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sourcecraft_artifacts.choices import IfExists, Layout
-from sourcecraft_artifacts.disk.manifest import Entry
+from sourcecraft_artifacts.disk.entry import Entry
 from sourcecraft_artifacts.disk.paths import SafePath
 from sourcecraft_artifacts.downloads.plan import Action, Step, decide, place_of, plan
 from sourcecraft_artifacts.errors import Refused
