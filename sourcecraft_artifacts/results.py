@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from .errors import ArtifactsError
 from .models import Artifact
@@ -18,6 +19,14 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     FAILED = "failed"
     PLANNED = "planned"
+    DELETED = "deleted"
+
+
+class MemberFile(NamedTuple):
+    """A file of an artifact that was unpacked; the SHA-256 of a symlink is empty."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,8 @@ class FileResult:
     """What a plan would do: `download`, `replace`, `await`, `keep` or `skip`."""
     resumed: int = 0
     """Bytes of it that an earlier run had received, and that were not fetched again."""
+    members: tuple[MemberFile, ...] | None = None
+    """The files that it was unpacked to; None where it is one file. `path` is the folder then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class Report:
     dir: str | None
     files: tuple[FileResult, ...] = field(default=())
     seconds: float = 0.0
+    pruned: bool = False
+    """Whether what is listed no more was to be removed."""
     timed_out: bool = False
     """Whether `--wait-timeout` passed before the run had ended."""
     error: ArtifactsError | None = None

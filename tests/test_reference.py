@@ -43,7 +43,7 @@ def _default(option: Any) -> str:
     }
     value = standard.get(max(option.opts, key=len), option.default)
     if option.is_flag:
-        return "off"
+        return "on" if option.default else "off"
     if isinstance(value, float | int):
         return f"`{value:g}`"
     return "" if value is None else f"`{value}`"
@@ -68,7 +68,7 @@ def test_the_tables_have_the_options() -> None:
     for names, commands, default in rows:
         *short, long = codes(names)
         name, _, value = long.partition(" ")
-        default = default if default == "off" or codes(default) else ""
+        default = default if default in ("on", "off") or codes(default) else ""
         for command in commands.split(", "):
             key = command, frozenset([*short, name])
             assert key not in documented

@@ -30,7 +30,7 @@ def _option(*names: str, section: str, variables: tuple[str, ...] = (), **settin
 
     The variable is named after the option's long name.
     """
-    long = next(name for name in names if name.startswith("--"))
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
     variable = PREFIX + long[2:].replace("-", "_").upper()
     return typer.Option(
         *names,
@@ -229,6 +229,14 @@ IfExistsOption = Annotated[
         section=EXISTING,
         metavar="|".join(IfExists),
         help="What to do with a file that is there already (update).",
+    ),
+]
+Unpack = Annotated[
+    bool,
+    _option(
+        "--unpack/--no-unpack",
+        section=PLACE,
+        help="Make a folder of an artifact that is stored as a tar archive.",
     ),
 ]
 PortablePaths = Annotated[

@@ -71,7 +71,12 @@ def write_paths(report: Report) -> None:
     from ..results import Outcome
 
     there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
-    paths = [result.path for result in report.files if result.outcome in there and result.path]
+    paths: list[str] = []
+    for result in report.files:
+        if result.outcome in there and result.members is not None:
+            paths += [member.path for member in result.members]
+        elif result.outcome in there and result.path:
+            paths.append(result.path)
     if sys.stdout.isatty():
         write_lines(visible(path) for path in paths)
         return

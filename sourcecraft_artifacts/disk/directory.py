@@ -85,6 +85,11 @@ class Directory:
                 raise self._in_the_way(name) from error
             raise
 
+    @property
+    def descriptor(self) -> int | None:
+        """The open folder, where the system opens files relative to one."""
+        return self._handle.number
+
     def lstat(self, name: str) -> os.stat_result | None:
         """Look at a name without following it; None when there is nothing."""
         handle = self._handle
@@ -132,6 +137,16 @@ class Directory:
         except FileNotFoundError:
             if not missing_ok:
                 raise
+
+    def readlink(self, name: str) -> str:
+        """Return where a symlink leads."""
+        handle = self._handle
+        return os.readlink(self._at(name), dir_fd=handle.number)
+
+    def symlink(self, target: str, name: str) -> None:
+        """Make a symlink. Raises `FileExistsError` where something stands."""
+        handle = self._handle
+        os.symlink(target, self._at(name), dir_fd=handle.number)
 
     def rmdir(self, name: str) -> None:
         """Remove an empty folder."""

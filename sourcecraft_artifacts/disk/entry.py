@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any
 
 from ..models import Artifact, ArtifactDates, CubeAddress
+from . import records
+from .records import Places, Records
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds."""
+    """One artifact as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds.
+
+    Of one that was unpacked, `members` has each file below `base`, and `skipped` those that were
+    left as they were; size and SHA-256 are the archive's. `before` are places of an older version,
+    to be removed where they are as they were left. `is_judged` tells that an artifact which stayed
+    one file is not to be unpacked.
+    """
 
     address: CubeAddress
     local_path: str
@@ -25,6 +33,11 @@ class Entry:
     sha256: str
     mtime_ns: int
     validator: str | None = None
+    members: Records | None = None
+    base: str = ""
+    skipped: tuple[str, ...] = ()
+    before: Places = ()
+    is_judged: bool = False
 
     def is_of(self, artifact: Artifact) -> bool:
         """Tell whether this is that artifact as it is listed now."""
@@ -49,7 +62,45 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "validator": entry.validator,
         "dates": entry.dates._asdict(),
         "mtime_ns": entry.mtime_ns,
+        **_more_to_json(entry),
     }
+
+
+def _more_to_json(entry: Entry) -> dict[str, Any]:
+    """Return what few entries have."""
+    more: dict[str, Any] = {}
+    if entry.members is not None:
+        members = {path: records.to_json(record) for path, record in entry.members.items()}
+        more |= {"base": entry.base, "members": members}
+    if entry.skipped:
+        more["skipped"] = list(entry.skipped)
+    if entry.before:
+        more["before"] = [[place, records.to_json(record)] for place, record in entry.before]
+    if entry.is_judged:
+        more["judged"] = True
+    return more
+
+
+def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
+    """Add what few entries have. Raises LookupError, TypeError or ValueError."""
+    if not value.keys() & {"members", "before", "judged"}:
+        return entry
+    members, base = value.get("members"), value.get("base", "")
+    skipped = tuple(value.get("skipped", ()))
+    if not {*map(type, skipped), type(base)} <= {str}:
+        raise TypeError("it holds something else than text")
+    read = None
+    if members is not None:
+        read = {path: records.from_json(one) for path, one in members.items()}
+    before = tuple((str(place), records.from_json(one)) for place, one in value.get("before", ()))
+    return replace(
+        entry,
+        members=read,
+        base=base,
+        skipped=skipped,
+        before=before,
+        is_judged=value.get("judged") is True,
+    )
 
 
 def from_json(value: Mapping[str, Any]) -> Entry:
@@ -72,12 +123,12 @@ def from_json(value: Mapping[str, Any]) -> Entry:
         raise TypeError("it holds something else than a SHA-256")
     if type(entry.size) is not int or type(entry.mtime_ns) is not int:
         raise TypeError("it holds something else than a number")
-    return entry
+    return _with_more(entry, value)
 
 
 def entry_of(value: Any) -> Entry | None:
     """Return the entry that a value is; None where it cannot be read."""
     try:
         return None if value is None else from_json(value)
-    except (KeyError, TypeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None

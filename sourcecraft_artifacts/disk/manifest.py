@@ -53,6 +53,7 @@ class Manifest:
         self._files: dict[str, Any] = {}
         self._mine: dict[str, Any] = {}
         """What this run knows better than what lies on the disk."""
+        self._dropped: set[str] = set()
         self._base: dict[str, Any] = {}
         """What the manifest held when it was read."""
         self._seen: tuple[int, ...] | None = None
@@ -85,6 +86,11 @@ class Manifest:
         entry = self.get(place)
         return entry is not None and entry.looks_like(found)
 
+    @property
+    def has_members(self) -> bool:
+        """Whether any artifact was unpacked."""
+        return any(isinstance(one, dict) and "members" in one for one in self._files.values())
+
     def places(self) -> Iterator[str]:
         """Iterate over the places, in no order."""
         return iter(list(self._files))
@@ -115,6 +121,19 @@ class Manifest:
                 sure = {name: what for name, what in value.items() if name != "intended"}
                 self._mine[place] = self._files[place] = sure
                 self._changed = True
+
+    def settled(self, place: str, entry: Entry) -> None:
+        """Note what became of an entry that was intended, to be saved later."""
+        with self._lock:
+            self._mine[place] = self._files[place] = to_json(entry)
+            self._changed = True
+
+    def dropped(self, place: str) -> None:
+        """Forget an entry whose file is there no more, or is another's now."""
+        with self._lock:
+            self._dropped.add(place)
+            self._mine.pop(place, None)
+            self._changed = self._files.pop(place, None) is not None or self._changed
 
     def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""
@@ -174,8 +193,11 @@ class Manifest:
             files[place] = value
         for place, values in rivals.items():
             files[place] = self._standing(place, [files[place], *reversed(values)])
-        self._files = files
+        self._files = {place: value for place, value in files.items() if self._stays(place)}
         return [name for name in journals if self._journals.is_left(name)]
+
+    def _stays(self, place: str) -> bool:
+        return place not in self._dropped or place in self._mine
 
     def _read_base(self, directory: Directory) -> None:
         found = directory.lstat(MANIFEST)

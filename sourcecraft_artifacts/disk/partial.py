@@ -297,15 +297,18 @@ class Partial:
             else:
                 self._forget()
 
-    def seal(self) -> os.stat_result:
+    def seal(self, *, sync: bool = True) -> os.stat_result:
         """Put the complete bytes on the disk and close them, ready to be moved.
+
+        Without `sync` they are only closed: what is made of them is put on the disk instead.
 
         Raises LocalError where they are not as many as the object's, and OSError.
         """
         with self._saving, self._lock:
             assert self._body is not None, "there is nothing to seal"
             try:
-                self._body.sync()
+                if sync:
+                    self._body.sync()
             except OSError:
                 self._forget()
                 raise

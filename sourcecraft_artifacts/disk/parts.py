@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 
 from ..errors import ArtifactsError
+from .aside import SUFFIX, remove_folder
 from .checkpoint import Checkpoint
 from .directory import Directory
 from .files import read_file, write_file
@@ -73,7 +74,7 @@ class PartialStore:
     def _note(self, name: str, found: dict[str, list[str]]) -> None:
         stem, _, suffix = name.removeprefix(self._prefix).partition(".")
         key, _, token = stem.rpartition("-")
-        if not (name.startswith(self._prefix) and key and suffix in _SUFFIXES):
+        if not (name.startswith(self._prefix) and key and suffix in (*_SUFFIXES, SUFFIX)):
             return
         if token != self.run.token and self._prefix + stem not in found.setdefault(key, []):
             found[key].append(self._prefix + stem)
@@ -86,3 +87,4 @@ class PartialStore:
         for suffix in _SUFFIXES:
             with suppress(OSError):
                 self._directory.unlink(f"{stem}.{suffix}")
+        remove_folder(self._directory, f"{stem}.{SUFFIX}")

@@ -97,6 +97,15 @@ class Tree:
         finally:
             self._release(entry)
 
+    def forget(self, parts: tuple[str, ...]) -> None:
+        """Keep a folder, and those below it, open no longer: it was removed."""
+        with self._lock:
+            for key in [key for key in self._entries if key[: len(parts)] == parts]:
+                entry = self._entries.pop(key)
+                entry.cached = False
+                if not entry.users:
+                    entry.directory.close()
+
     def _acquire(self, parts: tuple[str, ...], create: bool) -> _Entry:
         """Find or open a folder, from the nearest one that is open, and count us as a user."""
         start = len(parts)

@@ -5,26 +5,34 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
+from ..disk.aside import sync_file_system
 from ..disk.directory import Directory, Lock, wait_for_lock
 from ..disk.entry import Entry
 from ..disk.files import move_file
 from ..disk.manifest import Manifest
+from ..disk.members import Stored
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
 from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
+from ..disk.records import files_of, is_as_left, joined
 from ..disk.runs import Run
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, Refused, local_fault
 from ..models import Artifact
+from ..results import FileResult, MemberFile, Outcome
 from ..text import visible
 from ..transfer.jobs import Job, Whole, each
-from .plan import Step
+from .plan import Action, Step
+from .unpack import remove_old
+from .unpacker import Unpacker, Unpacking, old_places
 
 _PARTIAL = "partial"
 _TRIES = 5
@@ -38,9 +46,12 @@ class OutputFolder:
     second run out; where there are no locks, runs may do the same work twice and no more.
     """
 
-    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str, *, overwrite: bool = False, unpacking: Unpacking | None = None
+    ) -> None:
         self.path = path
         self._overwrite = overwrite
+        self._unpacking = unpacking or Unpacking(wanted=False)
         self._tree: Tree | None = None
         self._state: Directory | None = None
         self._partial: Directory | None = None
@@ -50,8 +61,11 @@ class OutputFolder:
         self._touched: dict[tuple[str, ...], SafePath] = {}
         self._lock = threading.Lock()
         self._folds: bool | None = None
+        self._unpacker: Unpacker | None = None
         self._steps: dict[str, Step] = {}
         """By the final path of their jobs."""
+        self._packed: set[str] = set()
+        """The final paths of jobs that turned out to be archives."""
 
     def __enter__(self) -> Self:
         self.look()
@@ -103,6 +117,15 @@ class OutputFolder:
 
         self._run.alone = wait_for_lock(take, wait) is Lock.HAD
         self._locked = True
+
+    @property
+    def unpacker(self) -> Unpacker:
+        """What turns archives into folders here; made anew with the manifest."""
+        assert self._tree is not None, "there is no folder"
+        if self._unpacker is None or self._unpacker.manifest is not self.manifest:
+            made = Unpacker(self._tree, self.manifest, self._unpacking, folds=self.folds_names)
+            self._unpacker = made
+        return self._unpacker
 
     def prepare(self) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
@@ -172,7 +195,10 @@ class OutputFolder:
         found = None if self._run.alone else self.lstat(place)
         if found is not None:
             self.manifest.knows(str(place), found)
-        return self.manifest.get(str(place))
+        entry = self.manifest.get(str(place))
+        if entry is None and self._tree is not None:
+            return self.unpacker.member_at(str(place))
+        return entry
 
     def was_only_intended(self, place: SafePath) -> bool:
         """Tell whether a killed run may not have come to put its first file here."""
@@ -196,6 +222,30 @@ class OutputFolder:
             self.manifest.renewed(str(place), entry, found.st_mtime_ns)
         return same
 
+    def holds_members(self, place: SafePath, entry: Entry) -> bool:
+        """Tell whether all that an artifact was unpacked to is as it was put there."""
+        return self._tree is not None and self.unpacker.is_whole(str(place), entry)
+
+    def has_members(self, entry: Entry) -> bool:
+        """Tell whether something stands at the place of each of them."""
+        return self._tree is not None and self.unpacker.are_there(entry)
+
+    def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
+        """Tell whether a folder holds nothing but what an artifact was unpacked to."""
+        return self.unpacker.holds_only(place, str(place), entry)
+
+    def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
+        """Tell whether the file there is an archive that is to be a folder."""
+        assert self._tree is not None, "a file was seen below it"
+        with self._tree.parent(place, create=False) as parent:
+            descriptor = parent.open(place.name, os.O_RDONLY)
+        try:
+            return self.unpacker.is_folder(artifact, descriptor, str(place))
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+
     def sha256(self, place: SafePath) -> str:
         """Hash the file at a place. Raises OSError, and `Refused` for a symlink."""
         assert self._tree is not None, "a file was seen below it"
@@ -205,9 +255,32 @@ class OutputFolder:
         ):
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def is_exactly(self, place: SafePath, record: Stored) -> bool:
+        """Tell whether a member is as recorded, by all of its bytes. Raises OSError."""
+        assert self._tree is not None, "a file was seen below it"
+        with self._tree.parent(place, create=False) as parent:
+            return is_as_left(record._replace(mtime_ns=-1), parent, place.name)
+
     def path_of(self, place: SafePath) -> str:
         """Return a place as the report shows it: DIR joined with what is below."""
         return os.path.join(self.path, *place.parts)
+
+    def shown_path(self, place: SafePath, entry: Entry | None) -> str:
+        """Return where an artifact is: a file's place, or the folder that its members are in."""
+        if entry is None or entry.members is None:
+            return self.path_of(place)
+        return os.path.join(self.path, *entry.base.split("/")) if entry.base else self.path
+
+    def with_members(self, result: FileResult) -> FileResult:
+        """Add to the result of a job what the artifact was unpacked to."""
+        step = self._steps.get(result.path or "")
+        if step is None or result.outcome is not Outcome.DOWNLOADED:
+            return result
+        entry = self.manifest.get(str(step.place))
+        if entry is None or entry.members is None:
+            return result
+        path = self.shown_path(step.place, entry)
+        return replace(result, path=path, members=members_of(entry, self.path))
 
     # The target of the download.
 
@@ -223,11 +296,21 @@ class OutputFolder:
         return self._parts.open(part_key(job.artifact))
 
     def takes_long(self, whole: Whole) -> bool:
-        """No: it is renamed."""
-        return False
+        """Tell whether it is an archive, or large."""
+        partial = whole.partial
+        artifact, size = whole.job.artifact, partial.size or 0
+        try:
+            is_packed = self.unpacker.is_packed(artifact, partial.descriptor, size)
+        except OSError:
+            return False  # whoever commits it meets the error
+        if is_packed:
+            self._packed.add(whole.job.path)
+        return is_packed or partial.is_large
 
     def cancel(self) -> None:
-        """Do nothing: no commit takes long."""
+        """End what is being unpacked within a second."""
+        if self._unpacker is not None:
+            self._unpacker.cancel()
 
     def commit(self, batch: Sequence[Whole]) -> None:
         """Move complete partial data to its places: synced, recorded, then renamed.
@@ -237,6 +320,63 @@ class OutputFolder:
         manifest that speaks of them: a loss of power before that leaves the old file or none,
         never an empty one.
         """
+        packed = [whole for whole in batch if whole.job.path in self._packed]
+        each(packed, self._unpack)
+        self._commit_files([w for w in batch if w.error is None and w.members is None])
+
+    def _unpack(self, whole: Whole) -> None:
+        """Put the members of an archive in place; what is none stays for the others' commit."""
+        partial, step = whole.partial, self._steps[whole.job.path]
+        with suppress(OSError):
+            partial.checkpoint(sync=False)  # a kill from here on leaves an archive that is whole
+        descriptor = partial.directory.open(partial.part_name, os.O_RDONLY)
+        try:
+            key, artifact = str(step.place), whole.job.artifact
+            made = self.unpacker.unpack(
+                self._entry(whole, os.fstat(descriptor)),
+                artifact,
+                key,
+                descriptor,
+                partial.directory,
+                partial.stem,
+                whole.tell_stage,
+            )
+        finally:
+            os.close(descriptor)
+        if made is not None:
+            whole.members, whole.size = made.members, made.size
+            partial.forget()
+
+    def unpack_here(self, step: Step, tell: Callable[[str], None]) -> Entry:
+        """Unpack an archive that lies at its place, where an earlier run had left it as it came.
+
+        Raises what `Unpacker.unpack` does; the archive then stays.
+        """
+        assert self._tree is not None, "the folder was not prepared"
+        assert self._partial is not None, "the folder was not prepared"
+        assert step.entry is not None, "it was found in the manifest"
+        key = str(step.place)
+        entry = replace(step.entry, before=())
+        with self._tree.parent(step.place, create=False) as parent:
+            descriptor = parent.open(step.place.name, os.O_RDONLY)
+        try:
+            made = self.unpacker.unpack(
+                entry,
+                step.artifact,
+                key,
+                descriptor,
+                self._partial,
+                f"{part_key(step.artifact)}-here",
+                tell,
+            )
+        finally:
+            os.close(descriptor)
+        if made is None:
+            made = replace(entry, is_judged=True)
+            self.manifest.settled(key, made)
+        return made
+
+    def _commit_files(self, batch: Sequence[Whole]) -> None:
         entries: dict[Whole, Entry] = {}
 
         def seal(whole: Whole) -> None:
@@ -260,8 +400,15 @@ class OutputFolder:
 
     def _seal(self, whole: Whole) -> Entry:
         """Put the bytes on the disk and return what is to be recorded of them."""
+        key = str(self._place(whole))
+        made = self._entry(whole, whole.partial.seal())
+        before = old_places(key, self.manifest.get(key))
+        left = tuple(pair for pair in before if pair[0] != key)
+        return replace(made, before=left, is_judged=self._unpacking.wanted)
+
+    def _entry(self, whole: Whole, found: os.stat_result) -> Entry:
+        """Return what is to be recorded of an object."""
         artifact, version = whole.job.artifact, whole.partial.version
-        found = whole.partial.seal()
         return Entry(
             artifact.address,
             artifact.local_path,
@@ -275,23 +422,53 @@ class OutputFolder:
     def _check_unchanged(self, whole: Whole) -> None:
         """Refuse to replace what came to stand at the place after the plan was made."""
         step = self._steps[whole.job.path]
-        before, found = step.before, None if self._overwrite else self.lstat(step.place)
-        if found is None or (before is not None and _are_same(before, found)):
+        before, found = step.before, self.lstat(step.place)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            self._check_folder(step.place)
+            return
+        if found is None or self._overwrite or (before and _are_same(before, found)):
             return
         # Else it is of another run that no lock kept out.
         if not self.manifest.knows(str(step.place), found):
             raise Refused("a file came to stand in its place while it was downloaded")
 
+    def _check_folder(self, place: SafePath) -> None:
+        """Refuse a file where a folder holds anything but what the artifact was unpacked to."""
+        entry = self.manifest.get(str(place))
+        if entry is None or not self.holds_only_ours(place, entry):
+            raise Refused(
+                "it is a file, and a folder stands in its place",
+                hint="move it away, or choose another output folder",
+            )
+
     def _put_in_place(self, whole: Whole) -> None:
         place, partial = self._place(whole), whole.partial
         assert self._tree is not None, "the folder was not prepared"
+        self._make_way(place)
         with self._tree.parent(place, create=True) as parent:
             move_file(partial.directory, partial.part_name, parent, place.name)
         self.manifest.placed(str(place))
+        self.unpacker.settle_file(str(place))
         partial.placed()
         whole.size = partial.size
         with self._lock:
             self._touched[place.parts[:-1]] = place
+
+    def _make_way(self, place: SafePath) -> None:
+        """Remove the folder that an artifact was, where a file is to come in its place."""
+        assert self._tree is not None, "the folder was not prepared"
+        found, entry = self._tree.lstat(place), self.manifest.get(str(place))
+        if found is not None and stat.S_ISDIR(found.st_mode) and entry is not None:
+            remove_old(self._tree, entry.before, lambda _: False)
+
+    def tidy(self, steps: Sequence[Step]) -> None:
+        """Learn which artifacts are selected, and end what a killed run had almost ended."""
+        if self._tree is None:
+            return
+        self.unpacker.current = {str(step.place) for step in steps}
+        for step in steps:
+            if step.action is Action.KEEP and step.entry is not None and step.entry.before:
+                self.unpacker.settle(str(step.place), step.entry)
 
     def finish(self, *, complete: bool) -> None:
         """Sync the folders, write the manifest, and after a complete run leave nothing else.
@@ -336,6 +513,19 @@ class OutputFolder:
                 with self._tree.parent(place, create=False) as parent:
                     parent.sync()
         self._touched.clear()
+        self._sync_unpacked()
+
+    def _sync_unpacked(self) -> None:
+        if self._tree is None or self._unpacker is None or not self._unpacker.touched:
+            return
+        if not sync_file_system(self._tree.root):
+            for folder in self._unpacker.touched:
+                with (
+                    suppress(FileNotFoundError),
+                    self._tree.parent(SafePath((*folder, "-")), create=False) as parent,
+                ):
+                    parent.sync()
+        self._unpacker.touched.clear()
 
 
 def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
@@ -344,6 +534,16 @@ def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
         found.st_ino,
         found.st_mtime_ns,
         found.st_size,
+    )
+
+
+def members_of(entry: Entry | None, directory: str) -> tuple[MemberFile, ...] | None:
+    """Return the files that an artifact was unpacked to; None where it is one file."""
+    if entry is None or entry.members is None:
+        return None
+    return tuple(
+        MemberFile(os.path.join(directory, *joined(entry.base, path).split("/")), record.sha256)
+        for path, record in files_of(entry.members)
     )
 
 

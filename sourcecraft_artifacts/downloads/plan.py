@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..choices import IfExists, Layout
 from ..disk.entry import Entry
+from ..disk.members import Name
 from ..disk.paths import SafePath, UnsafePath, collisions, flat_path, nested_path, safe_path
 from ..errors import Refused
 from ..models import Artifact
@@ -26,6 +27,7 @@ _LEAVE_SOME_OUT = "--exclude leaves out what is not needed"
 _KEEP_CUBES_APART = f"--layout nested keeps cubes apart, and {_LEAVE_SOME_OUT}"
 _KEEP_FOLDERS_APART = f"--layout mirror keeps folders apart, and {_LEAVE_SOME_OUT}"
 _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+_IS_THERE = "something is there already, and --if-exists is error"
 _MOVE = "move it away, or choose another output folder"
 
 Flaw = tuple[Artifact, str, str]
@@ -40,6 +42,8 @@ class Action(StrEnum):
 
     DOWNLOAD = "download"
     REPLACE = "replace"
+    UNPACK = "unpack"
+    """It lies at its place as it came, and is to be a folder: nothing is fetched."""
     KEEP = "keep"
     SKIP = "skip"
     NONE = "unavailable"
@@ -64,6 +68,18 @@ class Disk(Protocol):
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
         """Tell whether the file there is the one that the entry describes."""
 
+    def holds_members(self, place: SafePath, entry: Entry) -> bool:
+        """Tell whether all that an artifact was unpacked to is as it was put there."""
+
+    def has_members(self, entry: Entry) -> bool:
+        """Tell whether something stands at the place of each of them."""
+
+    def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
+        """Tell whether a folder holds nothing but what an artifact was unpacked to."""
+
+    def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
+        """Tell whether the file there is an archive that is to be a folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -80,6 +96,11 @@ class Step:
         """Whether bytes are to be asked for."""
         return self.action in (Action.DOWNLOAD, Action.REPLACE)
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done in the folder."""
+        return self.fetches or self.action is Action.UNPACK
+
 
 def plan(
     artifacts: Sequence[Artifact],
@@ -90,12 +111,13 @@ def plan(
     if_exists: IfExists = IfExists.UPDATE,
     rule: Rule | None = None,
     late: bool = False,
+    unpack: bool = False,
 ) -> list[Step]:
     """Decide for each artifact, in order; writes nothing.
 
     `rule` is asked in the place of `if_exists`. `late` tells that plans before this one had
-    something to fetch. Raises `Refused`, with every offender named, when one of them cannot be
-    had safely.
+    something to fetch, and `unpack` that archives are to be folders. Raises `Refused`, with every
+    offender named, when one of them cannot be had safely.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
@@ -115,7 +137,8 @@ def plan(
     steps: list[Step] = []
     for artifact, place in zip(placed, places, strict=True):
         try:
-            steps.append(_step(artifact, place, disk, rule(artifact) if rule else if_exists))
+            decided = rule(artifact) if rule else if_exists
+            steps.append(_step(artifact, place, disk, decided, unpack=unpack))
         except Refused as refusal:
             flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
     _refuse(flaws, several=several, late=late)
@@ -154,23 +177,76 @@ def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
                 yield artifact, f"its download_url is unsafe: {reason}", _LEAVE_OUT
 
 
-def _step(artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists | None) -> Step:
+def _step(
+    artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists | None, *, unpack: bool
+) -> Step:
     if if_exists is None or not artifact.available:
         return Step(artifact, place, Action.NONE)
-    found = disk.lstat(place)
+    found, entry = disk.lstat(place), disk.entry(place)
+    if entry is not None and (entry.members is not None or entry.before):
+        if unpack and entry.members is not None:
+            return _folder_step(artifact, place, disk, if_exists, found, entry)
+        if not unpack and (found is None or stat.S_ISDIR(found.st_mode)):
+            return _packed_step(artifact, place, disk, if_exists, found, entry)
     if found is None:
         return Step(artifact, place, Action.DOWNLOAD)
-    entry = disk.entry(place)
+    if unpack and stat.S_ISDIR(found.st_mode) and Name.of(artifact.local_path).may_be_folder:
+        if if_exists is IfExists.ERROR:
+            raise Refused(_IS_THERE, hint=_MOVE)
+        return Step(artifact, place, Action.DOWNLOAD, found, entry)
     same = (
         (if_exists is IfExists.UPDATE or disk.was_only_intended(place))
         and entry is not None
+        and entry.members is None
         and stat.S_ISREG(found.st_mode)
         and disk.holds(place, entry, found)
     )
     ours = same or (entry is not None and not disk.was_only_intended(place))
     right = same and entry is not None and entry.is_of(artifact)
     action = decide(if_exists, found.st_mode, ours=ours, right=right)
+    if action is Action.KEEP and unpack and entry is not None and not entry.is_judged:
+        action = Action.UNPACK if disk.is_to_be_unpacked(place, artifact) else action
     return Step(artifact, place, action, found, entry)
+
+
+def _folder_step(
+    artifact: Artifact,
+    place: SafePath,
+    disk: Disk,
+    if_exists: IfExists,
+    found: os.stat_result | None,
+    entry: Entry,
+) -> Step:
+    """Decide about an artifact that was unpacked before; its members are judged one by one."""
+    if if_exists is IfExists.ERROR and disk.has_members(entry):
+        raise Refused(_IS_THERE, hint=_MOVE)
+    is_same = entry.is_of(artifact)
+    action = Action.REPLACE
+    if if_exists is IfExists.SKIP and is_same and disk.has_members(entry):
+        action = Action.SKIP
+    elif if_exists is IfExists.UPDATE and is_same and disk.holds_members(place, entry):
+        action = Action.KEEP
+    return Step(artifact, place, action, found, entry)
+
+
+def _packed_step(
+    artifact: Artifact,
+    place: SafePath,
+    disk: Disk,
+    if_exists: IfExists,
+    found: os.stat_result | None,
+    entry: Entry,
+) -> Step:
+    """Decide about an artifact that was unpacked before, and is to be one file."""
+    if found is None:
+        return Step(artifact, place, Action.REPLACE, None, entry)
+    if if_exists is IfExists.ERROR:
+        raise Refused(_IS_THERE, hint=_MOVE)
+    if if_exists is IfExists.SKIP:
+        return Step(artifact, place, Action.SKIP, found, entry)
+    if not disk.holds_only_ours(place, entry):
+        raise Refused("a folder stands in its place, with files that are not its own", hint=_MOVE)
+    return Step(artifact, place, Action.REPLACE, found, entry)
 
 
 def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action:
@@ -189,7 +265,7 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     if stat.S_ISDIR(mode):
         raise Refused("a folder stands in its place", hint=_MOVE)
     if if_exists is IfExists.ERROR:
-        raise Refused("something is there already, and --if-exists is error", hint=_MOVE)
+        raise Refused(_IS_THERE, hint=_MOVE)
     if if_exists is IfExists.SKIP:
         return Action.SKIP
     if if_exists is IfExists.OVERWRITE:

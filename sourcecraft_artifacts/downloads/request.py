@@ -45,6 +45,8 @@ class Request:
     layout: Layout = Layout.AUTO
     if_exists: IfExists | None = None
     portable_paths: bool = False
+    unpack: bool = True
+    prune: bool = False
     jobs: int | None = None
     limit_rate: float | None = None
     retries: int = 5

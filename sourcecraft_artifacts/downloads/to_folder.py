@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists, Layout
-from ..errors import ArtifactsError, LocalError, NothingMatched
+from ..errors import ArtifactsError, LocalError, NothingMatched, local_fault
 from ..models import Artifact, CubeAddress
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
+from ..text import visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
-from .output_folder import OutputFolder
+from .output_folder import OutputFolder, members_of
 from .plan import Action, Step, plan
 from .request import Request, TimeIsUp, follow, may_come, report_of
+from .unpacker import Unpacking
 
 if TYPE_CHECKING:
     from ..service.api import Client
@@ -29,13 +32,16 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
     """Bring the selected artifacts into the output folder. Raises what `fetch.download` does."""
     if_exists = request.if_exists or IfExists.UPDATE
     layout = _layout(request)
-    with OutputFolder(request.directory, overwrite=if_exists is IfExists.OVERWRITE) as folder:
+    overwrite = if_exists is IfExists.OVERWRITE
+    unpacking = Unpacking(request.unpack, layout, if_exists, request.portable_paths)
+    with OutputFolder(request.directory, overwrite=overwrite, unpacking=unpacking) as folder:
         decide_all = partial(
             plan,
             disk=folder,
             layout=layout,
             portable=request.portable_paths,
             if_exists=if_exists,
+            unpack=request.unpack,
         )
         if request.dry_run:
             steps = decide_all(listing.artifacts)
@@ -44,7 +50,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         folder.lock()
         steps = decide_all(listing.artifacts)
         folder.create()
-        fetches = request.wait or any(step.fetches for step in steps)
+        fetches = request.wait or any(step.changes for step in steps)
         if fetches and folder.prepare():
             steps = decide_all(listing.artifacts)
         run = _FolderRun(client, request, folder, decide_all, reporter)
@@ -174,6 +180,7 @@ class _FolderRun:
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self._steps = steps
+        self._folder.tidy(steps)
         jobs = []
         for step in steps:
             key = _key(step.artifact)
@@ -183,10 +190,39 @@ class _FolderRun:
                 self._done.pop(key, None)
                 self._jobs[key] = self._folder.job(step)
                 jobs.append(self._jobs[key])
+            elif step.action is Action.UNPACK:
+                self._done[key] = self._unpack(step)
             elif step.action is not Action.NONE:
                 self._done[key] = result = _settled(step, self._folder)
                 self._reporter.finished(None, result)
         downloads.submit(jobs)
+
+    def _unpack(self, step: Step) -> FileResult:
+        """Unpack what lies there as it came."""
+        started, entry = time.monotonic(), step.entry
+        error: ArtifactsError | None = None
+        activity = _Unpacked(visible(self._folder.path_of(step.place)))
+        self._reporter.started(activity)
+        try:
+            entry = self._folder.unpack_here(step, activity.tell_stage)
+        except OSError as fault:
+            error = local_fault(fault, self._folder.path_of(step.place))
+        except ArtifactsError as failure:
+            error = failure
+        result = FileResult(
+            step.artifact,
+            self._folder.path_of(step.place),
+            Outcome.FAILED if error else Outcome.DOWNLOADED,
+            size=entry.size if entry and not error else None,
+            sha256=entry.sha256 if entry and not error else None,
+            seconds=time.monotonic() - started,
+            error=error,
+            members=members_of(entry, self._folder.path) if not error else None,
+        )
+        if error is None:
+            result = replace(result, path=self._folder.shown_path(step.place, entry))
+        self._reporter.finished(activity, result)
+        return result
 
     def results(self) -> list[FileResult]:
         """Return what became of each artifact, in the order of the last listing.
@@ -202,7 +238,7 @@ class _FolderRun:
     def _known(self, key: _Key) -> FileResult:
         if key not in self._jobs:
             return self._done[key]
-        result = self._results[self._jobs[key]]
+        result = self._folder.with_members(self._results[self._jobs[key]])
         return replace(result, transferred=result.transferred + self._spent[key])
 
     def _result(self, step: Step) -> FileResult:
@@ -214,13 +250,32 @@ class _FolderRun:
         return result
 
 
+@dataclass(slots=True)
+class _Unpacked:
+    """An archive that is unpacked where it lies (`reporter.Activity`)."""
+
+    name: str
+    size: int | None = 0
+    position: int = 0
+    stage: str = ""
+
+    def tell_stage(self, stage: str) -> None:
+        """Note what is done with it."""
+        self.stage = stage
+
+
 def _settled(step: Step, folder: OutputFolder) -> FileResult:
     outcomes = {Action.KEEP: Outcome.UNCHANGED, Action.SKIP: Outcome.SKIPPED}
     outcome = outcomes.get(step.action, Outcome.UNAVAILABLE)
     path = folder.path_of(step.place)
     if step.action is Action.KEEP and step.entry is not None:
         return FileResult(
-            step.artifact, path, outcome, size=step.entry.size, sha256=step.entry.sha256
+            step.artifact,
+            folder.shown_path(step.place, step.entry),
+            outcome,
+            size=step.entry.size,
+            sha256=step.entry.sha256,
+            members=members_of(step.entry, folder.path),
         )
     size = step.before.st_size if step.before is not None else None
     return FileResult(step.artifact, path, outcome, size=size, action=step.action)
@@ -228,7 +283,7 @@ def _settled(step: Step, folder: OutputFolder) -> FileResult:
 
 def _planned(step: Step, folder: OutputFolder, request: Request, listing: Listing) -> FileResult:
     action = str(step.action)
-    if not step.fetches:
+    if not step.changes:
         if step.action is not Action.NONE or not may_come(request, listing, step.artifact):
             return _settled(step, folder)
         action = "await"

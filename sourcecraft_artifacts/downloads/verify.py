@@ -6,7 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 
+from ..disk.entry import Entry
+from ..disk.members import Stored
 from ..disk.paths import SafePath, UnsafePath, safe_path
+from ..disk.records import joined
 from ..errors import ArtifactsError, Refused, UsageError
 from ..text import visible
 from .output_folder import OutputFolder
@@ -31,7 +34,30 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
                 hint="give the folder that was downloaded into",
             )
         for name in places:
-            yield visible(os.path.join(directory, name)), _verdict(folder, name)
+            entry = folder.manifest.get(name)
+            if entry is not None and entry.members is not None:
+                yield from _members(folder, directory, entry)
+            else:
+                yield visible(os.path.join(directory, name)), _verdict(folder, name)
+
+
+def _members(folder: OutputFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield each file that an artifact was unpacked to, and empty folders that are not there."""
+    for path, record in sorted((entry.members or {}).items()):
+        place = joined(entry.base, path.rstrip("/"))
+        verdict = _member_verdict(folder, place, record)
+        if verdict != "OK" or not path.endswith("/"):
+            yield visible(os.path.join(directory, place)), verdict
+
+
+def _member_verdict(folder: OutputFolder, name: str, record: Stored) -> str:
+    try:
+        place = safe_path(name, portable=False)
+        if folder.lstat(place) is None:
+            return "MISSING"
+        return "OK" if folder.is_exactly(place, record) else "FAILED"
+    except (UnsafePath, ArtifactsError, OSError):
+        return "FAILED"
 
 
 def _verdict(folder: OutputFolder, name: str) -> str:

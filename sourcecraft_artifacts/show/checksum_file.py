@@ -24,13 +24,18 @@ def checksum_lines(report: Report) -> bytes:
     """
     lines = []
     for result in report.files:
-        if result.sha256 is None or result.path is None:
-            continue
-        path = os.fsencode(result.path)
-        escaped = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-        mark = b"\\" if escaped != path else b""
-        lines.append(mark + result.sha256.encode() + b"  " + escaped + b"\n")
+        if result.members is not None:
+            lines += [_line(one.path, one.sha256) for one in result.members if one.sha256]
+        elif result.sha256 is not None and result.path is not None:
+            lines.append(_line(result.path, result.sha256))
     return b"".join(lines)
+
+
+def _line(shown: str, sha256: str) -> bytes:
+    path = os.fsencode(shown)
+    escaped = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"\\" if escaped != path else b""
+    return mark + sha256.encode() + b"  " + escaped + b"\n"
 
 
 def check_checksums_path(path: str, *, directory: str, output: str | None) -> None:
@@ -104,6 +109,15 @@ def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
         raise fault
 
 
+def _paths(report: Report) -> Iterator[str]:
+    """Yield the paths of all files of a report."""
+    for file in report.files:
+        if file.members is not None:
+            yield from (one.path for one in file.members)
+        elif file.path:
+            yield file.path
+
+
 def write_checksums(path: str, report: Report) -> None:
     """Write the file, atomically.
 
@@ -111,7 +125,7 @@ def write_checksums(path: str, report: Report) -> None:
     """
     folder, name = os.path.split(path)
     place = os.path.realpath(path)
-    if any(file.path and os.path.realpath(file.path) == place for file in report.files):
+    if any(os.path.realpath(one) == place for one in _paths(report)):
         raise Refused(
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )

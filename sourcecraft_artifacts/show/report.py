@@ -27,6 +27,7 @@ def report_json(report: Report) -> str:
                 "skipped": report.count(Outcome.SKIPPED),
                 "unavailable": report.count(Outcome.UNAVAILABLE),
                 "failed": report.count(Outcome.FAILED),
+                **({"deleted": report.count(Outcome.DELETED)} if report.pruned else {}),
                 "bytes": report.transferred,
                 "seconds": round(report.seconds, 3),
             },
@@ -49,6 +50,7 @@ def _file_fields(result: FileResult) -> dict[str, Any]:
         "transferred": result.transferred,
         "seconds": round(result.seconds, 3),
         "error": error_fields(result.error),
+        **({} if result.members is None else {"members": len(result.members)}),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..disk.partial import Partial
+from ..disk.records import Records
 from ..models import Artifact
 
 
@@ -43,6 +44,8 @@ class Whole:
     tell_stage: Callable[[str], None] = field(default=lambda stage: None)
     size: int | None = None
     error: Exception | None = None
+    members: Records | None = None
+    """What it was unpacked to, where it was."""
 
 
 def each(batch: Iterable[Whole], step: Callable[[Whole], None]) -> None:

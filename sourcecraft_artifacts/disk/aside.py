@@ -1,0 +1,248 @@
+"""A folder beside the partial data in which an archive is unpacked before anything is in place.
+
+Its files have numbers for names: nothing that an archive says becomes a name here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from .directory import Directory
+from .inflate import Read, opened
+from .members import Contents, Form, Name, Stored, arranged, most_bytes
+from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
+
+SUFFIX = "tree"
+_BLOCK = 1 << 20
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_TELL_EVERY = 500
+_LARGEST_EMPTY = 1 << 20
+
+Check = Callable[[], None]
+"""Raises Cancelled where the work is called off."""
+
+
+def reader_of(descriptor: int, size: int, check: Check = lambda: None) -> Read:
+    """Return a function that reads an archive's bytes, decompressed and bounded.
+
+    Raises `CannotRead`; what is returned raises `UnsafeArchive`, and OSError.
+    """
+    at = 0
+    most, came = most_bytes(size), 0
+
+    def stored(count: int) -> bytes:
+        nonlocal at
+        data = _pread(descriptor, count, at)
+        at += len(data)
+        return data
+
+    read = opened(stored(BLOCK), stored)
+    at = 0
+
+    def bounded(count: int) -> bytes:
+        nonlocal came
+        check()
+        data = read(min(count, _BLOCK))
+        came += len(data)
+        if came > 2 * most:
+            raise UnsafeArchive("it becomes too large")
+        return data
+
+    return bounded
+
+
+def _pread(descriptor: int, count: int, at: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, at)
+    os.lseek(descriptor, at, os.SEEK_SET)
+    return os.read(descriptor, count)
+
+
+def is_archive(descriptor: int, size: int, name: Name) -> bool:
+    """Tell from its first bytes whether a file is a tar archive, compressed or not.
+
+    One that is empty is nothing but zeros: it is believed where the name can only be a folder's.
+    Raises `CannotRead` where that cannot be told, and OSError.
+    """
+    try:
+        read, first = reader_of(descriptor, size), b""
+        while len(first) < BLOCK and (more := read(BLOCK - len(first))):
+            first += more
+        if is_header(first):
+            return True
+        if not name.is_explicit or first != bytes(BLOCK):
+            return False
+        rest = 0
+        while more := read(_BLOCK):
+            rest += len(more)
+            if rest > _LARGEST_EMPTY or more.strip(b"\0"):
+                return False
+        return rest >= BLOCK and rest % BLOCK == 0
+    except UnsafeArchive:
+        return False
+
+
+def is_folder(descriptor: int, size: int, name: Name, check: Check) -> bool:
+    """Tell from the names in an archive whether it is to be unpacked under this name."""
+    if name.form is Form.FOLDER:
+        return True
+    found = Contents()
+    prefixes = ("/".join(name.base), "/".join(name.base[-1:]))
+    try:
+        for member in TarReader(reader_of(descriptor, size, check)):
+            path = found.name_of(member)
+            if member.kind is not Kind.FOLDER:
+                found.files[path] = Stored(0)
+                lies = any(path == one or path.startswith(f"{one}/") for one in prefixes)
+                if not (lies or name.glob):
+                    return False
+        return arranged(found, name) is not None
+    except UnsafeArchive:
+        return False
+
+
+class Aside:
+    """The numbered files of one archive, in a folder of their own; `remove` it in the end."""
+
+    def __init__(self, above: Directory, name: str) -> None:
+        self._above = above
+        self._name = name
+        remove_folder(above, name)
+        self.directory = above.child(name, create=True)
+        self._count = 0
+
+    def fill(
+        self, descriptor: int, size: int, check: Check, tell: Callable[[str], None]
+    ) -> Contents:
+        """Unpack an archive of `size` bytes; nothing is put on the disk for sure yet.
+
+        Raises `UnsafeArchive`, `CannotRead`, Cancelled, and OSError.
+        """
+        found, left = Contents(), most_bytes(size)
+        read = reader_of(descriptor, size, check)
+        reader = TarReader(read)
+        for member in reader:
+            check()
+            path = found.name_of(member)
+            left -= member.size
+            if left < 0:
+                raise UnsafeArchive("it becomes too large")
+            if member.kind is Kind.FILE:
+                found.files[path] = self._file(member, reader)
+            elif member.kind is Kind.SYMLINK:
+                found.files[path] = self._symlink(member)
+            elif member.kind is Kind.HARD_LINK:
+                original = found.original(member)
+                left -= original.size
+                found.files[path] = self._copy(original)
+            if found.count % _TELL_EVERY == 0:
+                tell(f"unpacking, {found.count:,} so far")
+        while read(_BLOCK):
+            pass  # so that also the end of what was compressed is checked
+        return found
+
+    def _next(self) -> str:
+        self._count += 1
+        return str(self._count)
+
+    def _file(self, member: Member, reader: TarReader) -> Stored:
+        name, digest, size = self._next(), hashlib.sha256(), 0
+        descriptor = self.directory.open(name, _CREATE, member.mode)
+        try:
+            for piece in reader.content():
+                digest.update(piece)
+                size += len(piece)
+                while piece:
+                    piece = piece[os.write(descriptor, piece) :]
+            return _finished(descriptor, self._count, digest, member.mtime_ns)
+        finally:
+            os.close(descriptor)
+
+    def _copy(self, original: Stored) -> Stored:
+        """Make another file of the same bytes."""
+        if original.target is not None:
+            self.directory.symlink(original.target, self._next())
+            return original._replace(number=self._count)
+        digest = hashlib.sha256()
+        source = self.directory.open(str(original.number), os.O_RDONLY)
+        try:
+            descriptor = self.directory.open(self._next(), _CREATE, original.mode)
+            try:
+                while block := os.read(source, _BLOCK):
+                    digest.update(block)
+                    piece = memoryview(block)
+                    while piece:
+                        piece = piece[os.write(descriptor, piece) :]
+                return _finished(descriptor, self._count, digest, original.mtime_ns)
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(source)
+
+    def _symlink(self, member: Member) -> Stored:
+        if "\0" in member.target or not member.target:
+            raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
+        self.directory.symlink(member.target, self._next())
+        return Stored(self._count, target=member.target)
+
+    def sync(self) -> None:
+        """Put all of it on the disk. Raises OSError."""
+        if sync_file_system(self.directory):
+            return
+        for number in range(1, self._count + 1):
+            found = self.directory.lstat(str(number))
+            if found is not None and stat.S_ISREG(found.st_mode):
+                descriptor = self.directory.open(str(number), os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the folder with what is left in it."""
+        self.directory.close()
+        remove_folder(self._above, self._name)
+
+
+def _finished(descriptor: int, number: int, digest: Any, mtime_ns: int) -> Stored:
+    """Give a file its time, and return what is to be recorded of it."""
+    if os.utime in os.supports_fd:
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+    found = os.fstat(descriptor)
+    mode = stat.S_IMODE(found.st_mode)
+    return Stored(number, found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+
+
+def remove_folder(above: Directory, name: str) -> None:
+    """Remove a folder of numbered files, where it is there, as far as that can be done."""
+    with suppress(OSError):
+        if above.lstat(name) is None:
+            return
+        with above.child(name, create=False) as folder:
+            for one in folder.listdir():
+                folder.unlink(one)
+        above.rmdir(name)
+
+
+def sync_file_system(directory: Directory) -> bool:
+    """Put all on the disk that waits for it in a folder's file system, where Linux can do that.
+
+    Thousands of small files are there sooner than if each of them were waited for. Raises OSError.
+    """
+    number = directory.descriptor
+    if number is None:
+        return False
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (AttributeError, OSError, TypeError):
+        return False
+    if syncfs(number):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return True

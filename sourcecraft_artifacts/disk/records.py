@@ -1,0 +1,86 @@
+"""The members of an unpacked artifact as the manifest has them, and whether they are still so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import Refused
+from .directory import Directory
+from .members import Stored
+
+Records = Mapping[str, Stored]
+"""By their paths below the artifact's base; a `/` at the end is that of an empty folder."""
+Places = tuple[tuple[str, Stored], ...]
+"""By their places in the output folder, of which several may be one."""
+FOLDER = Stored(0)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def to_json(record: Stored) -> dict[str, Any]:
+    """Return what the manifest has of a member: sizes in bytes, times in nanoseconds."""
+    if record.target is not None:
+        return {"link": record.target}
+    if not record.sha256:
+        return {}
+    _, size, sha256, mode, mtime_ns, _ = record
+    return {"size": size, "sha256": sha256, "mode": mode, "mtime_ns": mtime_ns}
+
+
+def from_json(value: Any) -> Stored:
+    """Read it. Raises LookupError or TypeError for what is none of ours."""
+    if not isinstance(value, dict):
+        raise TypeError("it is no member")
+    if not value:
+        return FOLDER
+    if "link" in value:
+        if type(value["link"]) is not str:
+            raise TypeError("it holds something else than text")
+        return Stored(0, target=value["link"])
+    found = Stored(0, value["size"], value["sha256"], value["mode"], value["mtime_ns"])
+    if {type(found.size), type(found.mode), type(found.mtime_ns)} != {int}:
+        raise TypeError("it holds something else than a number")
+    if type(found.sha256) is not str or not _SHA256.fullmatch(found.sha256):
+        raise TypeError("it holds something else than a SHA-256")
+    return found
+
+
+def joined(base: str, path: str) -> str:
+    """Return the place of a member below its base; the base itself is the empty path's."""
+    return "/".join(part for part in (base, path) if part)
+
+
+def files_of(records: Records) -> Iterator[tuple[str, Stored]]:
+    """Yield files and symlinks, without empty folders."""
+    return ((path, record) for path, record in records.items() if not path.endswith("/"))
+
+
+def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = True) -> bool:
+    """Tell whether what stands at a name is what was recorded, by its time or else its bytes.
+
+    `exactly` asks for the same permissions too. Raises OSError.
+    """
+    found = parent.lstat(name)
+    if found is None:
+        return False
+    if record.target is None and not record.sha256:
+        return stat.S_ISDIR(found.st_mode)
+    if record.target is not None:
+        return stat.S_ISLNK(found.st_mode) and parent.readlink(name) == record.target
+    if not stat.S_ISREG(found.st_mode) or found.st_size != record.size:
+        return False
+    if exactly and stat.S_IMODE(found.st_mode) != record.mode:
+        return False
+    return found.st_mtime_ns == record.mtime_ns or _sha256(parent, name) == record.sha256
+
+
+def _sha256(parent: Directory, name: str) -> str | None:
+    try:
+        with os.fdopen(parent.open(name, os.O_RDONLY), "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (PermissionError, Refused):
+        return None

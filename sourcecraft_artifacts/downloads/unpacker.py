@@ -1,0 +1,376 @@
+"""Turns the archives that a download brings into folders, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ..choices import IfExists, Layout
+from ..disk.aside import SUFFIX, Aside, is_archive, is_folder
+from ..disk.directory import Directory
+from ..disk.entry import Entry
+from ..disk.inflate import CannotRead
+from ..disk.manifest import Manifest
+from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
+from ..disk.paths import SafePath
+from ..disk.records import FOLDER, Places, Records, joined
+from ..disk.tree import Tree
+from ..errors import Cancelled, Refused, TransferError
+from ..logs import get_logger
+from ..models import Artifact
+from ..text import visible
+from .unpack import (
+    Landing,
+    all_as_left,
+    are_there,
+    folded,
+    grouped,
+    holds_only,
+    is_old,
+    landing,
+    move_in,
+    remove_old,
+    touched_folders,
+)
+
+_log = get_logger(__name__)
+_AS_IT_CAME = "--no-unpack leaves the archive as it came"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """How archives are unpacked: not at all where `wanted` is false."""
+
+    wanted: bool = True
+    layout: Layout = Layout.MIRROR
+    if_exists: IfExists = IfExists.UPDATE
+    portable: bool = False
+
+
+def base_of(artifact: Artifact, layout: Layout) -> str:
+    """Return where an artifact's members land below the output folder; empty for itself."""
+    base = Name.of(artifact.local_path).base
+    if layout is Layout.FLAT:
+        base = base[-1:] if not Name.of(artifact.local_path).glob else ()
+    if layout is Layout.NESTED:
+        where = artifact.address
+        base = (where.workflow, where.task, where.cube, *base)
+    return "/".join(base)
+
+
+class Claims:
+    """Which artifact of the manifest has a file at a place; guarded by its user."""
+
+    def __init__(self, manifest: Manifest, *, fold: bool) -> None:
+        self._fold = fold
+        self._owners: dict[str, tuple[str, bool]] = {}
+        for key in manifest.places():
+            entry = manifest.get(key)
+            if entry is not None:
+                self.note(key, entry, sure=not manifest.was_only_intended(key))
+
+    def note(self, key: str, entry: Entry, *, sure: bool = True) -> None:
+        """Learn what an artifact has; `sure` tells that all of it was put there."""
+        for place in places_of(key, entry):
+            self._owners[folded(place, fold=self._fold)] = (key, sure)
+        for place, _ in entry.before:
+            self._owners.setdefault(folded(place, fold=self._fold), (key, True))
+
+    def of(self, place: str) -> tuple[str, bool] | None:
+        """Return the key of a place's artifact, and whether it surely is there."""
+        return self._owners.get(folded(place, fold=self._fold))
+
+
+def places_of(key: str, entry: Entry) -> Iterator[str]:
+    """Yield the places of an entry's files."""
+    if entry.members is None:
+        yield key
+        return
+    for path in entry.members:
+        yield joined(entry.base, path.rstrip("/"))
+
+
+def old_places(key: str, entry: Entry | None) -> Places:
+    """Return all that an entry knows of, to be removed where its next version lacks it."""
+    if entry is None:
+        return ()
+    if entry.members is None:
+        return ((key, Stored(0, entry.size, entry.sha256, 0, entry.mtime_ns)), *entry.before)
+    members = entry.members.items()
+    return (*((joined(entry.base, path), record) for path, record in members), *entry.before)
+
+
+class Unpacker:
+    """Unpacks archives for one output folder, which is open and locked."""
+
+    def __init__(
+        self, tree: Tree, manifest: Manifest, unpacking: Unpacking, *, folds: bool
+    ) -> None:
+        self.current: set[str] = set()
+        """The places of all artifacts that are selected."""
+        self.touched: set[tuple[str, ...]] = set()
+        self._tree = tree
+        self.manifest = manifest
+        self._how = unpacking
+        self._folds = folds
+        self._fold = folds or unpacking.portable
+        self._claims: Claims | None = None
+        self._lock = threading.RLock()
+        self._has_members = manifest.has_members
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """End what is under way within a second."""
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Raise Cancelled where it was called off."""
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    @property
+    def claims(self) -> Claims:
+        """Who has which place."""
+        if self._claims is None:
+            self._claims = Claims(self.manifest, fold=self._fold)
+        return self._claims
+
+    def is_packed(self, artifact: Artifact, descriptor: int, size: int) -> bool:
+        """Tell by a quick look whether a file is an archive that may be a folder."""
+        if not self._how.wanted:
+            return False
+        try:
+            return is_archive(descriptor, size, Name.of(artifact.local_path))
+        except CannotRead as lack:
+            name = visible(artifact.local_path)
+            _log.warning(
+                "%s is compressed with %s and stays as it came: %s", name, lack.name, lack.remedy
+            )
+            return False
+
+    def is_folder(self, artifact: Artifact, descriptor: int, key: str) -> bool:
+        """Tell whether a file at its place is an archive to be unpacked. Raises OSError."""
+        size, name = os.fstat(descriptor).st_size, Name.of(artifact.local_path)
+        try:
+            is_one = is_archive(descriptor, size, name)
+        except CannotRead:
+            return False
+        if is_one and is_folder(descriptor, size, name, self.check):
+            return True
+        entry = self.manifest.get(key)
+        if entry is not None:
+            self.manifest.settled(key, replace(entry, is_judged=True))
+        return False
+
+    def unpack(
+        self,
+        entry: Entry,
+        artifact: Artifact,
+        key: str,
+        descriptor: int,
+        above: Directory,
+        stem: str,
+        tell: Callable[[str], None],
+    ) -> Entry | None:
+        """Put an archive's members in place, recorded as a copy of `entry`, which is returned.
+
+        None where it stays an archive. Raises TransferError for one that is unsafe, `Refused` for
+        what stands in the way, Cancelled, OSError. Before the intention is in the journal nothing
+        is in place; after it the same call ends what this one began.
+        """
+        name = Name.of(artifact.local_path)
+        tell("unpacking")
+        try:
+            if not is_folder(descriptor, entry.size, name, self.check):
+                if name.form is Form.FILE:
+                    _log.warning("%s is a tar archive, and stays one", visible(artifact.local_path))
+                return None
+            aside = Aside(above, f"{stem}.{SUFFIX}")
+            try:
+                contents = aside.fill(descriptor, entry.size, self.check, tell)
+                found = arranged(contents, name)
+                if found is None:
+                    return None
+                base = base_of(artifact, self._how.layout)
+                parts = tuple(base.split("/")) if base else ()
+                check_places(found, parts, portable=self._how.portable, fold=self._fold)
+                return self._put_in_place(entry, key, found, base, aside, tell)
+            finally:
+                aside.remove()
+        except ValueError as unsafe:  # UnsafeArchive
+            reason = f"its archive is not unpacked: {unsafe}"
+            raise TransferError(reason, code="unsafe_archive", hint=_AS_IT_CAME) from unsafe
+
+    def _put_in_place(
+        self,
+        entry: Entry,
+        key: str,
+        found: Arrangement,
+        base: str,
+        aside: Aside,
+        tell: Callable[[str], None],
+    ) -> Entry:
+        known = self.manifest.get(key)
+        before = old_places(key, known)
+        skip = self._how.if_exists is IfExists.SKIP
+        old = {} if skip else grouped(before)
+        with self._lock:
+            self._refuse_shared(key, found, base)
+        plan = landing(
+            self._tree,
+            found,
+            base,
+            if_exists=self._how.if_exists,
+            old=old,
+            is_ours=lambda place, new: self._is_ours(place, [*old.get(place, []), new]),
+            folds=self._folds,
+        )
+        tell(f"putting {len(plan.files):,} in place")
+        aside.sync()
+        members = self._records(found, base, plan, known if skip else None)
+        kept = {joined(base, path.rstrip("/")) for path in members}
+        made = replace(
+            entry,
+            members=members,
+            base=base,
+            skipped=tuple(sorted(one[len(base) :].lstrip("/") for one in plan.skipped - kept)),
+            before=() if skip else before,
+        )
+        self.manifest.intend({key: made})
+        if plan.emptied:
+            gone = tuple(pair for pair in before if pair[0] in plan.emptied)
+            gone += tuple((place, FOLDER) for place in plan.emptied if place.endswith("/"))
+            remove_old(self._tree, gone, lambda place: False)
+        move_in(self._tree, plan, aside, self.check, tell)
+        self.touched.update(touched_folders(plan))
+        return self.settle(key, made)
+
+    def _records(
+        self, found: Arrangement, base: str, plan: Landing, known: Entry | None
+    ) -> Records:
+        records = {
+            path: stored._replace(number=0)
+            for path, stored in found.files.items()
+            if joined(base, path) not in plan.skipped
+        }
+        records |= {f"{folder}/": FOLDER for folder in sorted(found.folders)}
+        if known is not None and known.members is not None and known.base == base:
+            records = {**known.members, **records}  # with `skip` an older version's files stay
+        return records
+
+    def settle(self, key: str, entry: Entry) -> Entry:
+        """Remove what an older version left, and note that the new one is in place."""
+        present = set(places_of(key, entry))
+        if entry.before:
+            keep = present | {entry.base}
+            remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
+        made = replace(entry, before=())
+        self.manifest.settled(key, made)
+        self._has_members = self._has_members or made.members is not None
+        with self._lock:
+            self._take_over(key, present)
+            self.claims.note(key, made)
+        return made
+
+    def settle_file(self, key: str) -> None:
+        """The same for an artifact that is a file."""
+        entry = self.manifest.get(key) if self._has_members else None
+        if entry is None:
+            return
+        if entry.before:
+            self.settle(key, entry)
+        elif self._claims is not None:
+            with self._lock:
+                self._take_over(key, {key})
+                self.claims.note(key, entry)
+
+    def member_at(self, place: str) -> Entry | None:
+        """Return an artifact's member as if it were an artifact of its own."""
+        if not self._has_members:
+            return None
+        with self._lock:
+            owner = self.claims.of(place)
+        entry = self.manifest.get(owner[0]) if owner is not None else None
+        if entry is None or entry.members is None:
+            return None
+        record = entry.members.get(place[len(entry.base) :].lstrip("/"))
+        if record is None:
+            return None
+        return replace(
+            entry,
+            size=record.size,
+            sha256=record.sha256 or entry.sha256,
+            mtime_ns=record.mtime_ns,
+            members=None,
+            before=(),
+            dates=type(entry.dates)(),
+        )
+
+    def _take_over(self, key: str, places: set[str]) -> None:
+        """Let no other entry speak of a file that is this artifact's now."""
+        losses: dict[str, set[str]] = {}
+        for place in places:
+            owner = self.claims.of(place)
+            if owner is not None and owner[0] != key:
+                losses.setdefault(owner[0], set()).add(place)
+        for other, lost in losses.items():
+            self.lose(other, lost)
+
+    def lose(self, key: str, lost: set[str]) -> None:
+        """Take files out of an entry that has them no more."""
+        entry = self.manifest.get(key)
+        if entry is None:
+            return
+        if entry.members is None:
+            self.manifest.dropped(key)
+            return
+        left = {
+            path: record
+            for path, record in entry.members.items()
+            if joined(entry.base, path.rstrip("/")) not in lost
+        }
+        # Its dates go too: it is not whole any more.
+        self.manifest.settled(key, replace(entry, members=left, dates=type(entry.dates)()))
+
+    def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
+        """Raise `Refused` where another artifact of this run has a file of the same name."""
+        others = {folded(place, fold=self._fold): place for place in self.current - {key}}
+        for path in found.files:
+            place = joined(base, path)
+            owner = self.claims.of(place)
+            other = others.get(folded(place, fold=self._fold))
+            if owner is not None and owner[0] in self.current - {key}:
+                other = owner[0]
+            if other is not None:
+                raise Refused(
+                    f"{place} in it is also a file of another artifact, {other}",
+                    hint="--exclude leaves out what is not needed",
+                )
+
+    def _is_ours(self, place: str, records: list[Stored]) -> bool:
+        with self._lock:
+            owner = self.claims.of(place)
+        if owner is None:
+            return False
+        return owner[1] or is_old(self._tree, place, records)
+
+    # Facts for the plan.
+
+    def is_whole(self, key: str, entry: Entry) -> bool:
+        """Tell whether all members are as they were recorded."""
+        assert entry.members is not None
+        whole = all_as_left(self._tree, entry.members, entry.base, entry.skipped)
+        if whole:
+            self.manifest.placed(key)
+        return whole
+
+    def are_there(self, entry: Entry) -> bool:
+        """Tell whether something stands at each member's place."""
+        assert entry.members is not None
+        return are_there(self._tree, entry.members, entry.base, entry.skipped)
+
+    def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
+        """Tell whether a folder holds nothing but an artifact's members, as they were left."""
+        return holds_only(self._tree, str(place), old_places(key, entry))

@@ -1,0 +1,362 @@
+"""A folder that the service stores as an archive comes out as a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from archives import COMPRESSIONS, MTIME, archive, folder, link, member, packed
+from conftest import Cli
+from fake_service import STATE, FakeService, tree
+from servers import ranged
+
+FILES: dict[str, bytes | str | None] = {"a.js": b"a" * 700, "sub/b.js": b"b"}
+EXPECTED = {"dist/a.js": b"a" * 700, "dist/sub/b.js": b"b"}
+
+
+def below(prefix: str, files: dict[str, bytes | str | None]) -> dict[str, bytes | str | None]:
+    """The same files further down."""
+    return {f"{prefix}{name}": content for name, content in files.items()}
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("prefix", ["", "dist/", "./", "./dist/"])
+def test_a_folder_arrives_as_a_folder(
+    service: FakeService, cli: Cli, compression: str, prefix: str
+) -> None:
+    """With the folder's name in front or without, compressed or not."""
+    service.add("./dist/", COMPRESSIONS[compression](packed(below(prefix, FILES))))
+    finished = cli.download("--json")
+    assert tree(cli.out) == EXPECTED
+    (file,) = finished.json["files"]
+    assert (file["outcome"], file["members"], file["path"]) == ("downloaded", 2, "out/dist")
+    assert [path.name for path in (cli.out / STATE).iterdir()] == ["manifest.json"]
+    assert (cli.out / "dist/a.js").stat().st_mtime_ns == MTIME * 10**9
+    asked = len(service.storage.requests)
+    assert cli.download("--json").outcomes == {"./dist/": "unchanged"}
+    assert len(service.storage.requests) == asked
+    assert cli("verify", "out").out == "out/dist/a.js: OK\nout/dist/sub/b.js: OK\n"
+
+
+# The local_path, what its archive holds, and what is there afterwards.
+FORMS: list[tuple[str, dict[str, bytes | str | None], dict[str, bytes]]] = [
+    ("dist", below("dist/", FILES), EXPECTED),
+    ("out/sheets", {"sheets/a": b"1"}, {"out/sheets/a": b"1"}),
+    ("out/sheets", {"out/sheets/a": b"1"}, {"out/sheets/a": b"1"}),
+    ("plan.json", {"plan.json": b"{}"}, {"plan.json": b"{}"}),
+    ("a/app", {"app": b"1"}, {"a/app": b"1"}),
+    (
+        "dist/*.deb",
+        {"dist/a.deb": b"1", "dist/b.deb": b"2"},
+        {"dist/a.deb": b"1", "dist/b.deb": b"2"},
+    ),
+    ("dist/*.deb", {"a.deb": b"1"}, {"dist/a.deb": b"1"}),
+    ("*.deb", {"a.deb": b"1"}, {"a.deb": b"1"}),
+    ("dist/*.tgz", {"a.tgz": b"1"}, {"dist/a.tgz": b"1"}),
+    ("my.app", {"my.app/x": b"1"}, {"my.app/x": b"1"}),
+    ("app.tar", {"app.tar": b"1"}, {"app.tar": b"1"}),
+]
+
+
+@pytest.mark.parametrize(("local_path", "files", "expected"), FORMS)
+def test_forms(
+    service: FakeService,
+    cli: Cli,
+    local_path: str,
+    files: dict[str, bytes | str | None],
+    expected: dict[str, bytes],
+) -> None:
+    """Whatever the name says of it, the place is that of the files; the second run asks nothing."""
+    service.add(local_path, packed(files))
+    paths = cli.download("--paths", "--checksums", "sums").out.splitlines()
+    assert tree(cli.out) == expected
+    assert sorted(paths) == [f"out/{name}" for name in sorted(expected)]
+    subprocess.run(["sha256sum", "-c", "--strict", "sums"], cwd=cli.cwd, check=True)
+    assert len((cli.cwd / "sums").read_text().splitlines()) == len(expected)
+    asked = len(service.storage.requests)
+    assert cli.download("--json").outcomes == {local_path: "unchanged"}
+    assert len(service.storage.requests) == asked
+    assert cli("verify", "out").out == "".join(f"out/{name}: OK\n" for name in sorted(expected))
+
+
+@pytest.mark.parametrize("local_path", ["data.bin", "app.tar", "app.tgz", "dist/*.tgz"])
+def test_an_archive_that_stays(service: FakeService, cli: Cli, local_path: str) -> None:
+    """Its name is not its members'; one whose name does not say so is said to be one."""
+    body = packed(FILES)
+    service.add(local_path, body)
+    said = cli.download().err
+    assert tree(cli.out) == {local_path: body}
+    assert ("is a tar archive, and stays one" in said) == (local_path == "data.bin")
+    assert cli.download("--json").outcomes == {local_path: "unchanged"}
+
+
+@pytest.mark.parametrize("data", [archive(folder("dist/")), archive(folder("./")), bytes(10240)])
+def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes) -> None:
+    """It is there, and known to be right."""
+    service.add("dist/", data)
+    assert cli.download("--json").json["files"][0]["members"] == 0
+    assert list((cli.out / "dist").iterdir()) == []
+    assert cli.download("--json").outcomes == {"dist/": "unchanged"}
+    (cli.out / "dist").rmdir()
+    cli.download()
+    assert (cli.out / "dist").is_dir()
+
+
+def test_modes_links_and_empty_folders(service: FakeService, cli: Cli) -> None:
+    """Permission bits under the umask and nothing else; a hard link is a file of its own."""
+    service.add(
+        "dist",
+        archive(
+            folder("dist/", mode=0o7777),
+            member("dist/run", b"#!", mode=0o6755),
+            member("dist/open", b"o", mode=0o666),
+            link("dist/hard", "dist/run", kind=b"1"),
+            folder("dist/empty/"),
+            link("dist/bin/run", "../run"),
+        ),
+    )
+    assert cli.download("--json").json["files"][0]["members"] == 4
+    dist = cli.out / "dist"
+    assert (dist / "run").stat().st_mode & 0o7777 == 0o755
+    assert (dist / "open").stat().st_mode & 0o7777 == 0o644
+    assert (dist / "hard").stat().st_nlink == 1
+    assert (dist / "hard").read_bytes() == b"#!"
+    assert (dist / "bin/run").readlink() == Path("../run")
+    assert (dist / "empty").is_dir()
+    assert cli.download("--json").outcomes == {"dist": "unchanged"}
+    (dist / "bin/run").unlink()
+    (dist / "bin/run").symlink_to("../open")
+    assert "out/dist/bin/run: FAILED" in cli("verify", "out", code=8).out
+    assert cli.download("--json").outcomes == {"dist": "downloaded"}
+    assert (dist / "bin/run").readlink() == Path("../run")
+
+
+def test_no_unpack_leaves_it_as_it_came(service: FakeService, cli: Cli) -> None:
+    """And to change one's mind needs the archive: it is fetched where it is there no more."""
+    body = packed(below("dist/", FILES))
+    service.add("dist", body)
+    cli.download("--no-unpack")
+    assert tree(cli.out) == {"dist": body}
+    asked = len(service.storage.requests)
+    found = cli.download("--json").json["files"][0]
+    assert (found["outcome"], found["members"], found["transferred"]) == ("downloaded", 2, 0)
+    assert tree(cli.out) == EXPECTED
+    assert len(service.storage.requests) == asked
+    assert cli.download("--json").outcomes == {"dist": "unchanged"}
+    cli.download("--no-unpack")
+    assert tree(cli.out) == {"dist": body}
+    assert cli("verify", "out").out == "out/dist: OK\n"
+
+
+def test_a_file_goes_to_output_as_it_is(service: FakeService, cli: Cli) -> None:
+    """`-o` never unpacks."""
+    body = packed(FILES)
+    service.add("dist", body)
+    cli("download", "7", "ci", "build", "linux", "-o", "x")
+    assert (cli.cwd / "x").read_bytes() == body
+
+
+def renew(service: FakeService, body: bytes, version: str = "2") -> None:
+    """Put another version in the place of the first artifact."""
+    stored = service.artifacts[0]
+    stored.dates = {**stored.dates, "updated_at": version}
+    stored.replies = [ranged(body, etag=f'"{version}"')]
+
+
+def test_a_changed_folder_loses_what_it_lost(service: FakeService, cli: Cli) -> None:
+    """Files that are as they were left go, with their folders; what was changed stays."""
+    old = {"a": b"1", "b": b"2", "gone/x": b"3", "gone/y": b"4", "left/z": b"5", "kept": b"6"}
+    service.add("dist", packed({f"dist/{name}": body for name, body in old.items()}))
+    cli.download()
+    (cli.out / "dist/left/z").write_bytes(b"mine")
+    (cli.out / "dist/note").write_bytes(b"a stranger's")
+    renew(service, packed({"dist/a": b"new", "dist/kept/k": b"a file became a folder"}))
+    cli.download()
+    assert tree(cli.out) == {
+        "dist/a": b"new",
+        "dist/kept/k": b"a file became a folder",
+        "dist/left/z": b"mine",
+        "dist/note": b"a stranger's",
+    }
+    assert not (cli.out / "dist/gone").exists()
+    renew(service, packed({"dist/kept": b"and a file again"}), "3")
+    cli.download()
+    assert tree(cli.out) == {
+        "dist/kept": b"and a file again",
+        "dist/left/z": b"mine",
+        "dist/note": b"a stranger's",
+    }
+
+
+@pytest.mark.parametrize("rule", ["update", "skip", "overwrite", "error"])
+def test_what_stands_in_the_folder_already(service: FakeService, cli: Cli, rule: str) -> None:
+    """Each member is judged by itself; only `error` refuses the folder."""
+    service.add("dist", packed(below("dist/", FILES)))
+    service.add("other.txt", b"o")
+    (cli.out / "dist").mkdir(parents=True)
+    (cli.out / "dist/mine").write_bytes(b"mine")
+    code = 8 if rule == "error" else 0
+    finished = cli.download("--if-exists", rule, code=code)
+    rest = {} if code else {**EXPECTED, "other.txt": b"o"}
+    assert tree(cli.out) == {"dist/mine": b"mine", **rest}
+    if rule == "error":
+        assert "nothing was downloaded" in finished.err
+        return
+    cli.download("--if-exists", rule)
+    assert tree(cli.out) == {"dist/mine": b"mine", **rest}
+
+
+def test_a_stranger_at_a_member(service: FakeService, cli: Cli) -> None:
+    """It stays, and nothing of the artifact is put in place, unless the user says which."""
+    service.add("dist", packed(below("dist/", FILES)))
+    service.add("other.txt", b"o")
+    (cli.out / "dist").mkdir(parents=True)
+    (cli.out / "dist/a.js").write_bytes(b"mine")
+    finished = cli.download("--json", code=8)
+    assert finished.outcomes == {"dist": "failed", "other.txt": "downloaded"}
+    assert "dist/a.js" in finished.err
+    assert tree(cli.out) == {"dist/a.js": b"mine", "other.txt": b"o"}
+    cli.download("--if-exists", "skip")
+    assert tree(cli.out) == {**EXPECTED, "dist/a.js": b"mine", "other.txt": b"o"}
+    asked = len(service.storage.requests)
+    cli.download("--if-exists", "skip")
+    assert len(service.storage.requests) == asked
+    assert cli("verify", "out").out == "out/dist/sub/b.js: OK\nout/other.txt: OK\n"
+    cli.download("--if-exists", "overwrite")
+    assert tree(cli.out) == {**EXPECTED, "other.txt": b"o"}
+
+
+def test_a_plain_file_where_a_folder_stands(service: FakeService, cli: Cli) -> None:
+    """It is refused when it is known, and the folder stays."""
+    service.add("app", b"no archive")
+    service.add("other.txt", b"o")
+    (cli.out / "app").mkdir(parents=True)
+    (cli.out / "app/mine").write_bytes(b"mine")
+    for rule in ("update", "overwrite"):
+        finished = cli.download("--json", "--if-exists", rule, code=8)
+        assert finished.outcomes["app"] == "failed"
+        assert "a folder stands in its place" in finished.err
+    assert tree(cli.out) == {"app/mine": b"mine", "other.txt": b"o"}
+
+
+def test_a_folder_where_a_stranger_s_file_stands(service: FakeService, cli: Cli) -> None:
+    """As for any artifact: refused before any transfer, or replaced where that is asked for."""
+    service.add("dist", packed(below("dist/", FILES)))
+    cli.out.mkdir()
+    (cli.out / "dist").write_bytes(b"mine")
+    cli.download(code=8)
+    assert service.storage.requests == []
+    cli.download("--if-exists", "overwrite")
+    assert tree(cli.out) == EXPECTED
+
+
+def test_a_file_that_became_a_folder(service: FakeService, cli: Cli) -> None:
+    """And a folder that became a file again."""
+    service.add("dist", b"plain")
+    cli.download()
+    renew(service, packed(below("dist/", FILES)))
+    cli.download()
+    assert tree(cli.out) == EXPECTED
+    renew(service, b"plain again", "3")
+    cli.download()
+    assert tree(cli.out) == {"dist": b"plain again"}
+    assert cli("verify", "out").out == "out/dist: OK\n"
+
+
+def test_members_of_two_artifacts(service: FakeService, cli: Cli) -> None:
+    """They may share a folder, and never a file."""
+    service.add("dist/*.deb", packed({"dist/a.deb": b"1"}))
+    service.add("dist/*.rpm", packed({"dist/a.rpm": b"2"}))
+    service.add("dist/*.txt", packed({"dist/a.deb": b"3", "dist/x.txt": b"4"}))
+    finished = cli.download("--json", "-x", "*.txt")
+    assert tree(cli.out) == {"dist/a.deb": b"1", "dist/a.rpm": b"2"}
+    finished = cli.download("--json", code=8)
+    assert finished.outcomes["dist/*.txt"] == "failed"
+    assert "is also a file of another artifact, dist/*.deb" in finished.err
+    assert tree(cli.out) == {"dist/a.deb": b"1", "dist/a.rpm": b"2"}
+
+
+def test_the_plan_names_the_folder(service: FakeService, cli: Cli) -> None:
+    """Nothing is fetched to find out what it is."""
+    service.add("dist", packed(below("dist/", FILES)))
+    assert cli.download("-n").out == "download\tout/dist\n"
+    cli.download("--no-unpack")
+    assert cli.download("-n").out == "unpack\tout/dist\n"
+    cli.download()
+    assert cli.download("-n").out == "keep\tout/dist\n"
+    assert len(service.storage.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "where"),
+    [("nested", "ci/build/linux/x/dist"), ("flat", "dist"), ("mirror", "x/dist")],
+)
+def test_layouts(service: FakeService, cli: Cli, layout: str, where: str) -> None:
+    """The folder lands where a file would, and keeps what is below it as it is."""
+    service.add("x/dist", packed(below("dist/", FILES)))
+    cli.download("--layout", layout)
+    assert tree(cli.out) == {f"{where}/{name}": body for name, body in FILES.items()}
+
+
+def test_what_the_manifest_holds(service: FakeService, cli: Cli) -> None:
+    """Each member under its artifact, with size, SHA-256, mode and time."""
+    service.add("dist", packed(below("dist/", FILES)))
+    cli.download()
+    entry = json.loads((cli.out / STATE / "manifest.json").read_text())["files"]["dist"]
+    assert entry["members"]["sub/b.js"] == {
+        "size": 1,
+        "sha256": "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d",
+        "mode": 0o644,
+        "mtime_ns": MTIME * 10**9,
+    }
+
+
+HOSTILE: dict[str, bytes] = {
+    "absolute": archive(member("/tmp/evil", b"x")),
+    "climbing": archive(member("dist/../../evil", b"x")),
+    "climbing folder": archive(folder("../evil")),
+    "through a symlink": archive(link("dist/l", ".."), member("dist/l/evil", b"x")),
+    "through an absolute symlink": archive(link("dist/l", "/tmp"), member("dist/l/evil", b"x")),
+    "symlink out": archive(link("dist/l", "../../evil")),
+    "symlinks out together": archive(link("dist/a", "."), link("dist/b", "a/..")),
+    "absolute symlink": archive(link("dist/l", "/etc/passwd")),
+    "hard link out": archive(link("dist/l", "../../secret", kind=b"1")),
+    "absolute hard link": archive(link("dist/l", "/etc/passwd", kind=b"1")),
+    "device": archive(member("dist/a"), folder("dist/"), link("dist/d", "", kind=b"3")),
+    "block device": archive(link("dist/d", "", kind=b"4")),
+    "fifo": archive(link("dist/d", "", kind=b"6")),
+    "duplicates": archive(member("dist/a", b"1"), member("dist/a", b"2")),
+    "file and folder": archive(member("dist/a", b"1"), member("dist/a/b", b"2")),
+    "symlink, then file": archive(link("dist/a", "b"), member("dist/a", b"2")),
+    "state folder": archive(member(f"dist/{STATE}/manifest.json", b"{}")),
+    "state folder by case": archive(member("dist/.SOURCECRAFT-artifacts/x", b"{}")),
+    "NUL": archive(member("dist/a\0b", b"x"))[:0] or archive(member("dist/a\nb", b"x")),
+    "not UTF-8": archive(member(b"dist/\xff", b"x")),
+    "escape": archive(member("dist/\x1b[2J", b"x")),
+    "truncated": archive(member("dist/a", b"x" * 2000))[:1400],
+    "truncated between members": archive(member("dist/a", b"x"))[:1024],
+    "damaged": archive(member("dist/a", b"x" * 2000), b"\xff" * 512),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_hostile_archives(service: FakeService, cli: Cli, attack: str) -> None:
+    """The artifact fails by name, nothing of it is in place, and the others go on."""
+    (cli.cwd / "secret").write_bytes(b"secret")
+    service.add("dist", HOSTILE[attack])
+    service.add("other.txt", b"o")
+    finished = cli.download("--json", code=6)
+    by_name = {file["local_path"]: file for file in finished.json["files"]}
+    assert by_name["dist"]["error"]["code"] == "unsafe_archive"
+    assert by_name["other.txt"]["outcome"] == "downloaded"
+    assert "--no-unpack" in finished.err
+    assert tree(cli.out) == {"other.txt": b"o"}
+    assert not (cli.out / "dist").exists()
+    assert sorted(path.name for path in cli.cwd.iterdir()) == ["out", "secret"]
+    assert not Path("/tmp/evil").exists()
+    asked = len(service.storage.requests)
+    cli.download("--no-unpack")
+    assert (cli.out / "dist").read_bytes() == HOSTILE[attack]
+    assert service.storage.requests[asked:][0].header("Range")
