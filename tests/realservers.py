@@ -186,7 +186,7 @@ def nginx(directory: Path) -> Iterator[Nginx]:
     server = Nginx(directory, dict(zip(names, free_ports(len(names)), strict=True)))
     server.site.mkdir()
     _certify(server)
-    with running(program, directory, _http(server), port=server.ports[TLS[-1]]):
+    with running(program, directory, _http(server)):
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from .measure import Broken, Contender
 from .nginx import Server
 from .works import Work, generate, listing_path, publish
 
+_CURL = ("curl", "-q", "-fsS", "--create-dirs")
+_ARIA2C = ("aria2c", "--no-conf", "-q", "--file-allocation=none", "-d", "out")
 _GET = "import sys, typer, requests; requests.get(sys.argv[1]).content"
 _UNCHANGED = """
 import os, sys, typer, requests
@@ -49,7 +52,7 @@ def ours(bench: Bench, name: str, kind: str, *, keep: bool = False) -> Contender
     work = bench.work(name)
     output = str(bench.scratch / f"kept-{name}") if keep else "out"
     where = [publish(bench.server, work, kind), "-R", "o/r", "-d", output, "-q"]
-    trust = ["--ca-bundle", str(bench.server.authority)] if kind == "tls" else []
+    trust = _trust(bench, kind, "--ca-bundle")
     argv = [bench.command, "download", "1", "w", "t", *where, *trust]
     return Contender("ours", argv, _complete(work, output))
 
@@ -60,9 +63,11 @@ def curl(bench: Bench, name: str, kind: str, *options: str) -> Contender:
     config = bench.scratch / f"curl-{name}-{kind}.conf"
     pairs = work.pairs(bench.server.url(kind))
     config.write_text("".join(f'url = "{url}"\noutput = "out/{path}"\n' for url, path in pairs))
-    trust = ["--cacert", str(bench.server.authority)] if kind == "tls" else []
-    argv = ["curl", "-q", "-fsS", "--create-dirs", *options, *trust, "-K", str(config)]
-    return Contender(" ".join(("curl", *options[:1])), argv, _complete(work, "out"))
+    return Contender(
+        " ".join(("curl", *options[:1])),
+        [*_CURL, *options, *_trust(bench, kind, "--cacert"), "-K", str(config)],
+        _complete(work, "out"),
+    )
 
 
 def aria2c(bench: Bench, name: str, kind: str, *options: str) -> Contender:
@@ -71,10 +76,36 @@ def aria2c(bench: Bench, name: str, kind: str, *options: str) -> Contender:
     listing = bench.scratch / f"aria2c-{name}-{kind}.txt"
     pairs = work.pairs(bench.server.url(kind))
     listing.write_text("".join(f"{url}\n  out={path}\n" for url, path in pairs))
-    trust = [f"--ca-certificate={bench.server.authority}"] if kind == "tls" else []
-    quiet = ["--no-conf", "-q", "--file-allocation=none", "-d", "out", "-i", str(listing)]
-    argv = ["aria2c", *options, *quiet, *trust]
+    trust = [f"--ca-certificate={bench.server.authority}"] * bench.server.secure(kind)
+    argv = [*_ARIA2C, *options, *trust, "-i", str(listing)]
     return Contender(" ".join(("aria2c", *options)), argv, _complete(work, "out"))
+
+
+def scripts(bench: Bench, name: str, kind: str) -> list[Contender]:
+    """What a shell script would do: list with curl, choose with jq, fetch with curl or aria2c."""
+    work = bench.work(name)
+    cube = publish(bench.server, work, kind)
+    trust = _trust(bench, kind, "--cacert")
+    listing = f"{bench.server.url('api')}/{listing_path(cube)}"
+    asked = shlex.join(["curl", "-q", "-fsS", *_trust(bench, "api", "--cacert"), listing])
+    for_curl = r'''.artifacts[] | "url = \"\(.download_url)\"\noutput = \"out/\(.local_path)\""'''
+    for_aria2c = r'''.artifacts[] | "\(.download_url)\n  out=\(.local_path)"'''
+    with_curl = shlex.join([*_CURL, "-Z", "--parallel-max", "50", "--http1.1", *trust, "-K", "-"])
+    known = f"--ca-certificate={bench.server.authority}"
+    with_aria2c = shlex.join([*_ARIA2C, "-j16", "-x16", "-s16", "-k1M", known, "-i", "urls"])
+    lines = {
+        "curl -Z": f"{asked} | jq -r {shlex.quote(for_curl)} | {with_curl}",
+        "aria2c -x16": f"{asked} | jq -r {shlex.quote(for_aria2c)} > urls && {with_aria2c}",
+    }
+    return [
+        Contender(who, ["bash", "-o", "pipefail", "-c", line], _complete(work, "out"))
+        for who, line in lines.items()
+    ]
+
+
+def _trust(bench: Bench, kind: str, option: str) -> list[str]:
+    """The option that names the authority, where that is spoken to over TLS."""
+    return [option, str(bench.server.authority)] * bench.server.secure(kind)
 
 
 def unchanged(bench: Bench) -> list[Contender]:
@@ -86,13 +117,14 @@ def unchanged(bench: Bench) -> list[Contender]:
     return [contender, peer]
 
 
-def listing(bench: Bench) -> list[Contender]:
-    """`list --json` of ten artifacts, and the imports and the request that it rests on."""
-    cube = publish(bench.server, bench.work("few"), "plain")
+def listing(bench: Bench, name: str) -> list[Contender]:
+    """`list --json` of few artifacts, and the imports and the request that it rests on."""
+    work = bench.work(name)
+    cube = publish(bench.server, work, "plain")
     argv = [bench.command, "list", "1", "w", "t", cube, "-R", "o/r", "--json"]
     url = f"{bench.server.url('api')}/{listing_path(cube)}"
     peer = Contender("python: imports, GET", [bench.python, "-c", _GET, url])
-    return [Contender("ours", argv, check=_lists_ten), peer]
+    return [Contender("ours", argv, check=partial(_lists, len(work.files))), peer]
 
 
 def start(bench: Bench, *arguments: str, answer: bytes) -> list[Contender]:
@@ -120,9 +152,9 @@ def _complete(work: Work, output: str) -> Callable[[Path, bytes], None]:
     return lambda folder, stdout: work.check(folder / output)
 
 
-def _lists_ten(folder: Path, stdout: bytes) -> None:
-    if stdout.count(b'"local_path"') != 10:
-        raise Broken("it does not list ten artifacts")
+def _lists(number: int, folder: Path, stdout: bytes) -> None:
+    if stdout.count(b'"local_path"') != number:
+        raise Broken(f"it does not list {number} artifacts")
 
 
 def _prints(answer: bytes, folder: Path, stdout: bytes) -> None:

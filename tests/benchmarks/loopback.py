@@ -6,8 +6,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _LONGEST_START = 20
@@ -39,20 +39,21 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    program: str, directory: Path, http: str, *, port: int, main: str = ""
+    program: str, directory: Path, http: str, *, main: str = "", within: Sequence[str] = ()
 ) -> Iterator[None]:
     """Run nginx, with all that it reads and writes in the directory, until the context ends.
 
-    `http` and `main` are what its configuration has in these places besides; the context begins
-    when `port` takes connections. Raises `RuntimeError` where it does not start.
+    `http` and `main` are what its configuration has in these places besides; `within` is a command
+    that runs it somewhere else. The context begins when connections are taken. Raises
+    `RuntimeError` where it does not start.
     """
     # Workers that root starts become nobody, who may not enter a temporary folder.
     user = "user root;" if os.geteuid() == 0 else ""
     config, log = directory / "nginx.conf", directory / "nginx.log"
     config.write_text(_CONFIG.format(main=main, user=user, directory=directory, http=http))
-    command = [program, "-e", "stderr", "-p", str(directory), "-c", str(config)]
+    command = [*within, program, "-e", "stderr", "-p", str(directory), "-c", str(config)]
     with log.open("wb") as stderr, ended(subprocess.Popen(command, stderr=stderr)) as process:
-        _wait(process, port, log)
+        _wait(process, directory / "nginx.pid", log)
         yield
 
 
@@ -66,10 +67,10 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], listens: Path, log: Path) -> None:
     deadline = time.monotonic() + _LONGEST_START
     while process.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        if listens.exists():  # nginx writes it once its ports are open
             return
         time.sleep(0.02)
     raise RuntimeError(f"nginx did not start: {log.read_text().strip()}")

@@ -1,8 +1,9 @@
-"""Run commands by turns, and take their wall time in seconds or their peak memory in MiB."""
+"""Run commands by turns, and take what each costs: seconds, CPU, switches, or peak memory."""
 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -45,19 +46,29 @@ class Contender:
 
 @dataclass(slots=True)
 class Result:
-    """What the runs of one contender gave, or the problem that kept it from running."""
+    """What the runs of one contender gave, or the problem that kept it from running.
+
+    `values` are seconds or MiB; `cpu` is seconds of processor time, `switches` are the times that
+    a thread gave its processor up or lost it, in all processes of the command.
+    """
 
     name: str
     values: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    switches: list[float] = field(default_factory=list)
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs contenders below one folder, with an environment that holds only what is named here."""
+    """Runs contenders below one folder, with an environment that holds only what is named here.
+
+    `within` is a command that runs another one somewhere else.
+    """
 
     scratch: Path
     env: Mapping[str, str]
+    within: Sequence[str] = ()
 
     def race(self, contenders: Sequence[Contender], runs: int) -> list[Result]:
         """Measure seconds: one run of each for its check, then runs by turns."""
@@ -81,12 +92,17 @@ class Runner:
     def _turn(
         self, contender: Contender, result: Result, turn: Callable[[Contender], float | None]
     ) -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         try:
             value = turn(contender)
         except Broken as error:
             result.problem = str(error)
-        else:
-            result.values += [] if value is None else [value]
+            return
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if value is not None:
+            result.values.append(value)
+            result.cpu.append(_cpu(after) - _cpu(before))
+            result.switches.append(_switches(after) - _switches(before))
 
     def _check(self, contender: Contender) -> None:
         if shutil.which(contender.argv[0]) is None:
@@ -114,7 +130,12 @@ class Runner:
             start = time.perf_counter()
             try:
                 done = subprocess.run(
-                    argv, cwd=folder, env=env, capture_output=True, timeout=_LONGEST, check=False
+                    [*self.within, *argv],
+                    cwd=folder,
+                    env=env,
+                    capture_output=True,
+                    timeout=_LONGEST,
+                    check=False,
                 )
             except subprocess.TimeoutExpired as error:
                 raise Broken(f"still running after {_LONGEST} s") from error
@@ -124,6 +145,14 @@ class Runner:
                 raise Broken(f"exit {done.returncode}: {last}")
             check(Path(folder), done.stdout)
         return seconds, done.stdout
+
+
+def _cpu(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
+
+
+def _switches(usage: resource.struct_rusage) -> int:
+    return usage.ru_nvcsw + usage.ru_nivcsw
 
 
 def spread(folder: Path) -> None:

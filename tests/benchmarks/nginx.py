@@ -1,4 +1,4 @@
-"""nginx on loopback: the API's listings, and storage that is late and capped, plain, or TLS."""
+"""nginx: the API's listings, and storage that is late and capped, plain, or TLS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,25 +27,32 @@ _HTTP = """
     tcp_nopush on;
     keepalive_requests 1000000;
     default_type application/octet-stream;
+    ssl_certificate {directory}/chain.pem;
+    ssl_certificate_key {directory}/chain.pem;
+    ssl_session_cache shared:sessions:10m;
     server {{
-        listen 127.0.0.1:{api};
+        listen {host}:{api}{secure};
         root {directory}/api;
         default_type application/json;
     }}
-    server {{ listen 127.0.0.1:{plain}; }}
+    server {{ listen {host}:{plain}; }}
     server {{
-        listen 127.0.0.1:{store};
+        listen {host}:{store};
         limit_rate 20m;
         location / {{ echo_sleep 0.03; echo_exec @files; }}
         location @files {{ }}
     }}
+    server {{ listen {host}:{tls} ssl; }}
     server {{
-        listen 127.0.0.1:{tls} ssl;
-        ssl_certificate {directory}/chain.pem;
-        ssl_certificate_key {directory}/chain.pem;
+        listen {host}:{far} ssl;
+        limit_rate 50m;
+        location / {{ echo_sleep 0.02; echo_exec @files; }}
+        location @files {{ }}
     }}
 """
-_KINDS = ("api", "plain", "store", "tls")
+_KINDS = ("api", "plain", "store", "tls", "far")
+_SECURE = ("tls", "far")
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,42 +61,57 @@ class Server:
 
     directory: Path
     ports: dict[str, int]
+    host: str = LOOPBACK
 
     @property
     def site(self) -> Path:
+        """The folder of the files."""
         return self.directory / "site"
 
     @property
     def api(self) -> Path:
+        """The folder of the listings."""
         return self.directory / "api"
 
     @property
     def authority(self) -> Path:
-        """The certificate that signed the one of the TLS storage."""
+        """The certificate that signed the one of the TLS storages."""
         return self.directory / "authority.pem"
 
+    def secure(self, kind: str) -> bool:
+        """Whether that is spoken to over TLS, as the API is wherever it is not on loopback."""
+        return kind in _SECURE or (kind == "api" and self.host != LOOPBACK)
+
     def url(self, kind: str) -> str:
-        """The address of "api", or of a storage: "plain", "store" (late and capped) or "tls"."""
-        scheme = "https" if kind == "tls" else "http"
-        return f"{scheme}://127.0.0.1:{self.ports[kind]}"
+        """The address of "api", or of a storage.
+
+        "plain" and "tls" answer at once; "store" is 30 ms late and capped at 20 MB/s a
+        connection, "far" is over TLS, 20 ms late, and capped at 50 MB/s.
+        """
+        scheme = "https" if self.secure(kind) else "http"
+        return f"{scheme}://{self.host}:{self.ports[kind]}"
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Server]:
+def serving(
+    directory: Path, *, host: str = LOOPBACK, within: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run nginx with everything that it reads and writes below the directory.
 
-    Raises `RuntimeError` where nginx or its echo module is absent, or where it does not start.
+    It listens at the address `host`, where the command `within` runs it. Raises `RuntimeError`
+    where nginx or its echo module is absent, or where it does not start.
     """
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         raise RuntimeError("nginx is not installed (Debian: nginx-light, libnginx-mod-http-echo)")
-    server = Server(directory, dict(zip(_KINDS, free_ports(len(_KINDS)), strict=True)))
+    server = Server(directory, dict(zip(_KINDS, free_ports(len(_KINDS)), strict=True)), host)
     server.site.mkdir()
     server.api.mkdir()
     _certify(server)
     main = _MAIN.format(modules=_modules(program))
-    http = _HTTP.format(directory=directory, **server.ports)
-    with running(program, directory, http, port=server.ports["tls"], main=main):
+    secure = " ssl" if server.secure("api") else ""
+    http = _HTTP.format(directory=directory, host=host, secure=secure, **server.ports)
+    with running(program, directory, http, main=main, within=within):
         yield server
 
 
@@ -105,5 +127,5 @@ def _modules(program: str) -> str:
 def _certify(server: Server) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(server.authority))
-    certificate = authority.issue_cert("127.0.0.1")
+    certificate = authority.issue_cert(server.host)
     certificate.private_key_and_cert_chain_pem.write_to_path(str(server.directory / "chain.pem"))

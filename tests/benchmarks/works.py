@@ -21,6 +21,15 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "large": (256 * MIB,),
     "mixed": (256 * MIB,) + (1_000_000,) * 40 + (20_000,) * 300,
     "huge": (1024 * MIB,),
+    # For connections that are dear: over TLS, on a wire.
+    "hundred": (1_000_000,) * 100,
+    "slab": (128 * MIB,),
+    "blend": (64 * MIB,) + (1_000_000,) * 20 + (20_000,) * 200,
+    "three": (300_000,) * 3,
+    # Five times the work of those that are over as soon as a program has started.
+    "small-x5": (20_000,) * 5_000,
+    "hundred-x5": (1_000_000,) * 500,
+    "few-x5": (20_000,) * 50,
 }
 _DATES = dict.fromkeys(("registered_at", "obtained_at", "updated_at"), "2025-01-01T00:00:00Z")
 
