@@ -3,7 +3,7 @@ VENV ?= .venvs/dev
 STAMP = $(VENV)/.installed
 MINUTES ?= 10
 
-.PHONY: demo test check bench soak generate pyz clean
+.PHONY: demo test oldest newest check bench soak generate pyz lock release clean
 
 # The tool in .venv, and its main job against the built-in sandbox: no account is needed.
 demo:
@@ -27,6 +27,16 @@ test: $(STAMP)
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(VENV)/bin/python -P -m pytest --basetemp="$$folder/tests" $(ARGS)
 
+# The tests with the oldest dependencies that the ranges of pyproject.toml allow, and with the newest
+# there are, whatever the ranges say: where one of them fails, a range is to be moved.
+oldest newest:
+	$(PYTHON) -m venv .venvs/$@
+	.venvs/$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venvs/$@/bin/python -m pip install --quiet --group test .
+	.venvs/$@/bin/python -m pip install --quiet --upgrade $$(.venvs/$@/bin/python tests/bounds.py $@)
+	.venvs/$@/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	.venvs/$@/bin/python -P -m pytest $(ARGS)
+
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -46,18 +56,22 @@ soak: $(STAMP)
 generate: $(STAMP)
 	$(VENV)/bin/python -m tests.generate
 
-# Wheels in pure Python alone: compiled modules cannot be imported from a zip file. colorama is
-# what the dependencies ask for on Windows only.
-pyz: $(STAMP)
-	rm -rf build/pyz
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		--target build/pyz --only-binary :all: --platform any --implementation py --abi none \
-		--python-version 3.11 . colorama
-	rm -rf build/pyz/bin build/pyz/share
-	mkdir -p dist
-	$(VENV)/bin/python -m zipapp build/pyz --compress --python '/usr/bin/env python3' \
-		--main sourcecraft_artifacts.__main__:main --output dist/sourcecraft-artifacts.pyz
-	chmod 755 dist/sourcecraft-artifacts.pyz
+# One file with all dependencies. It needs an environment of its own with pip in it, and no more.
+pyz:
+	$(PYTHON) -m venv .venvs/pyz
+	.venvs/pyz/bin/python tests/pyz.py
+
+# The versions that go into it: the newest that the ranges of pyproject.toml allow.
+lock:
+	$(PYTHON) -m venv .venvs/pyz
+	.venvs/pyz/bin/python tests/pyz.py --lock
+
+# Wheel, sdist, the one file and SHA256SUMS, built from the commit that is checked out, and checked.
+release:
+	$(PYTHON) -m venv .venvs/release
+	.venvs/release/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venvs/release/bin/python -m pip install --quiet --group release
+	.venvs/release/bin/python tests/release.py
 
 clean:
 	rm -rf .venv .venvs dist build demo-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

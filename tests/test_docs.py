@@ -43,6 +43,7 @@ from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 
 PROGRAM = "sourcecraft-artifacts"
 _VARIES = re.compile(r"\d+(\.\d+)? (s\b|[KMGT]?i?B/s)")
+_TAKEN = re.compile(r" in [\d.]+ s( \([^)]*/s\))?")  # left out where it is next to nothing
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HELPERS = ("jq", "sha256sum", "xargs", "tar", "bash")
 
@@ -79,7 +80,7 @@ def matches(expected: Sequence[str], shown: Sequence[str]) -> bool:
 
 
 def _plain(line: str) -> str:
-    return _VARIES.sub(r"# \2", _COLOUR.sub("", line)).strip()
+    return _VARIES.sub(r"# \2", _TAKEN.sub("", _COLOUR.sub("", line))).strip()
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)

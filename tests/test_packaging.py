@@ -16,6 +16,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import pyz
+import release
+from packaging.requirements import Requirement
 
 from sourcecraft_artifacts import __version__
 
@@ -81,7 +84,15 @@ def files(folder: Path, *patterns: str) -> set[str]:
 
 def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
     """The sdist holds the package, the tests and all that they need, and nothing else."""
-    top = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
+    top = (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Makefile",
+        "pyz-requirements.txt",
+    )
     wanted = files(
         ROOT, *top, "sourcecraft_artifacts/**/*", "tests/**/*", "completions/*", ".ci/*", "docs/*"
     )
@@ -151,3 +162,90 @@ def test_the_installed_files_are_where_shells_look(installed: Path) -> None:
     """The scripts and the man page lie below the prefix."""
     for name in SHARE:
         assert (installed.parent / name).is_file()
+
+
+# The one file, and the release.
+
+
+def test_the_one_file_is_the_same_from_the_same_files(tmp_path: Path) -> None:
+    """Neither times, nor permissions, nor what pip notes about an installation change it."""
+    for name, mode in (("a", 0o600), ("b", 0o755)):
+        package = tmp_path / name / "package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("x = 1\n")
+        (package / "__init__.py").chmod(mode)
+        (package / "RECORD").write_text(name)
+        os.utime(package / "__init__.py", (mode, mode))
+        pyz.write_zip(tmp_path / name, tmp_path / f"{name}.pyz", when=10**9)
+    assert (tmp_path / "a.pyz").read_bytes() == (tmp_path / "b.pyz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.pyz") as archive:
+        entries = {entry.filename: entry.date_time for entry in archive.infolist()}
+    assert entries == dict.fromkeys(["__main__.py", "package/__init__.py"], (2001, 9, 9, 1, 46, 40))
+
+
+def test_the_one_file_runs(tmp_path: Path) -> None:
+    """It is a program as it lies there, and what is in it is what runs."""
+    package = tmp_path / "files" / "sourcecraft_artifacts"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("def main():\n    print('from the file')\n")
+    file = tmp_path / "new folder" / "one.pyz"
+    pyz.write_zip(tmp_path / "files", file, when=0)
+    assert file.read_bytes().startswith(pyz.SHEBANG)
+    assert os.access(file, os.X_OK)
+    assert run(sys.executable, file, cwd=tmp_path) == "from the file\n"
+
+
+def test_the_locked_versions_are_allowed() -> None:
+    """Each dependency is in the lock file, in a version that its range allows, with its hash."""
+    lines = [line for line in pyz.LOCK.read_text().splitlines() if not line.startswith("#")]
+    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", one) for one in lines]
+    locked = {one[1]: one[2] for one in found if one is not None}
+    assert len(locked) == len(lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for wanted in map(Requirement, project["dependencies"]):
+        assert wanted.specifier.contains(locked[wanted.name]), wanted
+
+
+@pytest.mark.parametrize(
+    ("unreleased", "heading", "complaint"),
+    [
+        ("\n", "## [1.2.3] - 2026-01-31", None),
+        ("\n", "## [1.2.3]", "no heading"),
+        ("\n", "## [1.2.30] - 2026-01-31", "no heading"),
+        ("\n### Added\n\n- A thing.\n\n", "## [1.2.3] - 2026-01-31", "Unreleased belongs under"),
+    ],
+)
+def test_a_release_is_in_the_changelog(
+    unreleased: str, heading: str, complaint: str | None
+) -> None:
+    """A version that is released has its date there, and nothing is left under Unreleased."""
+    changelog = f"# Changelog\n\n## [Unreleased]\n{unreleased}{heading}\n\n### Added\n"
+    if complaint is None:
+        assert release.dated(changelog, "1.2.3") == "2026-01-31"
+        return
+    with pytest.raises(release.Unfit, match=complaint):
+        release.dated(changelog, "1.2.3")
+
+
+def test_the_sums_are_for_sha256sum(tmp_path: Path) -> None:
+    """The file has a line for each, as `sha256sum -c` reads them."""
+    (tmp_path / "a").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert release.sums([tmp_path / "a"]) == f"{empty}  a\n"
+
+
+def test_no_rule_is_both_selected_and_ignored() -> None:
+    """What ruff is told does not contradict itself."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    assert not set(told["lint"]["select"]) & set(told["lint"].get("ignore", []))
+
+
+def test_the_classifiers_are_what_is_tested() -> None:
+    """Each version of Python that is named is one that `.ci/run` looks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"Python :: 3\.(\d+)", "\n".join(project["classifiers"]))
+    tested = re.search(r"python3\.\{(\d+)\.\.(\d+)\}", (ROOT / ".ci/run").read_text())
+    assert tested is not None
+    assert named
+    assert all(int(tested[1]) <= int(minor) <= int(tested[2]) for minor in named)
