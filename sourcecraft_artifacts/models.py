@@ -97,11 +97,21 @@ class Task(NamedTuple):
     status: str = ""
     cubes: tuple[Cube, ...] = ()
 
+    @property
+    def ended(self) -> bool:
+        """Whether its status is final, as when it was skipped: its cubes do not go on."""
+        return self.status in FINAL_STATUSES
+
 
 class Workflow(NamedTuple):
     slug: str
     status: str = ""
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its status is final, as when it was skipped: its cubes do not go on."""
+        return self.status in FINAL_STATUSES
 
 
 class Run(NamedTuple):

@@ -64,6 +64,8 @@ class Report:
     """Whether `--wait-timeout` passed before the run had ended."""
     error: ArtifactsError | None = None
     """What ended the waiting for the rest; what it had put in place by then is in `files`."""
+    unlisted: tuple[ArtifactsError, ...] = ()
+    """Why cubes could not be listed: what they left is not in `files`."""
 
     def count(self, outcome: Outcome) -> int:
         """Return how many artifacts ended so."""

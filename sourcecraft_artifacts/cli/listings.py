@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import ExitCode
 from . import options as opt
 from .boundary import guarded
 from .session import Session
@@ -42,7 +43,7 @@ def list_command(
     updated_at, local_path.
     """
     from ..select import Selection
-    from ..service.listing import list_artifacts, tell_remark
+    from ..service.listing import list_artifacts, tell_remarks
     from ..service.runs import resolved
     from ..show.listing import listing_json, listing_lines, listing_table
 
@@ -52,7 +53,7 @@ def list_command(
     session.needs("with_urls", "--json", json)
     with session.client() as client:
         listing = list_artifacts(client, resolved(client, address, runs))
-    tell_remark(listing)
+    tell_remarks(listing)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
     chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
     if json:
@@ -61,6 +62,8 @@ def list_command(
         listing_table(chosen, session.console())
     else:
         session.write(listing_lines(chosen))
+    if listing.failures:
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @guarded

@@ -15,7 +15,7 @@ from ..models import Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
-from ..service.listing import Listing, list_artifacts, tell_remark
+from ..service.listing import Listing, list_artifacts, tell_remarks
 from ..service.runs import LATEST, RunFilter, resolved
 from ..text import some_of, visible
 from ..transfer.jobs import Tuning
@@ -75,10 +75,12 @@ class Request:
 def selected(listing: Listing, request: Request) -> Listing:
     """Return a listing with the selected artifacts only.
 
-    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come.
+    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come, or cubes
+    could not be listed.
     """
     chosen = tuple(a for a in listing.artifacts if request.selection.matches(a.local_path))
-    if not chosen and not request.allow_empty and (listing.ended or not request.wait):
+    excused = request.allow_empty or listing.failures
+    if not chosen and not excused and (listing.ended or not request.wait):
         raise NothingMatched("no artifact is selected", hint=what_there_is(listing))
     return replace(listing, artifacts=chosen)
 
@@ -152,20 +154,19 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
 def follow(
     client: Client, request: Request, listing: Listing, reporter: Reporter
 ) -> Iterator[Listing]:
-    """Yield newer listings until the run has ended. Raises `TimeIsUp`."""
+    """Yield newer listings, with all that is there, until the run has ended. Raises `TimeIsUp`."""
     pauses, before = Pauses(request.wait_timeout), listing.awaited
     while not listing.ended:
         reporter.waiting(awaited_text(listing))
         try:
             pauses.pause(changed=listing.awaited != before)
         except TimeIsUp:
-            tell_remark(listing)
+            tell_remarks(listing)
             raise
         before = listing.awaited
-        listed = list_artifacts(client, request.address, watch=True)
-        if listed.ended:  # until then it may still come
-            tell_remark(listed)
-        listing = selected(listed, request)
+        listing = list_artifacts(client, request.address, watch=True)
+        if listing.ended:  # until then it may still come
+            tell_remarks(listing)
         yield listing
     reporter.waiting("")
 
@@ -185,4 +186,5 @@ def awaited_text(listing: Listing) -> str:
 
 def report_of(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:
     directory = request.directory if request.output is None else None
-    return Report(listing.repo, listing.run, directory, tuple(results))
+    unlisted = tuple(listing.failures)
+    return Report(listing.repo, listing.run, directory, tuple(results), unlisted=unlisted)

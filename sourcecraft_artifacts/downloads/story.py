@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ExitCode, LocalError
 from ..logs import get_logger
 from ..results import Outcome, Report
-from ..service.listing import list_artifacts, tell_remark
+from ..service.listing import list_artifacts, tell_remarks
 from ..transfer.reporter import NullReporter, Reporter
 from .request import Request, awaited_text, selected, with_run
 from .to_file import to_one
@@ -34,7 +34,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     request = with_run(client, request, reporter)
     listed = list_artifacts(client, request.address, watch=request.wait)
     if listed.ended or request.dry_run or not request.wait:
-        tell_remark(listed)
+        tell_remarks(listed)
     listing = selected(listed, request)
     if request.dry_run and request.wait and not listing.ended:
         _log.info("would wait for %s", awaited_text(listing))
@@ -59,6 +59,6 @@ def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
         return ExitCode.LOCAL
     if errors:
         return max(error.exit_code for error in errors)
-    if report.count(Outcome.UNAVAILABLE) and not allow_missing:
+    if report.unlisted or (report.count(Outcome.UNAVAILABLE) and not allow_missing):
         return ExitCode.INCOMPLETE
     return ExitCode.OK

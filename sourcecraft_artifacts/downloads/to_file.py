@@ -21,7 +21,7 @@ from ..transfer.pacing import RateLimit
 from ..transfer.reporter import Reporter
 from .output_file import OutputFile, Stream, streamed
 from .plan import Action, decide, refuse_unsafe_urls
-from .request import Request, TimeIsUp, follow, may_come, report_of, what_there_is
+from .request import Request, TimeIsUp, follow, may_come, report_of, selected, what_there_is
 
 if TYPE_CHECKING:
     from ..service.api import Client
@@ -85,7 +85,7 @@ def _await_one(
         return listing, False
     try:
         for newer in follow(client, request, listing, reporter):
-            listing = newer
+            listing = selected(newer, request)
             _check_one(listing)
             if _is_ready(request, listing):
                 break

@@ -21,7 +21,7 @@ from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
 from .output_folder import OutputFolder, members_of
 from .plan import Action, Step, plan
-from .request import Request, TimeIsUp, follow, may_come, report_of
+from .request import Request, TimeIsUp, follow, may_come, report_of, selected
 from .unpacker import Unpacking
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         fetches = request.wait or any(step.changes for step in steps)
         if fetches and folder.prepare():
             steps = decide_all(listing.artifacts)
-        run = _FolderRun(client, request, folder, decide_all, reporter)
+        run = _FolderRun(client, request, folder, decide_all, reporter, listing)
         try:
-            run.fetch(listing, steps)
+            run.fetch(steps)
         except BaseException:
             folder.finish(complete=False)
             raise
@@ -63,7 +63,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         complete = run.error is None and all(result.error is None for result in results)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
-        report = report_of(request, listing, results)
+        report = report_of(request, run.listing, results)
         return replace(report, timed_out=run.timed_out, error=run.error)
 
 
@@ -82,7 +82,7 @@ def _key(artifact: Artifact) -> _Key:
 
 
 class _FolderRun:
-    """Carries out plans for one folder, as the listing grows.
+    """Carries out plans for one folder, as the listing grows; `listing` is the last one.
 
     After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting.
     """
@@ -94,7 +94,9 @@ class _FolderRun:
         folder: OutputFolder,
         decide_all: Callable[..., list[Step]],
         reporter: Reporter,
+        listing: Listing,
     ) -> None:
+        self.listing = listing
         self.timed_out = False
         self.error: ArtifactsError | None = None
         self._client = client
@@ -110,7 +112,7 @@ class _FolderRun:
         self._spent: Counter[_Key] = Counter()
         """Bytes received for versions of an artifact that were replaced while this waited."""
 
-    def fetch(self, listing: Listing, steps: list[Step]) -> None:
+    def fetch(self, steps: list[Step]) -> None:
         """Fetch what the steps say, and with `wait` what becomes ready."""
         request = self._request
         with Downloads(
@@ -119,17 +121,18 @@ class _FolderRun:
             self._results = downloads.results
             self._submit(downloads, steps)
             if request.wait:
-                self._follow(downloads, listing)
+                self._follow(downloads)
             downloads.wait()
 
-    def _follow(self, downloads: Downloads, listing: Listing) -> None:
-        artifacts = listing.artifacts
+    def _follow(self, downloads: Downloads) -> None:
+        artifacts = self.listing.artifacts
         try:
             try:
-                for grown in follow(self._client, self._request, listing, self._reporter):
+                for grown in follow(self._client, self._request, self.listing, self._reporter):
                     if self._request.fail_fast and self._has_failed():
                         return
-                    artifacts = grown.artifacts
+                    self.listing = grown
+                    artifacts = selected(grown, self._request).artifacts
                     self._grow(downloads, artifacts)
             except TimeIsUp:
                 self.timed_out = True

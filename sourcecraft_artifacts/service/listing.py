@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from itertools import islice
+from typing import Protocol, TypeGuard, TypeVar
 
-from ..errors import NotFound
+from ..errors import ArtifactsError, NotFound
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
-from ..text import some_of, visible
+from ..text import count, some_of, visible
 from .address import Address, name_matches
 from .names import nearest
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""
+_MOST_TOLD = 10
 
 _log = get_logger(__name__)
 
@@ -44,28 +46,36 @@ class Listing:
     """What is said of cubes that have no name, and cannot be asked for."""
     unlisted: tuple[str, ...] = ()
     """Ended cubes of the run for which the service has no listing (404)."""
+    failures: tuple[ArtifactsError, ...] = ()
+    """Why cubes could not be listed: what they left is not among the artifacts."""
 
     @property
-    def remark(self) -> str:
-        """What a person should know of the listing, fit to be shown; empty when it is whole."""
-        remarks = [self.nameless] if self.nameless else []
+    def remarks(self) -> list[str]:
+        """What a person should know of the listing, fit to be shown; nothing when it is whole."""
+        remarks = [f"failed: {error.message}" for error in self.failures[:_MOST_TOLD]]
+        left = len(self.failures) - _MOST_TOLD
+        if left > 0:
+            remarks.append(f"failed: the listings of {count(left, 'more cube')}")
+        if self.nameless:
+            remarks.append(self.nameless)
         if self.unlisted:
             names = some_of(map(visible, self.unlisted))
             remarks.append(f"the service lists no artifacts (404) for {names}")
-        return "; ".join(remarks)
+        return remarks
 
 
-def tell_remark(listing: Listing) -> None:
+def tell_remarks(listing: Listing) -> None:
     """Tell what of the things asked for the service does not even list."""
-    if listing.remark:
-        _log.warning("%s", listing.remark)
+    for remark in listing.remarks:
+        _log.warning("%s", remark)
 
 
 def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
     """List what is below an address whose run is a slug.
 
     Three plain names make one request; anything wider, and `watch`, which asks also how far the
-    cubes are, reads the run and then asks for each selected cube. Raises `ArtifactsError`.
+    cubes are, reads the run and then asks for each selected cube. A cube that cannot be listed is
+    named in the listing, and the others are there. Raises `ArtifactsError`, also where no cube can.
     """
     if address.exact and not watch:
         cube = CubeAddress(
@@ -84,16 +94,17 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
     return Listing(
         address.repo,
         address.run,
-        artifacts=tuple(artifact for artifacts in listed for artifact in artifacts or ()),
+        artifacts=tuple(one for found in listed if isinstance(found, list) for one in found),
         ended=run.ended or (bool(cubes) and address.exact and not awaited),
         awaited=awaited,
         others=() if cubes else tuple(_cube_names(run)),
         nameless=_nameless(run),
         unlisted=tuple(
             cube.path
-            for (cube, ended), artifacts in zip(cubes, listed, strict=True)
-            if artifacts is None and ended
+            for (cube, ended), found in zip(cubes, listed, strict=True)
+            if isinstance(found, NotFound) and ended
         ),
+        failures=tuple(filter(_is_failure, listed)),
     )
 
 
@@ -111,28 +122,54 @@ def _cube_names(run: Run) -> Iterator[str]:
     for workflow in run.workflows:
         for task in workflow.tasks:
             for cube in task.cubes:
-                yield f"{workflow.slug}/{task.slug}/{cube.slug}"
+                if not is_internal(cube.slug):
+                    yield f"{workflow.slug}/{task.slug}/{cube.slug}"
 
 
-def _artifacts(api: Api, cube: CubeAddress) -> list[Artifact] | None:
+def is_internal(cube: str) -> bool:
+    """Tell whether a cube is one of the service's own, such as `#git-clone`, by its name.
+
+    They leave no artifacts, and the API may fail to answer for them.
+    """
+    return cube.startswith("#")
+
+
+_Answer = list[Artifact] | ArtifactsError
+"""What a cube left, or why that cannot be told; a 404 may just be a cube that left nothing yet."""
+
+
+def _artifacts(api: Api, cube: CubeAddress) -> _Answer:
     try:
         return api.artifacts(cube)
-    except NotFound:
-        return None  # the run has this cube: it may just have left nothing yet
+    except ArtifactsError as error:
+        return [] if is_internal(cube.cube) else error
+
+
+def _is_failure(answer: _Answer) -> TypeGuard[ArtifactsError]:
+    return isinstance(answer, ArtifactsError) and not isinstance(answer, NotFound)
 
 
 def _in_parallel(
-    ask: Callable[[CubeAddress], list[Artifact] | None], cubes: Sequence[CubeAddress]
-) -> list[list[Artifact] | None]:
+    ask: Callable[[CubeAddress], _Answer], cubes: Sequence[CubeAddress]
+) -> list[_Answer]:
+    """Ask for all cubes. Raises the first failure where nothing but failures comes."""
     if len(cubes) <= 1:
-        return [ask(cube) for cube in cubes]
+        return _not_all_failures([ask(cube) for cube in cubes])
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(min(AT_ONCE, len(cubes)))
     try:
-        return list(pool.map(ask, cubes))
+        coming = pool.map(ask, cubes)
+        first = _not_all_failures(list(islice(coming, AT_ONCE)))
+        return [*first, *coming]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _not_all_failures(answers: list[_Answer]) -> list[_Answer]:
+    if answers and all(map(_is_failure, answers)):
+        raise next(filter(_is_failure, answers))
+    return answers
 
 
 def select_cubes(
@@ -140,8 +177,10 @@ def select_cubes(
 ) -> list[tuple[CubeAddress, bool]]:
     """Return the cubes of a run that an address selects, each once, with whether it has ended.
 
-    In a run that has ended all have. Raises `NotFound`, with the nearest names, for a plain name
-    that is not there; not with `partial`, when the run may still get it.
+    In a run that has ended all have, and so they have in a workflow or task that has. A cube of the
+    service's own is selected only where the address names it with its `#`. Raises `NotFound`, with
+    the nearest names, for a plain name that is not there; not with `partial`, when the run may
+    still get it.
     """
     workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
     where = f"workflow {address.workflow or '*'} of run {run.slug}"
@@ -151,13 +190,16 @@ def select_cubes(
     # What has no name cannot be asked for.
     found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
     found = [(w, t, c) for w, t, c in found if w.slug and t.slug and c.slug]
+    if not is_internal(address.cube or ""):
+        found = [(w, t, c) for w, t, c in found if not is_internal(c.slug)]
     cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
     if not cubes and not partial:
         _require(address.cube, [c.slug for _, _, c in found], "cube", where)
     ended: dict[CubeAddress, bool] = {}
     for w, t, c in cubes:
         one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
-        ended[one] = ended.get(one, True) and (run.ended or c.ended)
+        over = run.ended or w.ended or t.ended or c.ended
+        ended[one] = ended.get(one, True) and over
     return list(ended.items())
 
 

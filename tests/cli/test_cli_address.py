@@ -107,8 +107,80 @@ def test_a_cube_without_a_listing_is_told(
     workflow = {"slug": "ci", "tasks": [{"slug": "build", "cubes": cubes}]}
     service.api.on(target("7", kind="runs"), json_response(run | {"workflows": [workflow]}))
     told = cli(*command, "7", *quiet).err.splitlines()
-    nameless = "the run has a cube without a full name: it cannot be asked for"
-    assert f"{nameless}; the service lists no artifacts (404) for ci/build/mac" in told
+    assert "the run has a cube without a full name: it cannot be asked for" in told
+    assert "the service lists no artifacts (404) for ci/build/mac" in told
+
+
+MAC, CLONE = ("ci", "build", "mac"), ("ci", "build", "#git-clone")
+
+
+@pytest.mark.parametrize("command", [["list"], ["download", "-q", "-d", "out"]])
+@pytest.mark.parametrize("status", [400, 403, 409, 500])
+def test_a_listing_that_fails_leaves_the_others(
+    service: FakeService, cli: Cli, command: list[str], status: int
+) -> None:
+    """The cube is named with the reason, and not all that was asked for is there: 6."""
+    for cube in (CUBE, MAC):
+        service.add("a.txt", b"1", cube=cube)
+    service.api.on(target("7", *MAC), problem(status, "out of order"))
+    finished = cli(*command, "7", "--retries", "0", code=6)
+    (line,) = [line for line in finished.err.splitlines() if "failed" in line]
+    assert line.startswith("failed: workflow ci, task build, cube mac in run 7 of org/repo: ")
+    assert "out of order" in line
+    if command[0] == "list":
+        assert finished.out.startswith("ci\tbuild\tlinux\tsuccess")
+    else:
+        assert tree(cli.out) == {"ci/build/linux/a.txt": b"1"}
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 4), (500, 7)])
+def test_nothing_but_failures_are_one(
+    service: FakeService, cli: Cli, status: int, code: int
+) -> None:
+    """Where no cube can be listed, the API is at fault, and is not asked for ever."""
+    for number in range(300):
+        service.add("a.txt", cube=("ci", "build", f"c{number}"))
+    service.api.on(f"/repos/{REPO}/cicd/artifacts/", problem(status, "no"))
+    cli("list", "7", "--retries", "0", code=code)
+    assert 16 <= service.listings() < 200
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_cubes_of_the_service_itself_are_silence(
+    service: FakeService, cli: Cli, status: int
+) -> None:
+    """They are asked for only by name, and leave nothing to miss; nor are they told of."""
+    service.add("a.txt", b"1")
+    service.runs["7"].cubes[CLONE] = "success"
+    service.api.on(target("7", *CLONE), problem(status, "no"))
+    for names in ([], ["*", "*", "*"], ["ci", "build"]):
+        finished = cli("list", "7", *names)
+        assert (len(finished.out.splitlines()), finished.err) == (1, "")
+    assert not any("git-clone" in received.target for received in service.api.requests)
+    cli("list", "7", "*", "*", "#*", "--retries", "0")
+    assert "there is linux" in cli("list", "7", "ci", "*", "git-clone", code=5).err
+
+
+def test_a_download_that_waits_tells_at_the_end_what_could_not_be_listed(
+    service: FakeService, cli: Cli
+) -> None:
+    """A listing that fails while the run goes on may still come."""
+    for cube in (CUBE, MAC):
+        service.add("a.txt", b"1", cube=cube)
+    run = service.runs["7"]
+    run.status = run.cubes[MAC] = "processing"
+    going_on = json_response(service.run_record(run))
+    run.status = run.cubes[MAC] = "success"
+    over = json_response(service.run_record(run))
+    whole = json_response({"artifacts": [service.record(service.artifacts[1])]})
+    service.api.on(target("7", kind="runs"), going_on, over)
+    service.api.on(target("7", *MAC), problem(400, "not yet"), whole)
+    assert "failed" not in cli("download", "7", "--wait", "-d", "out").err
+    assert len(tree(cli.out)) == 2
+    service.api.on(target("7", kind="runs"), going_on, over)
+    service.api.on(target("7", *MAC), problem(400, "not yet"), problem(400, "never"))
+    finished = cli("download", "7", "--wait", "-d", "out", code=6)
+    assert ("not yet" in finished.err, "never" in finished.err) == (False, True)
 
 
 def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:

@@ -186,9 +186,10 @@ def test_what_is_refused_late_leaves_what_was_fetched(
 
 def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, cli: Cli) -> None:
     """Any error that ends the waiting comes behind the report of what is in place."""
+    service.add_run("7", "processing").cubes[SLOW] = "processing"
     service.add("quick", BODY)
-    service.api.on(target("7", *SLOW), json_response({"artifacts": []}), problem(403, "no more"))
-    go_on_until(service, lambda: None)
+    going_on = json_response(service.run_record(service.runs["7"]))
+    service.api.on(target("7", kind="runs"), going_on, problem(403, "no more"))
     finished = cli("download", "7", "--wait", "--json", "-d", "out", code=4)
     assert finished.outcomes == {"quick": "downloaded"}
     assert "no more" in finished.err
