@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from .content import Content, Inline
 
-FINAL = frozenset({"success", "failed", "canceled", "timeout"})
+FINAL = frozenset({"success", "failed", "canceled", "timeout", "skipped", "rejected"})
 """The statuses that a run, workflow, task or cube does not leave."""
 
 EPOCH = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
@@ -31,13 +31,14 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Cube:
-    """One cube with its final status."""
+    """One cube with its final status; from `begins` until it is `approved` it awaits that."""
 
     slug: str
     artifacts: tuple[Artifact, ...] = ()
     status: str = "success"
     begins: float = 1.0
     ends: float = 30.0
+    approved: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Run:
-    """One run; its status follows from its cubes. `pull` is the slug of a pull request."""
+    """One run; its status follows from its cubes. `pull` is the slug of a pull request.
+
+    `error_messages` are told once it has ended.
+    """
 
     slug: str
     workflows: tuple[Workflow, ...] = ()

@@ -11,28 +11,40 @@ from datetime import UTC, datetime, timedelta
 from .content import Generated, Inline
 from .data import EPOCH, Artifact, Cube, Repository, Run, Task, Workflow
 
+CLONE = "#git-clone"
+"""A cube of the service's own."""
 MIB = 1 << 20
 NEWEST = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
 def sample_repository() -> Repository:
-    """Return the sample repository, whose run 45 goes on for 20 seconds."""
+    """Return the sample repository, whose run 45 goes on for 25 seconds.
+
+    In the last of them it awaits an approval, which comes by itself.
+    """
     recent = (_going_on(), _failed(), _showpiece(), _pull_request(), _canceled())
     return Repository("sandbox/demo", (*recent, *(_older(number) for number in range(40, 14, -1))))
 
 
 def _going_on() -> Run:
+    clone = Cube(CLONE, begins=0.0, ends=0.5)
     linux = Cube("linux", (_plan(45, "linux"), _app(45, ready=2.0)), begins=0.0, ends=4.0)
     windows = Cube("windows", (_plan(45, "windows"), _app(45)), begins=0.0, ends=8.0)
     unit = Cube("unit", (_coverage(45),), begins=4.0, ends=13.0)
     trace = Artifact("traces/api.bin", Generated("45/api", 2 * MIB))
     # It fails, so that the newest run with success is 43 however long the sandbox is up.
     api = Cube("api", (_allure(45), trace), "failed", begins=8.0, ends=20.0)
-    ci = _ci((linux, windows), (unit, api))
-    return Run("45", (ci,), live=True, event_type="manual", created_at=NEWEST)
+    address = _text("deploy/url.txt", "https://staging.demo.example\n")
+    staging = Cube("staging", (address,), begins=13.0, approved=23.0, ends=25.0)
+    ci = _ci((clone, linux, windows), (unit, api), (staging,))
+    errors = ("Cube api of task test ended with exit code 2",)
+    return Run(
+        "45", (ci,), live=True, event_type="manual", created_at=NEWEST, error_messages=errors
+    )
 
 
 def _failed() -> Run:
+    clone = Cube(CLONE, ends=2.0)
     linux = Cube("linux", (_plan(44, "linux"), _app(44)), ends=41.0)
     artifacts = (
         _text("logs/unit.log", "37 passed, 1 failed: test_rounding\n"),
@@ -42,13 +54,17 @@ def _failed() -> Run:
     )
     unit = Cube("unit", artifacts, "failed", begins=42.0, ends=88.0)
     api = Cube("api", (_allure(44), _plan(44, "api")), begins=42.0, ends=95.0)
-    ci, errors = _ci((linux,), (unit, api)), ("Cube unit of task test ended with exit code 1",)
+    ci, errors = (
+        _ci((clone, linux), (unit, api)),
+        ("Cube unit of task test ended with exit code 1",),
+    )
     return Run("44", (ci,), created_at=_before(1), user="boris", error_messages=errors)
 
 
 def _showpiece() -> Run:
     image = Artifact("images/disk.img", Generated("43/disk", 32 * MIB))
     symbols = Artifact("dist/symbols.bin", Generated("43/symbols", 8 * MIB))
+    clone = Cube(CLONE, ends=2.0)
     linux = Cube("linux", (_plan(43, "linux"), _app(43), image), ends=61.0)
     windows = Cube("windows", (_plan(43, "windows"), _app(43), symbols), ends=84.0)
     source = "export default function Page() {\n  return null;\n}\n"
@@ -57,11 +73,15 @@ def _showpiece() -> Run:
     summary = _text("отчёты/итог.txt", "Итог: 38 проверок, 38 успешно.\n")
     notes = _text("release notes.txt", "1.4.0\n- Faster start.\n- Fewer surprises.\n")
     api = Cube("api", (_allure(43), summary, notes), begins=61.0, ends=140.0)
-    return Run("43", (_ci((linux, windows), (unit, api)), _site()), created_at=_before(2))
+    web = Cube("web", (_dist(43), _node_modules()), ends=44.0)
+    ci = _ci((clone, linux, windows, web), (unit, api))
+    return Run("43", (ci, _site()), created_at=_before(2))
 
 
-def _ci(build: tuple[Cube, ...], test: tuple[Cube, ...]) -> Workflow:
-    return Workflow("ci", (Task("build", build), Task("test", test)), "Build and test")
+def _ci(build: tuple[Cube, ...], test: tuple[Cube, ...], deploy: tuple[Cube, ...] = ()) -> Workflow:
+    tasks = (Task("build", build), Task("test", test))
+    more = (Task("deploy", deploy),) if deploy else ()
+    return Workflow("ci", tasks + more, "Build and test")
 
 
 def _site() -> Workflow:
@@ -74,7 +94,8 @@ def _site() -> Workflow:
 def _pull_request() -> Run:
     lint = Cube("lint", (_text("reports/lint.json", '{"problems": []}\n'),), ends=9.0)
     unit = Cube("unit", (_coverage(42),), ends=30.0)
-    review = Workflow("review", (Task("check", (lint, unit)),))
+    preview = Cube("preview", status="skipped", begins=30.0)
+    review = Workflow("review", (Task("check", (lint, unit)), Task("deploy", (preview,))))
     pull, created = "17", _before(3)
     return Run("42", (review,), event_type="pr_update", created_at=created, user="chen", pull=pull)
 
@@ -108,8 +129,33 @@ def _coverage(number: int) -> Artifact:
 
 
 def _app(number: int, ready: float | None = None) -> Artifact:
-    content = Inline(_tar("app/VERSION", f"1.4.{number}\n".encode()))
+    content = Inline(_tar(_file("app/VERSION", f"1.4.{number}\n")))
     return Artifact("./dist/app.tar", content, ready=ready)
+
+
+def _dist(number: int) -> Artifact:
+    """Return a folder, stored as the service stores one: below its own name."""
+    page, script = _html(f"Demo {number}", "It works."), 'console.log("It works.");\n'
+    members = (
+        *(_folder("dist"), _file("dist/index.html", page), _folder("dist/assets")),
+        _file("dist/assets/app.js", script),
+        _file("dist/assets/app.css", "p { color: teal; }\n"),
+        _folder("dist/uploads"),
+    )
+    return Artifact("dist/", Inline(_tar(*members)))
+
+
+def _node_modules() -> Artifact:
+    """Return a folder with a symlink and an executable, stored without its own name."""
+    package = {"name": "is-odd", "version": "3.0.1", "bin": {"is-odd": "cli.js"}}
+    script = "#!/usr/bin/env node\nconsole.log(Number(process.argv[2]) % 2 !== 0);\n"
+    members = (
+        *(_folder("."), _folder("./.bin"), _symlink("./.bin/is-odd", "../is-odd/cli.js")),
+        *(_folder("./is-odd"), _file("./is-odd/cli.js", script, mode=0o755)),
+        _file("./is-odd/index.js", "module.exports = (n) => n % 2 !== 0;\n"),
+        _file("./is-odd/package.json", json.dumps(package, indent=2) + "\n"),
+    )
+    return Artifact("node_modules", Inline(_tar(*members)))
 
 
 def _allure(number: int) -> Artifact:
@@ -139,10 +185,31 @@ def _zip(name: str, data: bytes) -> bytes:
     return packed.getvalue()
 
 
-def _tar(name: str, data: bytes) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.mtime = len(data), int(EPOCH.timestamp())
+_Member = tuple[tarfile.TarInfo, bytes]
+
+
+def _tar(*members: _Member) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        archive.addfile(member, io.BytesIO(data))
+        for member, data in members:
+            member.size, member.mtime = len(data), int(EPOCH.timestamp())
+            archive.addfile(member, io.BytesIO(data))
     return packed.getvalue()
+
+
+def _file(name: str, text: str, *, mode: int = 0o644) -> _Member:
+    member = tarfile.TarInfo(name)
+    member.mode = mode
+    return member, text.encode()
+
+
+def _folder(name: str) -> _Member:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member, b""
+
+
+def _symlink(name: str, target: str) -> _Member:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.linkname = tarfile.SYMTYPE, 0o777, target
+    return member, b""

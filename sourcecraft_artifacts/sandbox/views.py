@@ -14,7 +14,7 @@ Json = dict[str, Any]
 Sign = Callable[[str, Content, datetime], str]
 """Makes the download_url of an object: its key, its content, when it was last modified."""
 
-_WORST_FIRST = ("failed", "timeout", "canceled")
+_WORST_FIRST = ("failed", "timeout", "rejected", "canceled", "success", "skipped")
 
 
 class RunView:
@@ -28,12 +28,13 @@ class RunView:
     def run(self) -> Json:
         """Return the `Run`."""
         run = self._run
+        over = all(self._status(cube) in FINAL for cube in run.cubes())
         return self._node(
             self._address,
             run.cubes(),
             workflows=[self.workflow(workflow) for workflow in run.workflows],
             event_type=run.event_type,
-            error_messages=list(run.error_messages),
+            error_messages=list(run.error_messages) if over else [],
             pull=run.pull and {"id": f"pull-{run.pull}", "slug": run.pull},
             user={"id": f"user-{run.user}", "slug": run.user},
         )
@@ -41,14 +42,27 @@ class RunView:
     def workflow(self, workflow: Workflow) -> Json:
         """Return one `Workflow` of the run."""
         address, cubes = (*self._address, workflow.slug), workflow.cubes()
-        ended = sum(self._status(cube) in FINAL for cube in cubes)
         return self._node(
             address,
             cubes,
             description=workflow.description,
             tasks=[self._task(address, task) for task in workflow.tasks],
-            progress=100 * ended // max(len(cubes), 1),
+            progress=self._progress(address, workflow),
         )
+
+    def _progress(self, above: tuple[str, ...], workflow: Workflow) -> Json:
+        """Return how much has ended, and the cube that goes on, the first of them if several do."""
+        statuses = [self._status(cube) for cube in workflow.cubes()]
+        ended = sum(status in FINAL for status in statuses)
+        progress: Json = {"percent": 100.0 * ended / max(len(statuses), 1)}
+        going_on = (
+            self._node((*above, task.slug, cube.slug), [cube])
+            for task in workflow.tasks
+            for cube in task.cubes
+            if self._status(cube) not in FINAL | {"created"}
+        )
+        current = next(going_on, None)
+        return progress | ({"current_cube": current} if current else {})
 
     def artifacts(self, workflow: str, task: str, cube: Cube, sign: Sign) -> list[Json]:
         """Return the `Artifact`s of a cube; those that are ready have a download_url."""
@@ -94,6 +108,8 @@ class RunView:
     def _status(self, cube: Cube) -> str:
         if self._elapsed < cube.begins:
             return "created"
+        if self._elapsed < cube.approved:
+            return "awaiting_approval"
         return cube.status if self._elapsed >= cube.ends else "processing"
 
     def _time(self, seconds: float) -> str:
@@ -103,8 +119,11 @@ class RunView:
 
 def _combined(statuses: Iterable[str]) -> str:
     seen = set(statuses)
-    if seen - FINAL:
-        return "created" if seen == {"created"} else "processing"
+    if seen == {"created"}:
+        return "created"
+    if not seen <= FINAL:
+        waits = "awaiting_approval" in seen and "processing" not in seen
+        return "awaiting_approval" if waits else "processing"
     return next((status for status in _WORST_FIRST if status in seen), "success")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import socket
 import struct
 import subprocess
 import sys
+import tarfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +32,7 @@ TOKEN = {"Authorization": "Bearer sandbox-token"}
 DIGITS = b"0123456789"
 ETAG = f'"{hashlib.sha256(DIGITS).hexdigest()[:32]}"'
 MODIFIED = "Sun, 01 Nov 2026 09:00:30 GMT"
-SAMPLE = "5738ecfcfd97c9fd1acdb5f21f01ed36419f977926e08ae83c491615efd9d93e"
+SAMPLE = "c9c6de8503fe31788f9930e94c174fcd433016b8c3989bd976e4500ef4c7fdb5"
 CICD = "/repos/o/r/cicd"
 CUBE = f"{CICD}/artifacts/1/w/t/c"
 
@@ -132,6 +134,7 @@ def test_the_api_wants_its_token(sandbox: Sandbox, headers: dict[str, str], stat
         ("GET", f"{CICD}/artifacts/1/w/t/x", 404, "NotFound", "cube x"),
         ("GET", f"{CICD}/artifacts/1/w/t", 404, "NotFound", "endpoint"),
         ("GET", f"{CICD}/runs?page_size=-1", 400, "ValidationError", "page_size"),
+        ("GET", f"{CICD}/runs?page_size={1 << 64}", 400, "ValidationError", "page_size"),
         ("GET", f"{CICD}/runs?page_token=abc", 400, "ValidationError", "page_token"),
         ("POST", f"{CICD}/runs", 405, "MethodNotAllowed", "POST"),
     ],
@@ -147,7 +150,9 @@ def test_errors_have_the_body_of_the_api(
     assert body["request_id"] == reply.headers["X-Request-Id"]
 
 
-@pytest.mark.parametrize(("size", "pages"), [("", 2), ("7", 5), ("31", 1), ("1000", 1), ("0", 31)])
+@pytest.mark.parametrize(
+    ("size", "pages"), [("", 2), ("7", 5), ("31", 1), (str((1 << 64) - 1), 1), ("0", 31)]
+)
 def test_pages_hold_every_run_once_newest_first(sample: Sandbox, size: str, pages: int) -> None:
     """Following the page tokens gives all runs, in whatever steps."""
     slugs, token, count = [], "", 0
@@ -166,7 +171,7 @@ def test_a_run_is_a_tree_of_names_statuses_and_dates(sample: Sandbox) -> None:
     run = read_run(view)
     assert (run.status, run.event_type, run.user, run.pull) == ("failed", "push", "boris", None)
     assert (run.created_at, run.finished_at) == ("2026-11-23T03:53:00Z", "2026-11-23T03:54:35Z")
-    build, test = run.workflows[0].tasks
+    build, test = run.workflows[0].tasks[:2]
     assert (build.slug, build.status) == ("build", "success")
     assert [(c.slug, c.status) for c in test.cubes] == [("unit", "failed"), ("api", "success")]
     workflow = ask(sample, "/repos/sandbox/demo/cicd/runs/44/ci", TOKEN).json()
@@ -188,7 +193,9 @@ def test_the_newest_success_is_run_43_however_long_it_is_up(sample: Sandbox, clo
         (2.0, "processing", "processing", "success", "created", "registered"),
         (4.0, "processing", "success", "success", "created", "registered"),
         (8.0, "processing", "success", "success", "processing", "registered"),
-        (20.0, "failed", "success", "success", "failed", "success"),
+        (20.0, "awaiting_approval", "success", "success", "failed", "success"),
+        (23.0, "processing", "success", "success", "failed", "success"),
+        (25.0, "failed", "success", "success", "failed", "success"),
     ],
 )
 def test_the_live_run_goes_on(
@@ -198,8 +205,8 @@ def test_the_live_run_goes_on(
     """Run 45 comes to its end while one watches, artifact by artifact."""
     clock.now += elapsed
     seen = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/45", TOKEN).json())
-    build, test = seen.workflows[0].tasks
-    assert (seen.status, build.cubes[0].status, test.cubes[1].status) == (run, linux, api)
+    build, test, _ = seen.workflows[0].tasks
+    assert (seen.status, build.cubes[1].status, test.cubes[1].status) == (run, linux, api)
     assert (seen.finished_at is not None) == seen.ended
     cubes = "/repos/sandbox/demo/cicd/artifacts/45/ci"
     built = listing(sample, f"{cubes}/build/linux")["./dist/app.tar"]
@@ -214,6 +221,35 @@ def test_each_status_of_an_artifact_is_in_the_sample(sample: Sandbox) -> None:
     statuses = [artifact["status"] for artifact in artifacts]
     assert statuses == ["success", "failed", "missing", "registered"]
     assert ["download_url" in artifact for artifact in artifacts] == [True, False, False, False]
+
+
+def test_folders_are_archives(sample: Sandbox) -> None:
+    """One begins with the folder's name; the other does not, and has a link and an executable."""
+    web = listing(sample, "/repos/sandbox/demo/cicd/artifacts/43/ci/build/web")
+    members = {}
+    for name in ("dist/", "node_modules"):
+        with tarfile.open(fileobj=io.BytesIO(ask(sample, web[name]["download_url"]).body)) as tar:
+            members[name] = tar.getmembers()
+    assert all(one.name.startswith("dist") for one in members["dist/"])
+    assert not any("node_modules" in one.name for one in members["node_modules"])
+    link = next(one for one in members["node_modules"] if one.issym())
+    script = next(one for one in members["node_modules"] if one.mode == 0o755 and one.isfile())
+    assert (link.linkname, script.name) == ("../is-odd/cli.js", "./is-odd/cli.js")
+
+
+def test_the_api_fails_for_cubes_of_the_service_itself(sample: Sandbox) -> None:
+    """The run names them, and asking for what they left is an error."""
+    run = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/43", TOKEN).json())
+    assert run.workflows[0].tasks[0].cubes[0].slug == "#git-clone"
+    address = "/repos/sandbox/demo/cicd/artifacts/43/ci/build/%23git-clone"
+    assert ask(sample, address, TOKEN).status == 400
+
+
+def test_a_skipped_cube_does_not_count(sample: Sandbox) -> None:
+    """A task of nothing else is skipped, and the run is what the other cubes make of it."""
+    run = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/42", TOKEN).json())
+    check, deploy = run.workflows[0].tasks
+    assert (run.status, check.status, deploy.status) == ("success", "success", "skipped")
 
 
 def test_the_sample_is_the_same_every_time() -> None:
