@@ -30,7 +30,7 @@ UNKNOWN_END = 1 << 63
 LARGE = 8 << 20
 """Bytes from which an object is hashed by a thread of its own, behind the writers."""
 FIRST_CHECKPOINT = 1 << 20
-"""Bytes after which a first checkpoint is written at once; then each time they have doubled."""
+"""Bytes after which a first checkpoint is written at once; then with each quarter more."""
 _MOST_AT_ONCE = 128 << 20
 _MOST_AT_THE_END = 512 << 20
 """Bytes whose checksums one checkpoint takes: what lacks them is fetched again after a kill."""
@@ -214,7 +214,7 @@ class Partial:
             self.position += len(data)
             is_due = self.position >= self._next_checkpoint
             if is_due:
-                self._next_checkpoint = 2 * self.position
+                self._next_checkpoint = self.position + self.position // 4
         if is_due:
             with suppress(OSError):
                 self.checkpoint(sync=False)
