@@ -86,11 +86,12 @@ def codes(cell: str) -> list[str]:
 
 
 README = Page("README.md")
+RUSSIAN = Page("README.ru.md")
 REFERENCE = Page("docs/reference.md")
 LIBRARY = Page("docs/library.md")
 CONTRIBUTING = Page("CONTRIBUTING.md")
 CHANGELOG = Page("CHANGELOG.md")
-FOR_USERS = (README, REFERENCE, LIBRARY)
+FOR_USERS = (README, RUSSIAN, REFERENCE, LIBRARY)
 ALL = (*FOR_USERS, CONTRIBUTING, CHANGELOG)
 
 

@@ -92,6 +92,7 @@ def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
         "CONTRIBUTING.md",
         "Makefile",
         "pyz-requirements.txt",
+        "README.ru.md",
     )
     wanted = files(
         ROOT, *top, "sourcecraft_artifacts/**/*", "tests/**/*", "completions/*", ".ci/*", "docs/*"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from commands import leaves, options
-from pages import README, REFERENCE, codes
+from pages import README, REFERENCE, RUSSIAN, Page, codes
 
 from sourcecraft_artifacts import Artifact, ArtifactDates, CubeAddress, FileResult, Request
 from sourcecraft_artifacts.choices import IfExists
@@ -80,9 +80,12 @@ def test_the_tables_have_the_options() -> None:
     }
 
 
-def test_the_table_has_the_exit_statuses() -> None:
+@pytest.mark.parametrize(
+    ("page", "heading"), [(REFERENCE, "Exit status"), (RUSSIAN, "Коды завершения")], ids=str
+)
+def test_the_table_has_the_exit_statuses(page: Page, heading: str) -> None:
     """Each status of the program is there, in order, and no other is."""
-    (table,) = REFERENCE.tables("Exit status")
+    (table,) = page.tables(heading)
     assert [int(code) for code, _ in table] == [*map(int, ExitCode), 130, 143]
 
 
