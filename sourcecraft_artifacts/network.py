@@ -87,7 +87,7 @@ def _proxy(scheme: str, authority: str) -> str | None:
 
 def _checked_proxy(proxy: str, scheme: str) -> str:
     """Return it with its scheme; no message quotes it, since it may hold a password."""
-    setting = f"the proxy for {scheme} ({scheme.upper()}_PROXY or ALL_PROXY)"
+    setting = f"the proxy for {scheme}{_proxy_setting(scheme)}"
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(proxy)
@@ -102,6 +102,14 @@ def _checked_proxy(proxy: str, scheme: str) -> str:
             hint="install PySocks beside this tool, or name an HTTP proxy",
         )
     return proxy
+
+
+def _proxy_setting(scheme: str) -> str:
+    """Name the variable that has set the proxy, in brackets; empty where it was none."""
+    small = [f"{kind}_proxy" for kind in (scheme, "all")]
+    names = [spelling for name in small for spelling in (name, name.upper())]
+    found = next((name for name in names if os.environ.get(name)), None)
+    return f" (the variable {found})" if found else ""
 
 
 def proxy_authorization(proxy: str) -> dict[str, str]:
@@ -139,6 +147,12 @@ def ca_bundle(option: str | None) -> str | None:
     return None
 
 
+def _bundle_setting(path: str) -> str:
+    """Name what has set the CA bundle."""
+    variables = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    return next((name for name in variables if os.environ.get(name) == path), "--ca-bundle")
+
+
 _building = threading.Lock()
 
 
@@ -166,9 +180,9 @@ def _context(path: str | None) -> ssl.SSLContext:
         )
     except OSError as error:
         reason = "it holds no CAs" if isinstance(error, ssl.SSLError) else error.strerror
+        setting = _bundle_setting(path)
         raise UsageError(
-            f"the CA bundle '{visible(path)}' cannot be used: {reason}",
-            hint="it is set by --ca-bundle, REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+            f"{setting} names '{visible(path)}', which cannot be used: {reason}"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -39,7 +39,7 @@ from pages import (
 
 import sourcecraft_artifacts
 from sourcecraft_artifacts.cli.config import load_config
-from sourcecraft_artifacts.cli.options import PREFIX
+from sourcecraft_artifacts.cli.origins import PREFIX
 from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 
 PROGRAM = "sourcecraft-artifacts"

@@ -27,6 +27,7 @@ KNOWN_BY = {
         "cli/listings",
         "cli/options",
         "cli/session",
+        "cli/values",
     },
     "rich": {"show/bars", "show/tables"},
     "requests": {"service/api", "network"},

@@ -63,12 +63,13 @@ def test_the_environment_chooses_the_proxy(
 @pytest.mark.parametrize(
     "proxy", ["http://u:s3cret@", "http://u:s3cret@p:x", "ftp://u:s3cret@p", "u:s3cret@[p"]
 )
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_malformed_proxy_is_a_usage_error_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
+    monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str
 ) -> None:
-    """The message names the variables, never what is in them."""
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(UsageError, match="HTTPS_PROXY or ALL_PROXY") as caught:
+    """The message names the variable, never what is in it."""
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(UsageError, match=f"variable {variable}") as caught:
         network.proxy_for("https://h/")
     assert "s3cret" not in caught.value.message
 
@@ -133,13 +134,18 @@ def test_every_context_checks_certificate_and_host(ca: str) -> None:
     assert network.ssl_context(None).cert_store_stats()["x509_ca"] > 50
 
 
-def test_a_bundle_without_cas_is_a_usage_error(tmp_path: Path) -> None:
-    """The message names the file and the settings it can come from."""
+@pytest.mark.parametrize("setting", ["--ca-bundle", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_bundle_without_cas_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """The message names the file and the setting it comes from."""
     path = tmp_path / "ca.pem"
     path.write_text("no CA")
-    with pytest.raises(UsageError, match=r"ca\.pem' cannot be used: it holds no CAs") as caught:
+    if not setting.startswith("--"):
+        monkeypatch.setenv(setting, str(path))
+    with pytest.raises(UsageError, match=r"ca\.pem', which cannot be used: it holds no") as caught:
         network.ssl_context(str(path))
-    assert "SSL_CERT_FILE" in (caught.value.hint or "")
+    assert caught.value.message.startswith(f"{setting} names")
 
 
 def test_within_returns_and_raises_what_the_call_does() -> None:

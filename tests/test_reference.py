@@ -21,7 +21,7 @@ from pages import README, REFERENCE, RUSSIAN, Page, codes
 from sourcecraft_artifacts import Artifact, ArtifactDates, CubeAddress, FileResult, Request
 from sourcecraft_artifacts.choices import IfExists
 from sourcecraft_artifacts.cli.config import TOKEN_VARIABLE
-from sourcecraft_artifacts.cli.options import PREFIX
+from sourcecraft_artifacts.cli.origins import PREFIX
 from sourcecraft_artifacts.cli.stderr import listen, show_error
 from sourcecraft_artifacts.errors import ExitCode, UsageError
 from sourcecraft_artifacts.logs import PACKAGE

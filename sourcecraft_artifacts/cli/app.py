@@ -20,6 +20,7 @@ from .boundary import guarded, leave, run_app
 from .download import download_command
 from .help import PROGRAM, Command, examples
 from .listings import list_command, runs_command
+from .session import Session
 
 app = typer.Typer(
     name="sourcecraft-artifacts",
@@ -107,6 +108,7 @@ app.command(
 )
 @guarded
 def verify_command(
+    ctx: typer.Context,
     directory: Annotated[
         str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
     ] = ".",
@@ -116,6 +118,7 @@ def verify_command(
     from ..downloads.verify import verify
     from .streams import write_lines
 
+    Session(ctx, quiet=quiet)
     found = list(verify(directory))
     wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
     write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])

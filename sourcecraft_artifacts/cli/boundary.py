@@ -17,6 +17,7 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
+from .origins import in_words_of_the_user
 from .streams import Nowhere, flush_stdout, forget_stdout, say
 
 P = ParamSpec("P")
@@ -36,6 +37,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             forget_stdout()
         except ArtifactsError as error:
+            if isinstance(error, UsageError):
+                error = in_words_of_the_user(error, kwargs.get("ctx"))
             _stderr().show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
@@ -126,13 +129,17 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         say(message)
         return error.exit_code
+    ctx: Any = getattr(error, "ctx", None)
     param: Any = getattr(error, "param", None)
     of_option = getattr(param, "param_type_name", "") == "option"
     if of_option:
         message = f"{max(param.opts, key=len)}: {error}"
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
-    hint = _way_out(getattr(error, "ctx", None), of_option or hasattr(error, "option_name"))
-    _stderr().show_error(UsageError(message[:1].lower() + message[1:], hint=hint))
+    hint = _way_out(ctx, of_option or hasattr(error, "option_name"))
+    fault = UsageError(message[:1].lower() + message[1:], hint=hint)
+    if isinstance(error.__cause__, UsageError):  # what one of our readers of values says
+        fault = error.__cause__
+    _stderr().show_error(in_words_of_the_user(fault, ctx))
     return error.exit_code
 
 

@@ -6,19 +6,21 @@ No message, `repr` or log of this module holds a token or a line of the config f
 import os
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..disk.files import write_private
 from ..errors import LocalError, UsageError
 from ..service.access import api_host, clean_token
+from ..service.names import nearest
 from ..text import visible
 from .toml_edit import parse, with_token
 
 # tomllib and platformdirs are imported where they are used: start-up time is felt.
 
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
+_KEYS = ("api_url", "repo", "tokens")
+_MOST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,14 @@ class Config:
     api_url: str | None = None
     repo: str | None = None
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unknown: tuple[str, ...] = ()
+    """Keys that the file has and this tool does not know."""
+
+    def doubts(self) -> Iterator[str]:
+        """Say which keys are unknown, each with the known one that is most like it."""
+        for key in self.unknown:
+            likely, where = nearest(key, _KEYS)[0], f"in the config file {self.path}"
+            yield f"the key {key[:_MOST_SHOWN]} {where} is unknown; did you mean {likely}?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ def load_config(path: str | None = None) -> Config:
         api_url=_setting(data, "api_url", path),
         repo=_setting(data, "repo", path),
         tokens={host.lower(): token for host, token in _tokens(data, path).items()},
+        unknown=tuple(key for key in data if key not in _KEYS),
     )
 
 
@@ -179,6 +190,8 @@ def _write(path: str, text: str) -> None:
         if os.path.lexists(target) and not os.path.isfile(target):
             raise LocalError(f"the config file {visible(path)} is not a regular file")
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        from ..disk.files import write_private
+
         write_private(*os.path.split(target), text.encode(), sync=True)
     except OSError as exc:
         raise LocalError(

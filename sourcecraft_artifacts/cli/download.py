@@ -9,7 +9,7 @@ from ..errors import UsageError, WaitTimeout
 from . import options as opt
 from .boundary import guarded
 from .session import Session
-from .values import read_duration, read_rate, read_stall_timeout
+from .values import read_duration
 
 
 @guarded
@@ -84,12 +84,12 @@ def download_command(
         portable_paths=portable_paths,
         unpack=unpack,
         jobs=jobs,
-        limit_rate=read_rate(limit_rate),
+        limit_rate=limit_rate,
         retries=retries,
-        stall_timeout=read_stall_timeout(stall_timeout),
+        stall_timeout=stall_timeout,
         fail_fast=fail_fast,
         wait=wait,
-        wait_timeout=read_duration(wait_timeout),
+        wait_timeout=read_duration(wait_timeout) if wait_timeout else None,
         allow_empty=allow_empty,
         dry_run=dry_run,
         ca_bundle=ca_bundle,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -18,17 +19,23 @@ from .completion import (
     complete_workflow,
 )
 from .help import CONNECTION, EXISTING, FETCH, HOW, OTHER, PLACE, SHOWN, SUCCESS
-from .values import number, run_value
+from .origins import PREFIX
+from .values import duration, number, read_rate, read_stall_timeout, run_value, told_to_typer
 
-PREFIX = "SOURCECRAFT_ARTIFACTS_"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """What typer is told of every command."""
 
 
-def _option(*names: str, section: str, variables: tuple[str, ...] = (), **settings: Any) -> Any:
+def _option(
+    *names: str,
+    section: str,
+    variables: tuple[str, ...] = (),
+    parser: Callable[[str], Any] | None = None,
+    **settings: Any,
+) -> Any:
     """Make an option in a section of the help page, with an environment variable of its own.
 
-    The variable is named after the option's long name.
+    The variable is named after the option's long name; `parser` raises `UsageError`.
     """
     long = next(name for name in names if name.startswith("--")).partition("/")[0]
     variable = PREFIX + long[2:].replace("-", "_").upper()
@@ -38,6 +45,7 @@ def _option(*names: str, section: str, variables: tuple[str, ...] = (), **settin
         show_envvar=False,
         show_default=False,
         rich_help_panel=section,
+        parser=told_to_typer(parser) if parser else None,
         **settings,
     )
 
@@ -257,10 +265,11 @@ Jobs = Annotated[
     ),
 ]
 LimitRate = Annotated[
-    str | None,
+    float | None,
     _option(
         "--limit-rate",
         section=HOW,
+        parser=read_rate,
         metavar="RATE",
         help="Bytes a second in all, as in 500K or 10M (M: 1024 x 1024).",
     ),
@@ -270,7 +279,7 @@ StallTimeout = Annotated[
     _option(
         "--stall-timeout",
         section=HOW,
-        parser=number("--stall-timeout", float, "a number of seconds, more than 0", 0),
+        parser=read_stall_timeout,
         metavar="SECONDS",
         help="Give up a connection that moves less than 1 byte a second this long (30).",
     ),
@@ -284,6 +293,7 @@ WaitTimeout = Annotated[
     _option(
         "--wait-timeout",
         section=FETCH,
+        parser=duration,
         metavar="DURATION",
         help="Stop waiting after 90s, 30m or 2h.",
     ),

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import LocalError, UsageError
 from ..show.colours import are_forced, painter
+from .origins import unknown_variables
 from .streams import Nowhere, say, to_stdout, write_lines, write_paths
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from ..service.runs import RunFilter
     from ..transfer.reporter import NullReporter
     from .config import Config, Token
+
+
+def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
+    """Check a value, and say where it comes from when it is no good. Raises `UsageError`."""
+    try:
+        return check(value)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error.message}", hint=error.hint) from error
 
 
 class Session:
@@ -52,30 +61,37 @@ class Session:
             from .stderr import listen
 
             listen(debug=debug, quiet=quiet, events=events)
+            self._warn(unknown_variables(ctx.find_root().command, os.environ))
+
+    def _warn(self, doubts: Iterable[str]) -> None:
+        from ..logs import get_logger
+
+        for doubt in doubts:
+            get_logger(__name__).warning("warning: %s", doubt)
 
     @cached_property
     def config(self) -> Config:
-        """The config file. Raises `UsageError`."""
+        """The config file. Raises `UsageError`, and warns of what is unknown in it."""
         from .config import load_config
 
-        return load_config()
+        config = load_config()
+        self._warn(config.doubts())
+        return config
 
     @cached_property
     def api_url(self) -> str:
         """The API's address, checked."""
         from ..service.access import DEFAULT_API_URL, check_api_url
 
-        if self._api_url or self.config.api_url is None:
-            return check_api_url(self._api_url or DEFAULT_API_URL)
-        return self._from_config(check_api_url, self.config.api_url)
+        if self._api_url:
+            return _checked(check_api_url, self._api_url, "--api-url")
+        if self.config.api_url:
+            return _checked(check_api_url, self.config.api_url, self._config_file)
+        return DEFAULT_API_URL
 
-    def _from_config(self, check: Callable[[str], str], value: str) -> str:
-        """Check a value of the config file, and name the file where it is no good."""
-        try:
-            return check(value)
-        except UsageError as error:
-            where = f"in the config file {self.config.path}: "
-            raise UsageError(where + error.message, hint=error.hint) from error
+    @property
+    def _config_file(self) -> str:
+        return f"in the config file {self.config.path}"
 
     @cached_property
     def token(self) -> Token | None:
@@ -104,13 +120,16 @@ class Session:
         """Return the repository. Raises `UsageError` where there is none."""
         from ..service.address import given_repo
 
-        return given_repo(option or self._default_repo())
+        return given_repo(self._known_repo(option))
 
-    def _default_repo(self) -> str | None:
+    def _known_repo(self, option: str | None) -> str | None:
+        """Return the repository of the option, the config file or the checkout, where one is."""
         from ..service.address import parse_repo, repo_from_git
 
+        if option:
+            return _checked(parse_repo, option, "--repo")
         if self.config.repo is not None:
-            return self._from_config(parse_repo, self.config.repo)
+            return _checked(parse_repo, self.config.repo, self._config_file)
         return repo_from_git(os.getcwd())
 
     def runs(
@@ -121,25 +140,23 @@ class Session:
         users: Sequence[str] | None,
     ) -> RunFilter:
         """Return which runs count, and warn of values that no run is known to have."""
-        from ..logs import get_logger
         from ..service.runs import RunFilter
 
         values = (statuses, events, pulls, users)
         chosen = RunFilter(*(tuple(given or ()) for given in values))
-        for doubt in chosen.doubts():
-            get_logger(__name__).warning("warning: %s", doubt)
+        self._warn(chosen.doubts())
         return chosen
 
     def address(self, run: str, names: Sequence[str | None], repo: str | None) -> Address:
         """Read the positional arguments. Raises `UsageError`."""
-        from ..service.address import parse_address
+        from ..service.address import parse_address, parse_repo
 
         given = self.was_given("repo")
         address = parse_address(
             run,
             names,
-            explicit_repo=repo if given else None,
-            default_repo=lambda: repo or self._default_repo(),
+            explicit_repo=_checked(parse_repo, repo or "", "--repo") if given else None,
+            default_repo=lambda: self._known_repo(repo),
         )
         for name in ("run_status", "event", "pull", "user"):
             self.needs(name, "the run `latest`", address.run == "latest")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
+
+import typer
 
 from ..errors import UsageError
 from ..text import visible
@@ -13,6 +16,18 @@ _DURATION = re.compile(
     r"(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?",
     re.IGNORECASE,
 )
+
+
+def told_to_typer(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let typer know of a reader's errors: it adds which option of which command it is."""
+
+    def parse(value: str) -> Any:
+        try:
+            return read(value)
+        except UsageError as error:
+            raise typer.BadParameter(error.message) from error
+
+    return parse
 
 
 def number(option: str, kind: type[int] | type[float], what: str, least: int) -> Any:
@@ -41,20 +56,20 @@ def run_value(option: str, what: str, example: str) -> Any:
     return read
 
 
-def read_stall_timeout(seconds: float) -> float:
+def read_stall_timeout(text: str | float) -> float:
     """Return seconds that a connection may stall. Raises `UsageError` where that is no time."""
+    what = "a number of seconds, more than 0"
+    seconds: float = number("--stall-timeout", float, what, 0)(text)
     if not 0 < seconds <= 1e6:
         raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
     return seconds
 
 
-def read_rate(text: str | None) -> float | None:
+def read_rate(text: str) -> float:
     """Read a rate such as `500K` or `10M`, in powers of 1024 as curl does, as bytes a second.
 
     Raises `UsageError`.
     """
-    if text is None:
-        return None
     match = _RATE.fullmatch(text.strip())
     rate = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if rate < 1:
@@ -64,10 +79,14 @@ def read_rate(text: str | None) -> float | None:
     return rate
 
 
-def read_duration(text: str | None) -> float | None:
+def duration(text: str) -> str:
+    """Return the text of a duration, which `read_duration` reads. Raises `UsageError`."""
+    read_duration(text)
+    return text
+
+
+def read_duration(text: str) -> float:
     """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds. Raises `UsageError`."""
-    if text is None:
-        return None
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
         raise UsageError(

@@ -22,7 +22,7 @@ def check_api_url(url: str) -> str:
         return url.rstrip("/")
     raise UsageError(
         f"the API address {visible(shown_url(url))} cannot be used: {reason}",
-        hint=f"it looks like {DEFAULT_API_URL}; see --api-url, SOURCECRAFT_API_URL and api_url",
+        hint=f"it looks like {DEFAULT_API_URL}",
     )
 
 

@@ -1,0 +1,62 @@
+"""Where a value comes from: an option, a variable or the config file; and names that none has."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ..errors import UsageError
+
+PREFIX = "SOURCECRAFT_ARTIFACTS_"
+OTHER_VARIABLES = ("SOURCECRAFT_TOKEN", "SOURCECRAFT_API_URL")
+"""Variables without the prefix, for which somebody may have written one with it."""
+
+
+def in_words_of_the_user(error: UsageError, ctx: Any) -> UsageError:
+    """Return an error that names the variable where the value of an option came from one."""
+    message = error.message
+    for param in ctx.command.params if ctx is not None else ():
+        variable = _variable(param, ctx)
+        if variable is not None:
+            option = re.escape(max(param.opts, key=len))
+            message = re.sub(rf"(?<![\w-]){option}(?![\w-])", f"the variable {variable}", message)
+    return UsageError(message, hint=error.hint)
+
+
+def _variable(param: Any, ctx: Any) -> str | None:
+    """Return the variable that an option's value came from, or None."""
+    source = ctx.get_parameter_source(param.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    return next((name for name in _variables(param) if os.environ.get(name)), None)
+
+
+def _variables(param: Any) -> list[str]:
+    names = param.envvar or []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def unknown_variables(program: Any, environ: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables with the prefix belong to no option of the program, each in a line."""
+    ours = [name for name in environ if name.startswith(PREFIX)]
+    known = _known_variables(program) if ours else set()
+    for name in sorted(set(ours) - known):
+        likely = nearest_of(name, {*known, *OTHER_VARIABLES})
+        yield f"the variable {name} belongs to no option; did you mean {likely}?"
+
+
+def _known_variables(command: Any) -> set[str]:
+    known = {name for param in command.params for name in _variables(param)}
+    for one in getattr(command, "commands", {}).values():
+        known |= _known_variables(one)
+    return known
+
+
+def nearest_of(name: str, names: Collection[str]) -> str:
+    """Return the name that is most like another, what variables have in common left aside."""
+    from ..service.names import nearest
+
+    short = {re.sub("^SOURCECRAFT_(ARTIFACTS_)?", "", one): one for one in sorted(names)}
+    return short[nearest(name.removeprefix(PREFIX), short)[0]]
