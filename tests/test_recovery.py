@@ -281,7 +281,7 @@ def check_complete(service: Service, folder: Path) -> None:
     for thing in service.things.values():
         assert (folder / thing.name).read_bytes() == thing.versions[-1]
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {*service.things, f"{STATE}/manifest.json"}
+    assert files == {*service.things, f"{STATE}/manifest.json", f"{STATE}/.gitignore"}
     assert not (folder / STATE / "partial").exists()
     assert {verdict for _, verdict in verify(str(folder))} == {"OK"}
     asked = service.asked

@@ -31,6 +31,7 @@ def download_command(
     layout: opt.LayoutOption = None,
     if_exists: opt.IfExistsOption = None,
     unpack: opt.Unpack = True,
+    prune: opt.Prune = False,
     portable_paths: opt.PortablePaths = False,
     jobs: opt.Jobs = None,
     limit_rate: opt.LimitRate = None,
@@ -72,6 +73,8 @@ def download_command(
         raise UsageError("--output: an empty name is no file")
     if checksums is not None:
         check_checksums_path(checksums, directory=directory or ".", output=output)
+    if prune and output is not None:
+        raise UsageError("--prune is for a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", wait)
     request = Request(
         address=session.address(run, (workflow, task, cube), repo),
@@ -83,6 +86,8 @@ def download_command(
         if_exists=if_exists,
         portable_paths=portable_paths,
         unpack=unpack,
+        prune=prune,
+        allow_missing=allow_missing,
         jobs=jobs,
         limit_rate=limit_rate,
         retries=retries,

@@ -247,6 +247,14 @@ Unpack = Annotated[
         help="Make a folder of an artifact that is stored as a tar archive.",
     ),
 ]
+Prune = Annotated[
+    bool,
+    _option(
+        "--prune",
+        section=EXISTING,
+        help="After complete success, remove what earlier runs brought and this one lists no more.",
+    ),
+]
 PortablePaths = Annotated[
     bool,
     _option(

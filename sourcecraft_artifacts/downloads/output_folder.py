@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -16,13 +16,13 @@ from typing import Self
 from ..disk.aside import sync_file_system
 from ..disk.directory import Directory, Lock, wait_for_lock
 from ..disk.entry import Entry
-from ..disk.files import move_file
+from ..disk.files import move_file, write_file
 from ..disk.manifest import Manifest
 from ..disk.members import Stored
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
 from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
-from ..disk.records import files_of, is_as_left, joined
+from ..disk.records import Places, files_of, is_as_left, joined
 from ..disk.runs import Run
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, Refused, local_fault
@@ -35,6 +35,7 @@ from .unpack import remove_old
 from .unpacker import Unpacker, Unpacking, old_places
 
 _PARTIAL = "partial"
+_IGNORE = ".gitignore"
 _TRIES = 5
 """How often a folder is made anew that another run removes."""
 
@@ -149,6 +150,7 @@ class OutputFolder:
             try:
                 self._state = self._state or self._tree.root.child(STATE_FOLDER, create=True)
                 self.lock()
+                self._ignore(self._state)
                 self._partial = self._state.child(_PARTIAL, create=True)
                 self._run.enter(self._partial)
                 break
@@ -162,6 +164,11 @@ class OutputFolder:
         if is_new or "manifest" not in vars(self):
             self.manifest = Manifest(self._state, self._run, self._look)
         return is_new
+
+    def _ignore(self, state: Directory) -> None:
+        """Keep the state folder out of git, as whoever has the output folder there wants it."""
+        if state.lstat(_IGNORE) is None:
+            write_file(state, _IGNORE, b"*\n", sync=False)
 
     def create(self) -> None:
         """Make the folder itself. Raises `LocalError`."""
@@ -461,14 +468,36 @@ class OutputFolder:
         if found is not None and stat.S_ISDIR(found.st_mode) and entry is not None:
             remove_old(self._tree, entry.before, lambda _: False)
 
-    def tidy(self, steps: Sequence[Step]) -> None:
+    def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
         """Learn which artifacts are selected, and end what a killed run had almost ended."""
         if self._tree is None:
             return
         self.unpacker.current = {str(step.place) for step in steps}
         for step in steps:
+            if look_only:
+                continue
             if step.action is Action.KEEP and step.entry is not None and step.entry.before:
                 self.unpacker.settle(str(step.place), step.entry)
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield what the manifest has, by place."""
+        for key in sorted(self.manifest.places()):
+            entry = self.manifest.get(key)
+            if entry is not None:
+                yield key, entry
+
+    def removable(self, key: str, entry: Entry) -> Places:
+        """Return the files and empty folders of an artifact that are as they were left."""
+        return () if self._tree is None else self.unpacker.removable(key, entry)
+
+    def remove(self, key: str, entry: Entry, places: Places) -> None:
+        """Remove files of an artifact, as `removable` gave them, and folders left empty."""
+        self.unpacker.remove(key, entry, places)
+
+    def shown_path_of(self, key: str, entry: Entry) -> str:
+        """Return where an artifact of the manifest is, as the report shows it."""
+        base = key if entry.members is None else entry.base
+        return os.path.join(self.path, *base.split("/")) if base else self.path
 
     def finish(self, *, complete: bool) -> None:
         """Sync the folders, write the manifest, and after a complete run leave nothing else.
@@ -489,6 +518,8 @@ class OutputFolder:
                 self._state.rmdir(_PARTIAL)
         with suppress(OSError, Refused):
             if self._tree is not None and self._parts is not None:
+                if self._state is not None and self._state.listdir() == [_IGNORE]:
+                    self._state.unlink(_IGNORE)
                 self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
 
     def _find_partial(self) -> None:

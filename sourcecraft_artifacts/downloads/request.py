@@ -47,6 +47,7 @@ class Request:
     portable_paths: bool = False
     unpack: bool = True
     prune: bool = False
+    allow_missing: bool = False
     jobs: int | None = None
     limit_rate: float | None = None
     retries: int = 5

@@ -32,7 +32,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     started = time.monotonic()
     reporter = reporter or NullReporter()
     request = with_run(client, request, reporter)
-    listed = list_artifacts(client, request.address, watch=request.wait)
+    listed = list_artifacts(client, request.address, watch=request.wait or request.prune)
     if listed.ended or request.dry_run or not request.wait:
         tell_remarks(listed)
     listing = selected(listed, request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import IfExists, Layout
 from ..errors import ArtifactsError, LocalError, NothingMatched, local_fault
+from ..logs import get_logger
 from ..models import Artifact, CubeAddress
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
@@ -21,8 +22,11 @@ from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
 from .output_folder import OutputFolder, members_of
 from .plan import Action, Step, plan
+from .prune import outdated, prune
 from .request import Request, TimeIsUp, follow, may_come, report_of, selected
 from .unpacker import Unpacking
+
+_log = get_logger(__name__)
 
 if TYPE_CHECKING:
     from ..service.api import Client
@@ -46,7 +50,9 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         if request.dry_run:
             steps = decide_all(listing.artifacts)
             results = [_planned(step, folder, request, listing) for step in steps]
-            return report_of(request, listing, results)
+            folder.tidy(steps, look_only=True)
+            results += _pruned(request, folder, listing, steps, results, layout)
+            return replace(report_of(request, listing, results), pruned=request.prune)
         folder.lock()
         steps = decide_all(listing.artifacts)
         folder.create()
@@ -61,10 +67,39 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             raise
         results = run.results()
         complete = run.error is None and all(result.error is None for result in results)
+        if complete and not run.timed_out:
+            results += _pruned(request, folder, run.listing, run.steps, results, layout)
         with suppress(*([] if complete else [LocalError])):  # one local fault is told already
             folder.finish(complete=complete)
         report = report_of(request, run.listing, results)
-        return replace(report, timed_out=run.timed_out, error=run.error)
+        return replace(report, timed_out=run.timed_out, error=run.error, pruned=request.prune)
+
+
+def _pruned(
+    request: Request,
+    folder: OutputFolder,
+    listing: Listing,
+    steps: Sequence[Step],
+    results: Sequence[FileResult],
+    layout: Layout,
+) -> list[FileResult]:
+    """Remove what is listed no more, if that was asked for and nothing else is missing."""
+    lacking = any(result.outcome is Outcome.UNAVAILABLE for result in results)
+    if not request.prune:
+        return []
+    reason = ""
+    if not steps:
+        reason = "nothing is selected"
+    elif not listing.run_ended:
+        reason = "the run has not ended"
+    elif listing.failures or listing.unlisted or (lacking and not request.allow_missing):
+        reason = "not all artifacts could be had"
+    if reason:
+        _log.info("--prune removes nothing: %s", reason)
+        return []
+    kept = {str(step.place) for step in steps}
+    entries = list(outdated(folder.entries(), request.address, request.selection, layout, kept))
+    return prune(folder, entries, dry_run=request.dry_run)
 
 
 def _layout(request: Request) -> Layout:
@@ -84,7 +119,8 @@ def _key(artifact: Artifact) -> _Key:
 class _FolderRun:
     """Carries out plans for one folder, as the listing grows; `listing` is the last one.
 
-    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting.
+    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting;
+    `listing` and `steps` are the last ones.
     """
 
     def __init__(
@@ -107,7 +143,7 @@ class _FolderRun:
         self._jobs: dict[_Key, Job] = {}
         self._done: dict[_Key, FileResult] = {}
         """What was not fetched: it was right, or stays as it is."""
-        self._steps: list[Step] = []
+        self.steps: list[Step] = []
         self._results: dict[Job, FileResult] = {}
         self._spent: Counter[_Key] = Counter()
         """Bytes received for versions of an artifact that were replaced while this waited."""
@@ -139,7 +175,7 @@ class _FolderRun:
             except NothingMatched:
                 if not (self._jobs or self._done):
                     raise
-                artifacts, self._steps = (), []  # all of it is listed no more
+                artifacts, self.steps = (), []  # all of it is listed no more
             downloads.wait()
             if any(map(self._is_outdated, artifacts)):  # its older version was still under way
                 self._grow(downloads, artifacts)
@@ -182,7 +218,7 @@ class _FolderRun:
         )
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
-        self._steps = steps
+        self.steps = steps
         self._folder.tidy(steps)
         jobs = []
         for step in steps:
@@ -232,8 +268,8 @@ class _FolderRun:
 
         What that does not have any more, and was dealt with before, comes last.
         """
-        results = [self._result(step) for step in self._steps]
-        listed = {_key(step.artifact) for step in self._steps}
+        results = [self._result(step) for step in self.steps]
+        listed = {_key(step.artifact) for step in self.steps}
         return results + [
             self._known(key) for key in {**self._jobs, **self._done} if key not in listed
         ]

@@ -17,7 +17,7 @@ from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_plac
 from ..disk.paths import SafePath
 from ..disk.records import FOLDER, Places, Records, joined
 from ..disk.tree import Tree
-from ..errors import Cancelled, Refused, TransferError
+from ..errors import ArtifactsError, Cancelled, Refused, TransferError
 from ..logs import get_logger
 from ..models import Artifact
 from ..text import visible
@@ -324,7 +324,8 @@ class Unpacker:
         if entry is None:
             return
         if entry.members is None:
-            self.manifest.dropped(key)
+            if not self._is_there(key):
+                self.manifest.dropped(key)
             return
         left = {
             path: record
@@ -355,6 +356,46 @@ class Unpacker:
         if owner is None:
             return False
         return owner[1] or is_old(self._tree, place, records)
+
+    def removable(self, key: str, entry: Entry) -> Places:
+        """Return what of an artifact is as it was left, to be removed with what it is in."""
+        entries = [(one, self.manifest.get(one)) for one in self.current]
+        current = {
+            folded(place, fold=True)
+            for one, known in entries
+            if known is not None
+            for place in places_of(one, known)
+        }
+        return tuple(
+            (place, record)
+            for place, record in old_places(key, entry)
+            if folded(place.rstrip("/"), fold=True) not in current
+            and is_old(self._tree, place.rstrip("/"), [record])
+        )
+
+    def remove(self, key: str, entry: Entry, places: Places) -> None:
+        """Remove files of an artifact, and folders left empty; what is left stays recorded."""
+        emptied = (*places, (f"{entry.base}/", FOLDER)) if entry.members is not None else places
+        remove_old(self._tree, emptied, lambda _: False)
+        if entry.members is None:
+            if not self._is_there(key):
+                self.manifest.dropped(key)
+            return
+        left = {
+            path: record
+            for path, record in entry.members.items()
+            if self._is_there(joined(entry.base, path.rstrip("/")))
+        }
+        if left:
+            self.manifest.settled(key, replace(entry, members=left, before=()))
+        else:
+            self.manifest.dropped(key)
+
+    def _is_there(self, place: str) -> bool:
+        try:
+            return self._tree.lstat(SafePath(tuple(place.split("/")))) is not None
+        except (OSError, ArtifactsError):
+            return True
 
     # Facts for the plan.
 

@@ -38,6 +38,8 @@ class Listing:
     run: str
     artifacts: tuple[Artifact, ...]
     ended: bool = True
+    run_ended: bool = True
+    """Whether the whole run has ended, where that was asked."""
     awaited: tuple[str, ...] = ()
     """The selected cubes that have not ended, as `workflow/task/cube`."""
     others: tuple[str, ...] = ()
@@ -96,6 +98,7 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
         address.run,
         artifacts=tuple(one for found in listed if isinstance(found, list) for one in found),
         ended=run.ended or (bool(cubes) and address.exact and not awaited),
+        run_ended=run.ended,
         awaited=awaited,
         others=() if cubes else tuple(_cube_names(run)),
         nameless=_nameless(run),

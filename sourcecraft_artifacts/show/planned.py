@@ -50,8 +50,14 @@ def plan_sentence(report: Report, *, sizes: bool = False) -> str:
     if fetched and sizes:
         would += f", {_sum(fetched)}"
     actions = [result.action for result in planned]
-    rest = {what: actions.count(what) for what in ("await", "keep", "skip")}
-    numbers = others(report, awaited=rest["await"], unchanged=rest["keep"], skipped=rest["skip"])
+    rest = {what: actions.count(what) for what in ("await", "keep", "skip", "delete")}
+    numbers = others(
+        report,
+        awaited=rest["await"],
+        unchanged=rest["keep"],
+        skipped=rest["skip"],
+        deleted=rest["delete"],
+    )
     return f"{would}; {numbers}." if numbers else f"{would}."
 
 

@@ -122,7 +122,9 @@ def _end_of_run(report: Report) -> Iterator[str]:
     return iter(())
 
 
-def others(report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int = 0) -> str:
+def others(
+    report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int = 0, deleted: int = 0
+) -> str:
     """Count the files that are not fetched, by what becomes of them."""
     numbers = {
         "awaited": awaited,
@@ -130,6 +132,7 @@ def others(report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int
         "skipped": skipped + report.count(Outcome.SKIPPED),
         "unavailable": report.count(Outcome.UNAVAILABLE),
         "failed": report.count(Outcome.FAILED),
+        "deleted": report.count(Outcome.DELETED) + deleted,
     }
     return ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
 

@@ -23,7 +23,7 @@ def test_a_second_run_asks_the_storage_nothing(service: FakeService, cli: Cli) -
     first = cli.download()
     assert first.stdout == b""
     assert tree(cli.out) == {"dist/ёж.bin": BINARY, "empty": b""}
-    assert os.listdir(cli.out / STATE) == ["manifest.json"]
+    assert sorted(os.listdir(cli.out / STATE)) == [".gitignore", "manifest.json"]
     manifest = (cli.out / STATE / "manifest.json").read_text()
     assert json.loads(manifest)
     for part in (hashlib.sha256(BINARY).hexdigest(), *CUBE, *DATES.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def test_a_folder_arrives_as_a_folder(
     assert tree(cli.out) == EXPECTED
     (file,) = finished.json["files"]
     assert (file["outcome"], file["members"], file["path"]) == ("downloaded", 2, "out/dist")
-    assert [path.name for path in (cli.out / STATE).iterdir()] == ["manifest.json"]
+    assert sorted(os.listdir(cli.out / STATE)) == [".gitignore", "manifest.json"]
+    assert (cli.out / STATE / ".gitignore").read_text() == "*\n"
     assert (cli.out / "dist/a.js").stat().st_mtime_ns == MTIME * 10**9
     asked = len(service.storage.requests)
     assert cli.download("--json").outcomes == {"./dist/": "unchanged"}

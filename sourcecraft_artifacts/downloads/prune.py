@@ -1,0 +1,78 @@
+"""What `--prune` removes: artifacts of earlier runs that the selection covers and lists no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+
+from ..choices import Layout
+from ..disk.entry import Entry
+from ..disk.paths import UnsafePath, fold_key
+from ..models import Artifact
+from ..results import FileResult, Outcome
+from ..select import Selection
+from ..service.address import Address, name_matches
+from .output_folder import OutputFolder
+from .plan import place_of
+
+
+def outdated(
+    entries: Iterable[tuple[str, Entry]],
+    address: Address,
+    selection: Selection,
+    layout: Layout,
+    kept: Set[str],
+) -> Iterator[tuple[str, Entry]]:
+    """Yield the entries that the selection would cover in any run, and that are not `kept`.
+
+    An entry is covered when it is of the same repository and part of the tree, passes the globs,
+    and lies where this layout would put it. Names that differ by case alone may be one file: such
+    an entry is left alone.
+    """
+    folded = set(map(fold_key, kept))
+    for key, entry in entries:
+        where = entry.address
+        names = zip(
+            (address.workflow, address.task, address.cube),
+            (where.workflow, where.task, where.cube),
+            strict=True,
+        )
+        if (
+            fold_key(key) not in folded
+            and where.repo == address.repo
+            and all(name_matches(pattern, name) for pattern, name in names)
+            and selection.matches(entry.local_path)
+            and _lies_there(key, entry, layout)
+        ):
+            yield key, entry
+
+
+def _lies_there(key: str, entry: Entry, layout: Layout) -> bool:
+    try:
+        return str(place_of(artifact_of(entry), layout, portable=False)) == key
+    except UnsafePath:
+        return False
+
+
+def artifact_of(entry: Entry) -> Artifact:
+    """Return what an entry is of, as it was listed then."""
+    return Artifact(entry.address, entry.local_path, "", entry.dates)
+
+
+def prune(
+    folder: OutputFolder, entries: Iterable[tuple[str, Entry]], *, dry_run: bool
+) -> list[FileResult]:
+    """Remove artifacts, where they are as they were left; return what was, or would be, removed.
+
+    What was changed stays, and so does its entry.
+    """
+    results = []
+    for key, entry in entries:
+        removable = folder.removable(key, entry)
+        if not dry_run:
+            folder.remove(key, entry, removable)
+        if not removable:
+            continue
+        outcome = Outcome.PLANNED if dry_run else Outcome.DELETED
+        path = folder.shown_path_of(key, entry)
+        results.append(FileResult(artifact_of(entry), path, outcome, action="delete"))
+    return results
