@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import typer
 
 from ..choices import Layout, Progress
 from ..errors import UsageError, WaitTimeout
 from . import options as opt
 from .boundary import guarded
+from .listings import sizes_of
 from .session import Session
 from .values import read_duration
+
+if TYPE_CHECKING:
+    from ..results import Report
 
 
 @guarded
@@ -43,6 +50,7 @@ def download_command(
     allow_empty: opt.AllowEmpty = False,
     fail_fast: opt.FailFast = False,
     dry_run: opt.DryRun = False,
+    sizes: opt.PlanSizes = False,
     json: opt.Json = False,
     paths: opt.Paths = False,
     checksums: opt.Checksums = None,
@@ -76,6 +84,7 @@ def download_command(
     if prune and output is not None:
         raise UsageError("--prune is for a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", wait)
+    session.needs("sizes", "--dry-run", dry_run)
     request = Request(
         address=session.address(run, (workflow, task, cube), repo),
         runs=session.runs(run_status, event, pull, user),
@@ -105,7 +114,8 @@ def download_command(
     may_wait = not (wait or allow_missing)
     with checksums_beside(None if dry_run else checksums, report):
         if dry_run:
-            session.show_plan(report, json=json, paths=paths, sizes=False)
+            planned = _sized(report, ca_bundle, retries) if sizes else report
+            session.show_plan(planned, json=json, paths=paths, sizes=sizes)
         else:
             session.show(report, json=json, paths=paths, may_wait=may_wait)
     if report.error is not None:
@@ -116,3 +126,14 @@ def download_command(
             hint="run the same command again: it goes on where it stopped",
         )
     raise typer.Exit(exit_status(report, allow_missing=allow_missing))
+
+
+def _sized(report: Report, ca_bundle: str | None, retries: int) -> Report:
+    """Return a plan with the sizes of what it would fetch, as the storage tells them."""
+    from ..show.planned import FETCHED
+
+    fetched = [result for result in report.files if result.action in FETCHED]
+    sizes = sizes_of([result.artifact for result in fetched], ca_bundle, retries)
+    known = dict(zip(map(id, fetched), sizes, strict=True))
+    files = [replace(one, size=known.get(id(one), one.size)) for one in report.files]
+    return replace(report, files=tuple(files))

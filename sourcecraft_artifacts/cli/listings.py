@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,7 +13,7 @@ from .boundary import guarded
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..models import Run
+    from ..models import Artifact, Run
 
 
 @guarded
@@ -29,8 +30,10 @@ def list_command(
     user: opt.User = None,
     include: opt.Include = None,
     exclude: opt.Exclude = None,
+    allow_empty: opt.AllowEmpty = False,
     json: opt.Json = False,
     with_urls: opt.WithUrls = False,
+    sizes: opt.Sizes = False,
     retries: opt.Retries = 5,
     api_url: opt.ApiUrl = None,
     ca_bundle: opt.CaBundle = None,
@@ -40,8 +43,9 @@ def list_command(
     """Show the artifacts of a cube, or of everything under the address.
 
     On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
-    updated_at, local_path.
+    updated_at, local_path, and with --sizes the size in bytes.
     """
+    from ..downloads.request import something_of
     from ..select import Selection
     from ..service.listing import list_artifacts, tell_remarks
     from ..service.runs import resolved
@@ -55,15 +59,31 @@ def list_command(
         listing = list_artifacts(client, resolved(client, address, runs))
     tell_remarks(listing)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
-    chosen = [a for a in listing.artifacts if selection.matches(a.local_path)]
+    may_be_empty = bool(listing.failures) or not (listing.artifacts or listing.others)
+    chosen = something_of(listing, selection, allow_empty=allow_empty or may_be_empty)
+    known = sizes_of(chosen, ca_bundle, retries) if sizes else None
     if json:
-        session.write([listing_json(listing.repo, listing.run, chosen, with_urls)])
+        session.write([listing_json(listing.repo, listing.run, chosen, with_urls, known)])
     elif session.shows_tables:
-        listing_table(chosen, session.console())
+        listing_table(chosen, session.console(), known)
     else:
-        session.write(listing_lines(chosen))
+        session.write(listing_lines(chosen, known))
     if listing.failures:
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def sizes_of(
+    artifacts: Sequence[Artifact], ca_bundle: str | None, retries: int
+) -> list[int | None]:
+    """Ask the storage for the size of each artifact in bytes; None where it is not known.
+
+    Raises `UsageError`.
+    """
+    from ..http.sizes import ask_sizes
+    from ..network import ca_bundle as bundle_of
+
+    urls = [artifact.download_url if artifact.available else None for artifact in artifacts]
+    return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries)
 
 
 @guarded

@@ -193,6 +193,13 @@ WithUrls = Annotated[
         "--with-urls", section=SHOWN, help="With --json: also each download_url, a key to the file."
     ),
 ]
+Sizes = Annotated[
+    bool, _option("--sizes", section=SHOWN, help="Ask the storage for each size, and show it.")
+]
+PlanSizes = Annotated[
+    bool,
+    _option("--sizes", section=SHOWN, help="With -n: ask the storage for sizes, and add them up."),
+]
 Limit = Annotated[
     int,
     _option(

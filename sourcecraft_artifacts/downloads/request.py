@@ -79,11 +79,23 @@ def selected(listing: Listing, request: Request) -> Listing:
     Raises `NothingMatched`, naming what there is, unless that is allowed or more may come, or cubes
     could not be listed.
     """
-    chosen = tuple(a for a in listing.artifacts if request.selection.matches(a.local_path))
-    excused = request.allow_empty or listing.failures
-    if not chosen and not excused and (listing.ended or not request.wait):
-        raise NothingMatched("no artifact is selected", hint=what_there_is(listing))
+    excused = request.allow_empty or bool(listing.failures)
+    may_be_empty = excused or (request.wait and not listing.ended)
+    chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
     return replace(listing, artifacts=chosen)
+
+
+def something_of(
+    listing: Listing, selection: Selection, *, allow_empty: bool
+) -> tuple[Artifact, ...]:
+    """Return the artifacts that are selected.
+
+    Raises `NothingMatched`, naming what there is, where there are none and that is not allowed.
+    """
+    chosen = tuple(a for a in listing.artifacts if selection.matches(a.local_path))
+    if not chosen and not allow_empty:
+        raise NothingMatched("no artifact is selected", hint=what_there_is(listing))
+    return chosen
 
 
 def what_there_is(listing: Listing) -> str:

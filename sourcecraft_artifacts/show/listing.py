@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from .tables import Column
 
 SCHEMA_VERSION = 1
+Sizes = Sequence[int | None]
+"""The size of each artifact in bytes, in their order; None where it is not known."""
 _TIME_WIDTH, _PATH_WIDTH = 16, 22
 
 
-def listing_lines(artifacts: Iterable[Artifact]) -> Iterator[str]:
-    """Yield `workflow task cube status updated_at local_path`, tab-separated, one by one."""
+def listing_lines(artifacts: Iterable[Artifact], sizes: Sizes | None = None) -> Iterator[str]:
+    """Yield `workflow task cube status updated_at local_path`, tab-separated, one by one.
+
+    With `sizes` the last column is the size in bytes, empty where it is not known.
+    """
     address: CubeAddress | None = None
     names = ""
-    for artifact in artifacts:
+    for number, artifact in enumerate(artifacts):
         if artifact.address is not address:
             address = artifact.address
             names = _tabbed(address.workflow, address.task, address.cube)
         updated = artifact.dates.updated_at or ""
-        yield names + "\t" + _tabbed(artifact.status, updated, artifact.local_path)
+        line = names + "\t" + _tabbed(artifact.status, updated, artifact.local_path)
+        yield line if sizes is None else f"{line}\t{_digits(sizes[number])}"
 
 
 def runs_lines(runs: Iterable[Run]) -> Iterator[str]:
@@ -39,14 +45,30 @@ def _tabbed(*fields: str) -> str:
     return "\t".join([visible(field) for field in fields])
 
 
-def listing_json(repo: str, run: str, artifacts: Iterable[Artifact], with_urls: bool) -> str:
-    """Write a listing as one document; `download_url` is a key to the file, so only if asked."""
+def _digits(size: int | None) -> str:
+    return "" if size is None else str(size)
+
+
+def listing_json(
+    repo: str,
+    run: str,
+    artifacts: Iterable[Artifact],
+    with_urls: bool,
+    sizes: Sizes | None = None,
+) -> str:
+    """Write a listing as one document; `download_url` is a key to the file, so only if asked.
+
+    With `sizes` each artifact has its `size` in bytes, null where it is not known.
+    """
+    records = [_artifact_fields(artifact, with_urls) for artifact in artifacts]
+    if sizes is not None:
+        records = [{**one, "size": size} for one, size in zip(records, sizes, strict=True)]
     return to_json(
         {
             "schema_version": SCHEMA_VERSION,
             "repo": repo,
             "run": run,
-            "artifacts": [_artifact_fields(artifact, with_urls) for artifact in artifacts],
+            "artifacts": records,
         }
     )
 
@@ -120,8 +142,13 @@ def _times(name: str, stamps: Iterable[str | None]) -> Column:
     return Column(name, cells, _TIME_WIDTH, rank=1)
 
 
-def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
-    """Print artifacts for a person; names that all share stand once, above the table."""
+def listing_table(
+    artifacts: Sequence[Artifact], console: Console, sizes: Sizes | None = None
+) -> None:
+    """Print artifacts for a person; names that all share stand once, above the table.
+
+    With `sizes` the column before the path has each size in bytes, `?` where it is not known.
+    """
     from .tables import Column, print_table  # rich costs start-up time
 
     columns: list[Column] = []
@@ -133,6 +160,10 @@ def listing_table(artifacts: Sequence[Artifact], console: Console) -> None:
         else:
             shared.extend(f"{name} {value}" for value in values[:1])
     columns.append(_times("Updated", (artifact.dates.updated_at for artifact in artifacts)))
+    if sizes is not None:
+        digits = [_digits(size) or "?" for size in sizes]
+        width = max(map(len, ["Size", *digits]))
+        columns.append(Column("Size".rjust(width), [size.rjust(width) for size in digits], width))
     paths = [artifact.local_path for artifact in artifacts]
     columns.append(Column("Path", paths, _PATH_WIDTH, alone=True))
     if artifacts:

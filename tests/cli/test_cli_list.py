@@ -50,10 +50,75 @@ def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str
     assert cli("list", "7", *CUBE).stdout == b""
 
 
-def test_an_empty_selection_is_an_empty_json_array(service: FakeService, cli: Cli) -> None:
-    """`list` succeeds where the globs leave nothing."""
+@pytest.mark.parametrize(
+    ("selection", "there"),
+    [
+        (("7", *CUBE, "-i", "nope"), "there is a, b/c"),
+        (("7", *CUBE, "-x", "**"), "there is a, b/c"),
+        (("7", "-i", "nope"), "there is a, b/c"),
+        (("7", "c?", "build", "w*"), "there is ci/build/linux"),
+        (("7", "nope*"), "there is ci/build/linux"),
+    ],
+)
+def test_a_selection_that_leaves_nothing_names_what_there_is(
+    service: FakeService, cli: Cli, selection: tuple[str, ...], there: str
+) -> None:
+    """It is exit 3 without a document, as with `download`; `--allow-empty` makes it success."""
     service.add("a")
-    assert cli("list", "7", *CUBE, "-i", "nope", "--json").json["artifacts"] == []
+    service.add("b/c")
+    for form in ([], ["--json"]):
+        finished = cli("list", *selection, *form, code=3)
+        assert finished.stdout == b""
+        assert finished.err == f"error: no artifact is selected\n  hint: {there}\n"
+    assert cli("list", *selection, "--allow-empty").stdout == b""
+    assert cli("list", *selection, "--allow-empty", "--json").json["artifacts"] == []
+
+
+def test_where_there_is_nothing_nothing_is_selected_in_vain(service: FakeService, cli: Cli) -> None:
+    """A cube, or a run, without artifacts is success also with a selection."""
+    service.add_run("7").cubes[CUBE] = "success"
+    service.add_run("8")
+    for address in (["7", *CUBE], ["7"], ["8"]):
+        assert cli("list", *address, "-i", "nope").stdout == b""
+
+
+def test_sizes_are_asked_of_the_storage(service: FakeService, cli: Cli) -> None:
+    """With one GET for the first byte of each that there is; what is not known is null."""
+    for number in range(30):
+        service.add(f"file{number}", b"x" * number)
+    service.add("lost", b"1", Response(404))
+    service.add("never", status="registered")
+    sizes = [*range(30), None, None]
+    finished = cli("list", "7", *CUBE, "--sizes")
+    told = [line.split("\t")[6] for line in finished.out.splitlines()]
+    assert told == ["" if size is None else str(size) for size in sizes]
+    assert finished.err == (
+        "the size of 1 artifact is not known: the storage answered 404 without it\n"
+    )
+    document = cli("list", "7", *CUBE, "--sizes", "--json").json
+    assert [one["size"] for one in document["artifacts"]] == sizes
+    assert len(service.storage.requests) == 2 * 31
+    assert {request.header("Range") for request in service.storage.requests} == {"bytes=0-0"}
+    assert all("size" not in one for one in cli("list", "7", "--json").json["artifacts"])
+
+
+def test_a_plan_with_sizes_adds_them_up(service: FakeService, cli: Cli) -> None:
+    """What would be fetched, and no more; without `-n` the option says what it goes with."""
+    service.add("kept", b"x" * 5000)
+    cli.download()
+    service.add("a", b"x" * 1000)
+    service.add("b", b"x" * 1048)
+    asked = len(service.storage.requests)
+    planned = cli.download("-n", "--sizes")
+    assert planned.out == "keep\tout/kept\t5000\ndownload\tout/a\t1000\ndownload\tout/b\t1048\n"
+    assert planned.err == "Would fetch 2 files to out, 2.0 KiB; 1 unchanged.\n"
+    assert len(service.storage.requests) == asked + 2
+    assert [one["size"] for one in cli.download("-n", "--sizes", "--json").json["files"]] == [
+        5000,
+        1000,
+        1048,
+    ]
+    assert "error: --sizes goes with --dry-run" in cli.download("--sizes", code=2).err
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,20 @@ def test_the_table_says_shared_names_once() -> None:
     ]
 
 
+@pytest.mark.usefixtures("moscow")
+def test_sizes_stand_before_the_path() -> None:
+    """In bytes, at the right of their column; a question mark where one is not known."""
+    console = Console(file=io.StringIO(), width=80)
+    listing_table([artifact("a"), artifact("b"), artifact("c")], console, [12345678, 0, None])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[1:] == [
+        "Status     Updated (+03:00)      Size  Path",
+        "✓ success  2025-11-24 13:22  12345678  a",
+        "✓ success  2025-11-24 13:22         0  b",
+        "✓ success  2025-11-24 13:22         ?  c",
+    ]
+
+
 @pytest.mark.parametrize("width", [12, 20, 40, 50, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:

@@ -1,0 +1,117 @@
+"""How sizes are asked of a storage, and read from what it answers."""
+
+from __future__ import annotations
+
+import pytest
+from servers import Received, Response, ScriptedServer, ranged
+
+from sourcecraft_artifacts.http import sizes
+from sourcecraft_artifacts.http.sizes import ask_sizes, read_size
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "size"),
+    [
+        (206, {"content-range": "bytes 0-0/1234"}, 1234),
+        (206, {"content-range": " Bytes 0-0/7 ", "content-length": "1"}, 7),
+        (206, {"content-range": "bytes 0-0/*"}, None),
+        (206, {"content-length": "1"}, None),
+        (206, {"content-range": "bytes 0-0/" + "9" * 30}, None),
+        (416, {"content-range": "bytes */0"}, 0),
+        (416, {}, None),
+        (200, {"content-length": "42"}, 42),
+        (200, {"content-length": "0"}, 0),
+        (200, {"content-length": "-1"}, None),
+        (200, {"content-length": "1, 1"}, None),
+        (200, {"content-length": "\u00b2"}, None),
+        (200, {}, None),
+        (200, {"content-length": "42", "content-encoding": "gzip"}, None),
+        (206, {"content-range": "bytes 0-0/9", "content-encoding": "identity"}, 9),
+        (403, {"content-length": "42"}, None),
+        (404, {"content-range": "bytes 0-0/9"}, None),
+    ],
+)
+def test_a_size_is_read_where_it_is_told(
+    status: int, headers: dict[str, str], size: int | None
+) -> None:
+    """The total of a range, or the length of a whole body; nothing is guessed."""
+    assert read_size(status, headers) == size
+
+
+def test_sizes_come_in_order_and_unknown_ones_are_none() -> None:
+    """Each with one GET for its first byte, byte for byte, over few connections."""
+    with ScriptedServer() as server:
+        for name, body in {"/a?s=%7e": b"x" * 10_000, "/empty": b"", "/b": b"yy"}.items():
+            server.on(name, ranged(body))
+        server.on("/gone", Response(404))
+        server.on("/whole", Response(200, body=b"z" * 100_000))
+        names = ["/a?s=%7e", "/empty", "/gone", "/whole", "/b"]
+        urls = [None, *(server.url + name for name in names)]
+        assert ask_sizes(urls) == [None, 10_000, 0, None, 100_000, 2]
+        assert sorted(request.target for request in server.requests) == sorted(names)
+        for request in server.requests:
+            assert request.method == "GET"
+            assert request.header("Range") == "bytes=0-0"
+            assert request.header("Authorization") is None
+
+
+def test_a_storage_that_is_busy_is_asked_again() -> None:
+    """A 503 passes; without retries it is not known."""
+    with ScriptedServer() as server:
+        server.on("/a", Response(503), ranged(b"abc"))
+        server.on("/b", Response(503))
+        assert ask_sizes([server.url + "/a"], retries=5) == [3]
+        assert ask_sizes([server.url + "/b"], retries=0) == [None]
+
+
+def test_redirects_are_followed_and_not_for_ever() -> None:
+    """A storage may redirect to another of its hosts; one that goes in circles tells no size."""
+    with ScriptedServer() as server:
+        server.on("/from", Response(307, {"Location": "/to"}))
+        server.on("/to", ranged(b"abcd"))
+        server.on("/round", Response(302, {"Location": "/round"}))
+        server.on("/out", Response(302, {"Location": "http://storage.example/x"}))
+        urls = [server.url + path for path in ("/from", "/round", "/out")]
+        assert ask_sizes(urls) == [4, None, None]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(raw=b"SSH-2.0-OpenSSH\r\n"),
+        Response(raw=b""),
+        Response(raw=b"HTTP/1.1 206 \r\nContent-Range: bytes 0-0/x\r\n\r\n"),
+    ],
+)
+def test_what_is_no_answer_is_not_known(answer: Response) -> None:
+    """A broken answer raises nothing."""
+    with ScriptedServer() as server:
+        server.on("/a", answer)
+        assert ask_sizes([server.url + "/a"], retries=0) == [None]
+
+
+def test_a_dead_storage_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of artifacts do not mean hundreds of timeouts."""
+    monkeypatch.setattr(sizes, "sleep", lambda seconds: None)
+    with ScriptedServer() as server:
+        asked: list[Received] = []
+
+        def silent(received: Received) -> Response:
+            asked.append(received)
+            return Response(raw=b"")
+
+        server.on("/", silent)
+        urls = [f"{server.url}/{number}" for number in range(500)]
+        assert ask_sizes(urls) == [None] * 500
+        assert len(asked) < 200
+
+
+def test_a_storage_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the listing is shown all the same."""
+    monkeypatch.setattr(sizes, "PATIENCE", 0.2)
+    monkeypatch.setattr(sizes, "TIMEOUT", 0.5)
+    with ScriptedServer() as server:
+        server.on("/slow", Response(hang=True))
+        server.on("/quick", ranged(b"abc"))
+        urls = [server.url + path for path in ("/quick", "/slow")]
+        assert ask_sizes(urls) == [3, None]
