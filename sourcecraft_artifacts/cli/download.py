@@ -13,6 +13,7 @@ from . import options as opt
 from .boundary import guarded
 from .listings import sizes_of
 from .session import Session
+from .streams import check_output
 from .values import read_duration
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def download_command(
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
     if directory == "":
         raise UsageError("--dir: an empty name is no folder")
-    if output == "":
-        raise UsageError("--output: an empty name is no file")
+    check_output(output, dry_run=dry_run)
     if checksums is not None:
         check_checksums_path(checksums, directory=directory or ".", output=output)
     if prune and output is not None:

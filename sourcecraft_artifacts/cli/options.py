@@ -224,7 +224,7 @@ Output = Annotated[
         "-o",
         section=PLACE,
         metavar="FILE",
-        help="One artifact to this file; - is stdout.",
+        help="One artifact to this file, its folder made; - is stdout.",
     ),
 ]
 LayoutOption = Annotated[

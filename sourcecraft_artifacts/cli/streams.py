@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import LocalError
+from ..errors import LocalError, UsageError
 from ..text import visible
 
 if TYPE_CHECKING:
@@ -64,6 +64,27 @@ def flush_stdout() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         forget_stdout()
+
+
+def check_output(output: str | None, *, dry_run: bool) -> None:
+    """Refuse what `--output` cannot write to, and say what to write instead. Raises `UsageError`.
+
+    That is an empty name, a folder, and stdout at a terminal.
+    """
+    if output == "":
+        raise UsageError("--output: an empty name is no file")
+    if output == "-" and not dry_run and sys.stdout.isatty():
+        raise UsageError(
+            "--output -: stdout is a terminal, and an artifact is no text",
+            hint="send it on with > FILE or | COMMAND, or name a file: --output FILE",
+        )
+    if output and (os.path.isdir(output) or not os.path.basename(output)):
+        folder = visible(output)
+        raise UsageError(
+            f"--output: {folder} is a folder",
+            hint=f"--dir {folder} downloads into it; --output"
+            f" {visible(os.path.join(output, 'NAME'))} writes one artifact to a file in it",
+        )
 
 
 def write_paths(report: Report) -> None:

@@ -19,6 +19,7 @@ from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.pacing import RateLimit
 from ..transfer.reporter import Reporter
+from .named_folder import folder_of, is_missing
 from .output_file import OutputFile, Stream, streamed
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, selected, what_there_is
@@ -32,8 +33,10 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
     with ExitStack() as stack:
         target: OutputFile | None = None
         stays = False
-        if request.output != "-":
-            target = stack.enter_context(OutputFile(request.output or ""))
+        output = request.output or ""
+        if output != "-" and not (request.dry_run and is_missing(output)):
+            stack.enter_context(folder_of(output))
+            target = stack.enter_context(OutputFile(output))
             stays = _stays(target, request)
         listing, timed_out = _await_one(client, request, listing, reporter, wait=not stays)
         report = report_of(request, listing, [])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
+import picture
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, tree
-from servers import json_response
+from servers import Response, json_response
 
 BODY = b"body"
 DOWNLOAD = ("download", "7", *CUBE, "-d", "out")
@@ -139,9 +141,15 @@ def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, 
         ("", 2, "error: --output: an empty name is no file\n"),
         ("x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),
         ("x/" * 3000 + "x", 1, "File name too long\n  hint: choose a shorter name\n"),
-        ("missing/x", 1, "No such file or directory\n  hint: make its folder first\n"),
+        ("missing/" + "x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),
+        (
+            "missing/",
+            2,
+            "error: --output: missing/ is a folder\n  hint: --dir missing/ downloads into it;"
+            " --output missing/NAME writes one artifact to a file in it\n",
+        ),
     ],
-    ids=["empty", "long", "long-path", "missing"],
+    ids=["empty", "long", "long-path", "long-below", "slash"],
 )
 def test_an_output_that_cannot_be_is_no_transfer(
     service: FakeService, cli: Cli, output: str, code: int, said: str
@@ -201,3 +209,55 @@ def test_a_cube_without_a_listing_is_told_of(service: FakeService, cli: Cli) -> 
     finished = cli("list", "7")
     assert finished.stdout.count(b"\n") == 1
     assert "ci/build/gone" in finished.err
+
+
+@pytest.mark.parametrize("output", ["new/deep/file", "new//file", "./new/file"])
+def test_the_folder_of_an_output_is_made(service: FakeService, cli: Cli, output: str) -> None:
+    """As that of `--dir` is; a plan makes none."""
+    service.add("a", BODY)
+    command = ("download", "7", *CUBE, "-o", output)
+    planned = cli(*command, "-n")
+    assert planned.out == f"download\t{output}\n"
+    assert not (cli.cwd / "new").exists()
+    cli(*command)
+    assert (cli.cwd / output).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("artifact", "arguments", "code"),
+    [
+        ({"status": "registered"}, (), 6),
+        ({"status": "success"}, ("--retries", "0"), 6),
+        ({"status": "success", "url": "http://example.com/x"}, (), 8),
+    ],
+)
+def test_a_folder_made_in_vain_is_removed(
+    service: FakeService, cli: Cli, artifact: dict[str, str], arguments: tuple[str, ...], code: int
+) -> None:
+    """Where nothing came there is nothing left; a folder that was there stays."""
+    service.add("a", BODY, Response(404), **artifact)
+    (cli.cwd / "there").mkdir()
+    cli("download", "7", *CUBE, "-o", "there/new/file", *arguments, code=code)
+    assert os.listdir(cli.cwd) == ["there"]
+    assert os.listdir(cli.cwd / "there") == []
+
+
+def test_a_folder_is_no_file(service: FakeService, cli: Cli) -> None:
+    """What to write instead is said before anybody is asked."""
+    (cli.cwd / "there").mkdir()
+    finished = cli("download", "7", *CUBE, "-o", "there", code=2)
+    assert "error: --output: there is a folder\n  hint: --dir there downloads" in finished.err
+    assert service.api.requests == []
+
+
+def test_bytes_do_not_go_to_a_terminal(service: FakeService, cli: Cli) -> None:
+    """`-o -` is for pipes and files; a plan of it may be looked at."""
+    service.add("a", BODY)
+    command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", "download", "7", *CUBE]
+    status, written = picture.on_terminal([*command, "-o", "-"], cli.cwd, cli.env)
+    assert status == 2
+    assert "error: --output -: stdout is a terminal" in written
+    assert service.api.requests == []
+    status, written = picture.on_terminal([*command, "-o", "-", "-n"], cli.cwd, cli.env)
+    assert status == 0
+    assert written.startswith("download     -\n")
