@@ -24,6 +24,8 @@ T = TypeVar("T")
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 # Only Windows needs it: there a wait without end for a lock is deaf to Ctrl-C.
+_LARGEST_BUNDLE = 64 << 20
+"""Bytes of a file of CAs."""
 _LONGEST_WAIT = 0.5
 
 
@@ -143,6 +145,8 @@ def ca_bundle(option: str | None) -> str | None:
             folder_allowed = setting != "SSL_CERT_FILE"
             if not (os.path.isfile(path) or (folder_allowed and os.path.isdir(path))):
                 raise UsageError(f"{setting} names '{visible(path)}', which is no file of CAs")
+            if os.stat(path).st_size > _LARGEST_BUNDLE:
+                raise UsageError(f"{setting} names '{visible(path)}', which is too large for CAs")
             return path
     return None
 

@@ -21,6 +21,10 @@ from .toml_edit import parse, with_token
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
 _KEYS = ("api_url", "repo", "tokens")
 _MOST_SHOWN = 60
+_LARGEST = 64 << 10
+"""Bytes of the largest config file."""
+_MOST_DOTS = 500
+"""Of one line: the time that the parser takes grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,17 @@ def load_config(path: str | None = None) -> Config:
 
 
 def _read(path: str) -> str:
+    from ..disk.files import NotPlain, read_plain
+
     if not os.path.isabs(path):
         return ""
     try:
-        with open(path, "rb") as file:
-            return file.read().decode()
+        text = read_plain(path, _LARGEST).decode()
+    except NotPlain as flaw:
+        if os.path.realpath(path) == os.devnull:  # it is meant to stay empty
+            return ""
+        reason = f"it is {flaw}"
+        raise UsageError(f"the config file {visible(path)} cannot be read: {reason}") from None
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
@@ -90,6 +100,11 @@ def _read(path: str) -> str:
         raise UsageError(f"the config file {visible(path)} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError:
         raise UsageError(f"the config file {visible(path)} is not UTF-8") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_DOTS:
+            where = f"line {number} of the config file {visible(path)}"
+            raise UsageError(f"{where} has more than {_MOST_DOTS:,} dots")
+    return text
 
 
 def _parsed(text: str, path: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from ..disk.files import write_private
+from ..disk.files import NotPlain, read_plain, write_private
 from ..errors import ApiError
 from ..models import Cube, Run, Task, Workflow, objects, read_run
 from ..text import to_json
@@ -21,6 +21,8 @@ from ..text import to_json
 SECONDS = 30
 SECONDS_WHEN_FINAL = 300
 _FORGOTTEN = 3600
+_LARGEST = 16 << 20
+_OURS = (ApiError, NotPlain)
 _PREFIX = "names-"
 
 
@@ -58,12 +60,11 @@ def _folder() -> str | None:
 def _load(path: str) -> list[Run] | None:
     """Read a kept answer; None where there is none, or one that is old or broken."""
     try:
-        with open(path, encoding="utf-8") as file:
-            age = time.time() - os.fstat(file.fileno()).st_mtime
-            kept = json.load(file)
+        age = time.time() - os.stat(path).st_mtime
+        kept = json.loads(read_plain(path, _LARGEST))
         if 0 <= age < kept["seconds"]:
             return [read_run(run) for run in objects(kept, "runs")]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ApiError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, *_OURS):
         pass
     return None
 

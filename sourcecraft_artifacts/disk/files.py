@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 
+from ..errors import Refused
+from ..text import visible
 from .directory import Directory, open_root
 
 LARGEST = 256 << 20
@@ -14,15 +17,47 @@ _BLOCK = 1 << 20
 
 
 def read_file(directory: Directory, name: str) -> bytes:
-    """Return a file's bytes. Raises OSError, and `Refused` for a symlink."""
+    """Return the bytes of a file of ours.
+
+    Raises OSError, and `Refused` for what is none of ours: a symlink, a folder, a FIFO, a device,
+    or more than `LARGEST` bytes. Nothing is waited for.
+    """
+    path = os.path.join(directory.path, name)
     try:
-        with os.fdopen(directory.open(name, os.O_RDONLY), "rb") as file:
-            data = file.read(LARGEST + 1)
+        return _read_plain(directory.open(name, os.O_RDONLY), LARGEST)
+    except NotPlain as flaw:
+        raise Refused(
+            f"{visible(path)} is {flaw}", hint="move it away, or choose another output folder"
+        ) from None
     except OSError as error:
-        path = os.path.join(directory.path, name)
         raise OSError(error.errno, error.strerror, path) from error
-    if len(data) > LARGEST:
-        raise OSError(f"{name} is larger than {LARGEST:,} bytes")
+
+
+def read_plain(path: str, most: int) -> bytes:
+    """Return the bytes of a file of the user's, of at most so many; a link to one is followed.
+
+    Raises OSError, and `NotPlain` for a FIFO, a device or a larger one. Nothing is waited for.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    return _read_plain(os.open(path, flags), most)
+
+
+class NotPlain(Exception):
+    """A file is not what is read as a whole; says what it is instead, as in "not a plain file"."""
+
+
+def _read_plain(descriptor: int, most: int) -> bytes:
+    try:
+        found, data = os.fstat(descriptor), b""
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPlain("not a plain file")
+        if found.st_size <= most:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(most + 1)  # /proc has files that are larger than they say
+    finally:
+        os.close(descriptor)
+    if max(found.st_size, len(data)) > most:
+        raise NotPlain(f"larger than {most:,} bytes")
     return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -138,7 +139,7 @@ class Journals:
             if known.offset + self._own.added == seen.st_size:
                 known.offset = seen.st_size  # what it wrote itself is known to this run
             self._own.added = 0
-        if known.offset == seen.st_size:
+        if known.offset == seen.st_size and stat.S_ISREG(seen.st_mode):
             return known
         text = b""
         with suppress(FileNotFoundError):

@@ -25,7 +25,7 @@ from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_p
 from ..disk.records import Places, files_of, is_as_left, joined
 from ..disk.runs import Run
 from ..disk.tree import Tree
-from ..errors import ArtifactsError, Refused, local_fault
+from ..errors import ArtifactsError, LocalError, Refused, local_fault
 from ..models import Artifact
 from ..results import FileResult, MemberFile, Outcome
 from ..text import visible
@@ -92,9 +92,15 @@ class OutputFolder:
     def manifest(self) -> Manifest:
         """The manifest, read when it is first asked for: after `lock`, where there is one.
 
-        Raises `Refused` where a newer version of this tool wrote it.
+        Raises `Refused` where a newer version of this tool wrote it, or where it is no plain file,
+        and `LocalError` where it cannot be read.
         """
-        return Manifest(self._state, self._run, self._look)
+        try:
+            return Manifest(self._state, self._run, self._look)
+        except OSError as error:
+            path = visible(error.filename or os.path.join(self.path, STATE_FOLDER))
+            reason = visible(error.strerror or "it cannot be opened")
+            raise LocalError(f"cannot read {path}: {reason}") from error
 
     def _look(self, place: str) -> os.stat_result | None:
         """Look at a place of the manifest; None when nothing is to be seen there."""
@@ -161,8 +167,9 @@ class OutputFolder:
                 self._state, self._locked = None, False
         # Read here: the workers that share it must not each read their own.
         is_new = self._state is not before
-        if is_new or "manifest" not in vars(self):
-            self.manifest = Manifest(self._state, self._run, self._look)
+        if is_new:
+            vars(self).pop("manifest", None)
+        assert self.manifest is not None
         return is_new
 
     def _ignore(self, state: Directory) -> None:

@@ -17,6 +17,8 @@ from ..urls import shown_url
 WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
 _NAMES = ("WORKFLOW", "TASK", "CUBE")
 _WEB = re.compile(r"(?:https?://)?sourcecraft\.dev/([^?#]*)(?:[?#].*)?", re.IGNORECASE | re.DOTALL)
+_LARGEST_CONFIG = 1 << 20
+"""Bytes of a git config that git is asked to read."""
 _REMOTE = re.compile(
     r"(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
     r"|(?:[^/:@]*@)?ssh\.sourcecraft\.dev:/?"
@@ -169,6 +171,8 @@ def repo_from_git(directory: str) -> str | None:
     import subprocess
 
     try:
+        if not _is_readable_checkout(directory):
+            return None
         answer = subprocess.run(
             ["git", "remote", "get-url", "origin"],
             cwd=directory,
@@ -182,6 +186,20 @@ def repo_from_git(directory: str) -> str | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return repo_from_remote(answer.stdout.decode(errors="replace").strip())
+
+
+def _is_readable_checkout(directory: str) -> bool:
+    """Tell whether git can read the config of the checkout around a folder without harm.
+
+    It would wait for a FIFO, and keep all of a device in memory.
+    """
+    folder = os.path.abspath(directory)
+    while not os.path.lexists(config := os.path.join(folder, ".git", "config")):
+        above = os.path.dirname(folder)
+        if above == folder:
+            return True  # what is elsewhere, git alone can find
+        folder = above
+    return os.path.isfile(config) and os.path.getsize(config) <= _LARGEST_CONFIG
 
 
 def repo_from_remote(url: str) -> str | None:
