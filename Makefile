@@ -25,7 +25,7 @@ test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	bash tests/install_servers.sh
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-		$(VENV)/bin/python -P -m pytest --basetemp="$$folder/tests" $(ARGS)
+		$(VENV)/bin/python -P -m pytest -n 2 --dist worksteal --basetemp="$$folder/tests" $(ARGS)
 
 # The tests with the oldest dependencies that the ranges of pyproject.toml allow, and with the newest
 # there are, whatever the ranges say: where one of them fails, a range is to be moved.

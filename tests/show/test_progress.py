@@ -573,26 +573,31 @@ def test_an_ascii_terminal_gets_plain_signs() -> None:
     assert "#" in stream.getvalue()
 
 
-def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end() -> None:
     """A stopped terminal blocks the timer thread alone; workers and the end go on."""
-    monkeypatch.setattr("sourcecraft_artifacts.show.tracking.LAST_WORDS", 0.01)
     blocked, released = threading.Event(), threading.Event()
 
     class Stopped(io.StringIO):
         def write(self, text: str) -> int:
             blocked.set()
-            released.wait(10)
+            released.wait()
             return len(text)
 
+    def end() -> None:
+        plain.finished(FakeActivity("b"), result())
+        plain.close()
+
     plain = Plain(Stopped(), ticks=0.001)
-    plain.begin(1)
-    plain.finished(FakeActivity("a"), result())
-    assert blocked.wait(10)
-    plain.finished(FakeActivity("b"), result())
-    plain.close()
-    released.set()
+    worker = threading.Thread(target=end, daemon=True)
+    try:
+        plain.begin(1)
+        plain.finished(FakeActivity("a"), result())
+        assert blocked.wait(10)
+        worker.start()
+        worker.join(10)
+        assert not worker.is_alive()
+    finally:
+        released.set()
 
 
 @pytest.mark.parametrize("width", range(12))
