@@ -10,13 +10,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
 from .text import visible
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _LARGEST_BUNDLE = 64 << 20
 """Bytes of a file of CAs."""
 _LONGEST_WAIT = 0.5
+_HEAD_START = 0.25
+"""Seconds that an address has for itself before the next one is tried beside it."""
 
 
 class DeadlinePassed(Exception):
@@ -48,7 +51,10 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         except BaseException as error:
             box.put((None, error))
 
-    threading.Thread(target=run, daemon=True, name="exchange").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="exchange").start()
+    except (RuntimeError, MemoryError):  # no thread to be had: only the deadline is lost
+        run()
     result, error = _await(box, time.monotonic() + seconds)
     if error is None:
         return cast("T", result)
@@ -66,6 +72,68 @@ def _await(box: SimpleQueue[T], end: float) -> T:
         except Empty:
             if left <= 0:
                 raise DeadlinePassed from None
+
+
+def open_socket(host: str, port: int, timeout: float) -> socket.socket:
+    """Connect to the first address of a host that answers, within `timeout` seconds for all.
+
+    They are raced (RFC 8305): each starts a quarter of a second after the one before it, or when
+    that has failed, IPv6 and IPv4 in turn. The socket is non-blocking. Raises OSError.
+    """
+    import socket
+    from selectors import EVENT_WRITE, DefaultSelector
+
+    end = time.monotonic() + timeout
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    waiting, fault = _in_turn([(one[0], one[4]) for one in found]), OSError("it has no address")
+    next_start = time.monotonic()
+    with DefaultSelector() as started:
+        try:
+            while waiting or started.get_map():
+                now = time.monotonic()
+                if waiting and now >= next_start:
+                    next_start = now + _HEAD_START
+                    try:
+                        started.register(_start(*waiting.pop(0)), EVENT_WRITE)
+                    except OSError as error:
+                        fault, next_start = error, now
+                    continue
+                if now >= end:
+                    raise TimeoutError
+                for key, _ in started.select(min(end, next_start if waiting else end) - now):
+                    sock = cast("socket.socket", key.fileobj)
+                    started.unregister(sock)
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not code:
+                        return sock
+                    sock.close()
+                    fault, next_start = OSError(code, os.strerror(code)), now
+        finally:
+            for key in list(started.get_map().values()):
+                cast("socket.socket", key.fileobj).close()
+    raise fault
+
+
+def _start(family: int, address: Any) -> socket.socket:
+    """Begin to connect, without waiting for it. Raises OSError."""
+    import errno
+    import socket
+
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+def _in_turn(addresses: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Order addresses so that the families take turns, the system's first choice first."""
+    first = [one for one in addresses if one[0] == addresses[0][0]]
+    others = [one for one in addresses if one[0] != addresses[0][0]]
+    mixed = [one for pair in zip(first, others, strict=False) for one in pair]
+    return mixed + first[len(others) :] + others[len(first) :]
 
 
 def proxy_for(url: str) -> str | None:

@@ -38,11 +38,12 @@ from sourcecraft_artifacts.downloads.request import Request
 from sourcecraft_artifacts.downloads.story import download
 from sourcecraft_artifacts.downloads.verify import verify
 from sourcecraft_artifacts.errors import Interrupted
+from sourcecraft_artifacts.http import blocks, connection
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
-from sourcecraft_artifacts.transfer import engine, pacing, transfer
+from sourcecraft_artifacts.transfer import pacing, scheduler, transfer
 from sourcecraft_artifacts.transfer.pacing import Pace
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
@@ -59,11 +60,9 @@ class Wide(Pace):
 
     def __init__(self, most: int | None) -> None:
         super().__init__(most)
-        self.slices = min(4, most or 4)
+        self.width = min(4, most or 4)
 
-    def tick(
-        self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
-    ) -> None:
+    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
         """Stay as it is."""
 
 
@@ -75,10 +74,10 @@ def fsync(descriptor: int) -> None:
 def small_world() -> Iterator[pytest.MonkeyPatch]:
     """All sizes and times a thousandth of what they are: a file of 100 kB is a large one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "Pace", Wide)
-        patch.setattr(engine, "_PULSE", 0.002)
-        patch.setattr(engine, "_SAVE_EVERY", 0.0)
-        patch.setattr(engine, "_SYNC_EVERY", 0.01)
+        patch.setattr(scheduler, "Pace", Wide)
+        patch.setattr(scheduler, "_PULSE", 0.002)
+        patch.setattr(scheduler, "_SAVE_EVERY", 0.002)
+        patch.setattr(scheduler, "_SYNC_EVERY", 0.01)
         patch.setattr(transfer, "MIN_PIECE", 1 << 10)
         patch.setattr(transfer, "MAX_PIECE", 1 << 14)
         patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
@@ -87,6 +86,8 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(partial, "FIRST_CHECKPOINT", 1 << 12)
         patch.setattr(sums, "_BLOCK", 1 << 12)
         patch.setattr(pacing.RateLimit, "buffer_size", 1 << 12)
+        patch.setattr(blocks, "SIZE", 1 << 13)
+        patch.setattr(connection, "_LEAST_ROOM", 1 << 12)
         patch.setattr(os, "fsync", fsync)
         yield patch
 

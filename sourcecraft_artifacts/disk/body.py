@@ -8,55 +8,17 @@ from contextlib import suppress
 
 
 class Body:
-    """The open part file of one version, for any number of threads.
-
-    It is closed once it was retired and the last one who held it has let go.
-    """
+    """The open part file of one version."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.dead = False
-        self._lock = threading.Lock()
-        self._users = 0
         self._lost: OSError | None = None
 
-    def hold(self) -> bool:
-        """Keep the file open until `let_go`; False where it may be closed already."""
-        with self._lock:
-            if self.dead:
-                return False
-            self._users += 1
-            return True
-
-    def let_go(self) -> None:
-        """Give back what `hold` granted."""
-        with self._lock:
-            self._users -= 1
-            self._close_if_unused()
-
-    def retire(self) -> None:
-        """Let nobody else in."""
-        with self._lock:
-            self.dead = True
-            self._close_if_unused()
-
-    def _close_if_unused(self) -> None:
-        if self.dead and not self._users and self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def start_writing(self, start: int = 0, count: int = 0) -> None:
-        """Have the system begin to put bytes from an offset on, or all, on the disk.
-
-        That is what this advice does on Linux, before it drops pages that are on the disk already.
-        """
-        if not hasattr(os, "posix_fadvise") or not self.hold():
-            return
-        try:
-            with suppress(OSError):
-                os.posix_fadvise(self.descriptor, start, count, os.POSIX_FADV_DONTNEED)
-        finally:
-            self.let_go()
+    def close(self) -> None:
+        """Close it; harmless twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def sync(self) -> None:
         """Put the bytes on the disk. Raises OSError, and the same one from then on.
@@ -71,6 +33,20 @@ class Body:
         except OSError as error:
             self._lost = error
             raise
+
+    def lost(self, error: OSError) -> None:
+        """Learn that a sync failed."""
+        self._lost = error
+
+
+def start_writing(descriptor: int, start: int = 0, count: int = 0) -> None:
+    """Have the system begin to put bytes from an offset on, or all, on the disk.
+
+    That is what this advice does on Linux, before it drops pages that are on the disk already.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
 
 
 _seeking = threading.Lock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator
 
 Span = tuple[int, int]
@@ -21,8 +20,21 @@ def gaps(spans: Iterable[Span], size: int) -> list[Span]:
     return found
 
 
+def added(spans: list[Span], span: Span) -> list[Span]:
+    """Return sorted, disjoint spans with one more that is in none; neighbours become one."""
+    if spans and spans[-1][1] == span[0]:  # as it mostly is
+        return [*spans[:-1], (spans[-1][0], span[1])]
+    merged: list[Span] = []
+    for start, end in sorted([*spans, span]):
+        if merged and merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return merged
+
+
 class FreeSpans:
-    """The spans that nobody fetches, in order and disjoint. Its user holds a lock."""
+    """The spans that nobody fetches, in order and disjoint."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._spans = list(spans)
@@ -57,11 +69,4 @@ class FreeSpans:
 
     def give_back(self, span: Span) -> None:
         """Add a span that is in none of them; neighbours become one."""
-        insort(self._spans, span)
-        merged: list[Span] = []
-        for start, end in self._spans:
-            if merged and merged[-1][1] == start:
-                merged[-1] = (merged[-1][0], end)
-            else:
-                merged.append((start, end))
-        self._spans = merged
+        self._spans = added(self._spans, span)

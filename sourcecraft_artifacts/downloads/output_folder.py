@@ -342,7 +342,7 @@ class OutputFolder:
         """Put the members of an archive in place; what is none stays for the others' commit."""
         partial, step = whole.partial, self._steps[whole.job.path]
         with suppress(OSError):
-            partial.checkpoint(sync=False)  # a kill from here on leaves an archive that is whole
+            partial.checkpoint()  # a kill from here on leaves an archive that is whole
         descriptor = partial.directory.open(partial.part_name, os.O_RDONLY)
         try:
             key, artifact = str(step.place), whole.job.artifact

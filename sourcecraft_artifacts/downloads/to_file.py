@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists
-from ..errors import ArtifactsError, UsageError
+from ..errors import UsageError
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
-from ..service.url_refresher import UrlRefresher
-from ..text import count, visible
+from ..text import count
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
-from ..transfer.pacing import RateLimit
 from ..transfer.reporter import Reporter
 from .named_folder import folder_of, is_missing
-from .output_file import OutputFile, Stream, streamed
+from .output_file import OutputFile
+from .output_stream import OutputStream
 from .plan import Action, decide, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, selected, what_there_is
 
@@ -130,28 +128,13 @@ def _to_stream(
 ) -> FileResult:
     if request.write is None:
         raise UsageError("there is no stream to write to")
-    links = UrlRefresher(client.artifacts, lambda address: reporter.refreshing(1))
-    stream = Stream(
-        request.storage(),
-        links,
-        request.write,
-        retries=request.retries,
-        limit=RateLimit(request.limit_rate),
-        pause=time.sleep,
-        retrying=lambda reason, delay: reporter.retrying(stream, reason, delay),
-    )
-    stream.name = visible(artifact.local_path)
-    started = time.monotonic()
-    reporter.begin(1)
-    reporter.started(stream)
-    digest, error = None, None
-    try:
-        digest = stream.send(artifact)
-    except ArtifactsError as failure:
-        error = failure
-    seconds = time.monotonic() - started
-    result = streamed(artifact, stream, digest, seconds)
-    if error is not None:
-        result = replace(result, outcome=Outcome.FAILED, error=error)
-    reporter.finished(stream, result)
-    return result
+    target = OutputStream(request.write)
+    job = Job(artifact, "-", name=artifact.local_path)
+    with Downloads(
+        request.storage(), target, client.artifacts, reporter, request.tuning
+    ) as downloads:
+        downloads.submit([job])
+        downloads.wait()
+    if target.fault is not None:
+        raise target.fault
+    return downloads.results[job]

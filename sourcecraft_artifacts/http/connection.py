@@ -1,4 +1,4 @@
-"""One connection to a storage: urllib3 opens it, with TLS and proxies; requests go over its socket.
+"""One connection to a storage, opened and used without ever blocking: the loop does the waiting.
 
 Requests and answers are our own (`wire`), since requests and urllib3's pools rewrite a URL (`%7e`,
 `/../`), and a signature over the original bytes then fails. No credential of the API exists here.
@@ -6,113 +6,426 @@ Requests and answers are our own (`wire`), since requests and urllib3's pools re
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.wait import wait_for_read
-
 from ..errors import TransferError
-from ..network import proxy_authorization, proxy_for
+from ..network import open_socket, proxy_authorization, proxy_for
+from .targets import target_secrets
+from .waits import Call, Outcome, Ready, Steps
+from .wire import Ended, Head, Parser
+
+if TYPE_CHECKING:
+    from .blocks import Blocks
+    from .storage import Storage
+
+_AT_ONCE = 1 << 20
+"""Bytes that one connection reads before others have their turn."""
+_LEAST_ROOM = 16 * 1024
+"""Bytes of a TLS record: a block with less room than that is full."""
+_EARNED_AT_ONCE = 1 << 20
+"""Bytes that a head counts for: from its end on the body has the whole timeout."""
+_DRAIN = 8192
+"""Bytes of an unwanted body that are read to keep its connection."""
+
+
+class TunnelRefused(Exception):
+    """A proxy answered CONNECT with `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Peers:
+    """What one connection leaves for the next ones: addresses that answered, TLS sessions."""
+
+    def __init__(self, forget: Callable[[socket.socket], None]) -> None:
+        self.forget = forget
+        """To be called before a socket is closed."""
+        self.addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
+        self.sessions: dict[str, ssl.SSLSession] = {}
+        self.races: dict[tuple[str, int], Call] = {}
+        """By host and port: the name is being looked up, and the first address tried."""
+
+
+class Response:
+    """One answer of the storage; `length` is the bytes of its body, or None when not told.
+
+    `headers` have lower-case names; repeated ones are joined by commas. Its body is read from
+    its `connection`.
+    """
+
+    def __init__(self, connection: Connection, head: Head, target: str) -> None:
+        self.status = head.status
+        self.length = head.length
+        self.headers: Mapping[str, str] = head.headers
+        self.connection = connection
+        self.start = b""
+        """The start of a body that explains an error."""
+        self._target = target
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the request asked for: no message may repeat it."""
+        return target_secrets(self._target)
+
+    def text(self) -> str:
+        """Return the start of an error's body, for a message."""
+        return self.start.decode("utf-8", "replace")
 
 
 class Connection:
     """One connection to an origin (`https://host:port`), and when it counts as stalled.
 
-    `deadline` is in monotonic seconds, `timeout` in seconds for its opening. Raises TransferError
-    for a proxy that cannot be used.
+    `clock` tells the loop's time. What has come of a body and was not taken yet is in `block`, up
+    to `high`; who takes it sets `block` to None. Raises TransferError for a proxy that cannot be
+    used.
     """
 
-    __slots__ = (
-        "_connection",
-        "_forwarded",
-        "_host",
-        "_tunnel",
-        "deadline",
-        "moved",
-        "origin",
-        "shut",
-        "stalled",
-    )
-
     def __init__(
-        self, origin: str, timeout: float, tls_context: Callable[[], ssl.SSLContext]
+        self,
+        origin: str,
+        storage: Storage,
+        peers: Peers,
+        blocks: Blocks,
+        clock: Callable[[], float],
     ) -> None:
         self.origin = origin
+        self.sock: Any = None
+        self.block: memoryview | None = None
+        self.high = 0
+        self.most = 1 << 30
+        """The most bytes to read at once."""
         self.deadline = 0.0
-        self.moved = 0
-        self.stalled = False
-        self.shut = False
+        self.opening = 0.0
+        """Seconds that it took to open it."""
+        self.reused = False
+        """Whether it carried an answer before."""
+        self._storage, self._peers, self._blocks, self._clock = storage, peers, blocks, clock
+        self._parser = Parser()
+        self._moved = 0
+        self._arrived = 0
+        """Bytes that came last."""
+        self._turn = 0
+        self._drained = True
+        self._events_wanted = EVENT_READ
         self._forwarded: Mapping[str, str] | None = None
         """What each request to a forwarding proxy carries; None without such a proxy."""
-        self._tunnel: tuple[str, int, Mapping[str, str]] | None = None
-        """The host and port that a proxy is to dig a tunnel to, and what it is told for that."""
-        scheme, _, authority = origin.partition("://")
-        self._host = authority.removesuffix(":443" if scheme == "https" else ":80")
+        self._tunnel: Mapping[str, str] | None = None
+        """What a proxy is told when it is to dig a tunnel; None without such a proxy."""
         parts, proxy = urlsplit(origin), proxy_for(origin)
-        host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else 80)
-        where = _proxy_address(proxy) if proxy else (host, port)
-        self._connection: Any
-        if scheme == "https":
-            context = tls_context()
-            self._connection = HTTPSConnection(*where, timeout=timeout, ssl_context=context)
-            self._tunnel = (host, port, proxy_authorization(proxy)) if proxy else None
-        else:
-            self._connection = HTTPConnection(*where, timeout=timeout)
-            self._forwarded = proxy_authorization(proxy) if proxy else None
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        port = parts.port or (443 if self._secure else 80)
+        self._authority = f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
+        self._where = _proxy_address(proxy) if proxy else (self._host, port)
+        self._named = origin.partition("://")[2].removesuffix(":443" if self._secure else ":80")
+        if proxy and self._secure:
+            self._tunnel = proxy_authorization(proxy)
+        elif proxy:
+            self._forwarded = proxy_authorization(proxy)
 
-    @property
-    def socket(self) -> Any:
-        """The open socket, or None."""
-        return self._connection.sock
+    # Opening.
+
+    def open(self) -> Steps[None]:
+        """Open it, within the stall timeout. Raises OSError, Stalled, TunnelRefused."""
+        began = self._clock()
+        self.deadline = began + self._storage.stall_timeout
+        self.sock = yield from self._reach()
+        self.sock.setblocking(False)
+        with suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tunnel is not None:
+            yield from self._dig(self._tunnel)
+        if self._secure:
+            yield from self._shake_hands()
+        self.opening = self._clock() - began
+
+    def _reach(self) -> Steps[socket.socket]:
+        """Connect to the address that answered before, or else look the name up and race."""
+        race = self._peers.races.get(self._where)
+        if race is not None:
+            yield Outcome(race, self.deadline)
+        known = self._peers.addresses.get(self._where)
+        if known is not None:
+            try:
+                return (yield from self._connect(*known))
+            except OSError:
+                self._peers.addresses.pop(self._where, None)
+        return (yield from self._race())
+
+    def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[socket.socket]:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            code = sock.connect_ex(address)
+            while code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
+                yield Ready(sock, EVENT_WRITE, self.deadline)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+        except BaseException:
+            self._peers.forget(sock)
+            sock.close()
+            raise
+        return sock
+
+    def _race(self) -> Steps[socket.socket]:
+        where, timeout = self._where, self._storage.stall_timeout
+        race = Call(lambda: open_socket(*where, timeout))
+        self._peers.races[where] = race
+        try:
+            sock: socket.socket = yield Outcome(race, self.deadline)
+            self._peers.addresses[where] = sock.family, sock.getpeername()
+            return sock
+        finally:
+            if race.done:
+                self._peers.races.pop(where, None)
+            else:
+                race.unwanted = _close_late(self._peers, where, race)
+
+    def _dig(self, headers: Mapping[str, str]) -> Steps[None]:
+        lines = [f"CONNECT {self._authority} HTTP/1.1", f"Host: {self._authority}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        yield from self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        parser, buffer = Parser(tunnel=True), memoryview(bytearray(4096))
+        self._drained = True
+        while True:
+            yield from self._turn_comes()
+            count = self._read(buffer)
+            if count == 0:
+                raise Ended(started=True)
+            for event in parser.feed(buffer[: count or 0]):
+                if not isinstance(event, Head) or event.status // 100 != 2:
+                    raise TunnelRefused(event.status if isinstance(event, Head) else 0)
+                return
+
+    def _shake_hands(self) -> Steps[None]:
+        self.sock = self._storage.tls_context().wrap_socket(
+            self.sock,
+            server_hostname=self._host.rstrip("."),
+            do_handshake_on_connect=False,
+            # A body without a length ends with TLS's own goodbye, or it was cut (RFC 9112, 9.8).
+            suppress_ragged_eofs=False,
+            session=self._peers.sessions.get(self.origin),
+        )
+        while True:
+            try:
+                self.sock.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                yield Ready(self.sock, EVENT_READ, self.deadline)
+            except ssl.SSLWantWriteError:
+                yield Ready(self.sock, EVENT_WRITE, self.deadline)
+
+    # One exchange after another.
 
     @property
     def silent(self) -> bool:
         """Whether it is open and nothing came since: that would be taken for the next answer."""
-        sock = self.socket
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending()
-        return sock is not None and not pending and not wait_for_read(sock, 0)
+        if self.sock is None:
+            return False
+        try:
+            self.sock.recv(1) if self._secure else self.sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
 
-    def connect(self) -> None:
-        """Open the connection anew. Raises OSError, and what urllib3 and http.client raise."""
-        if self._tunnel is not None:  # urllib3 forgets it with each connection that it closes
-            self._connection.set_tunnel(*self._tunnel)
-        self._connection.connect()
-        if isinstance(self.socket, ssl.SSLSocket):
-            # A body without a length ends with TLS's own goodbye, or it was cut (RFC 9112, 9.8).
-            setattr(self.socket, "suppress_ragged_eofs", False)  # noqa: B010 - unknown to the stubs
-        self.socket.settimeout(None)  # from here on the watchdog keeps the time
+    def ask(self, target: str, headers: Mapping[str, str]) -> Steps[Response]:
+        """Send a GET and return its answer; the target goes out byte for byte.
 
-    def send(self, target: str, standing: str, headers: Mapping[str, str]) -> None:
-        """Send a GET's head; the target goes out byte for byte. Raises OSError.
-
-        `standing` are the header lines of every request.
+        Raises OSError, Stalled, Ended and ProtocolError.
         """
-        lines = [f"Host: {self._host}", standing]
+        self.deadline, self._moved = self._clock() + self._storage.stall_timeout, 0
+        self._parser, self._drained = Parser(), True
+        yield from self._send(self._request(target, headers))
+        while not (events := (yield from self._events())):
+            pass
+        head, *pieces = events
+        assert isinstance(head, Head)
+        self._keep(pieces, moved=True)
+        self.moved(_EARNED_AT_ONCE)
+        self._remember_session()
+        return Response(self, head, target)
+
+    def more(self) -> Steps[int]:
+        """Wait until more of the body is in `block`; return how many bytes, 0 when it has ended.
+
+        While it waits, others may take the block. Raises OSError, Stalled, Ended, ProtocolError.
+        """
+        while not self._parser.ended:
+            events = yield from self._events()
+            self.moved(self._arrived)
+            before = self.high
+            self._keep(events, moved=self._parser.chunked)
+            if self.high > before:
+                return self.high - before
+        return 0
+
+    def _events(self) -> Steps[list[Any]]:
+        """Read what has come, behind what is in the block, and parse it."""
+        while True:
+            yield from self._turn_comes()
+            block = yield from self._room()
+            room = block[self.high : self.high + self.most]
+            count = self._read(room)
+            if count is None:
+                continue
+            if not count:
+                self._parser.close()
+                self._arrived = 0
+                return []
+            self._arrived = count
+            return self._parser.feed(room[:count])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the block has no room worth another read."""
+        return self.block is not None and len(self.block) - self.high < _LEAST_ROOM
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body has come."""
+        return self._parser.ended
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it can carry another request."""
+        return self.sock is not None and self._parser.keeps
+
+    def finish(self, most: int = _DRAIN) -> Steps[bytes]:
+        """Read what is left of a body that nobody wants, if it is short; return its start."""
+        start = bytearray()
+        while True:
+            if self.block is not None:
+                start += self.block[: self.high]
+                self.high = 0
+            if len(start) >= most or not (yield from self.more()):
+                return bytes(start[:most])
+
+    def moved(self, count: int) -> None:
+        """Note progress; the deadline moves on once it was earned at 1 byte a second."""
+        self._moved += count
+        if self._moved >= self._storage.stall_timeout:
+            self._moved = 0
+            self.deadline = self._clock() + self._storage.stall_timeout
+
+    def rested(self, seconds: float) -> None:
+        """Note that nobody read from it for so long: that is no stall."""
+        self.deadline += seconds
+
+    def take_block(self) -> memoryview:
+        """Hand out the block with what has come."""
+        block, self.block, self.high = self.block, None, 0
+        assert block is not None, "nothing has come"
+        return block
+
+    def close(self) -> None:
+        """Close it, and give its block back."""
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            self._peers.forget(sock)
+            sock.close()
+        self.free()
+
+    def free(self) -> None:
+        """Give its block back."""
+        block, self.block, self.high = self.block, None, 0
+        if block is not None:
+            self._blocks.give(block)
+
+    # How it works inside.
+
+    def _request(self, target: str, headers: Mapping[str, str]) -> bytes:
+        lines = [f"Host: {self._named}", self._storage.standing]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if self._forwarded is not None:
             target = self.origin + target
             lines += [f"{name}: {value}" for name, value in self._forwarded.items()]
-        request = f"GET {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+        line = f"GET {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
         # Latin-1, as answers are read: a validator goes back in the bytes that it came in.
-        self.socket.sendall(request + "\r\n".join([*lines, "", ""]).encode("latin-1"))
+        return line + "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def end(self) -> None:
-        """End whatever call is blocked on the socket, from any thread."""
-        self.shut = True
-        sock = self.socket
-        if sock is not None:
-            with suppress(OSError):
-                # Not SSLSocket.shutdown: it would pull the TLS object from under the reader.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    def _room(self) -> Steps[memoryview]:
+        if self.block is None:
+            began = self._clock()
+            self.block = yield from self._blocks.take()
+            self.high = 0
+            self.rested(self._clock() - began)
+        return self.block
 
-    def close(self) -> None:
-        """Close it; `connect` can open it anew."""
-        self._connection.close()
+    def _send(self, data: bytes) -> Steps[None]:
+        while data:
+            try:
+                data = data[self.sock.send(data) :]
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                events = EVENT_WRITE
+            except ssl.SSLWantReadError:
+                events = EVENT_READ
+            yield Ready(self.sock, events, self.deadline)
+
+    def _turn_comes(self) -> Steps[None]:
+        """Wait for the socket where nothing is there, and now and then for the others."""
+        if self._drained:
+            self._drained, self._turn = False, 0
+            yield Ready(self.sock, self._events_wanted, self.deadline)
+        elif self._turn > _AT_ONCE:
+            self._turn = 0
+            yield 0.0  # not for the socket: what is left may be in TLS's buffer
+
+    def _read(self, room: memoryview) -> int | None:
+        """Read what is there; None where that is nothing."""
+        self._events_wanted = EVENT_READ
+        try:
+            count: int = self.sock.recv_into(room)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self._drained = True
+            return None
+        except ssl.SSLWantWriteError:
+            self._drained, self._events_wanted = True, EVENT_WRITE
+            return None
+        self._turn += count
+        # Less than there was room for is all there is; TLS gives a record at a time.
+        self._drained = not self._secure and count < len(room)
+        return count
+
+    def _keep(self, pieces: list[Any], *, moved: bool) -> None:
+        """Let the pieces of a body lie one behind the other in the block."""
+        for piece in pieces:
+            assert self.block is not None
+            end = self.high + len(piece)
+            if moved:
+                self.block[self.high : end] = piece
+            self.high = end
+
+    def _remember_session(self) -> None:
+        if self._secure and self.origin not in self._peers.sessions:
+            session = self.sock.session  # with TLS 1.3 it came behind the handshake
+            if session is not None and session.has_ticket:
+                self._peers.sessions[self.origin] = session
+
+
+def _close_late(peers: Peers, where: tuple[str, int], race: Call) -> Callable[[], None]:
+    """Return what is to be done when a race ends that nobody waits for any more."""
+
+    def close() -> None:
+        peers.races.pop(where, None)
+        if race.error is None:
+            peers.addresses[where] = race.result.family, race.result.getpeername()
+            race.result.close()
+
+    return close
 
 
 def _proxy_address(proxy: str) -> tuple[str, int]:

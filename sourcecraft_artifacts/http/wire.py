@@ -1,4 +1,4 @@
-"""One HTTP/1.1 answer as it comes off a socket (RFC 9112), without a copy or a call to spare.
+"""HTTP/1.1 answers, parsed from bytes as they come (RFC 9112): this module knows no socket.
 
 `http.client` parses headers as mail and reads through a buffer of its own: for a thousand small
 files that costs as much as everything else together. What is ambiguous is refused here, where
@@ -8,24 +8,22 @@ files that costs as much as everything else together. What is ambiguous is refus
 from __future__ import annotations
 
 import re
-import select
-import socket
-import ssl
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-MAX_HEAD = 64 * 1024
-"""Bytes of the longest head that is read."""
-_BUFFER = 32 * 1024
-_RECORD = 16 * 1024
+MAX_OVERHEAD = 64 * 1024
+"""Bytes of one message that are not its body: heads (1xx too), chunk extensions, trailers."""
+_LONGEST_LINE = 4096
+"""Bytes of a chunk's size with its extension, or of one trailer."""
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
 _FIELD = r"\r?\n([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)"
 _FIELDS = re.compile(f"(?:{_FIELD})*+")
 _EACH_FIELD = re.compile(_FIELD)
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*(?:;[^\r\n]*)?)\r?\n")
+_LINE = re.compile(rb"([^\n]*)\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_LONGEST_CHUNK_LINE = 4096
 
 
 class ProtocolError(Exception):
@@ -40,174 +38,195 @@ class Ended(Exception):
         self.started = started
 
 
-class WireResponse:
-    """The head of one answer, and its body piece by piece.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an answer, none of the 1xx kind.
 
     `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length`
     is the bytes of the body, None when only its end will tell.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._tls: Any = sock if isinstance(sock, ssl.SSLSocket) else None
-        self._poll = None
-        if self._tls is not None and hasattr(select, "poll"):
-            self._poll = select.poll()
-            self._poll.register(sock, select.POLLIN)
-        self._buffer = bytearray(_BUFFER)
-        self._start = self._end = 0
-        head = self._read_head()
-        while head[0] < 200:  # 1xx: the answer proper is still to come
-            if head[0] == 101:
-                raise ProtocolError("it switches protocols unasked")
-            head = self._read_head()
-        self.status, self.headers, keeps = head
-        self._chunked = False
-        self._in_chunk = 0
-        self.length = self._framing()
-        self.left = self.length
-        self.ended = self.length == 0
-        self._keeps = keeps and (self._chunked or self.length is not None)
+    status: int
+    headers: dict[str, str]
+    length: int | None
+
+
+class Parser:
+    """One answer: `feed` it what the connection brought, and `close` it when that ends.
+
+    `ended` tells that the whole body has come; `keeps`, that the connection can carry another
+    request then: a stray byte would be taken for the answer to that. With `tunnel` the answer is
+    one to CONNECT, which has no body (RFC 9110, 9.3.6).
+    """
+
+    __slots__ = (
+        "_keeps",
+        "_known",
+        "_left",
+        "_overhead",
+        "_pending",
+        "_step",
+        "_stray",
+        "_tunnel",
+        "chunked",
+        "ended",
+        "started",
+    )
+
+    def __init__(self, *, tunnel: bool = False) -> None:
+        self.ended = False
+        self.started = False
+        self.chunked = False
+        """Whether other things stand between the pieces of the body."""
+        self._tunnel = tunnel
+        self._keeps = False
+        self._stray = False
+        self._pending = b""
+        """The beginning of a head or a line."""
+        self._known = 0
+        """Bytes of what is at hand that were looked through before."""
+        self._overhead = 0
+        self._left = 0
+        """Bytes to come of the body, or of the chunk."""
+        self._step: Callable[[memoryview, list[Head | memoryview]], memoryview | None] = self._head
 
     @property
-    def reusable(self) -> bool:
-        """Whether the connection can carry another request; a stray byte would be its answer."""
-        return self._keeps and self.ended and self._start == self._end
+    def keeps(self) -> bool:
+        """Whether the connection can carry another request."""
+        return self._keeps and self.ended and not self._stray
 
-    def read_into(self, view: memoryview) -> int:
-        """Fill `view` with what is there, in one read of the socket; 0 is the end of the body.
+    def feed(self, data: memoryview) -> list[Head | memoryview]:
+        """Return the head, once it is whole, and the pieces of the body that came with the bytes.
 
-        Raises Ended when the connection ends before the body does, ProtocolError, and OSError.
+        The pieces are views of `data` where they can be. Raises ProtocolError.
         """
-        if self.ended or not view:
-            return 0
-        if self._chunked:
-            return self._read_chunked(view)
-        room = view if self.left is None else view[: self.left]
-        count = self._take(room)
-        if self.left is not None:
-            if not count:
-                raise Ended(started=True)
-            self.left -= count
-        self.ended = not count or self.left == 0
-        return count
-
-    def _take(self, view: memoryview) -> int:
-        """Read from what came with the head, else straight from the socket."""
-        there = self._end - self._start
-        if not there:
-            count = self._sock.recv_into(view)
-            return count + (self._take_ready(view[count:]) if self._tls and count else 0)
-        count = min(there, len(view))
-        view[:count] = memoryview(self._buffer)[self._start : self._start + count]
-        self._start += count
-        return count
-
-    def _take_ready(self, view: memoryview) -> int:
-        """Read the TLS records that have arrived: one read gives no more than one, of 16 KiB."""
-        got = 0
-        while len(view) - got >= _RECORD and (self._tls.pending() or self._is_readable()):
-            count = self._tls.recv_into(view[got:])
-            got += count
-            if not count:
+        self.started = True
+        self._known = len(self._pending)
+        if self._pending:
+            data, self._pending = memoryview(self._pending + data), b""
+        events: list[Head | memoryview] = []
+        while data and not self.ended:
+            rest = self._step(data, events)
+            if rest is None:
+                self._pending = bytes(data)
+                self._spend(0, len(data))
                 break
-        return got
+            data, self._known = rest, 0
+        self._stray = self._stray or (self.ended and bool(data))
+        return events
 
-    def _is_readable(self) -> bool:
-        if self._poll is None:
-            return False
-        return bool(self._poll.poll(0))
+    def close(self) -> None:
+        """Learn that the connection has ended. Raises Ended, unless that ends the body."""
+        if self._step != self._to_the_end and not self.ended:
+            raise Ended(started=self.started)
+        self.ended = True
 
-    def _fill(self) -> None:
-        """Read more behind what is in the buffer."""
-        if self._start == self._end:
-            self._start = self._end = 0
-        if self._end == len(self._buffer):
-            self._buffer += bytes(len(self._buffer))
-        count = self._sock.recv_into(memoryview(self._buffer)[self._end :])
-        if not count:
-            raise Ended(started=self._end > 0)
-        self._end += count
+    def _spend(self, count: int, waiting: int = 0) -> None:
+        self._overhead += count
+        if self._overhead + waiting > MAX_OVERHEAD:
+            raise ProtocolError(f"more than {MAX_OVERHEAD:,} bytes of it are no body")
 
-    def _read_head(self) -> tuple[int, dict[str, str], bool]:
-        searched = self._start
-        while (found := _END_OF_HEAD.search(self._buffer, searched, self._end)) is None:
-            self._check_head(self._end)
-            searched = max(self._start, self._end - 3)
-            self._fill()
-        self._check_head(found.start())
-        text = self._buffer[self._start : found.start()].decode("latin-1")
-        self._start = found.end()
-        status = _STATUS_LINE.match(text)
-        if status is None:
+    # The steps: each takes what it can from the data and returns the rest, or None for "more".
+
+    def _head(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
+        found = _END_OF_HEAD.search(data, max(0, self._known - 3))
+        if found is None:
+            return None
+        self._spend(found.end())
+        text = str(data[: found.start()], "latin-1")
+        line = _STATUS_LINE.match(text)
+        if line is None:
             raise ProtocolError("its first line is no status line")
-        headers = _read_headers(text[status.end() :])
+        status, headers = int(line[2]), _read_headers(text[line.end() :])
+        if status == 101:
+            raise ProtocolError("it switches protocols unasked")
+        if status >= 200:  # else the answer proper is still to come
+            events.append(self._framed(status, headers, line[1]))
+        return data[found.end() :]
+
+    def _framed(self, status: int, headers: dict[str, str], minor: str) -> Head:
+        """Decide how the body ends (RFC 9112, 6.3)."""
         options = headers.get("connection", "").lower()
-        keeps = "close" not in options if status[1] != "0" else "keep-alive" in options
-        return int(status[2]), headers, keeps
+        self._keeps = "close" not in options if minor != "0" else "keep-alive" in options
+        length: int | None = None
+        if status in (204, 304) or (self._tunnel and status < 300):
+            length = 0
+        elif _is_chunked(headers):
+            self.chunked, self._step = True, self._chunk_size
+            return Head(status, headers, None)
+        elif (told := headers.get("content-length")) is not None:
+            length = _read_length(told)
+        if length is None:
+            self._keeps, self._step = False, self._to_the_end
+        else:
+            self._left, self._step, self.ended = length, self._sized, length == 0
+        return Head(status, headers, length)
 
-    def _check_head(self, end: int) -> None:
-        if end - self._start > MAX_HEAD:
-            raise ProtocolError(f"its head is longer than {MAX_HEAD:,} bytes")
+    def _sized(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
+        piece = data[: self._left]
+        events.append(piece)
+        self._left -= len(piece)
+        self.ended = not self._left
+        return data[len(piece) :]
 
-    def _framing(self) -> int | None:
-        if self.status in (204, 304):
-            return 0
-        encoding = self.headers.get("transfer-encoding")
-        if encoding is not None:
-            if encoding.strip().lower() != "chunked":
-                raise ProtocolError("its Transfer-Encoding is not chunked")
-            self._chunked = True
-            return None
-        told = self.headers.get("content-length")
-        if told is None:
-            return None
-        lengths = {part.strip() for part in told.split(",")}
-        text = lengths.pop()
-        if lengths or not _LENGTH.fullmatch(text):
-            raise ProtocolError("its Content-Length is misshapen")
-        return int(text)
+    def _to_the_end(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
+        events.append(data)
+        return data[len(data) :]
 
-    def _read_chunked(self, view: memoryview) -> int:
-        if not self._in_chunk:
-            self._in_chunk = self._chunk_size()
-            if not self._in_chunk:
-                self._skip_trailers()
-                self.ended = True
-                return 0
-        count = self._take(view[: self._in_chunk])
-        if not count:
-            raise Ended(started=True)
-        self._in_chunk -= count
-        if not self._in_chunk and not self._skip_line():
-            raise ProtocolError("a chunk of its body is longer than it says")
-        return count
-
-    def _chunk_size(self) -> int:
-        while (line := _CHUNK_SIZE.match(self._buffer, self._start, self._end)) is None:
-            if b"\n" in self._buffer[self._start : self._end] or self._too_long:
+    def _chunk_size(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
+        line = _CHUNK_SIZE.match(data)
+        if line is None:
+            if _LINE.match(data) or len(data) > _LONGEST_LINE:
                 raise ProtocolError("a chunk of its body is misshapen")
-            self._fill()
-        self._start = line.end()
-        return int(line[1], 16)
+            return None
+        self._spend(len(line[2]))
+        self._left = int(line[1], 16)
+        self._step = self._chunk if self._left else self._trailer
+        return data[line.end() :]
 
-    def _skip_line(self) -> bool:
-        """Pass over a line; tell whether it was empty."""
-        while (end := self._buffer.find(b"\n", self._start, self._end)) < 0:
-            if self._too_long:
-                raise ProtocolError("a line of its body is too long")
-            self._fill()
-        empty = bytes(self._buffer[self._start : end]) in (b"", b"\r")
-        self._start = end + 1
-        return empty
+    def _chunk(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
+        piece = data[: self._left]
+        events.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._step = self._chunk_end
+        return data[len(piece) :]
 
-    def _skip_trailers(self) -> None:
-        while not self._skip_line():
-            pass
+    def _chunk_end(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
+        line = _LINE.match(data)
+        if line is None and bytes(data[:2]) in (b"\r", b""):
+            return None
+        if line is None or line[1] not in (b"", b"\r"):
+            raise ProtocolError("a chunk of its body is longer than it says")
+        self._step = self._chunk_size
+        return data[line.end() :]
 
-    @property
-    def _too_long(self) -> bool:
-        return self._end - self._start > _LONGEST_CHUNK_LINE
+    def _trailer(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
+        line = _LINE.match(data)
+        if line is None:
+            if len(data) > _LONGEST_LINE:
+                raise ProtocolError("a line behind its body is too long")
+            return None
+        self._spend(line.end())
+        self.ended = line[1] in (b"", b"\r")
+        return data[line.end() :]
+
+
+def _is_chunked(headers: dict[str, str]) -> bool:
+    """Tell whether the body comes in chunks; `identity` is the absence of any coding."""
+    told = headers.get("transfer-encoding", "").lower().split(",")
+    codings = [name for name in map(str.strip, told) if name not in ("", "identity")]
+    if codings not in ([], ["chunked"]):
+        raise ProtocolError("its Transfer-Encoding is not chunked")
+    return bool(codings)
+
+
+def _read_length(told: str) -> int:
+    lengths = {part.strip() for part in told.split(",")}
+    text = lengths.pop()
+    if lengths or not _LENGTH.fullmatch(text):
+        raise ProtocolError("its Content-Length is misshapen")
+    return int(text)
 
 
 def _read_headers(text: str) -> dict[str, str]:

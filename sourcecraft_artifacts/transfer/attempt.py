@@ -9,16 +9,20 @@ from dataclasses import replace
 from ..errors import ArtifactsError, Cancelled, TransferError, bug, local_fault
 from ..results import FileResult, Outcome
 from .jobs import Job, Target, Whole
-from .transfer import Transfer
+from .loop import Task
+from .transfer import MIN_PIECE, Transfer
 
 
 class Attempt:
-    """One job under way. The engine guards `workers`, how many are at it, and `settling`."""
+    """One job under way: its `tasks` fetch it; once it is `settling` no one does any more.
+
+    It belongs to the loop's thread, and while it settles to the one that has it in hand.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.transfer: Transfer | None = None
-        self.workers = 0
+        self.tasks: set[Task] = set()
         self.settling = False
         self.mismatch: str | None = None
         """What was wrong with the whole of it just now: it is fetched a second time."""
@@ -33,14 +37,26 @@ class Attempt:
         return self._error is not None
 
     @property
-    def is_large(self) -> bool:
-        """Whether it takes long to commit."""
-        return self.transfer is not None and self.transfer.partial.is_large
+    def ended(self) -> bool:
+        """Whether it failed or is in its place: there is nothing more to fetch."""
+        return self.failed or self._sha256 is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its bytes have come."""
+        return not self.failed and self.transfer is not None and self.transfer.pieces.complete
 
     @property
     def wants_help(self) -> bool:
         """Whether another connection would find something to do."""
         return self.transfer is not None and not self.settling and self.transfer.wants_help
+
+    @property
+    def pieces_left(self) -> int:
+        """How many more connections would find something to do."""
+        if not self.wants_help or self.transfer is None:
+            return 0
+        return self.transfer.pieces.unclaimed // MIN_PIECE
 
     def fail(self, error: Exception) -> None:
         """Give it up for an error; the first one counts."""
@@ -52,29 +68,24 @@ class Attempt:
         if self.transfer is not None:
             self.transfer.failed = True
 
-    @property
-    def ended(self) -> bool:
-        """Whether it failed or is in its place: there is nothing more to fetch."""
-        return self.failed or self._sha256 is not None
-
     def whole(self, *, repeat: bool) -> Whole | None:
         """Return what is complete and as the storage's checksums say, or None.
 
-        What differs from them is dropped, and with `repeat` fetched again, once. Errors make it
-        fail, and raise nothing.
+        What differs from them is dropped, and with `repeat` to be fetched again, once. Errors make
+        it fail, and raise nothing.
         """
         self.mismatch = None
-        if self.failed or self.transfer is None or not self.transfer.partial.complete:
+        if self.failed or self.transfer is None:
             return None
         partial = self.transfer.partial
         try:
             sha256 = partial.digest()
         except TransferError as error:
-            partial.forget()
-            if repeat and not self._repeated:
+            if repeat and partial.keeps and not self._repeated:
                 self._repeated, self.mismatch = True, error.message
             else:
                 self.fail(error)
+            partial.forget()
         except Exception as error:
             self.fail(error)
         else:
@@ -121,16 +132,18 @@ class Attempt:
         return max(0, (self.transfer.partial.size or 0) - self.transfer.received)
 
 
-def commit(attempts: Sequence[Attempt], target: Target, *, repeat: bool) -> None:
+def commit(
+    attempts: Sequence[Attempt], target: Target, *, repeat: bool
+) -> list[tuple[Attempt, Whole]]:
     """Check what is whole, and move it to its place in one go; what is not is left as it is.
 
-    What takes long comes after the others, one by one.
+    Returns those that take long: each is to be committed alone, where it holds up no other.
     """
     batch = [(one, whole) for one in attempts if (whole := one.whole(repeat=repeat)) is not None]
-    takes_long = [whole for _, whole in batch if target.takes_long(whole)]
-    if quick := [whole for _, whole in batch if whole not in takes_long]:
-        target.commit(quick)
-    for whole in takes_long:
-        target.commit([whole])
-    for attempt, whole in batch:
+    takes_long = [pair for pair in batch if target.takes_long(pair[1])]
+    quick = [pair for pair in batch if pair not in takes_long]
+    if quick:
+        target.commit([whole for _, whole in quick])
+    for attempt, whole in quick:
         attempt.take(whole)
+    return takes_long

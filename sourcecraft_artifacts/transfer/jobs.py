@@ -13,10 +13,14 @@ from ..models import Artifact
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One artifact to fetch; `path` is its final place as the report shows it."""
+    """One artifact to fetch; `path` is its final place as the report shows it.
+
+    `name` is what people are told of, where it is not the path.
+    """
 
     artifact: Artifact
     path: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

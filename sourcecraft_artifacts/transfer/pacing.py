@@ -2,121 +2,122 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
-NEAR = 2
-START = 64
+START = 16
 MOST = 96
-"""Connections to begin with, those once storage proves late, and the most that are ever opened."""
+"""Connections to begin with, and the most that are ever opened."""
 LATE = 0.004
-"""Seconds a file from which on a connection mostly waits. Where it does not, more threads only
-wake each other: a thousand small files then take a third longer."""
-FAST = 200e6
-"""Bytes a second of one connection that is not capped: a second one would only share with it."""
-_BUFFER = 256 << 10
-"""Bytes read at once: enough for few calls, and few enough to stay in a processor's cache."""
-_SMOOTHING = 0.2
+"""Seconds to the first byte below which more connections would wait for the processor alone."""
+_WINDOW = 0.08
+"""The shortest time, in seconds, over which connections are judged."""
+_GAIN = 1.15
+"""By how much the sum has to grow for a doubling to be kept."""
+_STEADY = 1.1
+_CROWDED = 1.6
+"""How much longer than the quickest answer they may take, before it is the network that is full."""
+_REST = 5.0
 _CALM = 2.0
-"""Seconds without growth after trouble, and between two steps of growth from then on."""
+"""Seconds without growth after it did not pay, and after trouble."""
+_BUFFER = 256 << 10
 
 
 class Pace:
-    """The number of connections: more while each stays as good as the best, fewer on trouble.
+    """The number of connections, `width`: as many as raise the sum of what arrives.
 
-    `files` is how many connections may be busy, `slices` how many of them may share one large
-    file. Both rest on Little's law: when another connection only makes the others slower (in time
-    to the first byte, or in bytes a second), something else is the limit. Safe from any thread.
+    Where they mostly wait for answers, and those are no later than at first, twice as many bring
+    twice as much. Where they mostly carry bytes, a doubling is tried, and taken back unless the
+    sum grew by a fair part. Answers that become late tell that a queue on the way is full: no more
+    then. Trouble halves.
     """
 
     def __init__(self, most: int | None) -> None:
-        self._most = most or MOST
-        self.files = min(NEAR, self._most)
-        self.slices = 1
-        self._lock = threading.Lock()
+        self.most = most or MOST
+        self.width = min(START, self.most)
         self._quickest = float("inf")
-        self._latency = 0.0
-        self._near = True
-        self._ended = 0
+        self._waits: list[float] = []
+        self._carried = 0.0
+        self._began = 0.0
         self._received = 0
-        self._at = 0.0
-        self._best = 0.0
-        self._calm_until = 0.0
+        self._rate = 0.0
+        self._before: tuple[int, float] | None = None
+        """The width before a doubling that is on trial, and the sum then, in bytes a second."""
+        self._rest_until = 0.0
+        self._troubled_until = 0.0
         self._cautious = False
 
-    @property
-    def width(self) -> int:
-        """The most connections that may be busy now."""
-        return max(self.files, self.slices)
-
-    def opened(self, seconds: float) -> None:
+    def answered(self, seconds: float) -> None:
         """Note a time to the first byte."""
-        with self._lock:
-            self._quickest = min(self._quickest, seconds)
-            before = self._latency or seconds
-            self._latency = before + _SMOOTHING * (seconds - before)
+        self._quickest = min(self._quickest, seconds)
+        self._waits.append(seconds)
+
+    def carried(self, seconds: float) -> None:
+        """Note for how long a connection carried a body."""
+        self._carried += seconds
 
     def troubled(self, busy: int, now: float) -> None:
         """Halve the connections, once for all that fail together."""
-        with self._lock:
-            if now < self._calm_until - _CALM / 2:
-                return
-            self._calm_until = now + _CALM
-            self._cautious, self._near = True, False
-            self.files = max(1, min(self.files, busy) // 2)
-            self.slices = max(1, min(self.slices, busy) // 2)
+        if now < self._troubled_until:
+            return
+        self._troubled_until, self._rest_until = now + _CALM / 2, now + _CALM
+        self._cautious, self._before = True, None
+        self.width = max(1, min(self.width, busy) // 2)
 
-    def tick(
-        self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
-    ) -> None:
-        """Adjust the numbers, a few times a second, and once as soon as files can have ended.
+    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
+        """Adjust the number, a few times a second; `wanted` more would find something to do.
 
-        `received` counts all bytes so far and `ended` all files; `queued` tells that files wait
-        for a connection, and `shared` that a large file does.
+        `received` counts all bytes so far.
         """
-        with self._lock:
-            passed = now - self._at if self._at else LATE
-            rate = (received - self._received) / max(passed, 1e-6) if self._at else 0.0
-            steady = self._received > 0
-            lately, self._ended = ended - self._ended, ended
-            self._at, self._received = now, received
-            if now < self._calm_until or not busy:
-                return
-            if queued and busy >= self.files:
-                if self._near:
-                    if not lately or passed * busy / lately > LATE:
-                        self._near = False
-                        self.files = min(START, self._most)
-                elif self._latency <= 2 * self._quickest:
-                    self.files = self._grown(self.files, 2, now)
-            each = rate / busy
-            self._best = max(self._best, each)
-            if shared and steady and 0 < each < FAST and each >= self._best / 2:
-                self.slices = self._grown(self.slices, 4, now)
+        passed = now - self._began
+        if passed < max(_WINDOW, 2 * min(self._quickest, 1.0)) and len(self._waits) < self.width:
+            return
+        rate, before = (received - self._received) / passed, self._rate
+        waits, carried = self._waits, self._carried
+        self._began, self._received, self._rate = now, received, rate
+        self._waits, self._carried = [], 0.0
+        if now < self._rest_until or not wanted or busy < self.width:
+            self._before = None
+        elif self._before is not None:
+            self._judge(rate, now)
+        elif waits and not self._is_crowded(waits):
+            if sum(waits) > carried:
+                self._grow(min(self.width, wanted), now)
+            elif 0 < rate <= _STEADY * before:
+                self._before = self.width, rate
+                self._grow(self.width, now)
 
-    def _grown(self, number: int, factor: int, now: float) -> int:
+    def _is_crowded(self, waits: list[float]) -> bool:
+        """Tell whether answers come later than they did, or so soon that nothing is gained."""
+        late = sum(waits) / len(waits)
+        return late < LATE or late > _CROWDED * self._quickest
+
+    def _judge(self, rate: float, now: float) -> None:
+        """Keep a doubling that paid; else go back to what was there before."""
+        assert self._before is not None
+        (width, least), self._before = self._before, None
+        if rate < _GAIN * least:
+            self.width, self._rest_until = width, now + _REST
+
+    def _grow(self, more: int, now: float) -> None:
         if self._cautious:
-            self._calm_until = now + _CALM
-            return min(number + 1, self._most)
-        return min(number * factor, self._most)
+            more, self._rest_until = 1, now + _CALM
+        self.width = min(self.width + more, self.most)
 
 
 class RateLimit:
-    """A limit of `rate` bytes a second over all threads; None is no limit."""
+    """A limit of `rate` bytes a second for all connections together; None is no limit."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
-        self._lock = threading.Lock()
         self._paid_until = 0.0
 
     def owed(self, count: int) -> float:
         """Return the seconds to wait after receiving `count` bytes."""
         if self._rate is None:
             return 0.0
-        with self._lock:
-            now = time.monotonic()
-            self._paid_until = max(now, self._paid_until) + count / self._rate
-            return self._paid_until - now
+        now = time.monotonic()
+        self._paid_until = max(now, self._paid_until) + count / self._rate
+        return self._paid_until - now
 
     @property
     def buffer_size(self) -> int:

@@ -1,21 +1,22 @@
 """One artifact on its way: from its `download_url` into partial data, by one worker or several.
 
-A worker claims a piece, asks the storage for it, judges the answer, writes what comes, and goes
-on with the next piece until there is none. What fails is tried again as long as the bytes grow.
-The transfer never sees the API: a stale URL is exchanged by a function that it is given.
+A worker claims a piece, asks the storage for it, judges the answer, has what comes written, and
+goes on with the next piece until there is none. What fails is tried again as long as the bytes
+grow. The transfer never sees the API: a stale URL is exchanged by whoever runs it.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..backoff import backoff
-from ..disk.partial import UNKNOWN_END, Partial, Piece, Superseded
+from ..disk.partial import Partial
 from ..errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
 from ..http.checksums import expected_digests
+from ..http.connection import Connection, Response
 from ..http.ranges import (
     Verdict,
     Version,
@@ -26,13 +27,18 @@ from ..http.ranges import (
     read_version,
 )
 from ..http.status import check_status
-from ..http.storage import Response, Storage
+from ..http.storage import Connections
+from ..http.waits import Steps
 from ..models import Artifact
+from ..text import visible
+from .pieces import UNKNOWN_END, Piece, Pieces
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """Bytes of the smallest and largest piece that a second connection is opened for."""
-_BUFFER = 256 << 10
 _REFRESHES = 2
 """New URLs that one artifact may ask for without progress."""
 
@@ -42,25 +48,32 @@ class _EmptyPart(BrokenTransfer):
 
 
 class Host(Protocol):
-    """What a transfer needs of whoever runs it; each method may be called from any thread."""
+    """What a transfer needs of whoever runs it, in the loop's thread."""
 
-    def pause(self, seconds: float) -> None:
-        """Wait, or raise Cancelled."""
+    net: Connections
 
-    def spend(self, count: int) -> None:
-        """Wait as long as the rate limit asks after `count` bytes."""
+    def write(
+        self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
+    ) -> None:
+        """Have something done by the writer; an error fails the transfer."""
 
-    def listed_anew(self, artifact: Artifact, stale: str | None) -> Artifact:
+    def spend(self, count: int) -> float:
+        """Note received bytes; return the seconds that the rate limit asks to wait."""
+
+    def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
         """Return the artifact with a URL newer than `stale`. Raises ArtifactsError."""
 
-    def connections(self) -> int:
+    def slices(self) -> int:
         """Return how many connections one file may have by now."""
 
-    def opened(self, seconds: float) -> None:
+    def answered(self, seconds: float) -> None:
         """Learn the time to the first byte of an answer."""
 
-    def troubled(self) -> None:
-        """Learn that the storage is busy or breaks connections."""
+    def carried(self, seconds: float) -> None:
+        """Learn how long a body took."""
+
+    def shares(self, transfer: Transfer) -> None:
+        """Learn that several connections may fetch it."""
 
     def changed(self) -> None:
         """Learn that there may be pieces to claim."""
@@ -74,6 +87,7 @@ class _Tries:
     """Counts failures in a row; any progress of the file starts the count anew.
 
     Requests that were under way together fail as one: each notes the `wave` that it began in.
+    What a connection brought that was given up as stalled is no progress.
     """
 
     allowed: int
@@ -81,10 +95,14 @@ class _Tries:
     best: int = 0
     wave: int = 0
 
-    def note(self, position: int, wave: int) -> int:
-        """Count a failure at `position` bytes; return how many came without progress."""
-        if position > self.best:
-            self.best, self.failed = position, 0
+    def note(self, position: int, wave: int, idle: int = 0) -> int:
+        """Count a failure at `position` bytes, `idle` of which are no progress.
+
+        Returns how many failures came without any.
+        """
+        if position - idle > self.best:
+            self.failed = 0
+        self.best = max(self.best, position)
         if wave == self.wave or not self.failed:
             self.failed += 1
             self.wave += 1
@@ -95,44 +113,42 @@ class Transfer:
     """One artifact on its way; `name` is fit to be shown, `started` in monotonic seconds.
 
     `artifact` is as it was listed last. As an activity it tells `size` and `position` in bytes;
-    `received` counts the bytes that came in this run. `failed` stops all its workers. `stage` says
-    what is done with it once its bytes are here, where that takes long.
+    `received` counts the bytes that came in this run. `failed` stops all its workers, `resting`
+    counts the pauses before another try. `stage` says what is done with it once its bytes are
+    here, where that takes long.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        storage: Storage,
-        artifact: Artifact,
-        name: str,
-        partial: Partial,
-        *,
-        retries: int,
-        buffer_size: int = _BUFFER,
-    ) -> None:
-        self.artifact = artifact
-        self.name = name
+    def __init__(self, host: Host, attempt: Attempt, partial: Partial, *, retries: int) -> None:
+        self.attempt = attempt
+        self.artifact = attempt.job.artifact
+        self.name = visible(attempt.job.name or attempt.job.path)
         self.partial = partial
+        self.pieces = Pieces(partial.version, partial.lacks)
         self.started = time.monotonic()
         self.received = 0
         self.failed = False
+        self.resting = 0
         self.stage = ""
         self._host = host
-        self._storage = storage
-        self._buffer_size = buffer_size
-        self._tries = _Tries(retries, best=self.partial.position)
+        self._position = partial.position
+        """Bytes that have come, written or about to be."""
+        self._tries = _Tries(retries, best=self._position)
         self._refreshes = 0
         self._refreshed_at = -1
-        self._shared = partial.position > 0
+        self._refreshing = 0
+        """Workers that wait for a new URL."""
+        self._shared = self._position > 0 and partial.keeps
         """Whether several connections may fetch it: the storage serves ranges of it."""
         self._whole_only = False
         """Whether an answer to a range has shown that the storage does not serve them."""
-        self._lock = threading.Lock()
+        self._coming: dict[Piece, Connection] = {}
+        if self._shared:
+            host.shares(self)
 
     @property
     def size(self) -> int | None:
         """The artifact's size in bytes, where it is known."""
-        return self.partial.size
+        return self.pieces.size
 
     @property
     def position(self) -> int:
@@ -146,39 +162,45 @@ class Transfer:
     @property
     def wants_help(self) -> bool:
         """Whether another connection would find something to do."""
-        partial = self.partial
-        return self._shared and not self.failed and partial.unclaimed >= 2 * MIN_PIECE
+        is_open = self._shared and not (self.failed or self.resting)
+        return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
 
-    def work(self) -> None:
-        """Fetch pieces until none is left to claim.
+    def work(self) -> Steps[None]:
+        """Fetch pieces until none is left to claim, or a pause is due.
 
-        Raises TransferError when the artifact cannot be had, OSError when it cannot be written,
-        Cancelled when called off; other workers of the transfer may still be at it then.
+        Raises TransferError when the artifact cannot be had; other workers of the transfer may
+        still be at it then.
         """
         while not self.failed and (piece := self._claim()) is not None:
             url, wave = self.artifact.download_url, self._tries.wave
+            failure: TransferError
             try:
-                self._fetch(piece, url)
-                continue
-            except Superseded:
+                yield from self._fetch(piece, url)
                 continue
             except ExpiredUrl as error:
-                failure: TransferError = error
+                failure = error
             except BrokenTransfer as error:
                 failure = error
             finally:
-                self.partial.release(piece)
+                self.pieces.release(piece)
                 self._host.changed()
+            if piece.dead:
+                continue
             if isinstance(failure, ExpiredUrl):
-                self._refresh(url, failure)
-            elif not self._retry(failure, wave):
+                yield from self._refresh(url, failure)
+            else:
+                self._retry(failure, wave, piece.position - piece.start)
                 return
 
+    def hand_over(self) -> None:
+        """Have all that has come written."""
+        for piece, connection in self._coming.items():
+            self._take(piece, connection)
+
     def _claim(self) -> Piece | None:
-        with self._lock:
-            if self.partial.pieces and not self._shared:
-                return None
-            return self.partial.claim(self._piece_size())
+        if self.pieces.under_way and not self._shared:
+            return None
+        return self.pieces.claim(self._piece_size())
 
     def _piece_size(self) -> int:
         """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
@@ -187,28 +209,37 @@ class Transfer:
         connections end together.
         """
         if not self._shared:
-            return self.partial.size or MAX_PIECE
-        share = self.partial.unclaimed // (2 * max(1, self._host.connections()))
+            return self.size or MAX_PIECE
+        share = self.pieces.unclaimed // (2 * max(1, self._host.slices()))
         return min(max(share, MIN_PIECE), MAX_PIECE)
 
-    def _fetch(self, piece: Piece, url: str | None) -> None:
+    def _fetch(self, piece: Piece, url: str | None) -> Steps[None]:
         if url is None:
             raise ExpiredUrl("the service gave no download_url")
-        have = self.partial.version
+        have = self.pieces.version
         headers = self._range_headers(piece, have)
         asked = time.monotonic()
-        with self._storage.get(url, headers) as answer:
-            self._host.opened(time.monotonic() - asked)
+        answer = yield from self._host.net.get(url, headers)
+        self._host.answered(time.monotonic() - asked)
+        if answer.status not in (200, 206):
+            yield from self._host.net.finish(answer)
             check_status(answer, ranged=bool(headers))
-            if self._accept(piece, answer, have if headers else None):
-                self._pump(piece, answer)
+        try:
+            if not piece.dead and self._accept(piece, answer, have if headers else None):
+                yield from self._pump(piece, answer)
+        finally:
+            if answer.status in (200, 206):
+                self._host.net.release(answer)
 
     def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
         if have is None or not have.resumable:
             return {}
-        open_ended = self.partial.reaches_end(piece)
+        # Others may take what lies behind it: then its answer is not to go on there.
+        alone = not self._shared or self._host.slices() == 1
+        open_ended = piece.end == have.size or (alone and self.pieces.reaches_end(piece))
         if piece.start == 0 and open_ended:
             return {}
+        piece.last = UNKNOWN_END if open_ended else piece.end
         asked = range_header(piece.start, None if open_ended else piece.end)
         return {"Range": asked, "If-Range": have.validator or ""}
 
@@ -220,10 +251,13 @@ class Transfer:
             verdict = judge(answer.status, answer.headers, piece.start, have)
         elif not holds_all(answer.status, answer.headers):
             raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
-        alone = self.partial.pieces == 1
+        alone = len(self.pieces.under_way) == 1
         if verdict is Verdict.CONTINUE and have is not None:
             told = expected_digests(answer.status, answer.headers, have.size)
-            self.partial.expect(have, told)
+            if told:
+                self._host.write(self, lambda: self.partial.expect(have, told))
+            part = read_content_range(answer.headers.get("content-range"))
+            piece.last = min(piece.last, part[1] if part else UNKNOWN_END)
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             self._give_up_ranges(alone)
@@ -235,84 +269,123 @@ class Transfer:
         """Ranges do not work here: the others go on, or the next request is for the whole."""
         self._shared, self._whole_only = False, True
         if alone:
-            self.partial.forget()
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop all bytes, to fetch them anew."""
+        self.pieces.forget()
+        self._position = 0
+        self._host.write(self, self.partial.forget)
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers, found.size)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
-        most = MAX_PIECE if sliced else found.size or 0
-        self._shared = False
-        self.partial.restart(piece, found, expected, most)
-        self._shared = sliced
+        self._shared = sliced and self.partial.keeps
+        share = (found.size or 0) // max(1, self._host.slices())
+        self.pieces.restart(
+            piece, found, max(MAX_PIECE, share) if self._shared else found.size or 0
+        )
+        self._position = 0
+        self._host.write(self, lambda: self.partial.restart(found, expected))
         if self._shared:
-            self._host.changed()
+            self._host.shares(self)
 
-    def _pump(self, piece: Piece, answer: Response) -> None:
-        partial, buffer = self.partial, _buffer(self._buffer_size)
-        told, began = read_content_range(answer.headers.get("content-range")), piece.position
-        last = told[1] if told else UNKNOWN_END
-        while not self.failed:
-            room = min(len(buffer), min(piece.end, last) - piece.position)
-            count = answer.read_into(buffer[:room])
-            if not count:
-                partial.end_here(piece)
-                if began == piece.position < piece.end:
-                    raise _EmptyPart("the storage sent no byte of what was asked for")
-                if told and piece.position < min(piece.end, last):
-                    raise BrokenTransfer("the storage sent less than it said", code="cut")
-                return
-            partial.write(piece, buffer[:count])
-            with self._lock:
-                self.received += count
-            self._host.spend(count)
-            if piece.position == piece.end and (
-                answer.ended or not partial.extend(piece, self._piece_size())
-            ):
-                return
+    def _pump(self, piece: Piece, answer: Response) -> Steps[None]:
+        net, connection, began = self._host.net, answer.connection, piece.position
+        connection.most = net.read_at_once
+        self._coming[piece] = connection
+        count, started = connection.high, time.monotonic()
+        try:
+            while not self.failed and not piece.dead:
+                filled = self._is_filled(piece, connection)
+                if filled or connection.is_full:
+                    self._take(piece, connection)
+                yield from self._spend(connection, count)
+                if filled:
+                    return
+                count = yield from net.more(answer)
+                if not count:
+                    self._end(piece, connection, began)
+                    return
+        finally:
+            self._take(piece, connection)
+            del self._coming[piece]
+            self._host.carried(time.monotonic() - started)
 
-    def _retry(self, failure: TransferError, wave: int) -> bool:
-        """Wait before another try; False when others should go on without this worker."""
-        self._host.troubled()
-        with self._lock:
-            version = self.partial.version
-            tries = self._tries.note(self.partial.position, wave)
-            alone = not self.partial.pieces
-            if alone and not (version and version.resumable):
-                self.partial.forget()
+    def _spend(self, connection: Connection, count: int) -> Steps[None]:
+        self.received += count
+        owed = self._host.spend(count)
+        if owed > 0:
+            yield owed
+            connection.rested(owed)
+
+    def _is_filled(self, piece: Piece, connection: Connection) -> bool:
+        """Tell whether all of a piece has come; it goes on where nobody else is."""
+        there = piece.position + connection.high
+        while there >= min(piece.end, piece.last):
+            if piece.end >= piece.last or (connection.ended and there == piece.end):
+                return True
+            if not self.pieces.extend(piece, self._piece_size()):
+                return True
+        return False
+
+    def _end(self, piece: Piece, connection: Connection, began: int) -> None:
+        """Take what the body ended with, which settles a size that was not told."""
+        self._take(piece, connection)
+        if self.pieces.version is not None and self.pieces.size is None and not piece.dead:
+            size = piece.position
+            self.pieces.end_here(piece)
+            self._host.write(self, lambda: self.partial.end_at(size))
+        if began == piece.position < piece.end:
+            raise _EmptyPart("the storage sent no byte of what was asked for")
+        if piece.last != UNKNOWN_END and piece.position < min(piece.end, piece.last):
+            raise BrokenTransfer("the storage sent less than it said", code="cut")
+
+    def _take(self, piece: Piece, connection: Connection) -> None:
+        """Have what has come of a piece written, and nothing beyond its end."""
+        count = min(connection.high, min(piece.end, piece.last) - piece.position)
+        if piece.dead or count <= 0:
+            connection.free()
+            return
+        block, at = connection.take_block(), piece.position
+        data = block[:count]
+        self._host.write(self, lambda: self.partial.write(data, at), block)
+        piece.position += count
+        self._position += count
+
+    def _retry(self, failure: TransferError, wave: int, moved: int) -> None:
+        """Have it tried again after a pause. Raises the failure when there were enough tries."""
+        version, alone = self.pieces.version, not self.pieces.under_way
+        idle = moved if failure.code == "stalled" else 0
+        tries = self._tries.note(self._position, wave, idle)
+        if alone and not (version and version.resumable):
+            self.forget()
         if tries > self._tries.allowed:
             if not alone:
                 self._shared = False
-                return False
+                return
             if not isinstance(failure, _EmptyPart) or self._whole_only:
                 raise failure
             self._give_up_ranges(alone)  # they hold nothing, time after time
         delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
         self._host.retrying(self, failure.message, delay)
-        self._host.pause(delay)
-        return True
 
-    def _refresh(self, stale: str | None, failure: ExpiredUrl) -> None:
-        with self._lock:
-            if stale != self.artifact.download_url:
-                return
-            if self.partial.position > self._refreshed_at:
-                self._refreshes = 0
-            self._refreshed_at = self.partial.position
-            self._refreshes += 1
-            if self._refreshes > _REFRESHES:
-                raise TransferError(
-                    f"{failure.message}, also with a new download_url", code="denied"
-                )
-            self.artifact = self._host.listed_anew(self.artifact, stale)
+    def _refresh(self, stale: str | None, failure: ExpiredUrl) -> Steps[None]:
+        if stale != self.artifact.download_url:
+            return
+        if not self._refreshing:
+            self._count_refresh(failure)
+        self._refreshing += 1
+        try:
+            self.artifact = yield from self._host.listed_anew(self.artifact, stale)
+        finally:
+            self._refreshing -= 1
 
-
-_buffers = threading.local()
-
-
-def _buffer(size: int) -> memoryview:
-    """Return the calling thread's buffer: made once, since its memory would cost a fault a page."""
-    made: memoryview | None = getattr(_buffers, "made", None)
-    if made is None or len(made) < size:
-        made = _buffers.made = memoryview(bytearray(size))
-    return made[:size]
+    def _count_refresh(self, failure: ExpiredUrl) -> None:
+        if self._position > self._refreshed_at:
+            self._refreshes = 0
+        self._refreshed_at = self._position
+        self._refreshes += 1
+        if self._refreshes > _REFRESHES:
+            raise TransferError(f"{failure.message}, also with a new download_url", code="denied")

@@ -50,11 +50,8 @@ def whole(folder: OutputFolder, name: str) -> Whole:
     place = safe_path(name, portable=False)
     job = folder.job(Step(artifact, place, Action.DOWNLOAD, before=folder.lstat(place)))
     partial = folder.open(job)
-    piece = partial.claim(len(body))
-    assert piece is not None
-    partial.restart(piece, Version(f'"{name}"', len(body)), {}, len(body))
-    partial.write(piece, memoryview(body))
-    partial.release(piece)
+    partial.restart(Version(f'"{name}"', len(body)), {})
+    partial.write(memoryview(body), 0)
     return Whole(job, partial, hashlib.sha256(body).hexdigest())
 
 

@@ -8,20 +8,18 @@ import logging
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Self
 
 import pytest
 import trustme
 from fake_service import eventually
+from loops import Net
 from servers import Response, ScriptedServer
 
-from sourcecraft_artifacts.errors import BrokenTransfer, Cancelled, TransferError
-from sourcecraft_artifacts.http.storage import MAX_REDIRECTS, Storage
-from sourcecraft_artifacts.http.storage import Response as Got
+from sourcecraft_artifacts.errors import BrokenTransfer, TransferError
+from sourcecraft_artifacts.http.storage import MAX_REDIRECTS
 from sourcecraft_artifacts.http.targets import redirected
 from sourcecraft_artifacts.logs import PACKAGE
 
@@ -37,35 +35,22 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def storage() -> Iterator[Storage]:
+def storage() -> Iterator[Net]:
     """Connections that have no reason to stall."""
-    storage = Storage(stall_timeout=5)
-    yield storage
-    storage.drop_connection()
-    storage.close()
+    with Net() as storage:
+        yield storage
 
 
 @pytest.fixture
-def impatient() -> Iterator[Storage]:
+def impatient() -> Iterator[Net]:
     """Connections that are given up soon."""
-    storage = Storage(stall_timeout=STALL)
-    yield storage
-    storage.drop_connection()
-    storage.close()
+    with Net(stall_timeout=STALL) as storage:
+        yield storage
 
 
-def read(answer: Got) -> bytes:
-    """The body of an answer, which is closed then."""
-    buffer, body = memoryview(bytearray(4096)), b""
-    with answer:
-        while count := answer.read_into(buffer):
-            body += buffer[:count]
-    return body
-
-
-def fetch(storage: Storage, url: str, **headers: str) -> bytes:
+def fetch(storage: Net, url: str, **headers: str) -> bytes:
     """The whole body behind a URL."""
-    return read(storage.get(url, headers))
+    return storage.fetch(url, **headers)
 
 
 # What goes out.
@@ -84,9 +69,7 @@ def fetch(storage: Storage, url: str, **headers: str) -> bytes:
         "/[x]|{y}^`",
     ],
 )
-def test_targets_are_sent_byte_for_byte(
-    server: ScriptedServer, storage: Storage, target: str
-) -> None:
+def test_targets_are_sent_byte_for_byte(server: ScriptedServer, storage: Net, target: str) -> None:
     """A signature holds for the very bytes of a URL."""
     server.on("/", Response(body=BODY))
     assert fetch(storage, server.url + target) == BODY
@@ -98,7 +81,7 @@ def test_targets_are_sent_byte_for_byte(
     [("", "/"), ("?a=/b", "/?a=/b"), ("/x#frag?no", "/x"), ("#frag/no", "/"), ("?q#f", "/?q")],
 )
 def test_a_target_starts_with_a_slash(
-    server: ScriptedServer, storage: Storage, rest: str, target: str
+    server: ScriptedServer, storage: Net, rest: str, target: str
 ) -> None:
     """RFC 9112, 3.2.1: an empty path is sent as a slash, and a fragment is not sent."""
     server.on("/", Response(body=BODY))
@@ -106,9 +89,7 @@ def test_a_target_starts_with_a_slash(
     assert server.requests[0].target == target
 
 
-def test_no_credentials_and_no_codings_are_asked_for(
-    server: ScriptedServer, storage: Storage
-) -> None:
+def test_no_credentials_and_no_codings_are_asked_for(server: ScriptedServer, storage: Net) -> None:
     """A request says what it wants, and nothing of the user."""
     server.on("/", Response(body=BODY))
     fetch(storage, server.url, Range="bytes=1-")
@@ -122,10 +103,10 @@ def test_no_credentials_and_no_codings_are_asked_for(
 @pytest.mark.parametrize(
     "url", ["http://192.0.2.1/x", "ftp://localhost/x", "https://u:pa55@localhost/x", "/x", ""]
 )
-def test_unsafe_urls_are_never_asked(storage: Storage, url: str) -> None:
+def test_unsafe_urls_are_never_asked(storage: Net, url: str) -> None:
     """The rule for URLs holds here too, whoever checked before."""
     with pytest.raises(TransferError, match="unsafe") as caught:
-        storage.get(url, {})
+        storage.get(url)
     assert not isinstance(caught.value, BrokenTransfer)
     assert "pa55" not in caught.value.message
 
@@ -160,31 +141,33 @@ def test_unsafe_urls_are_never_asked(storage: Storage, url: str) -> None:
     ],
 )
 def test_bodies_come_as_they_are(
-    server: ScriptedServer, storage: Storage, answer: Response, body: bytes, length: int | None
+    server: ScriptedServer, storage: Net, answer: Response, body: bytes, length: int | None
 ) -> None:
     """No coding is undone, and the length is what was told."""
     server.on("/", answer)
-    got = storage.get(server.url, {})
+    got = storage.get(server.url)
     assert got.length == length
-    assert read(got) == body
-    assert got.ended
+    assert storage.read(got) == body
+    assert got.connection.ended
 
 
-def test_repeated_headers_are_joined(server: ScriptedServer, storage: Storage) -> None:
+def test_repeated_headers_are_joined(server: ScriptedServer, storage: Net) -> None:
     """As RFC 9110, 5.2 has it; a header that is not there is None."""
     pairs = [("x-goog-hash", "crc32c=a"), ("X-Goog-Hash", "md5=b"), ("ETag", '"\u00e9"')]
     server.on("/", Response(200, pairs, BODY))
-    with storage.get(server.url, {}) as got:
-        assert got.headers.get("x-goog-hash") == "crc32c=a, md5=b"
-        assert got.headers.get("digest") is None
-        assert got.headers.get("etag") == '"\u00e9"'.encode().decode("latin-1")
+    got = storage.get(server.url)
+    assert got.headers.get("x-goog-hash") == "crc32c=a, md5=b"
+    assert got.headers.get("digest") is None
+    assert got.headers.get("etag") == '"\u00e9"'.encode().decode("latin-1")
+    storage.finish(got)
 
 
-def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Storage) -> None:
+def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Net) -> None:
     """Byte for byte, also where it is no ASCII: another spelling would be another version."""
     server.on("/", Response(200, [("ETag", '"\u00e9"')], BODY))
-    with storage.get(server.url, {}) as got:
-        etag = got.headers.get("etag")
+    got = storage.get(server.url)
+    etag = got.headers.get("etag")
+    storage.finish(got)
     assert etag is not None
     fetch(storage, server.url, **{"If-Range": etag})
     assert server.requests[-1].header("If-Range") == etag
@@ -227,7 +210,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("answer", BROKEN)
 def test_what_breaks_is_worth_another_try(
-    server: ScriptedServer, storage: Storage, answer: Response
+    server: ScriptedServer, storage: Net, answer: Response
 ) -> None:
     """Short, torn and misshapen answers are told from whole ones, and spoil no later answer."""
     server.on("/bad", answer)
@@ -239,27 +222,25 @@ def test_what_breaks_is_worth_another_try(
     assert fetch(storage, f"{server.url}/good") == b"good"
 
 
-def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Storage) -> None:
+def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Net) -> None:
     """A body is read for a message as far as it is good for one, and no failure stands out."""
     server.on("/long", Response(503, body=b"x" * 100_000))
     server.on("/torn", Response(503, body=b"some\xff\n" * 10, cut_after=12))
-    with storage.get(f"{server.url}/long", {}) as got:
-        assert got.text() == "x" * 2048
-    with storage.get(f"{server.url}/torn", {}) as got:
-        assert got.text() == "some\ufffd\n" * 2
+    assert set(storage.finish(storage.get(f"{server.url}/long"))) == {"x"}
+    assert storage.finish(storage.get(f"{server.url}/torn")) == ""
 
 
 # Connections.
 
 
-def test_a_connection_is_kept(server: ScriptedServer, storage: Storage) -> None:
+def test_a_connection_is_kept(server: ScriptedServer, storage: Net) -> None:
     """Whole bodies, small unwanted ones and empty ones leave it open."""
     server.on("/whole", Response(body=BODY), Response(body=BODY, chunked=True))
     server.on("/small", Response(404, body=b"no"))
     server.on("/none", Response(204))
     for path in ("whole", "whole", "none"):
         fetch(storage, f"{server.url}/{path}")
-    storage.get(f"{server.url}/small", {}).close()
+    storage.finish(storage.get(f"{server.url}/small"))
     fetch(storage, f"{server.url}/whole")
     assert server.opened == 1
 
@@ -267,29 +248,21 @@ def test_a_connection_is_kept(server: ScriptedServer, storage: Storage) -> None:
 SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
 
-def whole(answer: Got) -> None:
-    """Read a body to its end, in pieces of all sizes."""
-    size = 1
-    while answer.read_into(memoryview(bytearray(size))):
-        size = min(2 * size, 1 << 20)
-
-
 @pytest.mark.parametrize("body", [b"", b"x", BODY * 20])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_stray_bytes_are_never_an_answer(
-    server: ScriptedServer, storage: Storage, body: bytes, chunked: bool
+    server: ScriptedServer, storage: Net, body: bytes, chunked: bool
 ) -> None:
     """What comes behind a body is not taken for the answer to the next request."""
     server.on("/first", Response(body=body, chunked=chunked, extra=SMUGGLED))
     server.on("/second", Response(body=b"good"))
-    with storage.get(f"{server.url}/first", {}) as got:
-        whole(got)
-        threading.Event().wait(0.05)  # for what comes behind the body to arrive
+    storage.fetch(f"{server.url}/first")
+    storage.pause(0.05)  # for what comes behind the body to arrive
     assert fetch(storage, f"{server.url}/second") == b"good"
     assert server.opened == 2
 
 
-def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storage: Storage) -> None:
+def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storage: Net) -> None:
     """Nor are they when the connection was found in order at first."""
     server.on("/first", Response(body=b"first"))
     server.on("/second", Response(body=b"good"))
@@ -303,29 +276,27 @@ def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storag
 @pytest.mark.parametrize(
     "answer",
     [
-        Response(body=BODY * 20),
-        Response(body=BODY, chunked=True),
+        Response(body=BODY * 100),
+        Response(body=BODY * 100, chunked=True),
         Response(200, {"Connection": "close"}, BODY),
         Response(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     ],
 )
 def test_a_connection_is_not_used_again(
-    server: ScriptedServer, storage: Storage, answer: Response
+    server: ScriptedServer, storage: Net, answer: Response
 ) -> None:
     """Not behind an unread body, nor behind an end of which nothing was said."""
     server.on("/first", answer)
     server.on("/second", Response(body=b"second"))
-    with storage.get(f"{server.url}/first", {}) as got:
-        got.read_into(memoryview(bytearray(5)))
-    threading.Event().wait(0.05)  # for the end of the connection to arrive
+    got = storage.get(f"{server.url}/first")
+    storage.net.release(got)
+    storage.pause(0.05)  # for the end of the connection to arrive
     assert fetch(storage, f"{server.url}/second") == b"second"
     assert server.opened == 2
     assert [one.target for one in server.requests] == ["/first", "/second"]
 
 
-def test_a_kept_connection_that_ends_is_no_failure(
-    server: ScriptedServer, storage: Storage
-) -> None:
+def test_a_kept_connection_that_ends_is_no_failure(server: ScriptedServer, storage: Net) -> None:
     """The storage may close it at the very moment of the next request."""
     server.on("/first", Response(body=b"first"))
     server.on("/second", Response(raw=b""), Response(body=b"second"))
@@ -334,7 +305,7 @@ def test_a_kept_connection_that_ends_is_no_failure(
     assert server.opened == 2
 
 
-def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage: Storage) -> None:
+def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage: Net) -> None:
     """It is the caller who counts tries."""
     server.on("/", Response(raw=b""))
     with pytest.raises(BrokenTransfer):
@@ -342,28 +313,21 @@ def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage
     assert len(server.requests) == 1
 
 
-def test_each_thread_has_its_own(server: ScriptedServer, storage: Storage) -> None:
-    """Threads do not wait for each other, and a thread that ends leaves nothing open."""
-    barrier = threading.Barrier(4)
+def test_idle_connections_are_bounded(server: ScriptedServer) -> None:
+    """No more are kept than may be open at all; the oldest ones go."""
     server.on("/", Response(body=BODY))
-
-    def work(_: int) -> bytes:
-        with storage.get(server.url, {}) as got:
-            barrier.wait(5)
-            body = read(got)
-        storage.drop_connection()
-        return body
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(work, range(4))) == [BODY] * 4
-    assert server.max_open == 4
+    with Net(most=2) as storage:
+        answers = [storage.get(server.url) for _ in range(3)]
+        for answer in answers:
+            storage.read(answer)
+        eventually(lambda: len(server._open) == 2, "one is closed")
     eventually(lambda: not server._open, "all are closed")
 
 
 # Redirects.
 
 
-def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storage: Storage) -> None:
+def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storage: Net) -> None:
     """An absolute address goes out as it came; the headers go along."""
     there = "/b/%7e/../x?%2f=é"
     server.on("/a", Response(302, {"Location": server.url + there}, b"moved"))
@@ -375,7 +339,7 @@ def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storag
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_relative_redirects(server: ScriptedServer, storage: Storage, status: int) -> None:
+def test_relative_redirects(server: ScriptedServer, storage: Net, status: int) -> None:
     """Every kind, from another folder."""
     server.on("/a/b", Response(status, {"Location": "../c?d"}))
     server.on("/c?d", Response(body=BODY))
@@ -384,7 +348,7 @@ def test_relative_redirects(server: ScriptedServer, storage: Storage, status: in
 
 @pytest.mark.parametrize(("length", "ends"), [(MAX_REDIRECTS, True), (MAX_REDIRECTS + 1, False)])
 def test_redirects_are_bounded(
-    server: ScriptedServer, storage: Storage, length: int, ends: bool
+    server: ScriptedServer, storage: Net, length: int, ends: bool
 ) -> None:
     """Five are followed, and no more."""
     for at in range(length):
@@ -398,13 +362,12 @@ def test_redirects_are_bounded(
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 302])
-def test_what_leads_nowhere_is_an_answer(
-    server: ScriptedServer, storage: Storage, status: int
-) -> None:
+def test_what_leads_nowhere_is_an_answer(server: ScriptedServer, storage: Net, status: int) -> None:
     """Without a Location, or of another kind, it is for the caller to judge."""
     server.on("/", Response(status, {} if status == 302 else {"Location": "/x"}))
-    with storage.get(server.url, {}) as got:
-        assert got.status == status
+    got = storage.get(server.url)
+    assert got.status == status
+    storage.finish(got)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +409,7 @@ def test_where_redirects_lead(url: str, location: str, target: str | None) -> No
     ],
 )
 def test_silence_and_dripping_are_given_up(
-    server: ScriptedServer, impatient: Storage, answer: Response
+    server: ScriptedServer, impatient: Net, answer: Response
 ) -> None:
     """No head, a head without end, a body that stops and one that is too slow."""
     server.on("/", answer)
@@ -457,59 +420,42 @@ def test_silence_and_dripping_are_given_up(
     assert fetch(impatient, server.url) == b"good"
 
 
-def test_slow_is_not_stalled(server: ScriptedServer, impatient: Storage) -> None:
+def test_slow_is_not_stalled(server: ScriptedServer, impatient: Net) -> None:
     """A byte at a time is fine, as long as they keep coming."""
     server.on("/", Response(body=b"x" * 20, drip=STALL / 10))
     assert fetch(impatient, server.url) == b"x" * 20
 
 
-def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Storage) -> None:
+def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Net) -> None:
     """Time that passes between reads (a rate limit, a slow disk) is not the connection's."""
-    server.on("/", Response(body=b"0123456789"))
-    buffer = memoryview(bytearray(5))
-    with impatient.get(server.url, {}) as got:
-        assert got.read_into(buffer) == 5
-        threading.Event().wait(2 * STALL)
-        assert got.read_into(buffer) == 5
-
-
-def blocked(work: Callable[[], object]) -> Future[object]:
-    """Start it in a thread of its own, which nothing waits for."""
-    future: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
+    gate = threading.Event()
+    server.on("/", Response(body=b"0123456789", gate=gate))
+    got = impatient.get(server.url)
+    impatient.pause(2 * STALL)
+    got.connection.rested(2 * STALL)
+    threading.Timer(STALL / 2, gate.set).start()
+    assert impatient.read(got) == b"0123456789"
 
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize(
     "answer", [Response(hang=True), Response(body=BODY, gate=threading.Event())]
 )
-def test_cancelling_ends_blocked_reads(
+def test_what_is_given_up_is_closed(
     certificate: tuple[ssl.SSLContext, str], answer: Response, tls: bool
 ) -> None:
-    """Whether the head or the body is waited for, and whatever lies between."""
+    """Whether the head or the body is waited for: nothing stays open, and others go on."""
     context, bundle = certificate
     with ScriptedServer(tls=context if tls else None) as server:
-        server.on("/", answer)
-        storage = Storage(stall_timeout=20, ca_bundle=bundle)
-        future = blocked(lambda: fetch(storage, server.url))
-        eventually(lambda: server.requests, "it is asked")
-        threading.Event().wait(0.05)  # for the reader to block
-        began = time.monotonic()
-        storage.cancel()
-        with pytest.raises(Cancelled):
-            future.result(5)
-        assert time.monotonic() - began < 1
-        with pytest.raises(Cancelled):
-            storage.get(server.url, {})
-        storage.close()
+        server.on("/bad", answer)
+        server.on("/good", Response(body=b"good"))
+        with Net(stall_timeout=20, ca_bundle=bundle) as storage:
+            storage.loop.later(0.2, lambda: setattr(storage, "given_up", True))
+            with pytest.raises(InterruptedError):
+                fetch(storage, f"{server.url}/bad")
+            storage.given_up = False
+            assert (storage.net.idle, storage.net.busy) == (0, 0)
+            assert fetch(storage, f"{server.url}/good") == b"good"
 
 
 # TLS and proxies.
@@ -527,17 +473,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
 
 
 @pytest.fixture
-def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedServer, Storage]]:
+def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedServer, Net]]:
     """A storage with TLS, and connections that trust it."""
     context, bundle = certificate
-    with ScriptedServer(tls=context, host="localhost") as server:
-        storage = Storage(stall_timeout=5, ca_bundle=bundle)
+    with (
+        ScriptedServer(tls=context, host="localhost") as server,
+        Net(ca_bundle=bundle) as storage,
+    ):
         yield server, storage
-        storage.drop_connection()
-        storage.close()
 
 
-def test_tls(secure: tuple[ScriptedServer, Storage]) -> None:
+def test_tls(secure: tuple[ScriptedServer, Net]) -> None:
     """Bodies of all kinds, on kept connections."""
     server, storage = secure
     server.on("/", Response(body=BODY))
@@ -548,7 +494,7 @@ def test_tls(secure: tuple[ScriptedServer, Storage]) -> None:
 
 
 def test_a_body_that_only_the_end_ends_needs_its_goodbye(
-    secure: tuple[ScriptedServer, Storage],
+    secure: tuple[ScriptedServer, Net],
 ) -> None:
     """Over TLS a connection that is cut can be told from one that was closed."""
     server, storage = secure
@@ -557,15 +503,16 @@ def test_a_body_that_only_the_end_ends_needs_its_goodbye(
         fetch(storage, server.url)
 
 
-def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Storage]) -> None:
+def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Net]) -> None:
     """Trying again does not make a certificate good."""
     server, _ = secure
-    storage = Storage(stall_timeout=20)
-    with pytest.raises(TransferError, match="certificate is not trusted") as caught:
-        storage.get(server.url, {})
+    with (
+        Net(stall_timeout=20) as storage,
+        pytest.raises(TransferError, match="certificate is not trusted") as caught,
+    ):
+        storage.get(server.url)
     assert not isinstance(caught.value, BrokenTransfer)
     assert "--ca-bundle" in (caught.value.hint or "")
-    storage.close()
 
 
 @pytest.mark.parametrize("first", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
@@ -573,30 +520,38 @@ def test_a_handshake_that_fails(
     certificate: tuple[ssl.SSLContext, str], first: bytes | None
 ) -> None:
     """What speaks no TLS, hangs up or says nothing is worth another try, and bounded."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        storage = Storage(stall_timeout=STALL, ca_bundle=certificate[1])
-        url = f"https://localhost:{listener.getsockname()[1]}/"
-        future = blocked(lambda: storage.get(url, {}))
+    ended = threading.Event()
+
+    def serve() -> None:
         connection, _ = listener.accept()
         with connection:
             if first is not None:
                 connection.sendall(first)
                 connection.shutdown(socket.SHUT_WR)
-            with pytest.raises(BrokenTransfer):
-                future.result(5)
-        storage.close()
+            ended.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with (
+            Net(stall_timeout=STALL, ca_bundle=certificate[1]) as storage,
+            pytest.raises(BrokenTransfer),
+        ):
+            storage.get(f"https://localhost:{listener.getsockname()[1]}/")
+        ended.set()
+        thread.join()
 
 
-def test_nobody_listens(storage: Storage) -> None:
+def test_nobody_listens(storage: Net) -> None:
     """A closed port is worth another try."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(BrokenTransfer, match="could not be reached"):
-        storage.get(f"http://127.0.0.1:{port}/", {})
+        storage.get(f"http://127.0.0.1:{port}/")
 
 
 def test_https_never_redirects_to_http(
-    server: ScriptedServer, secure: tuple[ScriptedServer, Storage]
+    server: ScriptedServer, secure: tuple[ScriptedServer, Net]
 ) -> None:
     """Not even on loopback: whoever saw the way could change it."""
     safe, storage = secure
@@ -661,7 +616,7 @@ CREDENTIALS = "us%3Aer%40%C3%A9:p%C3%A4%20ss"
 
 
 def test_a_forwarding_proxy(
-    server: ScriptedServer, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, storage: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plain http goes through it whole, each request with the proxy's credentials."""
     with ScriptedServer() as proxy:
@@ -677,7 +632,7 @@ def test_a_forwarding_proxy(
     assert server.requests == []
 
 
-def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tunnel(secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch) -> None:
     """https goes through CONNECT; the credentials are for the proxy and not for the storage."""
     server, storage = secure
     server.on("/", Response(body=BODY))
@@ -688,7 +643,7 @@ def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.Mo
         (head,) = proxy.heads
         assert head.startswith(f"CONNECT localhost:{server.port} HTTP/1.")
         assert f"Proxy-Authorization: {BASIC}\r\n" in head
-        storage.drop_connection()
+        storage.net.close()
     assert [one.target for one in server.requests] == ["/%7e/x"] * 2
     assert all(one.header("Proxy-Authorization") is None for one in server.requests)
 
@@ -698,7 +653,7 @@ def test_a_tunnel(secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.Mo
     [Response(200, {"Connection": "close"}, BODY), Response(raw=b""), Response(raw=SMUGGLED)],
 )
 def test_a_tunnel_is_dug_again(
-    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, first: Response
+    secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch, first: Response
 ) -> None:
     """Behind a connection that ended the next one goes through the proxy as well."""
     server, storage = secure
@@ -711,7 +666,7 @@ def test_a_tunnel_is_dug_again(
         for _ in range(2):
             assert fetch(storage, f"{server.url}/second") == BODY
         assert [head.split()[0] for head in proxy.heads] == ["CONNECT"] * 3
-        storage.drop_connection()
+        storage.net.close()
 
 
 @pytest.mark.parametrize(
@@ -723,20 +678,20 @@ def test_a_tunnel_is_dug_again(
     ],
 )
 def test_a_tunnel_that_is_refused(
-    secure: tuple[ScriptedServer, Storage], monkeypatch: pytest.MonkeyPatch, answer: bytes
+    secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     """The proxy's word is passed on, without its password."""
     server, storage = secure
     with Tunnel(answer) as proxy:
         monkeypatch.setenv("https_proxy", f"http://u:pa55@127.0.0.1:{proxy.port}")
         with pytest.raises(TransferError) as caught:
-            storage.get(server.url, {})
+            storage.get(server.url)
     assert "pa55" not in caught.value.message
     assert server.requests == []
 
 
 def test_no_proxy_is_honoured(
-    server: ScriptedServer, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, storage: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that is excepted is reached without the proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -747,23 +702,22 @@ def test_no_proxy_is_honoured(
 
 @pytest.mark.parametrize("proxy", ["https://127.0.0.1:9"])
 def test_a_proxy_of_another_kind_is_told(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch, proxy: str
+    storage: Net, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     """What cannot be spoken is said at once, and is not tried again."""
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(TransferError, match="not supported") as caught:
-        storage.get("https://storage.example/x", {})
+        storage.get("https://storage.example/x")
     assert caught.value.code == "proxy"
 
 
-def test_the_log_holds_no_secret(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_holds_no_secret(
+    server: ScriptedServer, storage: Net, caplog: pytest.LogCaptureFixture
+) -> None:
     """A line a request, with the status and the range, and without the signature."""
     caplog.set_level(logging.DEBUG, PACKAGE)
-    storage = Storage(stall_timeout=20)
     server.on("/", Response(206, body=BODY))
     fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")
-    storage.drop_connection()
-    storage.close()
     (line,) = caplog.messages
     assert "206 for bytes=5-" in line
     assert "s3cret" not in line

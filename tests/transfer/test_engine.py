@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
-import itertools
 import os
 import random
 import re
@@ -28,7 +27,7 @@ from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted,
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import engine, pacing, transfer
+from sourcecraft_artifacts.transfer import scheduler, transfer
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import Pace
@@ -49,19 +48,17 @@ class Wide(Pace):
 
     def __init__(self, most: int | None) -> None:
         super().__init__(most)
-        self.slices = min(SLICES, most or SLICES)
-        self.narrowest = self.slices
+        self.width = min(SLICES, most or SLICES)
+        self.narrowest = self.width
         Wide.made.append(self)
 
-    def tick(
-        self, now: float, received: int, ended: int, busy: int, *, queued: bool, shared: bool
-    ) -> None:
+    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
         """Grow no further, so that a test knows what there is."""
 
     def troubled(self, busy: int, now: float) -> None:
         """Note how narrow it became."""
         super().troubled(busy, now)
-        self.narrowest = min(self.narrowest, self.slices)
+        self.narrowest = min(self.narrowest, self.width)
 
 
 class Folder:
@@ -203,7 +200,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pieces, several connections from the start, and no waits."""
     Wide.made.clear()
-    monkeypatch.setattr(engine, "Pace", Wide)
+    monkeypatch.setattr(scheduler, "Pace", Wide)
     monkeypatch.setattr(transfer, "MIN_PIECE", PIECE // 4)
     monkeypatch.setattr(transfer, "MAX_PIECE", PIECE)
     quickly(monkeypatch)
@@ -218,6 +215,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once, unless the storage asks for patience."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: after or 0.0)
+
+
+def received(downloads: Downloads) -> int:
+    """The bytes that have come so far."""
+    return downloads._scheduler._received if downloads._scheduler else 0
 
 
 def span(received: Received) -> tuple[int, int] | None:
@@ -261,7 +263,7 @@ class Crowd:
 
 def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several connections at once, each with a part; together they ask for no byte twice."""
-    monkeypatch.setattr(engine, "Pace", Wide)
+    monkeypatch.setattr(scheduler, "Pace", Wide)
     body = random.Random(3).randbytes(24 << 20)
     crowd = Crowd(SLICES, ranged(body), ranged(body))
     assert world.fetch(crowd) == body
@@ -591,7 +593,7 @@ def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
         downloads.submit(jobs)
         wanted = 2 if held in ("head", "busy") else 1
         eventually(lambda: len(world.server.requests) >= wanted, "it is asked")
-        eventually(lambda: downloads._received >= PIECE, "bytes have come")
+        eventually(lambda: received(downloads) >= PIECE, "bytes have come")
         threading.Event().wait(0.05)
         began = time.monotonic()
         downloads.cancel()
@@ -660,15 +662,12 @@ def test_leaving_by_an_exception_calls_off(world: World) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", ["worker", "pulse"])
-def test_a_signal_while_threads_are_started(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_signal_while_threads_are_started(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal may come between a thread and its start: it is still what ends the run."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
-        if thread.name == name:
+        if thread.name == "network":
             raise Interrupted(15)
         start(thread)
 
@@ -676,30 +675,6 @@ def test_a_signal_while_threads_are_started(
     world.server.on("/a", Response(body=SMALL))
     with pytest.raises(Interrupted):
         world.run()
-
-
-def test_nobody_waits_while_workers_are_started(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To start many takes long: whoever works already goes on meanwhile."""
-    start = threading.Thread.start
-    ended = threading.Event()
-
-    def slow_from_the_third_on(thread: threading.Thread) -> None:
-        if thread.name == "worker" and next(begun) >= 2:
-            assert ended.wait(10), "a file comes to its end while others are to be fetched"
-        start(thread)
-
-    def finished(*_: object) -> None:
-        ended.set()
-
-    begun = itertools.count()
-    monkeypatch.setattr(world.watcher, "finished", finished)
-    monkeypatch.setattr(threading.Thread, "start", slow_from_the_third_on)
-    monkeypatch.setattr(pacing, "NEAR", 4)
-    world.server.on("/", Response(body=SMALL))
-    results = world.run(*"abcdefgh")
-    assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
 
 
 @pytest.mark.parametrize("method", ["begin", "finished", "retrying"])

@@ -6,169 +6,108 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.transfer.pacing import FAST, LATE, MOST, NEAR, START, Pace, RateLimit
+from sourcecraft_artifacts.transfer.pacing import LATE, MOST, START, Pace, RateLimit
 
 TICK = 0.05
 MB = 1e6
+PLENTY = 1000
 
 
-class Clock:
-    """Drives a pace through ticks, with a steady rate for each connection."""
+class Wire:
+    """Drives a pace: each answer comes after `late` seconds, and then `size` bytes of a file.
 
-    def __init__(self, pace: Pace) -> None:
+    All connections together bring `most` bytes a second, and each no more than `each`. When they
+    want more than `most`, answers wait in a queue for as long as that is full.
+    """
+
+    def __init__(
+        self, pace: Pace, *, late: float, size: float, most: float, each: float, queue: float = 0.1
+    ) -> None:
         self.pace = pace
         self.now = 100.0
         self.received = 0.0
-        self.ended = 0
+        self._late, self._size, self._most, self._each = late, size, most, each
+        self._queue = queue
 
-    def ticks(
-        self,
-        number: int,
-        each: float,
-        *,
-        ended: int = 0,
-        queued: bool = False,
-        shared: bool = False,
-    ) -> None:
-        """Let time pass while all connections are busy at `each` bytes a second.
-
-        In each tick as many files as `ended` come to their end.
-        """
-        for _ in range(number):
+    def run(self, seconds: float, wanted: int = PLENTY) -> int:
+        """Let time pass; return the number of connections then."""
+        for _ in range(round(seconds / TICK)):
             busy = self.pace.width
+            body = self._size / self._each
+            rate = busy * self._size / (self._late + body)
+            late = self._late
+            if rate > self._most:
+                rate, late = self._most, self._late + self._queue
+                body = max(body, busy * self._size / rate - late)
             self.now += TICK
-            self.received += each * busy * TICK
-            self.ended += ended
-            self.pace.tick(
-                self.now, int(self.received), self.ended, busy, queued=queued, shared=shared
-            )
+            self.received += rate * TICK
+            for _ in range(max(1, round(rate * TICK / self._size))):
+                self.pace.answered(late if self.now > 100.0 + 3 * self._late else self._late)
+                self.pace.carried(body)
+            self.pace.tick(self.now, int(self.received), busy, wanted=wanted)
+        return self.pace.width
 
 
-@pytest.mark.parametrize(
-    ("jobs", "files", "most"), [(None, NEAR, MOST), (1, 1, 1), (8, NEAR, 8), (500, NEAR, 500)]
-)
-def test_where_it_begins(jobs: int | None, files: int, most: int) -> None:
-    """`--jobs` caps all, slices included; large files begin with one connection."""
-    pace = Pace(jobs)
-    assert (pace.files, pace.slices, pace.width) == (files, 1, files)
-    clock = Clock(pace)
-    for _ in range(4):
-        pace.opened(0.03)
-        clock.ticks(20, MB, queued=True, shared=True)
-    assert max(pace.files, pace.slices, pace.width) == most
+@pytest.mark.parametrize(("jobs", "width"), [(None, START), (1, 1), (8, 8), (500, START)])
+def test_where_it_begins(jobs: int | None, width: int) -> None:
+    """`--jobs` caps all, slices included."""
+    assert Pace(jobs).width == width
 
 
-def test_near_storage_gets_few_connections() -> None:
-    """Where files come in no time, more threads would only be in each other's way."""
+@pytest.mark.parametrize("jobs", [None, 8, 40])
+def test_many_where_answers_are_late(jobs: int | None) -> None:
+    """Small files over a long way: the connections mostly wait, and more of them bring more."""
+    wire = Wire(Pace(jobs), late=0.05, size=20e3, most=1e9, each=10 * MB)
+    assert wire.run(1.5) == (jobs or MOST)
+
+
+def test_no_more_than_there_is_to_do() -> None:
+    """Connections that would find nothing to fetch are not opened."""
+    wire = Wire(Pace(None), late=0.05, size=20e3, most=1e9, each=10 * MB)
+    assert wire.run(1.5, wanted=0) == START
+    assert wire.run(0.2, wanted=3) <= START + 6
+
+
+def test_few_where_the_way_is_full() -> None:
+    """Files that fill the network get no more connections than that takes."""
+    wire = Wire(Pace(None), late=0.05, size=MB, most=25 * MB, each=5 * MB)
+    assert wire.run(3) == START
+
+
+def test_few_where_the_processor_is_the_limit() -> None:
+    """Where answers come at once, more connections would only be in each other's way."""
+    wire = Wire(Pace(None), late=LATE / 4, size=20e3, most=1e9, each=100 * MB)
+    assert wire.run(1) == START
+
+
+def test_more_where_each_is_capped() -> None:
+    """A storage that caps each connection gets as many as raise the sum."""
+    wire = Wire(Pace(None), late=0.03, size=4 * MB, most=1e9, each=5 * MB)
+    assert wire.run(3) == MOST
+
+
+def test_a_doubling_that_does_not_pay_is_taken_back() -> None:
+    """Without a queue to be seen, only the sum tells that there is no more to be had."""
     pace = Pace(None)
-    pace.opened(0.0005)
-    clock = Clock(pace)
-    clock.ticks(20, MB, ended=int(2 * NEAR * TICK / LATE), queued=True)
-    assert pace.files == NEAR
-
-
-@pytest.mark.parametrize("ended", [0, 1])
-def test_late_storage_gets_many_at_once(ended: int) -> None:
-    """Where a connection mostly waits, the first look already is enough to see it."""
-    pace = Pace(None)
-    Clock(pace).ticks(1, MB, ended=ended, queued=True)
-    assert pace.files == START
-
-
-@pytest.mark.parametrize("ended", [0, 1, int(NEAR * TICK / LATE) - 1])
-def test_storage_that_becomes_late_is_seen(ended: int) -> None:
-    """A good first look is no promise: each later one counts the files of its own time."""
-    pace = Pace(None)
-    clock = Clock(pace)
-    clock.ticks(1, MB, ended=NEAR, queued=True)
-    assert pace.files == NEAR
-    clock.ticks(1, MB, ended=ended, queued=True)
-    assert pace.files == START
-
-
-def test_files_that_wait_for_nothing_bring_no_connections() -> None:
-    """With no file in the queue there is nothing to open another connection for."""
-    pace = Pace(None)
-    Clock(pace).ticks(4, MB, queued=False)
-    assert pace.files == NEAR
-
-
-def test_trouble_before_the_first_look() -> None:
-    """A storage that is busy from the start is not met with all connections at once."""
-    pace = Pace(None)
-    clock = Clock(pace)
-    pace.troubled(NEAR, clock.now)
-    clock.ticks(200, MB, queued=True)
-    assert pace.files < START // 8
-
-
-def test_files_grow_while_answers_stay_quick() -> None:
-    """More files at once, as long as the time to the first byte does not double."""
-    pace = Pace(None)
-    clock = Clock(pace)
-    pace.opened(0.03)
-    clock.ticks(1, MB, queued=True)
-    assert pace.files == START
-    clock.ticks(4, MB, queued=False)
-    assert pace.files == START
-    clock.ticks(4, MB, queued=True)
-    assert pace.files > START
-
-
-def test_files_do_not_grow_when_answers_get_slow() -> None:
-    """When each answer takes much longer than the quickest one, something else is the limit."""
-    pace = Pace(None)
-    clock = Clock(pace)
-    pace.opened(0.03)
-    for _ in range(30):
-        pace.opened(0.3)
-    clock.ticks(20, MB, queued=True)
-    assert pace.files == START
-
-
-def test_slices_grow_while_each_stays_fast() -> None:
-    """A store that caps each connection gets as many as there may be."""
-    pace = Pace(16)
-    Clock(pace).ticks(40, 20 * MB, shared=True)
-    assert pace.slices == 16
-
-
-def test_slices_do_not_grow_past_the_network() -> None:
-    """Connections that only take from each other do not get more."""
-    pace = Pace(None)
-    now, received = 100.0, 0.0
-    for _ in range(60):
-        now, received = now + TICK, received + 50 * MB * TICK
-        pace.tick(now, int(received), 0, pace.slices, queued=False, shared=True)
-    assert pace.slices <= 16
-
-
-def test_slices_do_not_grow_past_what_memory_gives() -> None:
-    """At hundreds of megabytes a second one connection is enough."""
-    pace = Pace(None)
-    clock = Clock(pace)
-    clock.ticks(1, 0, shared=True)
-    before = pace.slices
-    clock.ticks(20, 2 * FAST, shared=True)
-    assert pace.slices == before
+    wire = Wire(pace, late=0.03, size=4 * MB, most=16 * 5 * MB, each=5 * MB, queue=0.0)
+    assert max(wire.run(TICK) for _ in range(40)) == 2 * START
+    assert pace.width == START
+    assert wire.run(2) == START
 
 
 def test_trouble_halves_once_for_all_that_fail_together() -> None:
     """A burst of 503 is one piece of news, and after it growth is slow."""
     pace = Pace(64)
-    clock = Clock(pace)
-    clock.ticks(40, MB, shared=True)
-    assert pace.slices == 64
+    wire = Wire(pace, late=0.05, size=20e3, most=1e9, each=10 * MB)
+    assert wire.run(1) == 64
     for _ in range(64):
-        pace.troubled(64, clock.now)
-    assert (pace.slices, pace.files) == (32, NEAR // 2)
-    clock.ticks(20, MB, shared=True, queued=True)
-    assert pace.slices == 32
-    clock.ticks(30, MB, shared=True, queued=True)
-    assert pace.slices == 33
-    pace.troubled(2, clock.now + 10)
-    assert (pace.slices, pace.files) == (1, 1)
-    pace.troubled(1, clock.now + 20)
+        pace.troubled(64, wire.now)
+    assert pace.width == 32
+    assert wire.run(1.5) == 32
+    assert wire.run(1.5) == 33
+    pace.troubled(2, wire.now + 10)
+    assert pace.width == 1
+    pace.troubled(1, wire.now + 20)
     assert pace.width == 1
 
 
@@ -176,8 +115,8 @@ def test_an_idle_tick_changes_nothing() -> None:
     """Without a busy connection there is nothing to learn."""
     pace = Pace(None)
     for at in range(10):
-        pace.tick(100.0 + at, 0, 0, 0, queued=True, shared=True)
-    assert (pace.files, pace.slices) == (NEAR, 1)
+        pace.tick(100.0 + at, 0, 0, wanted=PLENTY)
+    assert pace.width == START
 
 
 @pytest.mark.parametrize(

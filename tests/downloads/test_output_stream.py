@@ -11,12 +11,15 @@ from dataclasses import replace
 import pytest
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.downloads.output_file import Stream
-from sourcecraft_artifacts.errors import BrokenTransfer, ExpiredUrl, LocalError, TransferError
+from sourcecraft_artifacts.downloads.output_stream import OutputStream
+from sourcecraft_artifacts.errors import BrokenTransfer, LocalError, TransferError
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
-from sourcecraft_artifacts.service.url_refresher import UrlRefresher
-from sourcecraft_artifacts.transfer.pacing import RateLimit
+from sourcecraft_artifacts.results import FileResult
+from sourcecraft_artifacts.transfer import transfer
+from sourcecraft_artifacts.transfer.engine import Downloads
+from sourcecraft_artifacts.transfer.jobs import Job, Tuning
+from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 BODY = random.Random(1).randbytes(100_000)
@@ -38,15 +41,18 @@ class Sink:
         self.data += data
 
 
-class Sender:
+class Sender(NullReporter):
     """A stream from a scripted storage to a sink."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self.server = server
         self.sink = Sink()
-        self.storage = Storage(stall_timeout=20)
-        self.waited: list[float] = []
+        self.delays: list[float] = []
         self.listed = 0
+
+    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        """Note a pause."""
+        self.delays.append(delay)
 
     def _relist(self, _: CubeAddress) -> list[Artifact]:
         self.listed += 1
@@ -57,34 +63,29 @@ class Sender:
         url = None if path is None else self.server.url + path
         return Artifact(ADDRESS, "a", "success", ArtifactDates(), download_url=url)
 
-    def send(self, *replies: Reply, retries: int = 2, path: str | None = "/x") -> Stream:
-        """Send what the storage answers so, to the end."""
+    def send(self, *replies: Reply, retries: int = 2, path: str | None = "/x") -> FileResult:
+        """Send what the storage answers so, to the end. Raises what ended it."""
         self.server.on("/x", *(replies or (Response(404),)))
-        stream = self.stream(retries)
-        self.sha256 = stream.send(self.artifact(path))
-        return stream
-
-    def stream(self, retries: int = 2) -> Stream:
-        """A stream that does not wait in earnest."""
-        return Stream(
-            self.storage,
-            UrlRefresher(self._relist, lambda _: None),
-            self.sink.write,
-            retries=retries,
-            limit=RateLimit(None),
-            pause=self.waited.append,
-            retrying=lambda reason, delay: None,
-        )
+        target = OutputStream(self.sink.write)
+        job, tuning = Job(self.artifact(path), "-"), Tuning(retries=retries)
+        storage = Storage(stall_timeout=20)
+        with Downloads(storage, target, self._relist, self, tuning) as downloads:
+            downloads.submit([job])
+            assert downloads.wait(20)
+        if target.fault is not None:
+            raise target.fault
+        result = downloads.results[job]
+        if result.error is not None:
+            raise result.error
+        return result
 
 
 @pytest.fixture
-def sender() -> Iterator[Sender]:
-    """A stream without a script."""
+def sender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    """A stream without a script, that does not wait in earnest."""
+    monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: min(after or 0.0, 0.01))
     with ScriptedServer() as server:
-        sender = Sender(server)
-        yield sender
-        sender.storage.drop_connection()
-        sender.storage.close()
+        yield Sender(server)
 
 
 def longer_than_told(received: Received) -> Response:
@@ -138,19 +139,18 @@ def test_the_exact_bytes_are_sent(
     sender: Sender, name: str, body: bytes, replies: list[Reply]
 ) -> None:
     """Each byte once and in order, whatever breaks on the way."""
-    stream = sender.send(*replies)
+    result = sender.send(*replies)
     assert bytes(sender.sink.data) == body
-    assert sender.sha256 == hashlib.sha256(body).hexdigest()
-    assert (stream.position, stream.size or len(body)) == (len(body), len(body))
+    assert (result.sha256, result.size) == (hashlib.sha256(body).hexdigest(), len(body))
 
 
 def test_the_rest_alone_is_asked_for(sender: Sender) -> None:
     """With a validator a broken transfer goes on at its byte."""
-    stream = sender.send(ranged(BODY, cut_first=50_000), ranged(BODY))
+    result = sender.send(ranged(BODY, cut_first=50_000), ranged(BODY))
     first, second = sender.server.requests
     assert (first.header("Range"), first.header("If-Range")) == (None, None)
     assert (second.header("Range"), second.header("If-Range")) == ("bytes=50000-", '"v1"')
-    assert stream.received == len(BODY)
+    assert result.transferred == len(BODY)
 
 
 @pytest.mark.parametrize("etag", ['"v2"', 'W/"v2"', None])
@@ -206,12 +206,6 @@ def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
     assert bytes(sender.sink.data) == BODY[:60_000]
 
 
-def test_patience_is_as_long_as_was_asked_for(sender: Sender) -> None:
-    """Retry-After counts."""
-    sender.send(Response(503, {"Retry-After": "7"}), ranged(BODY))
-    assert sender.waited[0] >= 7
-
-
 @pytest.mark.parametrize("status", [400, 401, 403, 410])
 def test_a_stale_url_is_exchanged(sender: Sender, status: int) -> None:
     """The stream goes on at its byte under a new one."""
@@ -232,7 +226,7 @@ def test_no_url_at_all(sender: Sender) -> None:
 def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
     """Two new ones are tried."""
     sender.server.on("/new", Response(403))
-    with pytest.raises(ExpiredUrl):
+    with pytest.raises(TransferError, match="also with a new download_url"):
         sender.send(Response(403))
     assert sender.listed == 2
 

@@ -1,0 +1,109 @@
+"""One artifact to a stream (`-o -`): what was sent cannot be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..disk.directory import Directory
+from ..disk.partial import Partial
+from ..errors import ArtifactsError, TransferError
+from ..http.checksums import Digests
+from ..http.ranges import Version
+from ..transfer.jobs import Job, Whole
+
+
+class OutputStream:
+    """A stream, as a target (`jobs.Target`) for one job: `write` sends bytes, and may block.
+
+    `fault` is what `write` raised, unless it speaks of the artifact.
+    """
+
+    def __init__(self, write: Callable[[memoryview], None]) -> None:
+        self.fault: Exception | None = None
+        self._write = write
+
+    def open(self, job: Job) -> Sent:
+        """Return what was sent so far: nothing."""
+        return Sent(self._send)
+
+    def takes_long(self, whole: Whole) -> bool:
+        """No: it is sent already."""
+        return False
+
+    def commit(self, batch: Sequence[Whole]) -> None:
+        """Learn that all was sent."""
+        for whole in batch:
+            whole.size = whole.partial.position
+
+    def cancel(self) -> None:
+        """Do nothing: no commit takes long."""
+
+    def _send(self, data: memoryview) -> None:
+        try:
+            self._write(data)
+        except ArtifactsError:
+            raise
+        except Exception as error:
+            self.fault = error
+            raise
+
+
+class Sent(Partial):
+    """The bytes of one object as they are sent, in order.
+
+    A transfer that broke goes on at its byte, if the storage proves it to be of the same object:
+    by its validator, or by sending again what was sent, which is then compared.
+    """
+
+    keeps = False
+
+    def __init__(self, send: Callable[[memoryview], None]) -> None:
+        super().__init__(Directory("-", None), "-", None)
+        self._send = send
+        self._again: Digests | None = None
+        """Of what comes a second time."""
+
+    def restart(self, version: Version, expected: dict[str, bytes]) -> None:
+        """Begin a version of the object; what was sent has to be the beginning of it."""
+        self.version = version
+        if self.position:
+            self._again = Digests(expected)
+        else:
+            self._digests = Digests(expected)
+
+    def write(self, data: memoryview, at: int) -> None:
+        """Send the next bytes, or compare them with what was sent. Raises what the stream does.
+
+        Raises TransferError where they are others.
+        """
+        if self._again is not None:
+            known = data[: self.position - at]
+            data = data[len(known) :]
+            self._again.update(known)
+            if self._again.position == self.position:
+                self._check_same(self._again)
+        if data:
+            assert self._digests is not None, "an answer came first"
+            self._send(data)
+            self._digests.update(data)
+            self.position += len(data)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that was sent. Raises TransferError where it is not right."""
+        if self._again is not None:
+            self._check_same(self._again)
+        return super().digest()
+
+    def suspend(self) -> None:
+        """Do nothing: what was sent stays sent."""
+
+    def forget(self) -> None:
+        """Do nothing: what comes next is compared."""
+
+    def _check_same(self, again: Digests) -> None:
+        assert self._digests is not None
+        if again.sha256 != self._digests.sha256:
+            raise TransferError(
+                "the artifact changed while it was sent to the stream", code="changed"
+            )
+        self._digests, self._again = again, None

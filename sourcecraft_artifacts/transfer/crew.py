@@ -1,0 +1,118 @@
+"""Threads for what blocks: as many as the system gives, or else who asks does the work itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Crew(Generic[T]):
+    """Up to `most` threads that give what is `put` to `work`, which must not raise.
+
+    Each takes `batch` things at a time, in order, once so many have come or `linger` seconds have
+    passed. A thread is started when there is something to do. Where none is to be had, `put` works.
+    `room` bounds what waits: `put` then waits, until some of it was taken.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        work: Callable[[Sequence[T]], None],
+        *,
+        batch: int = 1,
+        linger: float = 0.0,
+        room: int = 1 << 30,
+    ) -> None:
+        self._name, self._most, self._work = name, most, work
+        self._batch, self._linger, self._room = batch, linger, room
+        self._things: deque[T] = deque()
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._taken = threading.Condition(self._lock)
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._urgent = False
+        self._closing = False
+
+    def put(self, things: Sequence[T], *, more: bool = False) -> None:
+        """Add things to do; `more` tells that others are to come soon."""
+        with self._lock:
+            while len(self._things) >= self._room and not self._closing:
+                self._taken.wait(1.0)
+            self._things.extend(things)
+            self._urgent = not more
+            if self._idle and (self._is_due or len(self._things) == len(things)):
+                self._news.notify(min(len(things), self._idle))
+            hire = self._idle < len(self._things) and len(self._threads) < self._most
+        if hire:
+            self._hire()
+
+    @property
+    def waiting(self) -> int:
+        """How many things wait to be taken."""
+        return len(self._things)
+
+    def close(self, deadline: float | None = None) -> None:
+        """End once nothing waits; return by `deadline`, in monotonic seconds, all the same."""
+        with self._lock:
+            self._closing = True
+            self._news.notify_all()
+            self._taken.notify_all()
+        for thread in self._threads:
+            join(thread, deadline)
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether what waits is not to wait for more; asked under the lock."""
+        return self._urgent or self._closing or len(self._things) >= self._batch
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._run, daemon=True, name=self._name)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):  # the system allows no more of them
+            self._most = len(self._threads)
+            if not self._threads:
+                self._work_off()
+        else:
+            self._threads.append(thread)
+
+    def _run(self) -> None:
+        while things := self._next():
+            self._work(things)
+
+    def _work_off(self) -> None:
+        """Do all that waits, in the thread of who asked for it."""
+        while self._things:
+            self._work(self._take())
+
+    def _next(self) -> Sequence[T]:
+        with self._lock:
+            while not self._things:
+                if self._closing:
+                    return ()
+                self._idle += 1
+                self._news.wait()
+                self._idle -= 1
+            if self._linger and not self._is_due:
+                self._news.wait(self._linger)
+            return self._take()
+
+    def _take(self) -> Sequence[T]:
+        count = min(len(self._things), self._batch) if self._batch == 1 else len(self._things)
+        things = [self._things.popleft() for _ in range(count)]
+        self._taken.notify_all()
+        return things
+
+
+def join(thread: threading.Thread, deadline: float | None) -> None:
+    """Wait until a thread has ended, or until `deadline`, in monotonic seconds."""
+    with suppress(RuntimeError):  # a signal came before it was started
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,279 @@
+"""The loop that waits for all sockets, timers and other threads at once, in one thread."""
+
+from __future__ import annotations
+
+import heapq
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from ..http.waits import Call, Gate, Outcome, Ready, Stalled, Steps, Wait
+
+_STANDSTILL = 1.0
+"""Seconds beyond what the loop meant to wait that count as time in which the program stood still
+(SIGSTOP, a machine asleep): nothing could come meanwhile, so nothing is late for it."""
+
+
+class Timer:
+    """A call that is due at a time; `cancel` takes it back."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None] | None) -> None:
+        self.call = call
+
+    def cancel(self) -> None:
+        """Let it not be called."""
+        self.call = None
+
+
+class _Watch:
+    """A registered socket, for which `events`, and who waits for them."""
+
+    __slots__ = ("events", "sock", "task")
+
+    def __init__(self, sock: socket.socket, events: int) -> None:
+        self.sock = sock
+        self.events = events
+        self.task: Task | None = None
+
+
+class Task:
+    """Steps on their way. `done` is told of an exception that they ended with, or None."""
+
+    __slots__ = ("_loop", "_steps", "deadline", "done", "over", "watch")
+
+    def __init__(self, loop: Loop, steps: Steps[None], done: Callable[[Exception | None], None]):
+        self._loop = loop
+        self._steps = steps
+        self.done = done
+        self.over = False
+        self.watch: _Watch | None = None
+        """The socket that it waits for."""
+        self.deadline = float("inf")
+
+    def resume(self, value: Any = None) -> None:
+        """Take the next steps, up to where they wait again."""
+        if not self.over:
+            self._go(self._steps.send, value)
+
+    def throw(self, error: Exception) -> None:
+        """Let what it waits for fail."""
+        if not self.over:
+            self._go(self._steps.throw, error)
+
+    def close(self) -> None:
+        """End it where it is; nobody is told."""
+        if not self.over:
+            self.over = True
+            self._loop.leave(self)
+            self._steps.close()
+
+    def _go(self, step: Callable[[Any], Wait], value: Any) -> None:
+        try:
+            wait = step(value)
+        except StopIteration:
+            self.over = True
+            self.done(None)
+        except Exception as error:
+            self.over = True
+            self.done(error)
+        else:
+            self._loop.wait(self, wait)
+
+
+class Loop:
+    """Runs steps, timers and what other threads post, until it is stopped.
+
+    All methods but `post` are for its own thread, or for before it runs. `elsewhere` has a `Call`
+    run by another thread, which then posts `finish`.
+    """
+
+    def __init__(self, elsewhere: Callable[[Call], None]) -> None:
+        self.tasks: set[Task] = set()
+        """Those that wait for a socket."""
+        self._elsewhere = elsewhere
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[int, _Watch] = {}
+        """By descriptor."""
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = count()
+        self._posts: deque[Callable[[], None]] = deque()
+        self._bell, self._ringer = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ringer.setblocking(False)
+        self._rung = False
+        self._running = True
+        self._real = time.monotonic()
+        self._time = self._real
+        self.after_round: Callable[[], None] = lambda: None
+        """Called when all that has come was dealt with."""
+        self._selector.register(self._bell, selectors.EVENT_READ)
+
+    def time(self) -> float:
+        """Return the loop's time, in seconds: monotonic, without what the program stood still."""
+        return self._time
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the loop make a call; from any thread."""
+        self._posts.append(call)
+        if not self._rung:
+            self._rung = True
+            with suppress(OSError):  # it is full, or the loop has ended
+                self._ringer.send(b"x")
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Make a call in so many seconds."""
+        timer = Timer(call)
+        heapq.heappush(self._timers, (self._time + seconds, next(self._order), timer))
+        return timer
+
+    def begin(self, steps: Steps[None], done: Callable[[Exception | None], None]) -> Task:
+        """Return the task of some steps, which `resume` starts."""
+        return Task(self, steps, done)
+
+    def stop(self) -> None:
+        """End the loop after this round."""
+        self._running = False
+
+    def run(self) -> None:
+        """Run until it is stopped."""
+        while self._running:
+            self._round()
+
+    def close(self) -> None:
+        """Close what it waits with, when it runs no more."""
+        self._selector.close()
+        self._bell.close()
+        self._ringer.close()
+
+    def expire(self) -> None:
+        """Let all that waited for a socket past its deadline fail with `Stalled`."""
+        for task in [one for one in self.tasks if one.deadline < self._time]:
+            self.leave(task)
+            task.throw(Stalled())
+
+    def finish(self, call: Call) -> None:
+        """Hand out what came of a call."""
+        call.done = True
+        if call.unwanted is not None:
+            call.unwanted()
+        waiting, call.waiting = call.waiting, []
+        for go_on in waiting:
+            go_on()
+
+    # What a task waits for.
+
+    def wait(self, task: Task, wait: Wait) -> None:
+        """Resume a task when what it waits for has come."""
+        if type(wait) is Ready:
+            self._watch(task, wait)
+        elif type(wait) is Outcome:
+            self._await(task, wait)
+        elif type(wait) is Gate:
+            wait.waiting.append(task.resume)
+        else:
+            self.later(wait, task.resume)  # type: ignore[arg-type]
+
+    def leave(self, task: Task) -> None:
+        """Let a task wait for no socket any more."""
+        watch, task.watch = task.watch, None
+        if watch is not None:
+            watch.task = None
+        self.tasks.discard(task)
+
+    def forget(self, sock: socket.socket) -> None:
+        """Look at a socket no more; to be called before it is closed."""
+        watch = self._watched.get(sock.fileno())
+        if watch is not None and watch.sock is sock:
+            self._unwatch(sock.fileno())
+
+    def _unwatch(self, descriptor: int) -> None:
+        del self._watched[descriptor]
+        with suppress(KeyError, OSError, ValueError):
+            self._selector.unregister(descriptor)
+
+    def _watch(self, task: Task, wait: Ready) -> None:
+        """Wait for a socket. It stays registered: the same task mostly waits for it again."""
+        descriptor = wait.sock.fileno()
+        watch = self._watched.get(descriptor)
+        if watch is not None and watch.sock is not wait.sock:  # it was closed, its number reused
+            self._unwatch(descriptor)
+            watch = None
+        if watch is None:
+            watch = self._watched[descriptor] = _Watch(wait.sock, wait.events)
+            self._selector.register(descriptor, wait.events)
+        elif watch.events != wait.events:
+            watch.events = wait.events
+            self._selector.modify(descriptor, wait.events)
+        watch.task, task.watch, task.deadline = task, watch, wait.deadline
+        self.tasks.add(task)
+
+    def _await(self, task: Task, wait: Outcome) -> None:
+        call = wait.call
+
+        def arrived() -> None:
+            timer.cancel()
+            if call.error is not None:
+                task.throw(call.error)
+            else:
+                task.resume(call.result)
+
+        def late() -> None:
+            call.waiting.remove(arrived)
+            task.throw(Stalled())
+
+        timer = Timer(None)
+        if wait.deadline != float("inf"):
+            timer = self.later(wait.deadline - self._time, late)
+        call.waiting.append(arrived)
+        if call.done:
+            self.later(0.0, lambda: self.finish(call))
+        elif not call.begun:
+            call.begun = True
+            self._elsewhere(call)
+
+    # One round.
+
+    def _round(self) -> None:
+        patience = self._patience()
+        events = self._selector.select(patience)
+        now = time.monotonic()
+        self._time += min(now - self._real, patience + _STANDSTILL)
+        self._real = now
+        for key, _ in events:
+            if key.fd == self._bell.fileno():
+                self._bell.recv(4096)
+            else:
+                self._come(key.fd)
+        due = []
+        while self._timers and self._timers[0][0] <= self._time:
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
+            if timer.call is not None:
+                timer.call()
+        self._rung = False
+        for _ in range(len(self._posts)):
+            self._posts.popleft()()
+        self.after_round()
+
+    def _patience(self) -> float:
+        if self._posts:
+            return 0.0
+        return min(max(self._timers[0][0] - self._time, 0.0), 1.0) if self._timers else 1.0
+
+    def _come(self, descriptor: int) -> None:
+        watch = self._watched.get(descriptor)
+        if watch is None:
+            return
+        if watch.task is None:  # nobody waits for it now
+            self._unwatch(descriptor)
+            return
+        task = watch.task
+        self.leave(task)
+        task.resume()

@@ -1,0 +1,367 @@
+"""Who fetches what: the jobs, the workers and the timers of one run, all in the loop's thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from ..http.blocks import SIZE, Blocks
+from ..http.storage import Connections, Storage
+from ..http.waits import Call, Outcome, Steps
+from ..models import Artifact, CubeAddress
+from .attempt import Attempt
+from .crew import Crew
+from .jobs import Target, Tuning
+from .links import Links
+from .loop import Loop, Task
+from .pacing import Pace, RateLimit
+from .reporter import Reporter
+from .settler import Settler
+from .transfer import Transfer
+from .writer import Order, Writer
+
+_MEMORY = 24 << 20
+"""Bytes of all blocks together."""
+_PULSE = 0.05
+_SAVE_EVERY = 0.25
+_SYNC_EVERY = 5.0
+"""Seconds between looks at the pace, checkpoints, and checkpoints that outlive a power loss."""
+_LOOK_EVERY = 0.5
+"""Seconds between looks for stalled connections, at most."""
+_WORTH = 2
+"""Files or pieces that there have to be for each more connection."""
+_CONNECTORS = 8
+"""Threads that look up names, and try addresses that are new."""
+_ASIDE = 24
+"""Files that may have begun and wait for something, beyond those with a connection."""
+
+
+class Scheduler:
+    """Runs attempts until each has ended, and tells `finished` of it, in the loop's thread."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        target: Target,
+        relist: Callable[[CubeAddress], list[Artifact]],
+        reporter: Reporter,
+        tuning: Tuning,
+        finished: Callable[[Attempt], None],
+    ) -> None:
+        self._target, self._reporter, self._tuning = target, reporter, tuning
+        self._finished = finished
+        self._storage = storage
+        self._limit = RateLimit(tuning.limit_rate)
+        self._pace = Pace(tuning.jobs)
+        self.loop = Loop(self._elsewhere)
+        blocks = Blocks(_MEMORY // SIZE, self.loop.post)
+        self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
+        self.net.read_at_once = self._limit.buffer_size
+        self._links = Links(relist, self._notice_refresh)
+        self._writer = Writer(blocks, self.loop.post)
+        self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
+        self._crews = {
+            "connector": Crew("connector", _CONNECTORS, self._call),
+            "lister": Crew("lister", 1, self._call),
+        }
+        self._queue: deque[Attempt] = deque()
+        self._active: dict[Attempt, None] = {}
+        self._shared: dict[Transfer, Attempt] = {}
+        """Large files: several connections may be at each."""
+        self._changed = False
+        self._busy = 0
+        self._received = 0
+        self._synced = self.loop.time()
+        self._cancelled = False
+        self.loop.after_round = self._after_round
+        self.loop.later(_PULSE, self._beat)
+        self.loop.later(_SAVE_EVERY, self._save)
+        self._look_every = min(_LOOK_EVERY, storage.stall_timeout / 4)
+        self.loop.later(self._look_every, self._look)
+
+    def add(self, attempts: Sequence[Attempt]) -> None:
+        """Take more to fetch; after `cancel` it ends as failed."""
+        if self._cancelled:
+            self._give_up(attempts)
+        else:
+            self._queue.extend(attempts)
+            self.changed()
+
+    def cancel(self) -> None:
+        """Call everything off; all partial data is kept, and the jobs end as failed."""
+        if self._cancelled:
+            return
+        self._cancelled = True
+        unstarted = [one for one in self._queue if one.transfer is None]
+        self._queue.clear()
+        for attempt in list(self._active):
+            self._stop(attempt)
+        self._give_up(unstarted)
+
+    def close(self, deadline: float | None) -> None:
+        """End the threads; return by `deadline`, in monotonic seconds, all the same."""
+        self._writer.flush()
+        self._writer.close(deadline)
+        self._settler.close(deadline)
+        for crew in self._crews.values():
+            crew.close(0.0)
+        self.net.close()
+
+    # What a transfer needs (transfer.Host).
+
+    def write(
+        self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
+    ) -> None:
+        """Have something done by the writer; an error fails the transfer."""
+
+        attempt = transfer.attempt
+
+        def failed(error: Exception) -> None:
+            self._fail(attempt, error)
+
+        self._writer.put(Order(do, failed, block, transfer.partial if block else None))
+
+    def spend(self, count: int) -> float:
+        """Note received bytes; return the seconds that the rate limit asks to wait."""
+        self._received += count
+        return self._limit.owed(count)
+
+    def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
+        """Return the artifact with a newer URL than `stale`."""
+        return self._links.fresh(artifact, stale)
+
+    def slices(self) -> int:
+        """Return how many connections one file may have by now."""
+        return self._pace.width
+
+    def answered(self, seconds: float) -> None:
+        """Note a time to the first byte."""
+        self._pace.answered(seconds)
+
+    def carried(self, seconds: float) -> None:
+        """Note how long a body took."""
+        self._pace.carried(seconds)
+
+    def shares(self, transfer: Transfer) -> None:
+        """Let several connections fetch it."""
+        self._shared[transfer] = transfer.attempt
+        self._changed = True
+
+    def changed(self) -> None:
+        """Have another look at what there is to fetch, at the end of this round."""
+        self._changed = True
+
+    def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
+        """Tell that a request is repeated, and let its file rest so long."""
+        self._pace.troubled(self._busy, self.loop.time())
+        transfer.resting += 1
+        self.loop.later(delay, lambda: self._rested(transfer))
+        self._reporter.retrying(transfer, reason, delay)
+
+    # Workers.
+
+    def _after_round(self) -> None:
+        while self._changed:
+            self._changed = False
+            while self._busy < self._pace.width and (attempt := self._choose()) is not None:
+                self._hire(attempt)
+        self._writer.flush()
+
+    def _choose(self) -> Attempt | None:
+        """Choose a file that gets another connection: large ones have up to half of them."""
+        if self._shared:
+            helped = sum(max(0, len(one.tasks) - 1) for one in self._shared.values())
+            if not self._queue or helped < self._pace.width // 2:
+                needy = [one for one in self._shared.values() if one.wants_help]
+                if needy:
+                    return max(needy, key=_need)
+        if self._queue and len(self._active) < 2 * self._pace.width + _ASIDE:
+            return self._queue.popleft()
+        return None
+
+    def _hire(self, attempt: Attempt) -> None:
+        self._active[attempt] = None
+        self._busy += 1
+        task = self.loop.begin(self._work(attempt), lambda error: self._left(attempt, task, error))
+        attempt.tasks.add(task)
+        task.resume()
+
+    def _work(self, attempt: Attempt) -> Steps[None]:
+        if attempt.transfer is None:
+            call = Call(lambda: self._target.open(attempt.job), "writer")
+            partial = yield Outcome(call)
+            attempt.transfer = Transfer(self, attempt, partial, retries=self._tuning.retries)
+            self._reporter.started(attempt.transfer)
+        yield from attempt.transfer.work()
+
+    def _left(self, attempt: Attempt, task: Task, error: Exception | None) -> None:
+        """See what is to be done with a file that a worker has left."""
+        attempt.tasks.discard(task)
+        self._busy -= 1
+        if error is not None:
+            self._fail(attempt, error)
+        elif attempt.is_whole and not attempt.tasks:
+            self._settle(attempt)
+        else:
+            self._want(attempt)
+        self.changed()
+
+    def _want(self, attempt: Attempt) -> None:
+        """Queue a file that nobody is at, and that has nothing to wait for."""
+        resting = attempt.transfer is not None and attempt.transfer.resting
+        if self._cancelled:
+            self._stop(attempt)
+        elif not (attempt.tasks or resting or attempt.settling or attempt in self._queue):
+            self._queue.appendleft(attempt)
+
+    def _rested(self, transfer: Transfer) -> None:
+        transfer.resting -= 1
+        if transfer.attempt in self._active:
+            self._want(transfer.attempt)
+        self.changed()
+
+    # Ends.
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Commit a file when all its bytes are written."""
+        attempt.settling = True
+        transfer, more = attempt.transfer, bool(self._queue)
+        assert transfer is not None
+        self._shared.pop(transfer, None)
+
+        def put() -> None:
+            self._writer.leave(transfer.partial)
+            self._settler.put(attempt, more=more)
+
+        self._writer.put(Order(put, lambda error: self._broken(attempt, error)))
+
+    def _fail(self, attempt: Attempt, error: Exception) -> None:
+        attempt.fail(error)
+        self._stop(attempt)
+        if self._tuning.fail_fast:
+            self.cancel()
+
+    def _stop(self, attempt: Attempt) -> None:
+        """End a file as it is: what came of it is left for a later run."""
+        if attempt.settling:
+            return
+        attempt.settling = True
+        if attempt.transfer is not None:
+            attempt.transfer.failed = True
+            self._shared.pop(attempt.transfer, None)
+        tasks, attempt.tasks = attempt.tasks, set()
+        for task in tasks:
+            task.close()
+            self._busy -= 1
+        with suppress(ValueError):
+            self._queue.remove(attempt)
+
+        def suspend() -> None:
+            if attempt.transfer is not None:
+                self._writer.leave(attempt.transfer.partial)
+            attempt.suspend()
+            self.loop.post(lambda: self._end(attempt))
+
+        self._writer.put(Order(suspend, lambda error: self._broken(attempt, error)))
+
+    def _broken(self, attempt: Attempt, error: Exception) -> None:
+        attempt.fail(error)
+        self._end(attempt)
+
+    def _settled(self, attempts: Sequence[Attempt]) -> None:
+        """Learn what came of commits, from any thread."""
+        for attempt in attempts:
+            if attempt.failed:
+                attempt.suspend()
+        self.loop.post(lambda: self._take_back(attempts))
+
+    def _take_back(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            if attempt.ended:
+                self._end(attempt)
+                continue
+            attempt.settling = False
+            if self._cancelled:
+                self._stop(attempt)
+                continue
+            assert attempt.transfer is not None
+            if attempt.mismatch:
+                attempt.transfer.pieces.forget()
+                self._reporter.retrying(attempt.transfer, attempt.mismatch, 0.0)
+            self._want(attempt)
+        self.changed()
+
+    def _end(self, attempt: Attempt) -> None:
+        self._active.pop(attempt, None)
+        if not self._active and not self._queue:
+            self.net.close()  # idle ones count at the storage too
+        self._finished(attempt)
+
+    def _give_up(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.suspend()
+            self._finished(attempt)
+
+    # Now and then.
+
+    def _beat(self) -> None:
+        now = self.loop.time()
+        pieces = sum(one.pieces_left for one in self._shared.values())
+        wanted = (len(self._queue) + pieces) // _WORTH
+        self._pace.tick(now, self._received, self._busy, wanted=wanted)
+        self.changed()
+        self.loop.later(_PULSE, self._beat)
+
+    def _save(self) -> None:
+        """Have what has come written, and written down."""
+        sync = self.loop.time() - self._synced >= _SYNC_EVERY
+        if sync:
+            self._synced = self.loop.time()
+        for attempt in self._active:
+            if attempt.transfer is not None and not attempt.settling:
+                attempt.transfer.hand_over()
+                self._writer.put(Order(_saving(attempt, sync=sync), lambda error: None))
+        self.loop.later(_SAVE_EVERY, self._save)
+
+    def _look(self) -> None:
+        """Give up what has stalled."""
+        self.loop.expire()
+        self.loop.later(self._look_every, self._look)
+
+    def _elsewhere(self, call: Call) -> None:
+        """Have a call made by the thread that it is for."""
+        if call.kind == "writer":
+            self._writer.put(Order(lambda: self._call([call]), lambda error: None))
+        else:
+            self._crews[call.kind].put([call])
+
+    def _call(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            try:
+                call.result = call.function()
+            except Exception as error:
+                call.error = error
+            self.loop.post(lambda call=call: self.loop.finish(call))  # type: ignore[misc]
+
+    def _notice_refresh(self, address: CubeAddress) -> None:
+        waiting = sum(attempt.job.artifact.address == address for attempt in self._active)
+        self._reporter.refreshing(waiting)
+
+
+def _need(attempt: Attempt) -> float:
+    """Return how much of a file there is to fetch for each of its workers."""
+    assert attempt.transfer is not None
+    return attempt.transfer.pieces.unclaimed / (1 + len(attempt.tasks))
+
+
+def _saving(attempt: Attempt, *, sync: bool) -> Callable[[], None]:
+    """Return what writes a checkpoint; one that cannot be written fails no transfer."""
+
+    def save() -> None:
+        if attempt.transfer is not None:
+            partial = attempt.transfer.partial
+            partial.start_writing()
+            partial.sync() if sync else partial.checkpoint()
+
+    return save

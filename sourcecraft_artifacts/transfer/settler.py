@@ -1,0 +1,77 @@
+"""The threads that put complete files in their places: many together, and what takes long alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .attempt import Attempt, commit
+from .crew import Crew
+from .jobs import Target, Whole
+
+_BATCH = 8
+_LINGER = 0.005
+"""How many files are committed together, where so many come within so many seconds."""
+_MOST_WAITING = 24
+"""The most files, each with a descriptor, that wait to be committed."""
+
+
+class Settler:
+    """Commits attempts that are whole, and tells `settled` of each, in any thread.
+
+    One thread is enough for small files: what waits costs hardly more than one file does
+    (`OutputFolder.commit`). Another one has what takes long, one at a time. With `repeat` what
+    differs from its checksums is to be fetched once more.
+    """
+
+    def __init__(
+        self, target: Target, settled: Callable[[Sequence[Attempt]], None], *, repeat: bool
+    ) -> None:
+        self._target, self._settled, self._repeat = target, settled, repeat
+        self._quick: Crew[Attempt] = Crew(
+            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER, room=_MOST_WAITING
+        )
+        self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
+
+    def put(self, attempt: Attempt, *, more: bool) -> None:
+        """Take one whose bytes are all written; waits while too many do. `more` are to come."""
+        if attempt.transfer is not None and attempt.transfer.partial.is_large:
+            self.aside(lambda: self._commit([attempt]))
+        else:
+            self._quick.put([attempt], more=more)
+
+    def aside(self, call: Callable[[], None]) -> None:
+        """Do what takes long, behind what was put aside before."""
+        self._long.put([call])
+
+    def close(self, deadline: float | None = None) -> None:
+        """End once nothing waits, or return by `deadline`, in monotonic seconds."""
+        self._quick.close(deadline)
+        self._long.close(deadline)
+
+    def _commit(self, attempts: Sequence[Attempt]) -> None:
+        try:
+            takes_long = commit(attempts, self._target, repeat=self._repeat)
+        except Exception as error:
+            takes_long = []
+            for attempt in attempts:
+                attempt.fail(error)
+        for pair in takes_long:
+            self._put_aside(*pair)
+        aside = [attempt for attempt, _ in takes_long]
+        self._settled([attempt for attempt in attempts if attempt not in aside])
+
+    def _put_aside(self, attempt: Attempt, whole: Whole) -> None:
+        def commit_it() -> None:
+            try:
+                self._target.commit([whole])
+                attempt.take(whole)
+            except Exception as error:
+                attempt.fail(error)
+            self._settled([attempt])
+
+        self.aside(commit_it)
+
+
+def _call(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()

@@ -1,0 +1,82 @@
+"""The one thread that writes what comes to its place, and hashes it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..disk.partial import BLOCK, Partial
+from ..http.blocks import Blocks
+from .crew import Crew
+
+
+@dataclass(slots=True)
+class Order:
+    """Something to be done to partial data; `failed` is told of an error, in the loop's thread."""
+
+    do: Callable[[], object]
+    failed: Callable[[Exception], None]
+    block: memoryview | None = None
+    """Given back afterwards."""
+    partial: Partial | None = None
+    """What may have to be hashed then, when there is nothing else to do."""
+
+
+class Writer:
+    """Carries out orders, one after the other, in a thread of its own.
+
+    They are collected, and handed over by `flush`, at the end of each round of the loop: to wake
+    a thread costs as much as to write a small file. `post` has the loop's thread run a function.
+    """
+
+    def __init__(self, blocks: Blocks, post: Callable[[Callable[[], None]], None]) -> None:
+        self._blocks = blocks
+        self._post = post
+        self._orders: list[Order] = []
+        self._crew: Crew[Order] = Crew("writer", 1, self._work, batch=2)
+        self._behind: set[Partial] = set()
+        self._buffer: memoryview | None = None
+
+    def put(self, order: Order) -> None:
+        """Add an order; for the loop's thread."""
+        self._orders.append(order)
+
+    def flush(self) -> None:
+        """Hand over what was added."""
+        if self._orders:
+            orders, self._orders = self._orders, []
+            self._crew.put(orders)
+
+    def close(self, deadline: float | None = None) -> None:
+        """End once all is done, or return by `deadline`, in monotonic seconds."""
+        self._crew.close(deadline)
+
+    def _work(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            try:
+                order.do()
+            except Exception as error:
+                self._tell(order.failed, error)
+            if order.block is not None:
+                self._blocks.give(order.block)
+            if order.partial is not None and order.partial.is_large:
+                self._behind.add(order.partial)
+        while self._behind and not self._crew.waiting:
+            self._catch_up(next(iter(self._behind)))
+
+    def _tell(self, failed: Callable[[Exception], None], error: Exception) -> None:
+        self._post(lambda: failed(error))
+
+    def _catch_up(self, partial: Partial) -> None:
+        """Hash a little of what is there in order."""
+        self._buffer = self._buffer or memoryview(bytearray(BLOCK))
+        more = False
+        with suppress(OSError):  # whoever asks for the digest reads again, and meets the error
+            more = partial.catch_up(self._buffer)
+        if not more:
+            self._behind.discard(partial)
+
+    def leave(self, partial: Partial) -> None:
+        """Touch it no more: somebody else has it now; called by an order."""
+        self._behind.discard(partial)

@@ -1,0 +1,161 @@
+"""New URLs for stale ones: one listing for all who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sourcecraft_artifacts.errors import ApiError, TransferError
+from sourcecraft_artifacts.http.waits import Call, Steps
+from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
+from sourcecraft_artifacts.transfer.links import Links
+from sourcecraft_artifacts.transfer.loop import Loop
+
+LINUX = CubeAddress("org/repo", "7", "ci", "build", "linux")
+MAC = LINUX._replace(cube="mac")
+NAMES = [f"file-{at}" for at in range(8)]
+
+
+def artifact(name: str, address: CubeAddress = LINUX, url: str | None = "u0") -> Artifact:
+    """An artifact as it was listed first."""
+    return Artifact(address, name, "success", ArtifactDates(), download_url=url)
+
+
+class Service:
+    """Lists artifacts under ever newer URLs, once all have asked who are to."""
+
+    def __init__(self) -> None:
+        self.listings: list[CubeAddress] = []
+        self.notices: list[CubeAddress] = []
+        self.error: ApiError | None = None
+        self.names = NAMES
+        self.url: str | None = "u{}"
+        self.links = Links(self.relist, self.notices.append)
+        self.calls: list[Call] = []
+        self.loop = Loop(self.calls.append)
+
+    def relist(self, address: CubeAddress) -> list[Artifact]:
+        """Response as the API does."""
+        self.listings.append(address)
+        if self.error:
+            raise self.error
+        url = self.url.format(len(self.listings)) if self.url else None
+        return [artifact(name, address, url) for name in self.names]
+
+    def ask(self, *wanted: Artifact, stale: str | None) -> list[str]:
+        """Let all of these be asked for before a listing comes; return URLs and codes of errors."""
+        answers: dict[int, str] = {}
+        for at, one in enumerate(wanted):
+            self.loop.begin(self._ask(at, one, stale, answers), _done).resume()
+        calls = list(self.calls)
+        self.calls.clear()
+        for call in calls:
+            try:
+                call.result = call.function()
+            except Exception as error:
+                call.error = error
+            self.loop.finish(call)
+        return [answers[at] for at in range(len(wanted))]
+
+    def _ask(
+        self, at: int, wanted: Artifact, stale: str | None, answers: dict[int, str]
+    ) -> Steps[None]:
+        try:
+            found = yield from self.links.fresh(wanted, stale)
+            answers[at] = found.download_url or ""
+        except TransferError as error:
+            answers[at] = error.code
+            self.failure = error
+
+    def all_at_once(self, stale: str | None) -> list[str]:
+        """Let all files be asked for at once."""
+        return self.ask(*map(artifact, NAMES), stale=stale)
+
+    def one(self, name: str = "file-0", stale: str | None = "u0") -> str:
+        """Ask for one file."""
+        return self.ask(artifact(name), stale=stale)[0]
+
+
+def _done(error: Exception | None) -> None:
+    if error is not None:
+        raise error
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A service that lists all files."""
+    service = Service()
+    yield service
+    service.loop.close()
+
+
+def test_one_listing_serves_all_who_wait(service: Service) -> None:
+    """Also whoever finds out later that an older URL is stale is served without another one."""
+    assert service.all_at_once("u0") == ["u1"] * 8
+    assert service.one("file-0", "u0") == "u1"
+    assert service.one("file-0", None) == "u1"
+    assert (service.listings, service.notices) == ([LINUX], [LINUX])
+
+
+def test_a_stale_new_url_is_exchanged_too(service: Service) -> None:
+    """When the URLs of the listing are stale again, it is asked again, once."""
+    service.all_at_once("u0")
+    assert service.all_at_once("u1") == ["u2"] * 8
+    assert service.one("file-0", "u1") == "u2"
+    assert len(service.listings) == 2
+
+
+def test_each_cube_is_listed_by_itself(service: Service) -> None:
+    """A cube that is listed does not hold up another one."""
+    asked = service.ask(artifact("file-0"), artifact("file-0", MAC), stale="u0")
+    assert asked == ["u1", "u2"]
+    assert sorted(service.notices) == [LINUX, MAC]
+
+
+def test_what_is_gone_is_told(service: Service) -> None:
+    """An artifact that is no longer listed fails by name, and the others go on."""
+    service.names = NAMES[1:]
+    assert service.one() == "gone"
+    assert "no longer among" in service.failure.message
+    assert service.one("file-1", "u0") == "u1"
+
+
+def test_an_artifact_without_a_url_is_told(service: Service) -> None:
+    """A listing may name an artifact and give no URL."""
+    service.url = None
+    assert service.one(stale=None) == "no_url"
+    assert "no download_url" in service.failure.message
+
+
+def test_a_listing_that_fails_fails_all_who_wait(service: Service) -> None:
+    """An API that is down is not asked again by each of them; a later one may try."""
+    service.error = ApiError("the API is down", hint="wait")
+    assert service.all_at_once("u0") == ["api"] * 8
+    assert len(service.listings) == 1
+    assert service.one() == "api"
+    assert "listing it again failed: the API is down" in service.failure.message
+    assert service.failure.hint == "wait"
+    service.error = None
+    assert service.one("file-0", "u0") == "u3"
+
+
+def test_the_same_url_again_serves_all_who_wait(service: Service) -> None:
+    """A service that hands out the same URL is asked once, and its word is passed on."""
+    service.url = "same"
+    assert service.all_at_once("same") == ["same"] * 8
+    assert len(service.listings) == 1
+
+
+def test_a_bug_of_the_listing_releases_all(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a listing raises, nobody waits for ever."""
+
+    def broken(address: CubeAddress) -> list[Artifact]:
+        raise RuntimeError("a bug")
+
+    service.links = Links(broken, service.notices.append)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            service.one()
