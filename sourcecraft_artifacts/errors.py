@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
     API = 7
     REFUSED = 8
     WAIT_TIMEOUT = 9
+    RUN_FAILED = 10
 
 
 class ArtifactsError(Exception):

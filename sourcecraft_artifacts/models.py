@@ -14,6 +14,7 @@ from .errors import ApiError
 ACTIVE_STATUSES = ("created", "prepared", "processing", "awaiting_approval")
 FINAL_STATUSES = ("success", "failed", "canceled", "timeout", "skipped", "rejected")
 """Of runs, workflows, tasks and cubes; what awaits approval goes on once that is given."""
+FAILED_STATUSES = ("failed", "canceled", "timeout")
 EVENT_TYPES = ("push", "pr_update", "manual", "restart", "schedule", "repository_event")
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
 
@@ -127,6 +128,7 @@ class Run(NamedTuple):
     pull: str | None = None
     user: str | None = None
     workflows: tuple[Workflow, ...] = ()
+    error_messages: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -176,6 +178,12 @@ def _slug_of(reference: Any) -> str | None:
     return str(slug) if isinstance(slug, str | int) and slug != "" else None
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    """Read texts that are only shown: what is none is passed over."""
+    texts = value if isinstance(value, list) else [value]
+    return tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
+
+
 def objects(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """Read a list of objects; absent and null are empty.
 
@@ -220,6 +228,7 @@ def read_run(data: Mapping[str, Any]) -> Run:
         pull=_slug_of(data.get("pull")),
         user=_slug_of(data.get("user")),
         workflows=tuple(_read_workflow(item) for item in objects(data, "workflows")),
+        error_messages=_texts(data.get("error_messages")),
     )
 
 

@@ -60,6 +60,10 @@ class Report:
     seconds: float = 0.0
     pruned: bool = False
     """Whether what is listed no more was to be removed."""
+    run_status: str | None = None
+    """The status of a run that was followed, or whose status counts, when it was last read."""
+    error_messages: tuple[str, ...] = ()
+    """What the run said of its errors."""
     timed_out: bool = False
     """Whether `--wait-timeout` passed before the run had ended."""
     error: ArtifactsError | None = None

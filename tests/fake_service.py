@@ -58,6 +58,7 @@ class DeclaredRun:
     event: str = "push"
     pull: str | None = None
     user: str = "ann"
+    errors: tuple[str, ...] = ()
     cubes: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
@@ -177,6 +178,7 @@ class FakeService(Servers):
             "slug": run.slug,
             "status": run.status,
             "event_type": run.event,
+            "error_messages": list(run.errors),
             "dates": {"created_at": run.created_at},
             "pull": run.pull and {"id": "2", "slug": run.pull},
             "user": {"id": "1", "slug": run.user},

@@ -49,6 +49,7 @@ def download_command(
     wait_timeout: opt.WaitTimeout = None,
     allow_missing: opt.AllowMissing = False,
     allow_empty: opt.AllowEmpty = False,
+    fail_on_run_status: opt.FailOnRunStatus = False,
     fail_fast: opt.FailFast = False,
     dry_run: opt.DryRun = False,
     sizes: opt.PlanSizes = False,
@@ -66,7 +67,7 @@ def download_command(
     Run again, it fetches only what is new, and goes on where it was interrupted.
     """
     from ..downloads.request import Request
-    from ..downloads.story import download, exit_status
+    from ..downloads.story import download, exit_status, tell_end_of_run
     from ..select import Selection
     from ..show.checksum_file import check_checksums_path, checksums_beside
 
@@ -105,6 +106,7 @@ def download_command(
         wait=wait,
         wait_timeout=read_duration(wait_timeout) if wait_timeout else None,
         allow_empty=allow_empty,
+        fail_on_run_status=fail_on_run_status,
         dry_run=dry_run,
         ca_bundle=ca_bundle,
         write=session.write_bytes if output == "-" else None,
@@ -118,6 +120,8 @@ def download_command(
             session.show_plan(planned, json=json, paths=paths, sizes=sizes)
         else:
             session.show(report, json=json, paths=paths, may_wait=may_wait)
+    if wait or fail_on_run_status:
+        tell_end_of_run(report)
     if report.error is not None:
         raise report.error
     if report.timed_out:
@@ -125,7 +129,8 @@ def download_command(
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",
             hint="run the same command again: it goes on where it stopped",
         )
-    raise typer.Exit(exit_status(report, allow_missing=allow_missing))
+    status = exit_status(report, allow_missing=allow_missing, fail_on_run_status=fail_on_run_status)
+    raise typer.Exit(status)
 
 
 def _sized(report: Report, ca_bundle: str | None, retries: int) -> Report:

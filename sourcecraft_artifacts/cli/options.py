@@ -324,6 +324,14 @@ AllowMissing = Annotated[
 AllowEmpty = Annotated[
     bool, _option("--allow-empty", section=SUCCESS, help="Selecting nothing is success.")
 ]
+FailOnRunStatus = Annotated[
+    bool,
+    _option(
+        "--fail-on-run-status",
+        section=SUCCESS,
+        help="End with 10 where the run ended in failed, canceled or timeout.",
+    ),
+]
 FailFast = Annotated[
     bool, _option("--fail-fast", section=SUCCESS, help="Stop at the first artifact that fails.")
 ]

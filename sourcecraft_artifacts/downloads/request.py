@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..choices import IfExists, Layout
 from ..errors import NothingMatched, WaitTimeout
 from ..http.storage import Storage
-from ..models import Artifact, Run
+from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..service.api import Client
 
 _FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
+_MOST_MESSAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Request:
     wait: bool = False
     wait_timeout: float | None = None
     allow_empty: bool = False
+    fail_on_run_status: bool = False
     dry_run: bool = False
     ca_bundle: str | None = None
     write: Callable[[memoryview], None] | None = None
@@ -76,10 +78,11 @@ class Request:
 def selected(listing: Listing, request: Request) -> Listing:
     """Return a listing with the selected artifacts only.
 
-    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come, or cubes
-    could not be listed.
+    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come, cubes
+    could not be listed, or the run's failing is what is to be told.
     """
-    excused = request.allow_empty or bool(listing.failures)
+    failed = request.fail_on_run_status and listing.run_status in FAILED_STATUSES
+    excused = request.allow_empty or bool(listing.failures) or failed
     may_be_empty = excused or (request.wait and not listing.ended)
     chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
     return replace(listing, artifacts=chosen)
@@ -94,8 +97,21 @@ def something_of(
     """
     chosen = tuple(a for a in listing.artifacts if selection.matches(a.local_path))
     if not chosen and not allow_empty:
-        raise NothingMatched("no artifact is selected", hint=what_there_is(listing))
+        ended = end_of_run(listing)
+        message = f"no artifact is selected; {ended}" if ended else "no artifact is selected"
+        raise NothingMatched(message, hint=what_there_is(listing))
     return chosen
+
+
+def end_of_run(run: Listing | Report) -> str:
+    """Say how a run ended, and what it says of its errors, fit to be shown.
+
+    Empty where that was in success, or where it goes on.
+    """
+    if run.run_status not in FINAL_STATUSES or run.run_status == "success":
+        return ""
+    messages = "".join(f": {visible(text)}" for text in run.error_messages[:_MOST_MESSAGES])
+    return f"run {visible(run.run)} ended in {run.run_status}{messages}"
 
 
 def what_there_is(listing: Listing) -> str:
@@ -194,10 +210,19 @@ def awaited_text(listing: Listing) -> str:
     """Name what a run in progress still owes, fit to be shown."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
-    return some_of(map(visible, listing.awaited), most=3)
+    names = [name + " (awaits approval)" * (name in listing.held) for name in listing.awaited]
+    return some_of(map(visible, names), most=3)
 
 
 def report_of(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:
     directory = request.directory if request.output is None else None
-    unlisted = tuple(listing.failures)
-    return Report(listing.repo, listing.run, directory, tuple(results), unlisted=unlisted)
+    followed = request.wait or request.fail_on_run_status
+    return Report(
+        listing.repo,
+        listing.run,
+        directory,
+        tuple(results),
+        run_status=listing.run_status if followed else None,
+        error_messages=listing.error_messages if followed else (),
+        unlisted=listing.failures,
+    )

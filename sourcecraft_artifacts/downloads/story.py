@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ExitCode, LocalError
 from ..logs import get_logger
+from ..models import FAILED_STATUSES
 from ..results import Outcome, Report
 from ..service.listing import list_artifacts, tell_remarks
 from ..transfer.reporter import NullReporter, Reporter
-from .request import Request, awaited_text, selected, with_run
+from .request import Request, awaited_text, end_of_run, selected, with_run
 from .to_file import to_one
 from .to_folder import to_folder
 
@@ -32,7 +33,8 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     started = time.monotonic()
     reporter = reporter or NullReporter()
     request = with_run(client, request, reporter)
-    listed = list_artifacts(client, request.address, watch=request.wait or request.prune)
+    watch = request.wait or request.prune or request.fail_on_run_status
+    listed = list_artifacts(client, request.address, watch=watch)
     if listed.ended or request.dry_run or not request.wait:
         tell_remarks(listed)
     listing = selected(listed, request)
@@ -48,8 +50,19 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     return replace(report, seconds=time.monotonic() - started)
 
 
-def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
-    """Return the exit status that a report deserves."""
+def tell_end_of_run(report: Report) -> None:
+    """Tell how the run ended, unless in success."""
+    if text := end_of_run(report):
+        _log.warning("%s", text)
+
+
+def exit_status(
+    report: Report, *, allow_missing: bool, fail_on_run_status: bool = False
+) -> ExitCode:
+    """Return the exit status that a report deserves.
+
+    That the run failed explains why artifacts are missing, and comes before it.
+    """
     if report.error is not None:
         return report.error.exit_code
     if report.timed_out:
@@ -59,6 +72,10 @@ def exit_status(report: Report, *, allow_missing: bool) -> ExitCode:
         return ExitCode.LOCAL
     if errors:
         return max(error.exit_code for error in errors)
-    if report.unlisted or (report.count(Outcome.UNAVAILABLE) and not allow_missing):
+    if report.unlisted:
+        return ExitCode.INCOMPLETE
+    if fail_on_run_status and report.run_status in FAILED_STATUSES:
+        return ExitCode.RUN_FAILED
+    if report.count(Outcome.UNAVAILABLE) and not allow_missing:
         return ExitCode.INCOMPLETE
     return ExitCode.OK

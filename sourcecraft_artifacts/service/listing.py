@@ -48,6 +48,12 @@ class Listing:
     """What is said of cubes that have no name, and cannot be asked for."""
     unlisted: tuple[str, ...] = ()
     """Ended cubes of the run for which the service has no listing (404)."""
+    held: frozenset[str] = frozenset()
+    """Those of `awaited` that await an approval."""
+    run_status: str | None = None
+    """The status of the run, where it was read."""
+    error_messages: tuple[str, ...] = ()
+    """What the run says of its errors."""
     failures: tuple[ArtifactsError, ...] = ()
     """Why cubes could not be listed: what they left is not among the artifacts."""
 
@@ -107,6 +113,9 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
             for (cube, ended), found in zip(cubes, listed, strict=True)
             if isinstance(found, NotFound) and ended
         ),
+        held=_held(run),
+        run_status=run.status or None,
+        error_messages=run.error_messages,
         failures=tuple(filter(_is_failure, listed)),
     )
 
@@ -119,6 +128,16 @@ def _nameless(run: Run) -> str:
         for cube in task.cubes
     )
     return "the run has a cube without a full name: it cannot be asked for" if lacking else ""
+
+
+def _held(run: Run) -> frozenset[str]:
+    return frozenset(
+        f"{workflow.slug}/{task.slug}/{cube.slug}"
+        for workflow in run.workflows
+        for task in workflow.tasks
+        for cube in task.cubes
+        if cube.status == "awaiting_approval"
+    )
 
 
 def _cube_names(run: Run) -> Iterator[str]:

@@ -18,6 +18,7 @@ def report_json(report: Report) -> str:
             "schema_version": SCHEMA_VERSION,
             "repo": report.repo,
             "run": report.run,
+            **({} if report.run_status is None else {"run_status": report.run_status}),
             "dir": report.dir,
             "files": [_file_fields(result) for result in report.files],
             "summary": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,12 @@ def a_run(number: int, *workflows: str, hour: int | None = None, **more: str) ->
     """A run as old as its number, or created at an hour of its own."""
     created = f"2026-11-{1 + number // 24:02}T{number % 24 if hour is None else hour:02}:00:00Z"
     told = tuple(Workflow(name) for name in workflows)
-    known = {"status": "success", "event_type": "push", "created_at": created, **more}
+    known: dict[str, Any] = {
+        "status": "success",
+        "event_type": "push",
+        "created_at": created,
+        **more,
+    }
     return Run(str(number), workflows=told, **known)
 
 

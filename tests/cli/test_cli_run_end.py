@@ -1,0 +1,82 @@
+"""How a run ended: said, reported, and where that is wanted the exit status."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Cli
+from fake_service import CUBE, FakeService, target, tree
+from servers import json_response
+
+FAIL = "--fail-on-run-status"
+SLOW = ("ci", "test", "slow")
+
+
+def ended(service: FakeService, status: str, artifact: str = "success") -> None:
+    """Declare a run that has ended so, with one artifact."""
+    service.add_run("7", status, errors=("Cube linux ended\x1b with 1", " "))
+    service.add("a.txt", b"1", status=artifact)
+
+
+@pytest.mark.parametrize(
+    ("status", "artifact", "options", "code"),
+    [
+        ("failed", "success", [], 0),
+        ("failed", "success", [FAIL], 10),
+        ("timeout", "missing", [FAIL], 10),
+        ("canceled", "missing", [], 6),
+        ("success", "missing", [FAIL], 6),
+        ("skipped", "success", [FAIL], 0),
+        ("failed", "success", [FAIL, "-i", "other"], 10),
+        ("failed", "success", ["-i", "other"], 3),
+    ],
+)
+def test_the_end_of_a_run(
+    service: FakeService, cli: Cli, status: str, artifact: str, options: list[str], code: int
+) -> None:
+    """It is told unless it is success, stands in the report, and is 10 where that is asked for."""
+    ended(service, status, artifact)
+    finished = cli("download", "7", "--wait", "-d", "out", "--json", *options, code=code)
+    told = f"run 7 ended in {status}: Cube linux ended\\x1b with 1" in finished.err
+    assert told == (status != "success")
+    if code != 3:
+        assert finished.json["run_status"] == status
+
+
+@pytest.mark.parametrize(("options", "status"), [([FAIL], "failed"), ([], None)])
+def test_an_exact_address_reads_the_run_where_its_status_counts(
+    service: FakeService, cli: Cli, options: list[str], status: str | None
+) -> None:
+    """Without that it makes one request, and the status is not known; nothing is followed."""
+    ended(service, "failed")
+    finished = cli.download("--json", *options, code=10 if options else 0)
+    assert finished.json.get("run_status") == status
+    assert ("ended in failed" in finished.err) == bool(options)
+
+
+def test_an_approval_is_waited_for(service: FakeService, cli: Cli) -> None:
+    """What goes on once it is given has not ended; what awaits it is said."""
+    run = service.add_run("7", "awaiting_approval")
+    service.add("a.txt", b"1", cube=SLOW)
+    service.add("b.txt", b"2", cube=CUBE)
+    run.cubes[SLOW] = "awaiting_approval"
+    waits = json_response(service.run_record(run))
+    run.status = run.cubes[SLOW] = "success"
+    service.api.on(target("7", kind="runs"), waits, json_response(service.run_record(run)))
+    finished = cli("download", "7", "--wait", "-d", "out")
+    assert "waiting: ci/test/slow (awaits approval)" in finished.err
+    assert len(tree(cli.out)) == 2
+
+
+@pytest.mark.parametrize("status", ["skipped", "rejected"])
+def test_what_was_skipped_or_rejected_is_not_waited_for(
+    service: FakeService, cli: Cli, status: str
+) -> None:
+    """Neither as a run nor as a cube of a run that goes on."""
+    run = service.add_run("7", status)
+    service.add("a.txt", b"1")
+    run.cubes[SLOW] = "created"
+    finished = cli("download", "7", "--wait", "--wait-timeout", "5s", "-d", "out")
+    assert f"run 7 ended in {status}" in finished.err
+    run.status, run.cubes[SLOW] = "processing", status
+    service.add("b.txt", b"2", cube=SLOW)
+    cli("download", "7", *SLOW, "--wait", "--wait-timeout", "5s", "-d", "out")
