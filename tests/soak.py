@@ -2,9 +2,9 @@
 
     python tests/soak.py --minutes 10
 
-After each end every final name is absent or one version of its object, whole; when a run comes to
-its end the bytes are the newest, and nothing but the manifest is left. `--seed` makes the same
-choices again; the moments of the kills still depend on the machine.
+After each end every final name is absent or one version of its object or member, whole; when a run
+comes to its end the bytes are the newest, what was lost is gone, and nothing but the manifest is
+left. `--seed` makes the same choices again; the moments of the kills still depend on the machine.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from archives import COMPRESSIONS, packed
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, tree
 from servers import Received, Reply, Response, ScriptedServer, ranged
@@ -28,7 +29,14 @@ from servers import Received, Reply, Response, ScriptedServer, ranged
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200
 SIGNALS = [signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT]
-ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+ENDS = {
+    signal.SIGKILL: (-9,),
+    signal.SIGTERM: (143, -15),
+    signal.SIGINT: (130, -2),
+}
+"""The exit statuses; one that is negative is of an interpreter that had not begun with ours."""
+FOLDERS = 3
+MEMBERS = 300
 OPTIONS: list[tuple[str, ...]] = [(), ("-j", "1"), ("-j", "4"), ("-j", "64")]
 SLOWEST_RUN = 60.0
 
@@ -50,6 +58,8 @@ class Tally:
     kills: int = 0
     complete: int = 0
     versions: dict[str, list[bytes]] = field(default_factory=dict)
+    folders: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)
+    """The members of each version of a folder."""
 
 
 class Soak:
@@ -63,12 +73,30 @@ class Soak:
         self._usual = 1.5
         self._changes = 0
         for number, size in enumerate(SIZES):
-            self._change(service.add(f"dir-{number % 5}/file-{number}"), size)
+            self._change(service.add(f"dir-{number % 5}/file-{number}.bin"), size)
+        for number in range(FOLDERS):
+            self._change_folder(service.add(f"tree-{number}/dist"))
+
+    def _change_folder(self, stored: Stored) -> None:
+        """Put another archive in the place of one: some members stay, come, go, change kind."""
+        files: dict[str, bytes] = {}
+        for number in range(MEMBERS):
+            kind = self._chance.randrange(4)
+            name = ["", f"m-{number}", f"m-{number}/x", f"d-{number % 7}/m-{number}"][kind]
+            if name:
+                body = b"same" if number % 2 else self._chance.randbytes(number * 10)
+                files[name] = body
+        self.tally.folders.setdefault(stored.local_path, []).append(dict(files))
+        pack = COMPRESSIONS[self._chance.choice([*COMPRESSIONS])]
+        self._put(stored, pack(packed({f"dist/{name}": body for name, body in files.items()})))
 
     def _change(self, stored: Stored, size: int) -> None:
         """Put another object in the place of one, with new dates."""
+        self._put(stored, self._chance.randbytes(size))
+
+    def _put(self, stored: Stored, body: bytes) -> None:
         self._changes += 1
-        stored.body = self._chance.randbytes(size)
+        stored.body = body
         stored.dates = {**stored.dates, "updated_at": f"version {self._changes}"}
         stored.replies = [self._sometimes_cut(ranged(stored.body, etag=f'"{self._changes}"'))]
         self.tally.versions.setdefault(stored.local_path, []).append(stored.body)
@@ -88,18 +116,20 @@ class Soak:
         if self._chance.random() < 0.1:
             self._service.expire()
         options = self._chance.choice(OPTIONS)
+        if as_it_came := self._chance.random() < 0.2:
+            options = (*options, "--no-unpack")
         began = time.monotonic()
         process = self._cli.start("download", "7", *CUBE, "-d", "out", "-q", *options)
         number = self._end(process, self._chance.uniform(0.1, self._usual))
         finished = self._cli.finish(process)
-        expected = (0, ENDS[number]) if number else (0,)
+        expected = (0, *ENDS[number]) if number else (0,)
         assert finished.code in expected, f"exit {finished.code}: {finished.err}"
         if finished.code:
             self.tally.kills += 1
             self._check_finals()
         else:
             self._usual += 0.3 * (min(time.monotonic() - began, 5.0) - self._usual)
-            self._check_complete()
+            self._check_complete(packed=as_it_came)
             self._go_on()
 
     def _end(self, process: subprocess.Popen[bytes], after: float) -> signal.Signals | None:
@@ -116,11 +146,18 @@ class Soak:
 
     def _check_finals(self) -> None:
         for name, body in tree(self._cli.out).items():
-            assert body in self.tally.versions[name], f"{name} is no version of its object"
+            known = self.tally.versions.get(name, [])
+            folder, _, member = name.partition("/dist/")
+            versions = self.tally.folders.get(f"{folder}/dist", [])
+            known = [*known, *(one[member] for one in versions if member in one)]
+            assert body in known, f"{name} is no version of its object"
 
-    def _check_complete(self) -> None:
+    def _check_complete(self, *, packed: bool) -> None:
         self.tally.complete += 1
         newest = {name: versions[-1] for name, versions in self.tally.versions.items()}
+        for folder, trees in () if packed else self.tally.folders.items():
+            del newest[folder]
+            newest |= {f"{folder}/{name}": body for name, body in trees[-1].items()}
         assert tree(self._cli.out) == newest, "the bytes are not the newest"
         left = sorted(path.name for path in (self._cli.out / STATE).iterdir())
         assert left == [".gitignore", "manifest.json"], f"left behind: {left}"
@@ -129,11 +166,17 @@ class Soak:
         """Begin with an empty folder again, or with other objects in the place of some."""
         if self._chance.random() < 0.5:
             shutil.rmtree(self._cli.out)
-        *others, large = self._service.artifacts
+        large = self._service.artifacts[len(SIZES) - 1]
+        others = self._service.artifacts[: len(SIZES) - 1]
+        for stored in self._service.artifacts[len(SIZES) :]:
+            if self._chance.random() < 0.7:
+                self._change_folder(stored)
         for stored in [*self._chance.sample(others, 5), large]:
             self._change(stored, len(stored.body) and len(stored.body) + 1)
         for versions in self.tally.versions.values():
             del versions[:-2]  # the folder holds none that is older
+        for trees in self.tally.folders.values():
+            del trees[:-2]
 
     def close(self) -> None:
         """End what is left running."""
