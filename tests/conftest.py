@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +26,14 @@ _OUTSIDE = re.compile(
     r"|NETRC|NO_COLOR|FORCE_COLOR|CLICOLOR(_FORCE)?|COLUMNS",
     re.IGNORECASE,
 )
+
+# Where the tests were started in the background of a shell, SIGINT is ignored, and the program
+# would rightly go on ignoring it.
+for _number in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(
+            _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        )
 
 # Waits that the program draws by chance, before it tries or asks again, are short ones.
 HURRY = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import functools
 import io
 import os
@@ -18,7 +19,7 @@ import typer
 
 from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
 from .origins import in_words_of_the_user
-from .streams import Nowhere, flush_stdout, forget_stdout, say
+from .streams import Nowhere, flush_stdout, forget_stdout, make_patient, say
 
 P = ParamSpec("P")
 
@@ -37,13 +38,14 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             forget_stdout()
         except ArtifactsError as error:
+            if isinstance(error.__cause__, OSError) and _is_folder_lost(error.__cause__):
+                error = _folder_lost()
             if isinstance(error, UsageError):
                 error = in_words_of_the_user(error, kwargs.get("ctx"))
             _stderr().show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
-            what = f"{error.filename}: " if error.filename else ""
-            _stderr().show_error(LocalError(f"{what}{error.strerror or error}"))
+            _stderr().show_error(_told(error))
             forget_stdout()
             raise typer.Exit(1) from error
         except (typer.Exit, typer.Abort, typer.TyperException):
@@ -54,6 +56,31 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from error
 
     return run
+
+
+def _is_folder_lost(error: OSError) -> bool:
+    """Tell whether something was not found because the folder that the program is in is gone."""
+    if error.errno != errno.ENOENT or os.path.isabs(error.filename or ""):
+        return False
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def _folder_lost() -> LocalError:
+    return LocalError(
+        "the current folder has been deleted",
+        hint="change to a folder that exists; one made anew with its name is another (cd .)",
+    )
+
+
+def _told(error: OSError) -> LocalError:
+    if _is_folder_lost(error):
+        return _folder_lost()
+    what = f"{error.filename}: " if error.filename else ""
+    return LocalError(f"{what}{error.strerror or error}")
 
 
 def _fill_closed_streams() -> None:
@@ -84,13 +111,11 @@ def run_app(app: typer.Typer) -> int:
     """Run the program with its signals in order, and return its exit status."""
     _fill_closed_streams()
     _allow_open_files()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            reconfigure: Any = getattr(stream, "reconfigure", None)
-            if reconfigure is not None:
-                reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = make_patient(sys.stdout), make_patient(sys.stderr)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        # What starts the program may want it to go on: `nohup`, a shell with a job in background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         code = _status_of(app)
         flush_stdout()
@@ -101,6 +126,7 @@ def run_app(app: typer.Typer) -> int:
         _stderr().show_error(error)
         return int(error.exit_code)
     except Interrupted as interrupted:
+        forget_stdout()  # it may be what the program was stuck in
         _stderr().show_end("interrupted")
         return interrupted.exit_code
     except OSError as error:  # help, say, into a full disk

@@ -60,7 +60,11 @@ def config_path() -> str:
     """
     from platformdirs import user_config_dir
 
-    return os.path.join(user_config_dir("sourcecraft-artifacts", appauthor=False), "config.toml")
+    try:
+        folder = user_config_dir("sourcecraft-artifacts", appauthor=False)
+    except RuntimeError:  # neither HOME nor the system's list of users names one
+        folder = ""
+    return os.path.join(folder, "config.toml")
 
 
 def load_config(path: str | None = None) -> Config:

@@ -13,7 +13,7 @@ from . import options as opt
 from .boundary import guarded
 from .listings import sizes_of
 from .session import Session
-from .streams import check_output
+from .streams import check_output, write_bytes
 from .values import read_duration
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def download_command(
         fail_on_run_status=fail_on_run_status,
         dry_run=dry_run,
         ca_bundle=ca_bundle,
-        write=session.write_bytes if output == "-" else None,
+        write=write_bytes if output == "-" else None,
     )
     with session.client() as client:
         report = download(client, request, session.reporter(progress, request.limit_rate))

@@ -53,7 +53,10 @@ def remembered(
 def _folder() -> str | None:
     from platformdirs import user_cache_dir
 
-    folder = user_cache_dir("sourcecraft-artifacts", appauthor=False)
+    try:
+        folder = user_cache_dir("sourcecraft-artifacts", appauthor=False)
+    except RuntimeError:  # no home folder is known
+        return None
     return folder if os.path.isabs(folder) else None
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import LocalError, UsageError
+from ..errors import UsageError
 from ..show.colours import are_forced, painter
 from .origins import unknown_variables
-from .streams import Nowhere, say, to_stdout, write_lines, write_paths
+from .streams import say, write_lines, write_paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -231,14 +231,6 @@ class Session:
     def write(self, lines: Iterable[str]) -> None:
         """Write lines to stdout."""
         write_lines(lines)
-
-    def write_bytes(self, data: memoryview) -> None:
-        """Write bytes to stdout, all of them. Raises `LocalError`, `BrokenPipeError`."""
-        if isinstance(sys.stdout, Nowhere):
-            raise LocalError("stdout is closed: there is nowhere to write to")
-        with to_stdout():
-            while data:
-                data = data[os.write(1, data) :]
 
     def show(self, report: Report, *, json: bool, paths: bool, may_wait: bool) -> None:
         """Show what became of a download: on stdout for programs, on stderr for people."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..choices import Shell
+from .streams import write_bytes
 
 PROGRAM = "sourcecraft-artifacts"
 VARIABLE = "_SOURCECRAFT_ARTIFACTS_COMPLETE"
@@ -121,14 +122,14 @@ def answer(command: Any, instruction: str) -> int:
 
     `complete_SHELL` asks for what fits the line, and `source_SHELL` for the script itself.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         what, _, name = instruction.partition("_")
         shell = Shell(name)
         lines = [script(shell).rstrip("\n")] if what == "source" else _REPLIES[shell](command)
         text = "".join(f"{line}\n" for line in lines)
-        sys.stdout.buffer.write(text.encode(sys.stdout.encoding))
-        sys.stdout.flush()
+        write_bytes(memoryview(text.encode(sys.stdout.encoding)))
     except Exception:
         return 1
     return 0

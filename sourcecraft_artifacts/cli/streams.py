@@ -4,20 +4,96 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import LocalError, UsageError
 from ..text import visible
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
     from ..results import Report
 
 
 class Nowhere(io.TextIOWrapper):
     """What stands for a stdout that was closed before the program began."""
+
+
+class Patient(io.RawIOBase):
+    """A descriptor that is written to as if it blocked, whether it does or not.
+
+    It may be a pipe that another program has set not to block: what is full then is waited for.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Tell that it can be written to."""
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Write some of the bytes, at least one, and return how many. Raises OSError."""
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+
+
+class _Unbuffered(io.BufferedWriter):
+    """Writes all that it gets at once."""
+
+    def write(self, data: Buffer, /) -> int:
+        written = super().write(data)
+        self.flush()
+        return written
+
+
+def make_patient(stream: TextIO | None) -> TextIO | None:
+    """Return a standard stream that writes every byte or raises OSError.
+
+    Python's own loses what a short write leaves when it is unbuffered (`PYTHONUNBUFFERED`), and
+    what does not fit into a pipe that does not block. What stands for a closed one is kept, and
+    so is a console of Windows.
+    """
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, Nowhere):
+        return stream
+    if os.name == "nt" and stream.isatty():
+        return stream
+    stream.flush()
+    unbuffered = not isinstance(stream.buffer, io.BufferedWriter)
+    kind = _Unbuffered if unbuffered else io.BufferedWriter
+    return io.TextIOWrapper(
+        kind(Patient(stream.fileno())),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=unbuffered,
+    )
+
+
+def write_bytes(data: memoryview) -> None:
+    """Write bytes to stdout, all of them. Raises `LocalError`, `BrokenPipeError`."""
+    if isinstance(sys.stdout, Nowhere):
+        raise LocalError("stdout is closed: there is nowhere to write to")
+    stdout = Patient(1)
+    with to_stdout():
+        while data:
+            data = data[stdout.write(data) :]
 
 
 def forget_stdout() -> None:

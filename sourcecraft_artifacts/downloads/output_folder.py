@@ -81,7 +81,12 @@ class OutputFolder:
                 directory.close()
 
     def look(self) -> None:
-        """Open what exists. Raises `LocalError`, and `Refused` for a state folder not ours."""
+        """Open what exists.
+
+        Raises OSError, `LocalError`, and `Refused` for a state folder not ours.
+        """
+        if not os.path.isabs(self.path):
+            os.getcwd()  # one that was deleted can still be opened, and holds nothing
         if not os.path.lexists(self.path):
             return
         self._tree = Tree.open(self.path, create=False)

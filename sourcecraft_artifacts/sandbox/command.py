@@ -111,7 +111,12 @@ def _in_foreground() -> bool:
 
 @contextmanager
 def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    # What is ignored, as in the background of a shell, stays so: the command is in there too.
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     before = [signal.signal(number, handler) for number in numbers]
     try:
         yield
