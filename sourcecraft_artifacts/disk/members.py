@@ -29,6 +29,9 @@ def most_bytes(archive_size: int) -> int:
     return max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive_size)
 
 
+_PLAIN_NAME = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
+
+
 class Form(Enum):
     """What a `local_path` says of an object that is an archive."""
 
@@ -124,6 +127,8 @@ class Contents:
 
 def normal_name(name: str) -> str:
     """Return a name with neither `./` nor doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
+    if _PLAIN_NAME.fullmatch(name):  # nearly all are, and there may be a million
+        return name
     if name.startswith("/"):
         raise UnsafeArchive(f"{name} in it is an absolute path")
     parts = components(name)

@@ -51,7 +51,7 @@ def from_json(value: Any) -> Stored:
 
 def joined(base: str, path: str) -> str:
     """Return the place of a member below its base; the base itself is the empty path's."""
-    return "/".join(part for part in (base, path) if part)
+    return f"{base}/{path}" if base and path else base or path
 
 
 def files_of(records: Records) -> Iterator[tuple[str, Stored]]:

@@ -66,6 +66,7 @@ _REFUSED = {
     b"6": "a FIFO",
     b"M": "a piece of a file that begins in another archive",
 }
+_LINKS = (Kind.SYMLINK, Kind.HARD_LINK)
 _PAX = {b"x", b"X"}
 _LONG = {b"L": b"path", b"K": b"linkpath"}
 _FOR_ALL = b"g"
@@ -204,7 +205,9 @@ class TarReader:
             elif kind == _LABEL:
                 continue
             else:
-                return self._member(header, kind, size, said | dict(records), records)
+                if records:
+                    said |= dict(records)
+                return self._member(header, kind, size, said, records)
             if brought > _MOST_HEADERS:
                 raise UnsafeArchive("a member of it has too many headers")
 
@@ -232,7 +235,7 @@ class TarReader:
             self._size if what is Kind.FILE else 0,
             _number(header[100:108]) & 0o777,
             _time(said.get(b"mtime"), header),
-            _text(said.get(b"linkpath") or _cut(header[157:257])) if "link" in what.value else "",
+            _text(said.get(b"linkpath") or _cut(header[157:257])) if what in _LINKS else "",
         )
 
     # Sparse files.
@@ -241,6 +244,8 @@ class TarReader:
         self, header: bytes, kind: bytes, said: dict[bytes, bytes], records: Records
     ) -> bytes | None:
         """Learn where the data of a sparse file belong; return its name, where that is told."""
+        if kind != b"S" and not said:
+            return None
         if kind == b"S":
             self._spans, self._size = self._gnu_spans(header), _number(header[483:495])
         elif said.get(_SPARSE + b"major") == b"1":
@@ -292,7 +297,7 @@ def _checksum_is_right(header: bytes) -> bool:
         told = _number(header[148:156])
     except UnsafeArchive:
         return False
-    total = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    total = sum(header[:148]) + sum(header[156:]) + 8 * ord(" ")
     if told == total:
         return True
     return told == total - 256 * sum(one > 127 for one in header[:148] + header[156:])
@@ -300,6 +305,13 @@ def _checksum_is_right(header: bytes) -> bool:
 
 def _number(field: bytes) -> int:
     """Read a number: octal digits, or where it is large, base 256 behind a mark."""
+    if field[0] < 0x80:
+        digits = field.rstrip(b"\0 ")
+        if digits.isdigit():
+            try:
+                return int(digits, 8)
+            except ValueError:
+                raise UnsafeArchive("a number in it is damaged") from None
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     if field[0] == 0xFF:

@@ -385,7 +385,7 @@ class OutputFolder:
                 key,
                 descriptor,
                 self._partial,
-                f"{part_key(step.artifact)}-here",
+                f"{part_key(step.artifact)}-{self._run.token}",
                 tell,
             )
         finally:

@@ -189,19 +189,35 @@ class Unpacker:
                 return None
             aside = Aside(above, f"{stem}.{SUFFIX}")
             try:
-                contents = aside.fill(descriptor, entry.size, self.check, tell)
-                found = arranged(contents, name)
-                if found is None:
-                    return None
-                base = base_of(artifact, self._how.layout)
-                parts = tuple(base.split("/")) if base else ()
-                check_places(found, parts, portable=self._how.portable, fold=self._fold)
-                return self._put_in_place(entry, key, found, base, aside, tell)
-            finally:
+                made = self._unpack(entry, artifact, key, descriptor, aside, tell)
+            except Cancelled:
+                raise  # to remove thousands of files takes time: the next run does
+            except Exception:
                 aside.remove()
+                raise
+            aside.remove()
+            return made
         except ValueError as unsafe:  # UnsafeArchive
             reason = f"its archive is not unpacked: {unsafe}"
             raise TransferError(reason, code="unsafe_archive", hint=_AS_IT_CAME) from unsafe
+
+    def _unpack(
+        self,
+        entry: Entry,
+        artifact: Artifact,
+        key: str,
+        descriptor: int,
+        aside: Aside,
+        tell: Callable[[str], None],
+    ) -> Entry | None:
+        contents = aside.fill(descriptor, entry.size, self.check, tell)
+        found = arranged(contents, Name.of(artifact.local_path))
+        if found is None:
+            return None
+        base = base_of(artifact, self._how.layout)
+        parts = tuple(base.split("/")) if base else ()
+        check_places(found, parts, portable=self._how.portable, fold=self._fold)
+        return self._put_in_place(entry, key, found, base, aside, tell)
 
     def _put_in_place(
         self,
