@@ -116,10 +116,10 @@ class TransferError(ArtifactsError):
 
 
 class ExpiredUrl(TransferError):
-    """The storage no longer accepts this `download_url`."""
+    """The storage no longer accepts this `download_url`, or knows nothing under it."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="expired")
+    def __init__(self, message: str, *, code: str = "expired") -> None:
+        super().__init__(message, code=code)
 
 
 class BrokenTransfer(TransferError):

@@ -9,7 +9,9 @@ from ..errors import Busy, ExpiredUrl, TransferError
 from ..text import visible, without_secrets
 from .connection import Response
 
-_EXPIRED = frozenset({400, 401, 403, 410})
+_EXPIRED = frozenset({400, 401, 403})
+_GONE = frozenset({404, 410})
+"""What a URL gets whose object was moved, also by a service that lists it anew."""
 
 
 def check_status(answer: Response, *, ranged: bool) -> None:
@@ -25,6 +27,8 @@ def check_status(answer: Response, *, ranged: bool) -> None:
         raise Busy(what, retry_after_seconds(answer.headers.get("retry-after")))
     if status in _EXPIRED:
         raise ExpiredUrl(what)
+    if status in _GONE:
+        raise ExpiredUrl(what, code=f"http_{status}")
     raise TransferError(what, code=f"http_{status}")
 
 

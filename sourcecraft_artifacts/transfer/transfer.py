@@ -387,5 +387,7 @@ class Transfer:
             self._refreshes = 0
         self._refreshed_at = self._position
         self._refreshes += 1
-        if self._refreshes > _REFRESHES:
-            raise TransferError(f"{failure.message}, also with a new download_url", code="denied")
+        is_gone = failure.code != "expired"
+        if self._refreshes > (1 if is_gone else _REFRESHES):
+            message = f"{failure.message}, also with a new download_url"
+            raise TransferError(message, code=failure.code if is_gone else "denied")

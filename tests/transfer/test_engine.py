@@ -486,12 +486,38 @@ def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> No
     assert [one for one in world.asked() if one] == [f"bytes={at * step}-" for at in range(1, 6)]
 
 
-@pytest.mark.parametrize("status", [404, 405, 418, 302, 304])
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.usefixtures("quick")
+def test_what_is_not_there_is_listed_once_more(world: World, status: int) -> None:
+    """An object that was moved is had under its new URL; one that is gone costs one listing."""
+    assert world.fetch(Response(status), ranged(BODY), retries=0) == BODY
+    assert (world.generation, world.watcher.refreshed) == (2, [1])
+    world.server.requests.clear()
+    (world.path / "a").unlink()
+    failure = world.failure(Response(status), retries=0)
+    assert (failure.code, len(world.server.requests)) == (f"http_{status}", 2)
+    assert str(status) in failure.message
+
+
+@pytest.mark.parametrize("status", [405, 418, 302, 304])
 @pytest.mark.usefixtures("quick")
 def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
     """What no other try can cure costs one request."""
     assert str(status) in world.failure(Response(status)).message
     assert len(world.server.requests) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_trickles_before_a_stall_is_no_progress(world: World) -> None:
+    """A connection that moves a byte now and then, and is given up, is not tried for ever."""
+    drip = 0.3
+
+    def trickle(received: Received) -> Response:
+        return replace(ranged(BODY)(received), drip=drip)
+
+    failure = world.failure(trickle, retries=1, stall=0.2)
+    assert failure.code == "stalled"
+    assert len(world.server.requests) == 2
 
 
 @pytest.mark.parametrize("part", [empty_part, endless_part])
