@@ -1,16 +1,17 @@
-"""The way in, for `sourcecraft-artifacts` and `python -m sourcecraft_artifacts` alike."""
+"""The entry point of `sourcecraft-artifacts` and of `python -m sourcecraft_artifacts`."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from typing import NoReturn
 else:
-    import _signal  # it is there from the start, where signal would first import many modules
+    import _signal  # always loaded, while importing signal would load many modules
 
 _FEW_COLLECTIONS = (100_000, 20, 20)
-"""Objects between two searches for cyclic garbage, and searches between two deeper ones.
+"""The thresholds of the cyclic garbage collector (`gc.set_threshold`).
 
-Searching among what imports and listings make, which lives to the end, costs a tenth.
+With the defaults it searches the objects of imports and listings, which live to the end, again and
+again: a tenth of the time.
 """
 
 

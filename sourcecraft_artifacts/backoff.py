@@ -18,8 +18,8 @@ def backoff(
 ) -> float:
     """Return the seconds to wait after `attempt` failures in a row (1 for the first).
 
-    At random below a ceiling that doubles from 0.5 s to 30 s; at least `retry_after`, which
-    counts for 60 s at most.
+    The delay is random, below a ceiling that doubles from 0.5 s to 30 s. It is at least
+    `retry_after`, of which at most 60 s count.
     """
     ceiling = min(_LONGEST_BACKOFF, _BASE * 2.0 ** min(max(attempt - 1, 0), 16))
     return max(random() * ceiling, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))
@@ -28,7 +28,7 @@ def backoff(
 def retry_after_seconds(value: str | None, now: float | None = None) -> float | None:
     """Read a `Retry-After` header (RFC 9110, 10.2.3) as seconds from `now`, a POSIX time.
 
-    None where it is absent or unreadable; a date in the past is 0.
+    Returns None when it is absent or unreadable, and 0 for a date in the past.
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
@@ -43,7 +43,7 @@ def _http_date(text: str) -> float | None:
 
     try:
         date = parsedate_to_datetime(text)
-        # The asctime form names no zone: RFC 9110, 5.6.7 has it in UTC.
+        # The asctime form has no time zone; RFC 9110, 5.6.7 defines it as UTC.
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

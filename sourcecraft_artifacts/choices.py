@@ -1,4 +1,4 @@
-"""The choices that a user has, by the names that options, settings and calls know them by."""
+"""The values of options with a fixed set of choices."""
 
 from enum import StrEnum
 

@@ -1,7 +1,7 @@
-"""The service's records, frozen, and the tolerant reading of its JSON.
+"""The service's records, which are frozen, and the functions that read them from JSON.
 
-Absent, null and empty are one (the service may leave out empty fields); unknown fields are
-ignored and unknown enum values are kept as they are.
+An absent field, null and an empty value mean the same, because the service may leave out empty
+fields. Unknown fields are ignored, and unknown enum values are kept as they are.
 """
 
 import re
@@ -23,9 +23,9 @@ _LEAP_SECOND = re.compile(r"(:\d\d):60")
 
 
 def moment(stamp: str | None) -> datetime | None:
-    """Read a time as RFC 3339 writes it, to the microsecond; None for anything else.
+    """Parse a time in the form of RFC 3339, to the microsecond; return None for anything else.
 
-    A leap second is the first one after it, and a time without a zone is UTC.
+    A leap second counts as the second after it; a time without a zone is taken as UTC.
     """
     text, leaps = _LEAP_SECOND.subn(r"\1:59", (stamp or "").strip().upper())
     try:
@@ -44,7 +44,7 @@ class ArtifactDates(NamedTuple):
 
 
 class CubeAddress(NamedTuple):
-    """A cube, by the six names that the API wants for it."""
+    """The six names that address a cube in the API."""
 
     repo: str
     run: str
@@ -74,7 +74,7 @@ class Artifact(NamedTuple):
 
     @property
     def available(self) -> bool:
-        """Whether its bytes can be asked for; a status not known yet is believed to its URL."""
+        """Whether it can be downloaded; with an unknown status, whether it has a URL."""
         if self.status in UNAVAILABLE_STATUSES:
             return False
         return self.status == "success" or self.download_url is not None
@@ -89,7 +89,7 @@ class Cube(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether the cube's status is final; one not known yet is believed to its end's time."""
+        """Whether the status is final; with an unknown status, whether there is an end time."""
         return _is_over(self.status, self.finished_at)
 
 
@@ -100,7 +100,7 @@ class Task(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether its status is final, as when it was skipped: its cubes do not go on."""
+        """Whether its status is final (`skipped`, say): then its cubes have ended too."""
         return self.status in FINAL_STATUSES
 
 
@@ -111,7 +111,7 @@ class Workflow(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether its status is final, as when it was skipped: its cubes do not go on."""
+        """Whether its status is final (`skipped`, say): then its cubes have ended too."""
         return self.status in FINAL_STATUSES
 
 
@@ -134,8 +134,8 @@ class Run(NamedTuple):
     def ended(self) -> bool:
         """Whether the run's status is final.
 
-        With a status not known yet it has ended when the service tells since when, or when a cube
-        of it has ended and none is known to go on.
+        With an unknown status it has ended when it has an end time, or when at least one of its
+        cubes has ended and none is known to be running.
         """
         if self.status in ACTIVE_STATUSES:
             return False
@@ -173,7 +173,7 @@ def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _slug_of(reference: Any) -> str | None:
-    """Return what a user or a pull request is called; it is only shown, so that any form does."""
+    """Return the slug of a user or a pull request in any form, since it is only shown."""
     slug = reference.get("slug") if isinstance(reference, dict) else reference
     return str(slug) if isinstance(slug, str | int) and slug != "" else None
 

@@ -1,4 +1,4 @@
-"""What every connection needs to know of its surroundings: proxies, trusted CAs, deadlines."""
+"""What every connection needs from its environment: proxies, trusted CAs, deadlines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
-# Only Windows needs it: there a wait without end for a lock is deaf to Ctrl-C.
+# Needed on Windows alone, where Ctrl-C does not interrupt an endless wait for a lock.
 _LARGEST_BUNDLE = 64 << 20
-"""Bytes of a file of CAs."""
+"""The largest file of CAs that is read, in bytes."""
 _LONGEST_WAIT = 0.5
 _HEAD_START = 0.25
 """Seconds that an address has for itself before the next one is tried beside it."""
@@ -61,7 +61,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     try:
         raise error
     finally:
-        del error  # It holds this frame: leave no cycle.
+        del error  # The exception refers to this frame: break the reference cycle.
 
 
 def _await(box: SimpleQueue[T], end: float) -> T:
@@ -139,8 +139,8 @@ def _in_turn(addresses: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
 def proxy_for(url: str) -> str | None:
     """Return the address of the proxy for a URL, its user info included, or None.
 
-    As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (also in lower case) say; they are
-    read once for each scheme and host. Raises `UsageError` where they name no usable proxy.
+    It follows `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in lower case, which
+    are read once for each scheme and host. Raises `UsageError` for a proxy that cannot be used.
     """
     parts = urlsplit(url)
     return _proxy(parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower())
@@ -156,7 +156,7 @@ def _proxy(scheme: str, authority: str) -> str | None:
 
 
 def _checked_proxy(proxy: str, scheme: str) -> str:
-    """Return it with its scheme; no message quotes it, since it may hold a password."""
+    """Return a proxy's address with its scheme. No message quotes it: it may contain a password."""
     setting = f"the proxy for {scheme}{_proxy_setting(scheme)}"
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
@@ -175,7 +175,7 @@ def _checked_proxy(proxy: str, scheme: str) -> str:
 
 
 def _proxy_setting(scheme: str) -> str:
-    """Name the variable that has set the proxy, in brackets; empty where it was none."""
+    """Name the variable that set the proxy, in brackets; empty if none did."""
     small = [f"{kind}_proxy" for kind in (scheme, "all")]
     names = [spelling for name in small for spelling in (name, name.upper())]
     found = next((name for name in names if os.environ.get(name)), None)
@@ -183,7 +183,7 @@ def _proxy_setting(scheme: str) -> str:
 
 
 def proxy_authorization(proxy: str) -> dict[str, str]:
-    """Return the header that shows a proxy its user name and password (RFC 7617), as UTF-8."""
+    """Return the `Proxy-Authorization` header for the proxy's user name and password (RFC 7617)."""
     from base64 import b64encode
 
     parts = urlsplit(proxy)
@@ -194,7 +194,7 @@ def proxy_authorization(proxy: str) -> dict[str, str]:
 
 
 def shown_proxy(proxy: str) -> str:
-    """Return a proxy's host and port, to be shown: never its user name or password."""
+    """Return a proxy's host and port for messages, without user name and password."""
     return urlsplit(proxy).netloc.rpartition("@")[2]
 
 
@@ -220,7 +220,7 @@ def ca_bundle(option: str | None) -> str | None:
 
 
 def _bundle_setting(path: str) -> str:
-    """Name what has set the CA bundle."""
+    """Name the option or variable that set the CA bundle."""
     variables = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
     return next((name for name in variables if os.environ.get(name) == path), "--ca-bundle")
 
@@ -269,7 +269,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def explain(cause: BaseException, timeout: float) -> str:
-    """Say in words why an exchange failed, given its root cause and its timeout in seconds."""
+    """Describe why an exchange failed, given its root cause and its timeout in seconds."""
     import socket
     import ssl
     from http.client import HTTPException
@@ -284,11 +284,11 @@ def explain(cause: BaseException, timeout: float) -> str:
         case TimeoutError():
             return f"nothing was heard for {timeout:g} s"
         case OSError() if refused := _TUNNEL_REFUSED.match(str(cause)):
-            # No more of it: a proxy may repeat the password that it was shown.
+            # Nothing more of its text: a proxy may repeat the password that it received.
             return f"the proxy refused the connection with {refused[1]}"
         case OSError():
             return visible(cause.strerror or str(cause))
         case HTTPException():
             return f"the answer is broken: {visible(str(cause))}"
-    # No text: what urllib3 says of an address may quote a password in it.
+    # Not its text: urllib3's message about an address may quote a password.
     return f"the answer is broken ({type(cause).__name__})"

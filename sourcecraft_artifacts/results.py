@@ -1,4 +1,4 @@
-"""What became of each artifact, and of the whole command; rendered by `report`."""
+"""The result for each artifact and for the whole download. `show.report` renders them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .models import Artifact
 
 
 class Outcome(StrEnum):
-    """What became of one artifact; the values are those of the JSON report."""
+    """The result for one artifact; the values are those of the JSON report."""
 
     DOWNLOADED = "downloaded"
     UNCHANGED = "unchanged"
@@ -42,11 +42,11 @@ class FileResult:
     seconds: float = 0.0
     error: ArtifactsError | None = None
     action: str = ""
-    """What a plan would do: `download`, `replace`, `await`, `keep` or `skip`."""
+    """The planned action: `download`, `replace`, `await`, `keep` or `skip`."""
     resumed: int = 0
-    """Bytes of it that an earlier run had received, and that were not fetched again."""
+    """Bytes that an earlier run had received and this one did not fetch again."""
     members: tuple[MemberFile, ...] | None = None
-    """The files that it was unpacked to; None where it is one file. `path` is the folder then."""
+    """The files that it was unpacked to (`path` is their folder); None for one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Report:
     files: tuple[FileResult, ...] = field(default=())
     seconds: float = 0.0
     pruned: bool = False
-    """Whether what is listed no more was to be removed."""
+    """Whether files that are no longer listed were to be removed (`--prune`)."""
     run_status: str | None = None
     """The status of a run that was followed, or whose status counts, when it was last read."""
     error_messages: tuple[str, ...] = ()
@@ -67,9 +67,9 @@ class Report:
     timed_out: bool = False
     """Whether `--wait-timeout` passed before the run had ended."""
     error: ArtifactsError | None = None
-    """What ended the waiting for the rest; what it had put in place by then is in `files`."""
+    """The error that ended a wait early; `files` has what was in place by then."""
     unlisted: tuple[ArtifactsError, ...] = ()
-    """Why cubes could not be listed: what they left is not in `files`."""
+    """The errors of cubes that could not be listed; their artifacts are not in `files`."""
 
     def count(self, outcome: Outcome) -> int:
         """Return how many artifacts ended so."""

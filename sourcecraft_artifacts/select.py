@@ -1,4 +1,4 @@
-"""Choosing artifacts by globs, in which only `*`, `**` and `?` are special."""
+"""Selecting artifacts by globs, in which only `*`, `**` and `?` are special."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ _STARS = re.compile(r"\*+")
 
 
 def components(local_path: str) -> tuple[str, ...]:
-    """Split at slashes, without the empty and `.` components; `..` stays, to be refused."""
+    """Split at slashes, without empty and `.` components; `..` is kept, to be refused."""
     return tuple([name for name in local_path.split("/") if name not in ("", ".")])
 
 
 def normalised(local_path: str) -> str:
-    """Give the path as globs see it: no leading, doubled or trailing `/`, no `.`; `..` stays."""
+    """Return the path that globs match: no leading, doubled or trailing `/`, and no `.`."""
     return "/".join(components(local_path))
 
 
@@ -41,11 +41,11 @@ def path_pattern(glob: str) -> re.Pattern[str]:
 
 
 def _translated(glob: str, any_character: str) -> str:
-    """Turn a glob into a regular expression, in which `*` and `?` are of `any_character`.
+    """Translate a glob into a regular expression; `*` and `?` match `any_character`.
 
-    Paths come from outside, and one could be made to fit in a great many ways. So all stars but
-    the last take the first place where what is behind them fits, and hold on to it: the next star
-    makes up for it. The time is then that of the path's length, more or less.
+    Paths come from outside, so one could be crafted to match in very many ways. Therefore each star
+    but the last stops at the first place where the text behind it matches, without backtracking:
+    the next star covers the rest. Matching then takes time about linear in the path's length.
     """
     first, *rest = _WIDE.split(glob)
     pattern = _narrow(first, any_character, last=not rest)
@@ -60,7 +60,7 @@ def _translated(glob: str, any_character: str) -> str:
 
 
 def _narrow(glob: str, any_character: str, *, last: bool) -> str:
-    """Translate what lies between two `**`; after the `last` of them it reaches to the end."""
+    """Translate the part between two `**`; the part behind the `last` one reaches to the end."""
     first, *pieces = (_fixed(piece, any_character) for piece in glob.split("*"))
     for at, piece in enumerate(pieces, start=1):
         to_the_end = last and at == len(pieces)
@@ -74,7 +74,8 @@ def _fixed(glob: str, any_character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which artifacts are wanted: any that match an `include`, or all; less each `exclude`."""
+    """The patterns that select artifacts: those that match an `include` (or all, if there is none),
+    except those that match an `exclude`."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

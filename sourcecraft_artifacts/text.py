@@ -11,7 +11,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def visible(text: str) -> str:
-    r"""Replace characters that steer a terminal or hide text by their escapes, such as `\x1b`."""
+    r"""Replace characters that control a terminal or hide text by escapes such as `\x1b`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
@@ -30,7 +30,7 @@ _QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]
 
 
 def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
-    """Redact known secrets, and in each URL its user info and its query, where signatures live."""
+    """Redact known secrets, and the user info and the query (with its signature) of each URL."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[redacted]")

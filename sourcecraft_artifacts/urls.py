@@ -1,7 +1,7 @@
-"""Which URLs may be asked at all, judged by their text alone.
+"""Which URLs may be requested, judged by their text alone.
 
-Stricter than RFC 3986 wherever two parsers could see two hosts in one URL. Whatever passes here is
-read the same way by `urllib.parse`, and its path and query can be sent byte for byte as UTF-8.
+Stricter than RFC 3986 wherever two parsers could see different hosts in one URL. `urllib.parse`
+reads an accepted URL in the same way, and its path and query can be sent byte for byte as UTF-8.
 """
 
 import re
@@ -16,7 +16,7 @@ _AUTHORITY = re.compile(
 
 
 def unsafe_url_reason(url: str) -> str | None:
-    """Say why a `download_url` must not be asked, or None when it may.
+    """Return why a `download_url` must not be requested, or None if it may be.
 
     It must be https, or http on loopback, with a host, without user info. The reason repeats no
     part of the URL, so that it can be shown.
@@ -84,7 +84,7 @@ def is_loopback(host: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """Cut a URL down to what may be shown: no query, no fragment, nothing at all with user info.
+    """Return what may be shown of a URL: no query, no fragment, and nothing if it has user info.
 
     Raw `@` and `?` make it unclear where the user info of a malformed URL ends.
     """

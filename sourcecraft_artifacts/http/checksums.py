@@ -31,12 +31,12 @@ _DICTIONARY = re.compile(r"([a-z0-9-]+)[ \t]*=[ \t]*:([^:]*):", re.IGNORECASE)
 _FIELDS |= {f"x-amz-checksum-{name}" for name in _AMAZON}
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _SLOW_LIMIT = 4 << 20
-"""Bytes of the largest object whose checksum is computed without fast code: no check may take
+"""The largest object, in bytes, whose checksum is computed in slow code: a check must not take
 longer than the transfer."""
 
 
 class Hash(Protocol):
-    """What is needed of a hash."""
+    """The part of a hash that is used here."""
 
     def update(self, data: bytes | memoryview, /) -> None: ...
     def digest(self) -> bytes: ...
@@ -74,8 +74,8 @@ def expected_digests(status: int, headers: Headers, size: int | None) -> dict[st
 
     `size` is that of the object in bytes, where it is known. In the answer to a range,
     `Content-MD5` and Amazon's headers may speak of the part: only what always speaks of the whole
-    counts then. What is misshapen is no checksum and is passed over; two values that differ give
-    a digest of no bytes at all, which nothing has.
+    counts then. A malformed value is ignored. For two values that differ the result is
+    an empty digest, which no object has.
     """
     found: dict[str, bytes] = {}
     if _FIELDS.isdisjoint(headers):
@@ -91,7 +91,7 @@ def expected_digests(status: int, headers: Headers, size: int | None) -> dict[st
 
 
 def agreed(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the digests of both; where they differ, at least one is wrong: no bytes pass then."""
+    """Merge two sets of digests; where they differ, no object can pass."""
     both = {**one, **other}
     return {name: value if one.get(name, value) == value else b"" for name, value in both.items()}
 
@@ -115,17 +115,17 @@ def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
 
 
 def _amazon_counts(status: int, headers: Headers, *, whole: bool) -> bool:
-    """Tell whether Amazon's checksums are of the object's bytes.
+    """Tell whether Amazon's checksums cover the object's bytes.
 
-    Composites are of the digests of its parts. S3 says so by `-N` behind the value, but leaves
-    that away in the answer to a range, be it of all bytes; then only the type is to be believed.
+    A composite covers the digests of the parts. S3 marks it by `-N` behind the value, but not in
+    the response to a range, even of all bytes; there only the checksum type can be trusted.
     """
     kinds = {kind.strip().upper() for kind in headers.get("x-amz-checksum-type", "").split(",")}
     return "COMPOSITE" not in kinds and ((whole and status == 200) or "FULL_OBJECT" in kinds)
 
 
 def _is_as_stored(headers: Headers) -> bool:
-    """Tell whether the body is what Google hashed: it is unpacked on the way to who wants it so."""
+    """Tell whether the body is what Google hashed: it may decompress an object to send it."""
     stored, sent = (
         headers.get(name, "").strip().lower().removeprefix("identity")
         for name in ("x-goog-stored-content-encoding", "content-encoding")
@@ -164,9 +164,9 @@ class Digests:
         return dict(self._expected)
 
     def expect(self, more: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Learn digests of the object that a later answer named.
+        """Add digests that a later response sent.
 
-        Returns those whose algorithm is not computed: only from the first byte on it could be.
+        Returns those that can no longer be computed, because hashing has already begun.
         """
         known = {name: value for name, value in more.items() if name in self._hashes}
         self._expected = agreed(self._expected, known)
@@ -181,7 +181,7 @@ class Digests:
         self.position += len(data)
 
     def _drop_slow(self) -> None:
-        """Give up what would take too long, of an object whose size was not known before."""
+        """Drop checksums that would take too long, once the object turns out to be large."""
         for name in _SLOW & self._hashes.keys():
             del self._hashes[name]
 

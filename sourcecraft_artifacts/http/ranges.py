@@ -1,6 +1,6 @@
-"""What an answer to a GET, with or without a range, means for the bytes already there.
+"""What a response to a GET, with or without a range, means for the bytes already received.
 
-Pure decisions after RFC 9110: 8.8 (validators), 13.1.5 (If-Range), 14 (ranges), 15.3.7 (206).
+Pure decisions that follow RFC 9110: 8.8 (validators), 13.1.5 (If-Range), 14 (ranges), 15.3.7 (206).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from enum import Enum, auto
 _NUMBER = r"([0-9]{1,19})"
 _CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
 _CLEARLY_OLD = 15 * 60
-"""Seconds by which a Last-Modified without a Date lies in the past, though our clock may differ
-from that of the storage."""
+"""How old a Last-Modified without a Date must be, in seconds: clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Version:
 
     @property
     def resumable(self) -> bool:
-        """Whether missing parts can be asked for later without mixing two versions."""
+        """Whether missing parts can be requested later without mixing two versions."""
         return self.validator is not None and self.size is not None
 
 
@@ -49,7 +48,7 @@ def read_version(
         size = part[2]
     etag = _etag(headers)
     if etag:
-        # A weak ETag promises like meaning, not like bytes (RFC 9110, 8.8.1).
+        # A weak ETag promises the same meaning, not the same bytes (RFC 9110, 8.8.1).
         strong = re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag)
         return Version(etag if strong else None, size)
     modified = _modified(headers)
@@ -66,7 +65,7 @@ def _modified(headers: Mapping[str, str]) -> str:
 
 
 def _is_strong_date(modified: str, date: str | None, now: float) -> bool:
-    """Tell whether an object cannot have changed again in its Last-Modified's second.
+    """Tell whether the object cannot have changed again in the second of its Last-Modified.
 
     It lies at least a second before Date (RFC 9110, 8.8.2.2), or long before `now` without one.
     """
@@ -79,7 +78,7 @@ def _is_strong_date(modified: str, date: str | None, now: float) -> bool:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return the moment that a date names with its zone; None for one that is misshapen."""
+    """Parse a date with a time zone; return None if it is malformed."""
     try:
         read = parsedate_to_datetime(text)
         return read.astimezone(UTC) if read.tzinfo is not None else None
@@ -88,14 +87,14 @@ def _moment(text: str) -> datetime | None:
 
 
 class Verdict(Enum):
-    """What to do with an answer."""
+    """What to do with a response."""
 
     CONTINUE = auto()
-    """It holds the bytes that were asked for, of the version that is there."""
+    """It has the requested bytes of the same version: append them."""
     RESTART = auto()
-    """It holds another version, or the whole object: take it from its first byte."""
+    """It has another version or the whole object: start over with its first byte."""
     UNUSABLE = auto()
-    """It cannot be trusted to be either: ask again for the whole, without a range."""
+    """It cannot be trusted: request the whole object again, without a range."""
 
 
 def judge(status: int, headers: Mapping[str, str], start: int, have: Version) -> Verdict:

@@ -1,4 +1,4 @@
-"""How large objects are, asked of the storage: a GET for the first byte of each, several at once.
+"""Asks the storage for the sizes of objects: a GET for the first byte of each, several at once.
 
 A URL may be signed for GET alone, so no HEAD is sent. These exchanges block, each in a thread of a
 small pool, and share nothing with those of a download but how a URL is judged, split and sent: byte
@@ -30,7 +30,7 @@ AT_ONCE = 16
 TIMEOUT = 10.0
 """Seconds that a connection may be silent."""
 PATIENCE = 30.0
-"""Seconds without any answer after which the rest is not waited for."""
+"""Seconds without any response after which the remaining sizes are given up."""
 _MOST_REDIRECTS = 5
 _SMALL = 8192
 """Bytes of a body that are read to keep its connection."""
@@ -93,7 +93,7 @@ class _Asking:
 
     def __init__(self, ca_bundle: str | None, retries: int) -> None:
         self.reason = ""
-        """Why the first unknown size is not known, fit to be shown."""
+        """Why the first unknown size is unknown, safe to show."""
         self._ca_bundle, self._retries = ca_bundle, min(retries, 2)
         self._lock = threading.Lock()
         self._idle: list[_Line] = []

@@ -1,4 +1,4 @@
-"""A `download_url` on its way: split byte for byte, redirected, and kept out of messages."""
+"""Splits a `download_url` byte for byte, follows redirects, and keeps it out of messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import unquote, urljoin
 from ..errors import TransferError
 
 _SHORTEST_SECRET = 8
-"""Characters from which on a part of a URL may be a key."""
+"""The length in characters from which a part of a URL may be a key."""
 
 
 def redirected(url: str, location: str) -> str:
@@ -44,5 +44,5 @@ def target_secrets(target: str) -> list[str]:
     path, _, query = target.partition("?")
     values = [path, *(pair.partition("=")[2] or pair for pair in query.split("&"))]
     found = {query, *values, *map(unquote, values)}
-    # The longest first: what is redacted must not leave the rest of another.
+    # The longest first, so that redacting one leaves no remainder of another.
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)

@@ -1,8 +1,8 @@
 """HTTP/1.1 answers, parsed from bytes as they come (RFC 9112): this module knows no socket.
 
-`http.client` parses headers as mail and reads through a buffer of its own: for a thousand small
-files that costs as much as everything else together. What is ambiguous is refused here, where
-`http.client` would guess: two lengths, a length that is no number, an unknown framing.
+`http.client` parses headers as mail and reads through a buffer of its own, which for a thousand
+small files costs as much as everything else together. It also guesses where a response is ambiguous
+(two lengths, a length that is no number, an unknown framing); here such a response is refused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class ProtocolError(Exception):
-    """What came is not HTTP/1.1, or its framing is ambiguous."""
+    """The response is not HTTP/1.1, or its framing is ambiguous."""
 
 
 class Ended(Exception):
-    """The other end closed the connection; `started` tells whether anything had come."""
+    """The other end closed the connection; `started` tells whether any byte had arrived."""
 
     def __init__(self, *, started: bool) -> None:
         super().__init__("the connection was closed")
@@ -233,7 +233,7 @@ def _read_headers(text: str) -> dict[str, str]:
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)  # obs-fold (RFC 9112, 5.2)
     if not _FIELDS.fullmatch(text):
-        # A value with a line break would be a header of its own where it is sent back.
+        # A validator with a line break would become another header when it is sent back.
         raise ProtocolError("a line of its head is no header")
     headers: dict[str, str] = {}
     for name, value in _EACH_FIELD.findall(text):

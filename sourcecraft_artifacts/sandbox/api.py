@@ -1,4 +1,4 @@
-"""The API endpoints: a request in, a JSON answer out."""
+"""The API endpoints: a request in, a JSON response out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Named = TypeVar("_Named", Run, Workflow, Task, Cube)
 
 
 class Problem(Exception):
-    """An answer other than 200, with its error code and more headers."""
+    """A response other than 200, with its error code and more headers."""
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -104,7 +104,7 @@ class Api:
     def _artifacts(self, run: Run, workflow: str, task: str, cube: str) -> list[Json]:
         tasks = _named(run.workflows, workflow, "workflow").tasks
         found = _named(_named(tasks, task, "task").cubes, cube, "cube")
-        if cube.startswith("#"):  # One of the service's own: it may fail to answer for them.
+        if cube.startswith("#"):  # An internal cube, for which the service may fail to answer.
             raise Problem(400, "ValidationError", f"cube_slug is not valid: {cube}")
         return self._view(run).artifacts(workflow, task, found, self._sign)
 

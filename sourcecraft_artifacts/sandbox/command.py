@@ -38,8 +38,8 @@ def run_sandbox(command: Sequence[str]) -> int:
 
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that keep loopback away from a proxy, for those of `environ`."""
-    # Where both are set, the lower case wins.
+    """Return the variables that exempt loopback from the proxies of `environ`."""
+    # If both are set, the one in lower case counts.
     known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     value = known if known.strip() == "*" else ",".join(filter(None, [known, "127.0.0.1"]))
     return {"NO_PROXY": value, "no_proxy": value}
@@ -94,7 +94,7 @@ def _complain(name: str, error: OSError) -> int:
 
 
 def _in_foreground() -> bool:
-    """Tell whether Ctrl-C reaches the child by itself, as one of the terminal's own group."""
+    """Tell whether the terminal sends Ctrl-C to the child itself, in the foreground group."""
     if sys.platform == "win32":
         return True
     try:

@@ -10,13 +10,13 @@ from functools import cached_property, lru_cache
 Chunk = bytes | memoryview
 
 BLOCK = 1 << 20
-"""Bytes of one generated block, and the largest chunk that is handed out."""
+"""The size of one generated block and of the largest chunk, in bytes."""
 
 
 class Content(ABC):
     """What the storage needs to know of an object.
 
-    `size` is in bytes; `identity` is what decides every byte.
+    `size` is in bytes; objects with the same `identity` have the same bytes.
     """
 
     def __init__(self, size: int, identity: bytes) -> None:
@@ -29,7 +29,7 @@ class Content(ABC):
 
     @cached_property
     def etag(self) -> str:
-        """A strong validator (RFC 9110, 8.8.3), had without a pass over the content."""
+        """A strong validator (RFC 9110, 8.8.3) that takes no pass over the content."""
         return f'"{hashlib.sha256(self._identity).hexdigest()[:32]}"'
 
     @cached_property
@@ -56,8 +56,8 @@ class Inline(Content):
 class Generated(Content):
     """Pseudo-random content of `size` bytes, the same for the same `seed` everywhere.
 
-    Each block is a window of one shared tile, at an offset drawn from the seed and the block's
-    number: reading is free of copies, and no two blocks can be mistaken for each other.
+    Each block is a slice of one shared tile, at an offset that depends on the seed and the block's
+    number: reading copies nothing, and no two blocks are alike.
     """
 
     def __init__(self, seed: str, size: int) -> None:

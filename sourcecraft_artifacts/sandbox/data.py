@@ -16,12 +16,12 @@ FINAL = frozenset({"success", "failed", "canceled", "timeout", "skipped", "rejec
 """The statuses that a run, workflow, task or cube does not leave."""
 
 EPOCH = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
-"""When a run was created that does not say so itself."""
+"""The creation time of runs that have none of their own."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact as its status will be once it is `ready` (None: when its cube ends)."""
+    """One artifact; `status` holds from `ready` on, in seconds (None: when its cube ends)."""
 
     local_path: str
     content: Content = field(default_factory=Inline)

@@ -1,4 +1,4 @@
-"""What the API and the storage are given and what they answer, free of sockets."""
+"""The requests and responses of API and storage, independent of sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came: `target` is the raw path and query, `headers` are in lower case."""
+    """One request; `target` is the raw path and query, `headers` have lower-case names."""
 
     method: str
     target: str
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer; `length` is the size of the body in bytes."""
+    """One response; `length` is the size of the body in bytes."""
 
     status: int
     headers: Headers

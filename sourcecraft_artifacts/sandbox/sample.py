@@ -12,7 +12,7 @@ from .content import Generated, Inline
 from .data import EPOCH, Artifact, Cube, Repository, Run, Task, Workflow
 
 CLONE = "#git-clone"
-"""A cube of the service's own."""
+"""An internal cube of the service."""
 MIB = 1 << 20
 NEWEST = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def _going_on() -> Run:
     windows = Cube("windows", (_plan(45, "windows"), _app(45)), begins=0.0, ends=8.0)
     unit = Cube("unit", (_coverage(45),), begins=4.0, ends=13.0)
     trace = Artifact("traces/api.bin", Generated("45/api", 2 * MIB))
-    # It fails, so that the newest run with success is 43 however long the sandbox is up.
+    # It fails, so that the newest successful run is 43 however long the sandbox runs.
     api = Cube("api", (_allure(45), trace), "failed", begins=8.0, ends=20.0)
     address = _text("deploy/url.txt", "https://staging.demo.example\n")
     staging = Cube("staging", (address,), begins=13.0, approved=23.0, ends=25.0)

@@ -21,7 +21,7 @@ from .storage import PREFIX, Storage
 LONGEST_LINE = 1 << 16
 MOST_FIELDS = 100
 SMALL_BODY = 1 << 16
-"""Bytes up to which a body leaves in one piece with its head."""
+"""The largest body, in bytes, that is sent together with its head."""
 
 
 class Sandbox:
@@ -82,7 +82,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client may leave whenever it likes; anything else is a bug and is shown.
+        # A client may disconnect at any time; anything else is a bug and is shown.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -128,7 +128,7 @@ def _head(request: Request, reply: Reply) -> bytes:
 
 
 def _read_request(reader: BufferedIOBase) -> Request | None:
-    """Read one request and drop its body; None at the end. Raises ValueError where misshapen."""
+    """Read one request and drop its body; None at the end. Raises ValueError if it is malformed."""
     line = _read_line(reader)
     if not line:
         return None
@@ -139,7 +139,7 @@ def _read_request(reader: BufferedIOBase) -> Request | None:
         if not colon or len(headers) == MOST_FIELDS:
             raise ValueError("its header fields")
         headers[name.lower()] = value.strip()
-    # A body is of no use to any endpoint; what is longer ends with the connection.
+    # No endpoint uses a body; a longer one ends the connection.
     length = headers.get("content-length", "0")
     if not length.isdecimal():
         raise ValueError("its length")

@@ -18,7 +18,7 @@ PREFIX = "/storage/"
 """The path below which everything is storage."""
 
 LARGEST_CHECKED = 64 << 20
-"""Bytes up to which an object comes with its checksum: S3 has none for big ones either."""
+"""The largest object, in bytes, that has a checksum: S3 has none for big ones either."""
 
 _QUERY = re.compile(r"X-Expires=([0-9]{1,20})&X-Signature=([0-9a-f]{64})")
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,99})-([0-9]{0,99})|-([0-9]{1,99}))", re.IGNORECASE)
@@ -33,7 +33,7 @@ class Denied(Exception):
 
 
 class Storage:
-    """Hands out URLs that are good for `lifetime` seconds of `clock`, and serves them."""
+    """Issues URLs that are valid for `lifetime` seconds of `clock`, and serves them."""
 
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
         self._lifetime = lifetime
@@ -42,7 +42,7 @@ class Storage:
         self._objects: dict[str, tuple[Content, str]] = {}
 
     def sign(self, key: str, content: Content, modified: datetime) -> str:
-        """Return the path and query under which `content` can be had with GET from now on."""
+        """Return a path and query that serve `content` to a GET from now on."""
         path = PREFIX + quote(key, safe="", errors="surrogatepass")
         self._objects[path] = (content, format_datetime(modified, usegmt=True))
         expires = str(int((self._clock() + self._lifetime) * 1000))
@@ -80,8 +80,8 @@ class Storage:
 def byte_range(text: str, size: int) -> tuple[int, int] | None:
     """Read a Range header for an object of `size` bytes as its start and its stop.
 
-    None is the whole object, also where there is more than one range or none that can be read.
-    A start that is not before the stop is a range that cannot be satisfied.
+    Returns None for the whole object, also for several ranges or an unreadable one. A start that is
+    not before the stop is a range that cannot be satisfied.
     """
     found = _RANGE.fullmatch(text)
     if found is None:

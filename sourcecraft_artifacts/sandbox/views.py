@@ -1,4 +1,4 @@
-"""Records to the JSON of the API. As the service may, they leave out what is empty."""
+"""Converts records to the JSON of the API. Empty fields are left out, as the service may do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .data import FINAL, Artifact, Cube, Run, Task, Workflow
 
 Json = dict[str, Any]
 Sign = Callable[[str, Content, datetime], str]
-"""Makes the download_url of an object: its key, its content, when it was last modified."""
+"""Makes the download_url of an object from its key, its content and its modification time."""
 
 _WORST_FIRST = ("failed", "timeout", "rejected", "canceled", "success", "skipped")
 
@@ -51,7 +51,7 @@ class RunView:
         )
 
     def _progress(self, above: tuple[str, ...], workflow: Workflow) -> Json:
-        """Return how much has ended, and the cube that goes on, the first of them if several do."""
+        """Return the percentage that has ended, and the first cube that is running."""
         statuses = [self._status(cube) for cube in workflow.cubes()]
         ended = sum(status in FINAL for status in statuses)
         progress: Json = {"percent": 100.0 * ended / max(len(statuses), 1)}
