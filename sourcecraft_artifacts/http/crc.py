@@ -2,8 +2,8 @@
 
 A table takes one byte after the other, some 6 MB/s. Here most of the work is done in long integers:
 a CRC is a remainder of polynomials, so that the first half of the bytes may be replaced by what
-it contributes to the second half, which is itself shifted and added up once for each term of a
-constant. After some halvings only a few bytes are left for the table.
+it contributes to the second half: itself, shifted and added up once for each term of a constant.
+After some halvings only a few bytes are left for the table.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from functools import lru_cache
 
 _SHORT = 128
 """Bytes that the table takes as quickly."""
+_FEW_TERMS = {0x82F63B78: (6128, (2783, 358, 0))}
+"""For a polynomial, a power of x that leaves a sum of few others. So do its squares."""
 
 
 class Crc:
@@ -41,11 +43,11 @@ class Crc:
     def _folded(self, number: int, count: int) -> bytes:
         """Return few bytes with the remainder of `count` ones, whose first bits are the lowest."""
         while count > _SHORT:
-            stays = 1 << ((count - 1).bit_length() - 1)
-            folded = min(count - stays, stays - self._bits // 8)
+            stays, exponents = _step(self._polynomial, self._bits, count)
+            folded = min(count - stays, stays - (max(exponents) + 7) // 8)
             first = number & ((1 << 8 * folded) - 1)
             number >>= 8 * folded
-            for exponent in _terms(self._polynomial, self._bits, stays):
+            for exponent in exponents:
                 number ^= first << (8 * (stays - folded) - exponent)
             count -= folded
         return number.to_bytes(count, "little")
@@ -54,6 +56,16 @@ class Crc:
 @lru_cache
 def _table(polynomial: int) -> tuple[int, ...]:
     return tuple(_times_x(value, 8, polynomial) for value in range(256))
+
+
+def _step(polynomial: int, bits: int, count: int) -> tuple[int, tuple[int, ...]]:
+    """Return how many of `count` bytes are to stay, and the exponents in x^(8 * so many)."""
+    power, exponents = _FEW_TERMS.get(polynomial, (0, ()))
+    if 0 < power // 8 < count:
+        times = ((count - 1) // (power // 8)).bit_length() - 1
+        return (power // 8) << times, tuple(exponent << times for exponent in exponents)
+    stays = 1 << ((count - 1).bit_length() - 1)
+    return stays, _terms(polynomial, bits, stays)
 
 
 @lru_cache
