@@ -138,11 +138,16 @@ class Busy(BrokenTransfer):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number."""
+    """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number.
+
+    `reached` says how far it had come, and `hint` what to do next, where there is something to say.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number
+        self.reached = ""
+        self.hint = ""
 
 
 class Cancelled(Exception):

@@ -115,7 +115,7 @@ def verify_command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from ..downloads.verify import verify
+    from ..downloads.verify import repairing_download, verify
     from .streams import write_lines
 
     Session(ctx, quiet=quiet)
@@ -125,7 +125,7 @@ def verify_command(
     if wrong:
         raise Refused(
             f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
-            hint="download with --if-exists overwrite fetches anew; --include names some alone",
+            hint=f"to repair what differs, download again: {repairing_download(directory)}",
         )
 
 

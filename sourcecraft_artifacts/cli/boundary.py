@@ -127,7 +127,10 @@ def run_app(app: typer.Typer) -> int:
         return int(error.exit_code)
     except Interrupted as interrupted:
         forget_stdout()  # it may be what the program was stuck in
-        _stderr().show_end("interrupted")
+        reached = f": {interrupted.reached}" if interrupted.reached else ""
+        _stderr().show_end(f"interrupted{reached}")
+        if interrupted.hint:
+            _stderr().show_end(f"  hint: {interrupted.hint}")
         return interrupted.exit_code
     except OSError as error:  # help, say, into a full disk
         _stderr().show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))

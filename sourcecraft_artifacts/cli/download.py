@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..choices import Layout, Progress
-from ..errors import UsageError, WaitTimeout
+from ..errors import Interrupted, UsageError, WaitTimeout
+from ..show.summary import GO_ON
 from . import options as opt
 from .boundary import guarded
 from .listings import sizes_of
@@ -111,8 +112,14 @@ def download_command(
         ca_bundle=ca_bundle,
         write=write_bytes if output == "-" else None,
     )
+    reporter = session.reporter(progress, request.limit_rate)
     with session.client() as client:
-        report = download(client, request, session.reporter(progress, request.limit_rate))
+        try:
+            report = download(client, request, reporter)
+        except Interrupted as interrupted:
+            if not dry_run and output != "-":
+                interrupted.reached, interrupted.hint = reporter.reached(), GO_ON
+            raise
     may_wait = not (wait or allow_missing)
     with checksums_beside(None if dry_run else checksums, report):
         if dry_run:
@@ -127,7 +134,7 @@ def download_command(
     if report.timed_out:
         raise WaitTimeout(
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",
-            hint="run the same command again: it goes on where it stopped",
+            hint=GO_ON,
         )
     status = exit_status(report, allow_missing=allow_missing, fail_on_run_status=fail_on_run_status)
     raise typer.Exit(status)

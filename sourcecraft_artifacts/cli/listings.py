@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from ..errors import ExitCode
+from ..show.colours import painter
 from . import options as opt
 from .boundary import guarded
 from .session import Session
@@ -67,7 +69,7 @@ def list_command(
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:
-        session.write(listing_lines(chosen, known))
+        session.write(listing_lines(chosen, known, painter(sys.stdout)))
     if listing.failures:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -124,4 +126,4 @@ def runs_command(
     elif session.shows_tables:
         runs_table(runs, session.console())
     else:
-        session.write(runs_lines(runs))
+        session.write(runs_lines(runs, painter(sys.stdout)))

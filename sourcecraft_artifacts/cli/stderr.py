@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from ..errors import ArtifactsError
 from ..logs import PACKAGE, get_logger, redaction
+from ..show.colours import painter
 from ..text import to_json, visible
 from .streams import say
 
@@ -53,7 +55,7 @@ def _error_event(error: ArtifactsError) -> str:
 def _error_lines(error: ArtifactsError) -> str:
     first, *more = [visible(line) for line in error.message.split("\n")]
     hint = [f"  hint: {visible(error.hint)}"] if error.hint else []
-    return "\n".join([f"error: {first}", *more, *hint])
+    return "\n".join([f"{painter(sys.stderr)('error:', 'red')} {first}", *more, *hint])
 
 
 def listen(*, debug: bool = False, quiet: bool = False, events: bool = False) -> None:

@@ -59,6 +59,9 @@ class Disk(Protocol):
     def lstat(self, place: SafePath) -> os.stat_result | None:
         """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
 
+    def path_of(self, place: SafePath) -> str:
+        """Return a place as a person finds it: the folder joined with what is below."""
+
     def entry(self, place: SafePath) -> Entry | None:
         """Return what the manifest has of a place."""
 
@@ -140,7 +143,9 @@ def plan(
             decided = rule(artifact) if rule else if_exists
             steps.append(_step(artifact, place, disk, decided, unpack=unpack))
         except Refused as refusal:
-            flaws.append((artifact, refusal.message, refusal.hint or _LEAVE_OUT))
+            path = disk.path_of(place)
+            where = "" if path in refusal.message else f" ({path})"
+            flaws.append((artifact, refusal.message + where, refusal.hint or _LEAVE_OUT))
     _refuse(flaws, several=several, late=late)
     return steps
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 
+from ..choices import Layout
 from ..disk.entry import Entry
 from ..disk.members import Stored
 from ..disk.paths import SafePath, UnsafePath, safe_path
 from ..disk.records import joined
 from ..errors import ArtifactsError, Refused, UsageError
+from ..select import normalised
 from ..text import visible
 from .output_folder import OutputFolder
 
@@ -71,3 +74,32 @@ def _verdict(folder: OutputFolder, name: str) -> str:
         return "OK" if folder.sha256(place) == entry.sha256 else "FAILED"
     except (UnsafePath, ArtifactsError, OSError):
         return "FAILED"
+
+
+def repairing_download(directory: str) -> str:
+    """Return the command that fetches again what differs from the manifest.
+
+    It is the one that filled the folder where all came from one run; its selection is not known,
+    so of several runs or layouts only the folder is named.
+    """
+    with OutputFolder(directory) as folder:
+        manifest = folder.manifest
+        found = {name: entry for name in manifest.places() if (entry := manifest.get(name))}
+    words = ["sourcecraft-artifacts", "download"]
+    cubes = {entry.address for entry in found.values()}
+    layouts = {_layout(name, entry) for name, entry in found.items()}
+    if len({(cube.repo, cube.run) for cube in cubes}) != 1 or len(layouts) != 1:
+        return " ".join([*words, "RUN …", "--dir", shlex.quote(visible(directory))])
+    cube, layout = cubes.pop(), layouts.pop()
+    address = [cube.run] if cubes else [cube.run, cube.workflow, cube.task, cube.cube]
+    usual = Layout.NESTED if cubes else Layout.MIRROR
+    words += [*address, "--repo", cube.repo, "--dir", directory]
+    words += [] if layout is usual else ["--layout", str(layout)]
+    return " ".join(shlex.quote(visible(word)) for word in words)
+
+
+def _layout(name: str, entry: Entry) -> Layout:
+    """Tell the layout by which an artifact came to its place."""
+    if name.startswith(f"{entry.address.path}/"):
+        return Layout.NESTED
+    return Layout.MIRROR if name == normalised(entry.local_path) else Layout.FLAT

@@ -34,6 +34,8 @@ from .responses import (
 )
 
 _log = get_logger(__name__)
+_SILENCE = 2.0
+"""Seconds of retries after which a person is told of them."""
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _PIECE = 64 * 1024
@@ -130,6 +132,7 @@ class Client:
         """Return the object that the API answers with; `asked` says in words what was asked for."""
         asked = visible(asked)
         target = f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
+        told = time.monotonic()
         for failures in range(1, max(self._retries, 0) + 2):
             try:
                 return self._try(path, target, asked)
@@ -138,6 +141,9 @@ class Client:
             if failures <= self._retries:
                 delay = backoff(failures, fault.retry_after)
                 _log.debug("GET %s: retrying in %.1f s: %s", path, delay, fault)
+                if time.monotonic() + delay - told >= _SILENCE:
+                    _log.info("%s: %s; trying again in %.0f s", asked, fault, delay)
+                    told = time.monotonic()
                 self._sleep(delay)
         tries = f" (after {failures} tries)" if failures > 1 else ""
         raise ApiError(f"{asked}: {fault}{tries}") from fault.__cause__

@@ -13,6 +13,17 @@ _CODES = {"bold": "1", "red": "31", "green": "32", "magenta": "35"}
 # The other colours of terminals cannot be read on light or on dark backgrounds.
 
 
+_STATUSES = {
+    "success": "green",
+    **dict.fromkeys(("failed", "missing", "timeout", "canceled", "rejected"), "red"),
+}
+
+
+def colour_of(status: str) -> str:
+    """Return the colour of a status: what went well, what did not, and what is neither."""
+    return _STATUSES.get(status, "magenta")
+
+
 def are_wanted(stream: TextIO) -> bool:
     """Tell whether what is written to a stream may have colours.
 

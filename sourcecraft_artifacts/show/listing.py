@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..models import Artifact, CubeAddress, Run, moment
 from ..text import to_json, visible
+from .colours import Paint, colour_of, unpainted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,9 @@ Sizes = Sequence[int | None]
 _TIME_WIDTH, _PATH_WIDTH = 16, 22
 
 
-def listing_lines(artifacts: Iterable[Artifact], sizes: Sizes | None = None) -> Iterator[str]:
+def listing_lines(
+    artifacts: Iterable[Artifact], sizes: Sizes | None = None, paint: Paint = unpainted
+) -> Iterator[str]:
     """Yield `workflow task cube status updated_at local_path`, tab-separated, one by one.
 
     With `sizes` the last column is the size in bytes, empty where it is not known.
@@ -31,14 +34,16 @@ def listing_lines(artifacts: Iterable[Artifact], sizes: Sizes | None = None) -> 
             address = artifact.address
             names = _tabbed(address.workflow, address.task, address.cube)
         updated = artifact.dates.updated_at or ""
-        line = names + "\t" + _tabbed(artifact.status, updated, artifact.local_path)
+        status = paint(visible(artifact.status), colour_of(artifact.status))
+        line = f"{names}\t{status}\t{_tabbed(updated, artifact.local_path)}"
         yield line if sizes is None else f"{line}\t{_digits(sizes[number])}"
 
 
-def runs_lines(runs: Iterable[Run]) -> Iterator[str]:
+def runs_lines(runs: Iterable[Run], paint: Paint = unpainted) -> Iterator[str]:
     """Yield `slug status event_type created_at`, tab-separated, one by one."""
     for run in runs:
-        yield _tabbed(run.slug, run.status, run.event_type, run.created_at or "")
+        status = paint(visible(run.status), colour_of(run.status))
+        yield f"{visible(run.slug)}\t{status}\t{_tabbed(run.event_type, run.created_at or '')}"
 
 
 def _tabbed(*fields: str) -> str:

@@ -52,7 +52,7 @@ class Mark(NamedTuple):
 _BAD, _OPEN = Mark("✗", "x", "red"), Mark("•", "-", "magenta")
 _MARKS = {
     "success": Mark("✓", "+", "green"),
-    **dict.fromkeys(("failed", "missing", "timeout", "canceled"), _BAD),
+    **dict.fromkeys(("failed", "missing", "timeout", "canceled", "rejected"), _BAD),
 }
 
 

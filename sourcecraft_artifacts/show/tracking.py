@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from ..results import FileResult, Outcome
@@ -19,6 +19,7 @@ from ..select import normalised
 from ..text import count, human_seconds, human_size, visible
 from ..transfer.reporter import Activity, NullReporter
 from .report import what_went_wrong
+from .summary import was_called_off
 
 TICK = 0.1
 SPEED_WINDOW = 5.0
@@ -119,6 +120,8 @@ class Tracker(NullReporter):
         self.stream = Guarded(stream)
         self.clock = clock
         self.active: dict[int, Fetch] = {}
+        self._left: list[Fetch] = []
+        """What was called off: its bytes are kept, and it is not done."""
         self.lock = threading.Lock()
         self._speed = Speed()
         self._limit = limit or float("inf")
@@ -156,7 +159,10 @@ class Tracker(NullReporter):
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         with self.lock:
-            self.active.pop(id(activity), None)
+            fetch = self.active.pop(id(activity), None)
+            if was_called_off(result):
+                self._left += [fetch] if fetch else []
+                return
             if activity is None and result.outcome not in {Outcome.DOWNLOADED, Outcome.FAILED}:
                 return
             self._done += 1
@@ -167,7 +173,7 @@ class Tracker(NullReporter):
     def totals(self) -> Totals:
         """Add up the files that have ended and those under way."""
         with self.lock:
-            fetches = list(self.active.values())
+            fetches = [*self.active.values(), *self._left]
             done, total = self._done, max(self._total, self._done + len(fetches))
             size, transferred = self._bytes, self._transferred
             on_disk = self._bytes
@@ -180,6 +186,11 @@ class Tracker(NullReporter):
         with self.lock:
             speed = min(self._limit, self._speed.update(self.clock(), transferred))
         return Totals(done, total, on_disk, size, sized, transferred, speed)
+
+    def reached(self) -> str:
+        totals = self.totals()
+        said = summary_parts(replace(totals, speed=0.0))
+        return f"{', '.join(said)} are here" if totals.total else ""
 
     def close(self) -> None:
         if self._stop.is_set():

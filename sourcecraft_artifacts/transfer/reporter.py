@@ -54,6 +54,10 @@ class Reporter(Protocol):
 class NullReporter:
     """Says nothing; the base of the reporters that show something."""
 
+    def reached(self) -> str:
+        """Say how far the whole has come, where that is known."""
+        return ""
+
     tells_failures = False
     """Whether each failure is told to a person when it happens."""
 

@@ -34,14 +34,21 @@ def test_the_run_after_goes_on_where_it_stopped(
     eventually((cli.out / "small").exists, "the small file is there")
     sent = time.monotonic()
     process.send_signal(number)
-    assert cli.finish(process).code == code
+    finished = cli.finish(process)
+    assert finished.code == code
     assert time.monotonic() - sent < 2
+    if number != signal.SIGKILL:
+        end, hint = finished.err.splitlines()[-2:]
+        assert end.startswith("interrupted: 1 of 2 files, ")
+        assert end.endswith(" are here")
+        assert hint == "  hint: run the same command again: it goes on where it stopped"
     gate.set()
     assert tree(cli.out) == {"small": SMALL}
     service.storage.requests.clear()
     large.requests.clear()
     report = cli.download("--json")
     assert report.outcomes == {"small": "unchanged", "large": "downloaded"}
+    assert "\nResumed 1 file: " in report.err
     assert tree(cli.out) == {"small": SMALL, "large": LARGE}
     assert partial_bytes(cli.out) == 0
     assert 0 < report.json["summary"]["bytes"] <= len(LARGE) - (1 << 20)

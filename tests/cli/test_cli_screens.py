@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 
 import picture
@@ -161,3 +163,83 @@ def test_without_an_outcome_there_is_no_document(
     finished = cli(*arguments, "--json", code=code)
     assert finished.stdout == b""
     assert finished.err.startswith("error: ")
+
+
+REPAIRS = [
+    (("7", *CUBE), "7 ci build linux --repo org/repo --dir out"),
+    (
+        ("7", *CUBE, "--layout", "nested"),
+        "7 ci build linux --repo org/repo --dir out --layout nested",
+    ),
+    (("7", *CUBE, "--layout", "flat"), "7 ci build linux --repo org/repo --dir out --layout flat"),
+    (("7",), "7 ci build linux --repo org/repo --dir out --layout nested"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "command"), REPAIRS)
+def test_verify_says_how_to_repair(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...], command: str
+) -> None:
+    """The command is whole, and a plain download: run as it stands, it mends the folder."""
+    service.add("a/good file", BODY)
+    cli("download", *arguments, "-d", "out")
+    (path,) = list(cli.out.rglob("good file"))
+    path.write_bytes(b"other")
+    hint = cli("verify", "out", code=8).err.splitlines()[1]
+    said = hint.removeprefix("  hint: to repair what differs, download again: ")
+    assert said == f"sourcecraft-artifacts download {command}"
+    cli(*shlex.split(said)[1:])
+    assert path.read_bytes() == BODY
+    cli("verify", "out")
+
+
+def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: Cli) -> None:
+    """What cannot be said in one command is not claimed."""
+    service.add("a", BODY)
+    service.add("b", BODY, run="8")
+    cli.download()
+    cli("download", "8", *CUBE, "-d", "out")
+    (cli.out / "a").unlink()
+    assert "download again: sourcecraft-artifacts download RUN … --dir out" in (
+        cli("verify", "out", code=8).err
+    )
+
+
+def test_a_refusal_names_the_path_on_disk(service: FakeService, cli: Cli) -> None:
+    """The file in the way can be copied from the message."""
+    service.add("dir/a", BODY)
+    (cli.out / "ci/build/linux/dir").mkdir(parents=True)
+    (cli.out / "ci/build/linux/dir/a").write_bytes(b"mine")
+    err = cli("download", "7", "-d", "out", code=8).err
+    assert "stands in its place (out/ci/build/linux/dir/a)\n" in err
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"CLICOLOR_FORCE": "0"}, False),
+        ({"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+        ({"CLICOLOR_FORCE": "1", "TERM": "dumb"}, True),
+        ({}, False),
+    ],
+)
+@pytest.mark.usefixtures("mixed")
+def test_colours_in_a_pipe(cli: Cli, env: dict[str, str], coloured: bool) -> None:
+    """Only where CLICOLOR_FORCE asks for them, and NO_COLOR does not forbid them."""
+    shown = [cli("list", "7", env=env).out, cli("runs", env=env).out]
+    shown += [cli.download(env=env, code=6).err, cli("list", "9", env=env, code=5).err]
+    assert ["\x1b[" in text for text in shown] == [coloured] * 4
+    assert "\x1b[" not in cli("list", "7", "--json", env=env).out
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colours_at_a_terminal(cli: Cli, env: dict[str, str], coloured: bool) -> None:
+    """Everywhere, unless NO_COLOR or TERM say otherwise."""
+    colour = re.compile(r"\x1b\[3[0-9]m")
+    for command in (["list", "7"], ["runs"], ["list", "9"], ["download", "7", *CUBE]):
+        _, written = on_terminal(cli, *command, **env)
+        assert bool(colour.search(written)) is coloured, command

@@ -270,7 +270,11 @@ def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) 
     (cli.out / "dir/linked").rename(cli.cwd / "real")
     (cli.out / "dir/linked").symlink_to(cli.cwd / "real")
     finished = cli("verify", cwd=cli.out, code=8)
-    assert finished.err.startswith("error: 4 of 5 files are not as they were downloaded\n")
+    assert finished.err.splitlines() == [
+        "error: 4 of 5 files are not as they were downloaded",
+        "  hint: to repair what differs, download again: sourcecraft-artifacts download 7 ci build"
+        " linux --repo org/repo --dir .",
+    ]
     lines = finished.out.splitlines()
     found = {
         name: line for line in lines for name in ("good", "sly", "cut", "lost") if name in line

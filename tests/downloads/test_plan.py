@@ -71,6 +71,10 @@ class FakeDisk:
         """Whether a killed run may not have written there."""
         return str(place) in self.intended
 
+    def path_of(self, place: SafePath) -> str:
+        """Where a place is."""
+        return f"out/{place}"
+
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
         """Whether the file is the recorded one: may cost a whole read, so it is counted."""
         self.asked.append(str(place))

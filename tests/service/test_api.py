@@ -342,6 +342,17 @@ def test_a_passing_fault_is_tried_again(desk: Desk, broken: Response) -> None:
     assert 0 <= desk.slept[0] <= 0.5
     assert 0 <= desk.slept[1] <= 1
     assert sum(f"GET {PATH}: retrying in " in line for line in desk.lines) == 2
+    assert not [record for record in desk.log.records if record.levelno > logging.DEBUG]
+
+
+def test_after_two_seconds_of_silence_retries_are_told(desk: Desk) -> None:
+    """A person need not wonder; what passes sooner is for `--debug` alone."""
+    busy = Response(503, {"Retry-After": "3"})
+    assert desk.listing(busy, busy, json_response(LISTING)) == ["a"]
+    told = [one.getMessage() for one in desk.log.records if one.levelno == logging.INFO]
+    assert len(told) == 2
+    assert all("answered 503" in line for line in told)
+    assert all(line.endswith("; trying again in 3 s") for line in told)
 
 
 @pytest.mark.parametrize(
