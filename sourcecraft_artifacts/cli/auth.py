@@ -7,13 +7,15 @@ import sys
 
 import typer
 
-from ..errors import AuthError, UsageError
+from ..errors import ApiError, AuthError, NotFound, UsageError
+from ..text import visible
 from . import options as opt
 from .boundary import guarded
 from .help import Command, examples
 from .session import Session
 
 _LONGEST = 1 << 16
+_PATIENCE = 10.0  # seconds that the API may be silent while a person waits
 
 auth = typer.Typer(
     help="Store, remove and explain the token.",
@@ -30,15 +32,29 @@ auth = typer.Typer(
 )
 @guarded
 def login_command(
-    ctx: typer.Context, with_token: opt.WithToken = False, api_url: opt.ApiUrl = None
+    ctx: typer.Context,
+    with_token: opt.WithToken = False,
+    no_check: opt.NoCheck = False,
+    repo: opt.Repo = None,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
 ) -> None:
-    """Store a token in the config file, for the API's host alone."""
+    """Store a token in the config file, for the API's host alone.
+
+    Where a repository is known, the API is asked with it first: a token that it refuses is not
+    stored.
+    """
     from ..logs import get_logger
     from ..service.access import api_host
     from .config import config_path, save_token
 
-    host = api_host(Session(ctx, api_url).api_url)
-    save_token(host, _asked_token(host, from_stdin=with_token))
+    session = Session(ctx, api_url, ca_bundle)
+    host = api_host(session.api_url)
+    known = None if no_check else _repo_to_ask_for(session, repo)
+    token = _asked_token(host, from_stdin=with_token)
+    if not no_check:
+        _try_before_storing(session, known, token)
+    save_token(host, token)
     get_logger(__name__).info("stored the token for %s in %s", host, config_path())
     _tell_of_variable("while the variable %s is set, its token is used instead")
 
@@ -63,11 +79,20 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     "status", cls=Command, short_help="Say where the token comes from, and show it masked."
 )
 @guarded
-def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
-    """Say where the token comes from, and show it masked; exit status 4 without one."""
+def status_command(
+    ctx: typer.Context,
+    check: opt.Check = False,
+    repo: opt.Repo = None,
+    api_url: opt.ApiUrl = None,
+    ca_bundle: opt.CaBundle = None,
+) -> None:
+    """Say where the token comes from, and show it masked; exit status 4 without one.
+
+    With --check the API is asked for a page of runs, and its refusal is exit status 4 too.
+    """
     from ..service.access import api_host, masked
 
-    session = Session(ctx, api_url)
+    session = Session(ctx, api_url, ca_bundle)
     token = session.token
     session.write([f"API    {session.api_url}"])
     if token is None:
@@ -77,6 +102,44 @@ def status_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
             hint="log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN",
         )
     session.write([f"token  {masked(token.value)}, from {token.source}"])
+    if check:
+        known = session.repo(repo)
+        _ask_with(session, known, token.value)
+        session.write([f"check  accepted: the runs of {visible(known)} can be read"])
+
+
+def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
+    """Ask the API with a token, and say what came of it. Raises `AuthError` where it refuses."""
+    from ..logs import get_logger
+
+    log = get_logger(__name__)
+    if repo is None:
+        log.info("the token was not tried: no repository is known to ask for (--repo ORG/REPO)")
+        return
+    try:
+        _ask_with(session, repo, token)
+    except AuthError as error:
+        raise AuthError(
+            f"{error.message}: the token was not stored",
+            hint="--no-check stores it all the same",
+        ) from error
+    except (ApiError, NotFound) as error:
+        log.warning("warning: the token could not be tried: %s", error.message)
+    else:
+        log.info("the API accepts the token: the runs of %s can be read", repo)
+
+
+def _repo_to_ask_for(session: Session, repo: str | None) -> str | None:
+    try:
+        return session.known_repo(repo)
+    except OSError:  # the current folder has been deleted
+        return None
+
+
+def _ask_with(session: Session, repo: str, token: str) -> None:
+    """Ask the API for one page of runs. Raises `AuthError`, `NotFound` and `ApiError`."""
+    with session.client(token, retries=1, timeout=_PATIENCE, deadline=2 * _PATIENCE) as client:
+        next(client.runs(repo, page_size=1), None)
 
 
 def _asked_token(host: str, *, from_stdin: bool) -> str:

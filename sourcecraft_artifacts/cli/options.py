@@ -362,6 +362,13 @@ ProgressOption = Annotated[
         help="How progress is shown on stderr (auto: bar on a terminal, else plain).",
     ),
 ]
+Check = Annotated[
+    bool,
+    _option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
+]
+NoCheck = Annotated[
+    bool, _option("--no-check", section=OTHER, help="Store the token without asking the API.")
+]
 WithToken = Annotated[
     bool, _option("--with-token", section=OTHER, help="Read the token from stdin.")
 ]

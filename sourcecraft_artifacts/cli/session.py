@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -105,24 +105,22 @@ class Session:
         source = self._ctx.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
 
-    def client(self) -> Client:
-        """Return the API's client; use it as a context."""
+    def client(self, token: str | None = None, **settings: Any) -> Client:
+        """Return the API's client, for another token where one is given; use it as a context."""
         from ..service.api import Client
 
-        return Client(
-            self.api_url,
-            self.token.value if self.token else None,
-            retries=self._retries,
-            ca_bundle=self._ca_bundle,
-        )
+        if token is None and self.token is not None:
+            token = self.token.value
+        settings = {"retries": self._retries, "ca_bundle": self._ca_bundle, **settings}
+        return Client(self.api_url, token, **settings)
 
     def repo(self, option: str | None) -> str:
         """Return the repository. Raises `UsageError` where there is none."""
         from ..service.address import given_repo
 
-        return given_repo(self._known_repo(option))
+        return given_repo(self.known_repo(option))
 
-    def _known_repo(self, option: str | None) -> str | None:
+    def known_repo(self, option: str | None) -> str | None:
         """Return the repository of the option, the config file or the checkout, where one is."""
         from ..service.address import parse_repo, repo_from_git
 
@@ -156,7 +154,7 @@ class Session:
             run,
             names,
             explicit_repo=_checked(parse_repo, repo or "", "--repo") if given else None,
-            default_repo=lambda: self._known_repo(repo),
+            default_repo=lambda: self.known_repo(repo),
         )
         for name in ("run_status", "event", "pull", "user"):
             self.needs(name, "the run `latest`", address.run == "latest")

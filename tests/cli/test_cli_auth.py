@@ -11,8 +11,8 @@ import tomllib
 
 import pytest
 from conftest import Cli
-from fake_service import CUBE, REPO, TOKEN, FakeService, eventually
-from servers import json_response
+from fake_service import CUBE, REPO, TOKEN, FakeService, eventually, problem
+from servers import Response, json_response
 
 OTHER = "other-1a2b3c4d5e6f"
 NO_TOKEN = {"SOURCECRAFT_TOKEN": None}
@@ -49,6 +49,91 @@ def test_a_token_is_stored_shown_masked_and_removed(service: FakeService, cli: C
     cli("auth", "status", env=NO_TOKEN, code=4)
     cli("list", "7", *CUBE, env=NO_TOKEN)
     assert sent(service) is None
+
+
+def login(cli: Cli, *arguments: str, **env: str | None) -> str:
+    """What `auth login` says of another token."""
+    command = ("auth", "login", "--with-token", *arguments)
+    return cli(*command, stdin=OTHER.encode(), env=NO_TOKEN | env).err
+
+
+def test_a_token_is_tried_before_it_is_stored(service: FakeService, cli: Cli) -> None:
+    """One page of the repository's runs is asked for with it, and nothing else."""
+    service.add_run("7")
+    service.add_run("8")
+    err = login(cli)
+    (request,) = service.api.requests
+    assert request.header("Authorization") == f"Bearer {OTHER}"
+    assert request.target.partition("?")[0] == f"/repos/{REPO}/cicd/runs"
+    assert err.startswith(f"the API accepts the token: the runs of {REPO} can be read\nstored")
+    assert OTHER in cli.config.read_text()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_refused_is_not_stored(service: FakeService, cli: Cli, status: int) -> None:
+    """The refusal is told with the service's words, and what was stored before stays."""
+    login(cli)
+    before = cli.config.read_bytes()
+    service.api.on(f"/repos/{REPO}/cicd/runs", problem(status, "who are you"))
+    err = cli("auth", "login", "--with-token", stdin=b"third-token", env=NO_TOKEN, code=4).err
+    assert "who are you" in err
+    assert "the token was not stored" in err
+    assert "--no-check" in err
+    assert cli.config.read_bytes() == before
+    service.api.requests.clear()
+    cli("auth", "login", "--with-token", "--no-check", stdin=b"third-token", env=NO_TOKEN)
+    assert b"third-token" in cli.config.read_bytes()
+    assert service.api.requests == []
+
+
+@pytest.mark.parametrize(
+    "answer", [problem(404, "no such"), problem(500, "not now"), Response(body=b"{")]
+)
+def test_an_api_that_cannot_tell_is_no_reason_not_to_store(
+    service: FakeService, cli: Cli, answer: Response
+) -> None:
+    """It is said that the token was not tried, and why."""
+    service.api.on(f"/repos/{REPO}/cicd/runs", answer)
+    err = login(cli)
+    assert err.startswith(f"warning: the token could not be tried: the runs of {REPO}: ")
+    assert OTHER in cli.config.read_text()
+
+
+def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
+    """A closed port is told of, with nothing of the library that met it."""
+    err = login(cli, SOURCECRAFT_API_URL="http://127.0.0.1:9")
+    assert "warning: the token could not be tried: " in err
+    assert "Connection refused" in err
+    assert OTHER in cli.config.read_text()
+
+
+def test_without_a_repository_a_token_is_not_tried(service: FakeService, cli: Cli) -> None:
+    """It is stored, and it is said how to try it; --repo names one."""
+    unset: dict[str, str | None] = {"SOURCECRAFT_ARTIFACTS_REPO": None}
+    assert login(cli, **unset).startswith("the token was not tried: no repository is known")
+    assert service.api.requests == []
+    assert login(cli, "-R", REPO, **unset).startswith("the API accepts the token")
+
+
+def test_status_asks_when_told_to(service: FakeService, cli: Cli) -> None:
+    """Its answer is the exit status: accepted, refused, not to be reached, nothing to ask for."""
+    service.add_run("7")
+    assert "check" not in cli("auth", "status").out
+    assert service.api.requests == []
+    out = cli("auth", "status", "--check").out
+    assert out.splitlines()[-1] == f"check  accepted: the runs of {REPO} can be read"
+    assert sent(service) == f"Bearer {TOKEN}"
+    env = {"SOURCECRAFT_ARTIFACTS_REPO": None}
+    assert "no repository is given" in cli("auth", "status", "--check", env=env, code=2).err
+    closed = {"SOURCECRAFT_API_URL": "http://127.0.0.1:9"}
+    assert "cannot reach" in cli("auth", "status", "--check", env=closed, code=7).err
+    service.api.on(f"/repos/{REPO}/cicd/runs", problem(401, "who are you"))
+    refused = cli("auth", "status", "--check", code=4)
+    assert "who are you" in refused.err
+    assert "token" in refused.out
+    service.api.requests.clear()
+    cli("auth", "status", "--check", env=NO_TOKEN, code=4)
+    assert service.api.requests == []
 
 
 def test_the_environment_beats_the_file_and_hosts_are_bound(service: FakeService, cli: Cli) -> None:
