@@ -5,7 +5,7 @@ MINUTES ?= 10
 
 .PHONY: demo test oldest newest check bench soak generate pyz lock release clean
 
-# The tool in .venv, and its main job against the built-in sandbox: no account is needed.
+# Installs the tool in .venv and downloads from the built-in sandbox; no account is needed.
 demo:
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check .
@@ -19,16 +19,15 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --group test --group check .
 	touch $(STAMP)
 
-# All tests, against the installed wheel and not the source tree, in a folder of their own: what
-# other sessions left behind is not ours to clear.
+# Tests the installed wheel, not the source tree, in a temporary folder of its own.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	bash tests/install_servers.sh
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		$(VENV)/bin/python -P -m pytest -n 2 --dist worksteal --basetemp="$$folder/tests" $(ARGS)
 
-# The tests with the oldest dependencies that the ranges of pyproject.toml allow, and with the newest
-# there are, whatever the ranges say: where one of them fails, a range is to be moved.
+# Tests with the oldest dependencies that pyproject.toml allows, and with the newest that exist. If
+# they fail, change the range.
 oldest newest:
 	$(PYTHON) -m venv .venvs/$@
 	.venvs/$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
@@ -43,7 +42,7 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m tests.generate --check
 
-# By hand only: ratios against curl and aria2c, and kills at random moments.
+# By hand only: times against curl and aria2c, and kills at random moments.
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	$(VENV)/bin/python -m tests.benchmarks $(ARGS)
@@ -52,21 +51,21 @@ soak: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	PYTHONPATH=tests $(VENV)/bin/python -P tests/soak.py --minutes $(MINUTES)
 
-# What is generated from the program: completions and the man page.
+# Generates the completions and the man page from the program.
 generate: $(STAMP)
 	$(VENV)/bin/python -m tests.generate
 
-# One file with all dependencies. It needs an environment of its own with pip in it, and no more.
+# Builds one file with all dependencies, in an environment that has nothing but pip.
 pyz:
 	$(PYTHON) -m venv .venvs/pyz
 	.venvs/pyz/bin/python tests/pyz.py
 
-# The versions that go into it: the newest that the ranges of pyproject.toml allow.
+# Locks the dependencies of that file to the newest versions that pyproject.toml allows.
 lock:
 	$(PYTHON) -m venv .venvs/pyz
 	.venvs/pyz/bin/python tests/pyz.py --lock
 
-# Wheel, sdist, the one file and SHA256SUMS, built from the commit that is checked out, and checked.
+# Builds and checks wheel, sdist, the one file and SHA256SUMS from the commit that is checked out.
 release:
 	$(PYTHON) -m venv .venvs/release
 	.venvs/release/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
