@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from .directory import Directory
+from .directory import Directory, sync_file
 from .inflate import Read, opened
 from .members import Contents, Form, Name, Stored, arranged, most_bytes
 from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
@@ -200,7 +200,7 @@ class Aside:
             if found is not None and stat.S_ISREG(found.st_mode):
                 descriptor = self.directory.open(str(number), os.O_RDONLY)
                 try:
-                    os.fsync(descriptor)
+                    sync_file(descriptor)
                 finally:
                     os.close(descriptor)
 

@@ -6,6 +6,8 @@ import os
 import threading
 from contextlib import suppress
 
+from .directory import sync_file
+
 
 class Body:
     """The open part file of one version."""
@@ -29,7 +31,7 @@ class Body:
         if self._lost is not None:
             raise self._lost
         try:
-            os.fsync(self.descriptor)
+            sync_file(self.descriptor)
         except OSError as error:
             self._lost = error
             raise

@@ -3,23 +3,12 @@
 import errno
 import os
 import stat
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum
-from typing import Self, TypeVar
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from typing import Self
 
 from ..errors import Refused
-from ..logs import get_logger
 from ..text import visible
-
-T = TypeVar("T")
-_log = get_logger(__name__)
+from .locks import Lock, try_lock
 
 _HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.rmdir} <= os.supports_dir_fd
 # Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
@@ -28,17 +17,8 @@ _SAFELY: int = (
 )
 _IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD says EMLINK for what O_NOFOLLOW refuses
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_LOCK_POLL = 0.1  # seconds between two looks at a lock that another run has
 _CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
-
-
-class Lock(Enum):
-    """What came of asking for a lock: it is ours, another run has it, or there are no locks."""
-
-    HAD = "had"
-    TAKEN = "taken"
-    NONE = "none"
 
 
 class _Handle:
@@ -98,6 +78,11 @@ class Directory:
         except FileNotFoundError:
             return None
 
+    def stat(self) -> os.stat_result:
+        """Look at the folder itself."""
+        handle = self._handle
+        return os.stat(self.path) if handle.number is None else os.fstat(handle.number)
+
     def child(self, name: str, *, create: bool) -> "Directory":
         """Open a folder in this one, made when absent with `create`.
 
@@ -128,6 +113,16 @@ class Directory:
             src_dir_fd=handle.number,
             dst_dir_fd=other.number,
         )
+
+    def chmod(self, name: str, mode: int) -> None:
+        """Give a plain file its permission bits."""
+        handle = self._handle
+        os.chmod(self._at(name), mode, dir_fd=handle.number)
+
+    def chgrp(self, name: str, group: int) -> None:
+        """Give a file to a group, by its number."""
+        handle = self._handle
+        os.chown(self._at(name), -1, group, dir_fd=handle.number, follow_symlinks=False)
 
     def unlink(self, name: str, missing_ok: bool = True) -> None:
         """Remove a file, or a symlink itself."""
@@ -161,13 +156,8 @@ class Directory:
     def sync(self) -> None:
         """Put the folder's names on the disk, where its file system can."""
         handle = self._handle
-        if handle.number is None:
-            return
-        try:
-            os.fsync(handle.number)
-        except OSError as error:
-            if error.errno not in _CANNOT_SYNC:
-                raise
+        if handle.number is not None:
+            sync_file(handle.number)
 
     def lock(self) -> Lock:
         """Try to take an exclusive lock on the folder itself, until it is closed."""
@@ -241,39 +231,16 @@ def _is_link(found: os.stat_result) -> bool:
     return stat.S_ISLNK(found.st_mode) or bool(tag & _NAME_SURROGATE)
 
 
-def take_lock(descriptor: int) -> bool:
-    """Take an exclusive lock on an open file or folder, until it is closed; False when taken.
+def sync_file(descriptor: int) -> None:
+    """Put an open file, or the names in a folder, on the disk; not where that cannot be had.
 
-    Where the system or the file system has no such locks, it is taken as had.
+    Some network and FUSE file systems have no such thing. Raises OSError where it failed.
     """
-    return try_lock(descriptor) is not Lock.TAKEN
-
-
-def try_lock(descriptor: int) -> Lock:
-    """Try to take an exclusive lock on an open file or folder, until it is closed."""
-    return Lock.NONE if fcntl is None else _flocked(descriptor)
-
-
-def _flocked(descriptor: int) -> Lock:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return Lock.TAKEN
-    except OSError:
-        # No such locks here, or none for a program that is confined as this one is.
-        return Lock.NONE
-    return Lock.HAD
-
-
-def wait_for_lock(take: Callable[[], T | None], wait: str) -> T:
-    """Try to take a lock until it is had, and return it; `wait` says once what is waited for."""
-    waited = False
-    while (taken := take()) is None:
-        if not waited:
-            _log.info("%s", wait)
-        waited = True
-        time.sleep(_LOCK_POLL)
-    return taken
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def open_root(path: str) -> Directory:

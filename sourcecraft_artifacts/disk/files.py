@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..errors import Refused
 from ..text import visible
-from .directory import Directory, open_root
+from .directory import Directory, open_root, sync_file
 
 LARGEST = 256 << 20
 """Bytes of the largest file that is read whole: what is larger is not ours."""
@@ -85,7 +85,7 @@ def write_file(
             file.write(data)
             if sync:
                 file.flush()
-                os.fsync(descriptor)
+                sync_file(descriptor)
         directory.replace(temporary, directory, name)
     except BaseException:
         with suppress(OSError):
@@ -103,6 +103,24 @@ def write_private(folder: str, name: str, data: bytes, *, sync: bool) -> None:
         write_file(directory, name, data, sync=sync, temporary=temporary, mode=0o600)
         if sync:
             directory.sync()
+
+
+def fit_in(source: Directory, name: str, target: Directory, before: os.stat_result | None) -> None:
+    """Give a file, before it is moved, what its new place asks for, as far as the system allows.
+
+    That is the mode of the plain file that it is to replace, and the group of a folder whose
+    set-group-ID bit says so.
+    """
+    with suppress(OSError):
+        folder, found = target.stat(), source.lstat(name)
+        if found is None:
+            return
+        if folder.st_mode & stat.S_ISGID and folder.st_gid != found.st_gid:
+            source.chgrp(name, folder.st_gid)
+        if before is not None and stat.S_ISREG(before.st_mode):
+            mode = stat.S_IMODE(before.st_mode) & 0o777
+            if mode != stat.S_IMODE(found.st_mode):
+                source.chmod(name, mode)
 
 
 def move_file(source: Directory, name: str, target: Directory, target_name: str) -> None:
@@ -132,4 +150,4 @@ def _copy(source: Directory, name: str, target: Directory, target_name: str) -> 
         while block := old.read(_BLOCK):
             new.write(block)
         new.flush()
-        os.fsync(writer)
+        sync_file(writer)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .directory import Directory
+from .directory import Directory, sync_file
 from .entry import from_json
 from .files import read_file, write_file
 from .runs import Run
@@ -70,7 +70,7 @@ class Journal:
         with self._syncing:
             if self._synced < mine:
                 covered = self._written
-                os.fsync(descriptor)
+                sync_file(descriptor)
                 self._synced = covered
 
     def close(self) -> None:

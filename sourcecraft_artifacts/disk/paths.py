@@ -199,8 +199,11 @@ def folds_names(directory: str) -> bool:
             if above == folder or os.stat(above).st_dev != os.stat(folder).st_dev:
                 return False
             folder = above
-        swapped = os.lstat(os.path.join(folder, name.swapcase()))
-        return os.path.samestat(os.lstat(os.path.join(folder, name)), swapped)
+        swapped = name.swapcase()
+        found = os.lstat(os.path.join(folder, swapped))
+        same = os.path.samestat(os.lstat(os.path.join(folder, name)), found)
+        # Where files have another number at each look, two names for one are not both listed.
+        return same or swapped not in os.listdir(folder)
     except OSError:
         return False
 

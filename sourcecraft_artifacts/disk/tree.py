@@ -5,7 +5,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from ..errors import LocalError
@@ -14,8 +14,26 @@ from .directory import Directory, open_root
 from .paths import SafePath
 
 MAX_CACHED = 64  # folders, each with a descriptor
+_NEAR = 4  # folders of a path that are kept open, from its end
 
 _PATH_MAX = 4096  # bytes with the final NUL, as on Linux
+
+
+def refuse_too_long(path: str) -> None:
+    """Fail as the system does; step by step we would make what no program could name."""
+    if len(os.fsencode(path)) >= _PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+
+
+def most_cached() -> int:
+    """Return how many folders may be kept open: an eighth of the files that may be open."""
+    with suppress(ImportError, OSError, ValueError):  # Windows, or a program that is confined
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            return max(1, min(MAX_CACHED, soft // 8))
+    return MAX_CACHED
 
 
 class _Entry:
@@ -23,10 +41,10 @@ class _Entry:
 
     __slots__ = ("cached", "directory", "users")
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, cached: bool = True) -> None:
         self.directory = directory
         self.users = 1
-        self.cached = True
+        self.cached = cached
 
 
 class Tree:
@@ -42,6 +60,7 @@ class Tree:
         self._root_entry = _Entry(self.root)
         self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
         self._lock = threading.Lock()
+        self._most = most_cached()
 
     @classmethod
     def open(cls, path: str, create: bool) -> Self:
@@ -111,24 +130,36 @@ class Tree:
         start = len(parts)
         while (entry := self._hold(parts[:start])) is None:
             if start == len(parts):
-                self._refuse_too_long(parts)
-            start -= 1
+                refuse_too_long(os.path.join(self.root.path, *parts))
+            # Far above it is quicker to begin at the root: a path may have thousands of folders.
+            start = start - 1 if len(parts) - start < _NEAR else 0
         for depth in range(start, len(parts)):
-            entry = self._step(entry, parts[: depth + 1], create)
+            entry = self._step(entry, parts, depth, create)
         return entry
 
-    def _refuse_too_long(self, parts: tuple[str, ...]) -> None:
-        """Fail as the system does; step by step it would make what no program could name."""
-        path = os.path.join(self.root.path, *parts)
-        if len(os.fsencode(path)) >= _PATH_MAX:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    def _step(self, above: _Entry, parts: tuple[str, ...], depth: int, create: bool) -> _Entry:
+        """Open a folder in the one that we hold, and let go of that.
 
-    def _step(self, above: _Entry, parts: tuple[str, ...], create: bool) -> _Entry:
-        """Open a folder in the one that we hold, and let go of that."""
+        Only the folders at the end of a path are kept open.
+        """
         try:
-            return self._add(parts, above.directory.child(parts[-1], create=create))
+            directory = self._child(above.directory, parts[depth], create)
         finally:
             self._release(above)
+        if len(parts) - depth > _NEAR:
+            return _Entry(directory, cached=False)
+        return self._add(parts[: depth + 1], directory)
+
+    def _child(self, above: Directory, name: str, create: bool) -> Directory:
+        try:
+            return above.child(name, create=create)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        with self._lock:
+            while self._entries:
+                self._evict()
+        return above.child(name, create=create)
 
     def _hold(self, parts: tuple[str, ...]) -> _Entry | None:
         with self._lock:
@@ -150,7 +181,7 @@ class Tree:
                 entry.users += 1
                 return entry
             entry = self._entries[parts] = _Entry(directory)
-            if len(self._entries) > MAX_CACHED:
+            if len(self._entries) > self._most:
                 self._evict()
             return entry
 

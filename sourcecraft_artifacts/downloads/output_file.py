@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from ..disk.directory import Directory, open_root, refuse_special, take_lock, wait_for_lock
+from ..disk.directory import Directory, open_root, refuse_special
+from ..disk.file_lock import FileLock
+from ..disk.files import fit_in
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
 from ..errors import Refused, UsageError, named_file_fault
@@ -49,34 +51,20 @@ class OutputFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._parts.run.leave()
         self._directory.close()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs away from the file, after waiting for one that is at it.
 
-        The lock is a hidden file beside it, removed at the end.
-        Raises `LocalError`, and `Refused` for a symlink in its place.
+        The lock is a hidden file beside it, removed at the end. Raises `Refused` for a symlink in
+        its place.
         """
-        wait = f"waiting for another download to {visible(self.path)} to end"
-        descriptor = wait_for_lock(self._lock, wait)
-        try:
+        lock = FileLock(self._directory, self._lock_name)
+        with lock.held(visible(self.path)) as alone:
+            self._parts.run.alone = alone
             yield
-        finally:
-            self._directory.unlink(self._lock_name)
-            os.close(descriptor)
-
-    def _lock(self) -> int | None:
-        try:
-            descriptor = self._directory.open(self._lock_name, os.O_RDWR | os.O_CREAT)
-        except OSError as error:
-            raise named_file_fault(error, self.path) from error
-        found = self._directory.lstat(self._lock_name) if take_lock(descriptor) else None
-        # One that its owner has just removed locks nobody out.
-        if found is not None and os.path.samestat(found, os.fstat(descriptor)):
-            return descriptor
-        os.close(descriptor)
-        return None
 
     @property
     def exists(self) -> bool:
@@ -100,6 +88,8 @@ class OutputFile:
 
     def _put_in_place(self, whole: Whole) -> None:
         size = whole.partial.seal().st_size
+        before = self._directory.lstat(self._name)
+        fit_in(self._directory, whole.partial.part_name, self._directory, before)
         self._directory.replace(whole.partial.part_name, self._directory, self._name)
         whole.partial.placed()
         self._directory.sync()

@@ -14,17 +14,18 @@ from functools import cached_property
 from typing import Self
 
 from ..disk.aside import sync_file_system
-from ..disk.directory import Directory, Lock, wait_for_lock
+from ..disk.directory import Directory
 from ..disk.entry import Entry
-from ..disk.files import move_file, write_file
+from ..disk.files import fit_in, move_file, write_file
+from ..disk.locks import Lock, wait_for_lock
 from ..disk.manifest import Manifest
 from ..disk.members import Stored
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
 from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
 from ..disk.records import Places, files_of, is_as_left, joined
-from ..disk.runs import Run
-from ..disk.tree import Tree
+from ..disk.runs import Run, others_at_work
+from ..disk.tree import Tree, refuse_too_long
 from ..errors import ArtifactsError, LocalError, Refused, local_fault
 from ..models import Artifact
 from ..results import FileResult, MemberFile, Outcome
@@ -121,13 +122,13 @@ class OutputFolder:
         """
         if self._state is None or self._locked:
             return
-        state, wait = self._state, f"waiting for another download into {visible(self.path)} to end"
+        state = self._state
 
         def take() -> Lock | None:
             lock = state.lock()
             return None if lock is Lock.TAKEN else lock
 
-        self._run.alone = wait_for_lock(take, wait) is Lock.HAD
+        self._run.alone = wait_for_lock(take, lambda: self._wait(state)) is Lock.HAD
         self._locked = True
 
     @property
@@ -138,6 +139,14 @@ class OutputFolder:
             made = Unpacker(self._tree, self.manifest, self._unpacking, folds=self.folds_names)
             self._unpacker = made
         return self._unpacker
+
+    def _wait(self, state: Directory) -> str:
+        """Say what is waited for, with the processes of the runs that are seen at work."""
+        numbers: list[int] = []
+        with suppress(OSError, Refused), state.child(_PARTIAL, create=False) as partial:
+            numbers = others_at_work(partial)
+        whom = f" (process {', '.join(map(str, numbers))})" if numbers else ""
+        return f"waiting for another download into {visible(self.path)} to end{whom}"
 
     def prepare(self) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
@@ -199,6 +208,7 @@ class OutputFolder:
     def lstat(self, place: SafePath) -> os.stat_result | None:
         """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
         try:
+            refuse_too_long(self.path_of(place))
             return None if self._tree is None else self._tree.lstat(place)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
@@ -465,6 +475,8 @@ class OutputFolder:
         assert self._tree is not None, "the folder was not prepared"
         self._make_way(place)
         with self._tree.parent(place, create=True) as parent:
+            before = parent.lstat(place.name)
+            fit_in(partial.directory, partial.part_name, parent, before)
             move_file(partial.directory, partial.part_name, parent, place.name)
         self.manifest.placed(str(place))
         self.unpacker.settle_file(str(place))
@@ -572,11 +584,12 @@ class OutputFolder:
 
 
 def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
-    """Tell whether a file is as it was at an earlier look."""
-    return (before.st_ino, before.st_mtime_ns, before.st_size) == (
-        found.st_ino,
-        found.st_mtime_ns,
-        found.st_size,
+    """Tell whether a file is as it was at an earlier look.
+
+    Its number may differ from look to look: then the time of its last change must not.
+    """
+    return (before.st_mtime_ns, before.st_size) == (found.st_mtime_ns, found.st_size) and (
+        before.st_ino == found.st_ino or before.st_ctime_ns == found.st_ctime_ns
     )
 
 
