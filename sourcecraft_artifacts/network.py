@@ -268,17 +268,31 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+# By OpenSSL's numbers (X509_V_ERR_…).
+_UNTRUSTED = {
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is signed by itself",
+    19: "its CA is not known",
+    20: "its CA is not known",
+    62: "it is for another host",
+    64: "it is for another address",
+}
+
+
 def explain(cause: BaseException, timeout: float) -> str:
     """Describe why an exchange failed, given its root cause and its timeout in seconds."""
     import socket
     import ssl
-    from http.client import HTTPException
+    from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
     match cause:
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {visible(cause.verify_message)}"
+            reason = _UNTRUSTED.get(cause.verify_code, "it cannot be verified")
+            return f"its certificate is not trusted: {reason}"
         case ssl.SSLError():
-            return f"TLS failed: {visible(cause.reason or 'the connection broke')}"
+            spoken = cause.reason not in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+            return f"TLS failed{'' if spoken else ': no TLS is spoken there'}"
         case socket.gaierror():
             return "its name cannot be resolved"
         case TimeoutError():
@@ -286,9 +300,13 @@ def explain(cause: BaseException, timeout: float) -> str:
         case OSError() if refused := _TUNNEL_REFUSED.match(str(cause)):
             # Nothing more of its text: a proxy may repeat the password that it received.
             return f"the proxy refused the connection with {refused[1]}"
+        case RemoteDisconnected():
+            return "it closed the connection without an answer"
         case OSError():
-            return visible(cause.strerror or str(cause))
-        case HTTPException():
-            return f"the answer is broken: {visible(str(cause))}"
-    # Not its text: urllib3's message about an address may quote a password.
-    return f"the answer is broken ({type(cause).__name__})"
+            return os.strerror(cause.errno) if cause.errno else "the connection broke"
+        case IncompleteRead():
+            return "the answer is broken: it ended early"
+        case BadStatusLine():
+            return "the answer is broken: it has no status"
+    # No text: what a library says of an answer or an address may quote a secret in it.
+    return "the answer is broken"

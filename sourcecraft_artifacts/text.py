@@ -33,7 +33,7 @@ def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
     """Redact known secrets, and the user info and the query (with its signature) of each URL."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, "[redacted]")
+            text = re.sub(re.escape(secret), "[redacted]", text, flags=re.IGNORECASE)
     return _QUERY.sub(
         lambda m: m[1] + ("[redacted]@" if m[2] else "") + m[3] + ("?[redacted]" if m[4] else ""),
         text,

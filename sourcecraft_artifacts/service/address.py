@@ -16,7 +16,11 @@ from ..urls import shown_url
 
 WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
 _NAMES = ("WORKFLOW", "TASK", "CUBE")
-_WEB = re.compile(r"(?:https?://)?sourcecraft\.dev/([^?#]*)(?:[?#].*)?", re.IGNORECASE | re.DOTALL)
+_WEB = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?sourcecraft\.dev|https?://api\.sourcecraft\.tech/repos)"
+    r"/([^?#]*)(?:[?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
 _LARGEST_CONFIG = 1 << 20
 """Bytes of a git config that git is asked to read."""
 _REMOTE = re.compile(
@@ -66,15 +70,35 @@ def parse_address(
         return _web_address(run, names, explicit_repo)
     run = _checked("RUN", run)
     repo = explicit_repo or given_repo(default_repo())
-    return Address(repo, run, *_checked_names(names))
+    return Address(repo, run, *_checked_names(_split(names)))
+
+
+def _split(names: Sequence[str | None]) -> Sequence[str | None]:
+    """Split `WORKFLOW/TASK/CUBE`, as messages write it, where it stands alone."""
+    first, *more = names or [None]
+    parts = (first or "").rstrip("/").split("/")
+    if any(more) or len(parts) > len(_NAMES) or not all(parts):
+        return names
+    return parts
 
 
 def parse_repo(text: str) -> str:
-    """Check that a repository is written as ORG/REPO. Raises `UsageError`."""
+    """Read a repository: ORG/REPO, its web address, or a git remote. Raises `UsageError`."""
+    text = repo_from_remote(text) or _repo_of_web_address(text) or text
     parts = _checked("the repository", text).split("/")
     if len(parts) != 2 or not all(part.strip() for part in parts):
         raise UsageError(f"the repository must be ORG/REPO, not {visible(shown_url(text))}")
     return text
+
+
+def _repo_of_web_address(text: str) -> str | None:
+    from urllib.parse import unquote
+
+    match = _WEB.fullmatch(text)
+    if match is None:
+        return None
+    names = [unquote(name, errors="replace") for name in match[1].split("/")[:2]]
+    return "/".join(names).removesuffix(".git")
 
 
 def looks_like_web_address(text: str) -> bool:
@@ -85,8 +109,12 @@ def looks_like_web_address(text: str) -> bool:
 def given_repo(repo: str | None) -> str:
     """Return the repository that something names, checked. Raises `UsageError`, also for none."""
     if repo is None:
+        origin = foreign_origin(os.curdir)
+        where = "the current folder is no checkout from SourceCraft"
+        if origin:
+            where = f"the remote origin of the current folder is not on SourceCraft: {origin}"
         raise UsageError(
-            "no repository is given, and the current folder is no checkout from SourceCraft",
+            f"no repository is given, and {where}",
             hint="use --repo ORG/REPO, or give the web address of the run",
         )
     return parse_repo(repo)
@@ -99,7 +127,7 @@ def _web_address(text: str, names: Sequence[str | None], explicit_repo: str | No
             f"--repo says {visible(explicit_repo)}, the web address says {visible(repo)}",
             hint="leave out --repo: the web address names the repository",
         )
-    more = [name for name in names if name is not None]
+    more = [name for name in (names if own else _split(names)) if name is not None]
     if len(own) + len(more) > len(_NAMES):
         raise UsageError(
             f"too many names: the web address has {' and '.join(_NAMES[: len(own)])} already",
@@ -168,11 +196,21 @@ def repo_from_git(directory: str) -> str | None:
     None when there is none, when it is not on SourceCraft, or when git is missing or takes more
     than 2 seconds. Nothing is raised or shown: a remote may hold a password.
     """
+    return repo_from_remote(_origin(directory))
+
+
+def foreign_origin(directory: str) -> str | None:
+    """Return what the `origin` of a checkout is, without user info, fit to be shown, or None."""
+    url = re.sub(r"^([a-z+]+://)?[^/@]*@", lambda found: found[1] or "", _origin(directory))
+    return visible(re.split(r"[?#]", url)[0]) if url and "@" not in url else None
+
+
+def _origin(directory: str) -> str:
     import subprocess
 
     try:
         if not _is_readable_checkout(directory):
-            return None
+            return ""
         answer = subprocess.run(
             ["git", "remote", "get-url", "origin"],
             cwd=directory,
@@ -184,8 +222,8 @@ def repo_from_git(directory: str) -> str | None:
             check=True,
         )
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return repo_from_remote(answer.stdout.decode(errors="replace").strip())
+        return ""
+    return answer.stdout.decode(errors="replace").strip()
 
 
 def _is_readable_checkout(directory: str) -> bool:

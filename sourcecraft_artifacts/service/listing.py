@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeGuard, TypeVar
@@ -12,7 +12,7 @@ from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
 from ..text import count, some_of, visible
 from .address import Address, name_matches
-from .names import nearest
+from .not_found import nearest_run, require
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""
@@ -28,6 +28,7 @@ class Api(Protocol):
 
     def artifacts(self, address: CubeAddress) -> list[Artifact]: ...
     def run(self, repo: str, run: str) -> Run: ...
+    def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,14 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
             address.task or "",
             address.cube or "",
         )
-        return Listing(address.repo, address.run, tuple(api.artifacts(cube)))
-    run = api.run(address.repo, address.run)
+        try:
+            return Listing(address.repo, address.run, tuple(api.artifacts(cube)))
+        except NotFound as error:
+            raise nearest_below(api, address, error) from error
+    try:
+        run = api.run(address.repo, address.run)
+    except NotFound as error:
+        raise nearest_run(api, address, error) from error
     cubes = select_cubes(run, address, partial=watch and not run.ended)
     # Asked after the run: what ended by then has its artifacts in these listings.
     listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
@@ -118,6 +125,21 @@ def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listin
         error_messages=run.error_messages,
         failures=tuple(filter(_is_failure, listed)),
     )
+
+
+def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
+    """Return the error that says which name of an exact address is not there, where one is not."""
+    try:
+        run = api.run(address.repo, address.run)
+    except NotFound:
+        return nearest_run(api, address, error)
+    except ArtifactsError:
+        return error
+    try:
+        select_cubes(run, address)
+    except NotFound as nearer:
+        return nearer
+    return error
 
 
 def _nameless(run: Run) -> str:
@@ -216,7 +238,7 @@ def select_cubes(
         found = [(w, t, c) for w, t, c in found if not is_internal(c.slug)]
     cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
     if not cubes and not partial:
-        _require(address.cube, [c.slug for _, _, c in found], "cube", where)
+        require(address.cube, [c.slug for _, _, c in found], "cube", where)
     ended: dict[CubeAddress, bool] = {}
     for w, t, c in cubes:
         one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
@@ -230,14 +252,5 @@ def _chosen(
 ) -> list[Named]:
     chosen = [item for item in items if name_matches(pattern, item.slug)]
     if not chosen and not partial:
-        _require(pattern, [item.slug for item in items], kind, where)
+        require(pattern, [item.slug for item in items], kind, where)
     return chosen
-
-
-def _require(pattern: str | None, names: Iterable[str], kind: str, where: str) -> None:
-    """Raise NotFound for a plain name; a glob may well match nothing."""
-    if pattern is None or "*" in pattern or "?" in pattern:
-        return
-    there = nearest(pattern, names)
-    hint = f"there is {some_of(there)}" if there else f"there is no {kind} at all"
-    raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)

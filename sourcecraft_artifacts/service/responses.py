@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..backoff import retry_after_seconds
 from ..errors import ApiError, ArtifactsError, AuthError, NotFound
@@ -129,7 +129,9 @@ def _not_json(answer: Response, secrets: Sequence[str]) -> str:
     kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
     redacted = without_secrets(text, secrets)
     excerpt = ""
-    if not _MAY_HOLD_A_KEY.search(redacted):
+    # What comes with a success may be a piece of a listing; a page of a proxy shows itself.
+    is_told = answer.status >= 300 or text.startswith("<")
+    if is_told and not _MAY_HOLD_A_KEY.search(redacted):
         plain = _MARKUP.sub(" ", redacted[:_EXAMINED])
         excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
     return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
@@ -141,12 +143,13 @@ def describe(answer: Response, secrets: Sequence[str] = ()) -> str:
         return "407 Proxy Authentication Required"
     status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
     if 300 <= answer.status < 400 and "Location" in answer.headers:
-        return f"{status}, a redirect to {_target_host(answer)}, which is not followed"
+        return f"{status}, a redirect to {_target_host(answer, secrets)}, which is not followed"
     error: Mapping[str, Any] = {}
     try:
         error = read_object(answer, secrets)
         message = _safe(error.get("message"), secrets)
-        what = f": {message}" if message else ""
+        details = _details(error.get("details"), secrets)
+        what = "".join(f": {text}" for text in (message, details) if text)
     except ApiError as fault:
         what = f" with {fault.message}"
     request_id = error.get("request_id") or answer.headers.get("X-Request-Id")
@@ -156,18 +159,30 @@ def describe(answer: Response, secrets: Sequence[str] = ()) -> str:
     return status + what + (f" ({ids})" if ids else "")
 
 
+def _details(details: object, secrets: Sequence[str]) -> str:
+    """Write an error's details in a line, as `page_size: too large`, whatever form they have."""
+    if isinstance(details, dict):
+        pairs = (f"{key}: {_plain(value)}" for key, value in details.items() if value)
+        return _safe(", ".join(pairs), secrets)
+    return _safe(_plain(details), secrets) if details else ""
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def request_note(answer: Response, secrets: Sequence[str]) -> str:
     """Return what a log line adds to name the request, empty where no header does."""
     value = answer.headers.get("X-Request-Id", "")
     return f" (request_id {_safe(value, secrets)})" if value else ""
 
 
-def _target_host(answer: Response) -> str:
+def _target_host(answer: Response, secrets: Sequence[str]) -> str:
     try:
         host = urlsplit(answer.headers.get("Location", "")).hostname
     except ValueError:
         return "a malformed address"
-    return visible(host) if host else "the same host"
+    return _safe(unquote(host), secrets) if host else "the same host"
 
 
 def _safe(value: object, secrets: Sequence[str]) -> str:
@@ -176,8 +191,18 @@ def _safe(value: object, secrets: Sequence[str]) -> str:
 
 
 def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:
-    """Read the listing of a cube. Raises `ApiError` where it is misshapen."""
-    return [read_artifact(address, item) for item in objects(listing, "artifacts")]
+    """Read the listing of a cube; those alike in all but their URLs are one.
+
+    Raises `ApiError` where it is misshapen.
+    """
+    known: dict[Artifact, Artifact] = {}
+    for item in objects(listing, "artifacts"):
+        artifact = read_artifact(address, item)
+        # Never by the id: it is not public yet.
+        same = artifact._replace(id="", download_url=None)
+        if same not in known or known[same].download_url is None:
+            known[same] = artifact
+    return list(known.values())
 
 
 def read_page_token(page: Mapping[str, Any]) -> str:

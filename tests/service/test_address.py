@@ -131,7 +131,7 @@ def test_a_repository_has_two_parts(repo: str) -> None:
 def test_a_password_in_a_repository_is_not_shown() -> None:
     """A remote pasted after `--repo` keeps its user info to itself."""
     with pytest.raises(UsageError) as caught:
-        parse_repo("https://user:SECRET@git.sourcecraft.dev/o/r.git")
+        parse_repo("https://user:SECRET@git.example/o/r.git")
     assert "SECRET" not in caught.value.message
 
 

@@ -191,6 +191,64 @@ def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
     assert len(desk.server.requests) == 1
 
 
+@pytest.mark.parametrize("host", [TOKEN, TOKEN.upper(), f"a.{TOKEN}.b", "%74ok-7f3c9a1d"])
+def test_a_redirect_that_repeats_the_token(desk: Desk, host: str) -> None:
+    """It is redacted in whatever case and form it stands."""
+    fault = desk.fault(Response(302, {"Location": f"http://{host}/"}))
+    assert TOKEN not in fault.message.lower()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+PLAIN = json.dumps(LISTING).encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        HEAD + PLAIN,
+        HEAD + b"%x\r\n%b" % (PLAIN.index(SECRET.encode()), PLAIN),
+        HEAD + b"%x\r\n%b\r\n" % (PLAIN.index(SECRET.encode()) + 2, PLAIN),
+        PLAIN.replace(b"/", b"\\/"),
+        PLAIN[PLAIN.index(SECRET.encode()) :] + b"\r\n\r\n",
+        b"HTTP/1.1 2" + PLAIN + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + PLAIN + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + PLAIN + b"\r\n\r\n",
+    ],
+)
+def test_broken_framing_shows_no_piece_of_a_listing(desk: Desk, raw: bytes) -> None:
+    """What a library says of an answer may quote it, and with it the key to a file."""
+    desk.fault(Response(raw=raw), retries=0)
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"page_size": "too\x1b large", "run": ""}, ": page_size: too\\x1b large"),
+        ({"a": {"b": [1]}}, ': a: {"b": [1]}'),
+        (["x", TOKEN], ': ["x", "[redacted]"]'),
+        ("words", ": words"),
+        ({}, "no good (error_code Odd)"),
+        (None, "no good (error_code Odd)"),
+    ],
+)
+def test_details_of_an_error_are_shown(desk: Desk, details: object, said: str) -> None:
+    """They often say which field was wrong, whatever form they have."""
+    body = {"error_code": "Odd", "message": "no good", "details": details}
+    assert said in desk.fault(json_response(body, 400)).message
+
+
+def test_what_is_listed_twice_is_one(desk: Desk) -> None:
+    """Alike in all but the URL they are one, and the one with a URL is kept."""
+    one = {"local_path": "a", "status": "success", "dates": {"updated_at": "x"}}
+    several = [one, one | {"id": "1", "download_url": "https://s/a"}, one | {"status": "failed"}]
+    desk.server.on("/", json_response({"artifacts": several}))
+    found = desk.client().artifacts(CUBE)
+    assert [(a.status, a.download_url) for a in found] == [
+        ("success", "https://s/a"),
+        ("failed", None),
+    ]
+
+
 @pytest.mark.parametrize("location", ["//[", "http://", "\x1b", "/x", "http://\x9b/"])
 def test_a_malformed_redirect_is_an_api_error(desk: Desk, location: str) -> None:
     """Where it leads is only looked at to be shown."""
@@ -487,7 +545,7 @@ def test_gzip_is_read(desk: Desk) -> None:
         (b"", "200 with an empty body"),
         (b"<html><style>p{}</style><p>Sign&nbsp;in\x1b", r"text/html instead of JSON: 'Sign&nbsp;"),
         (b"<html>" + TOKEN.encode(), "instead of JSON: '[redacted]'"),
-        (b"go to https://s/a?x=" + SECRET.encode(), "'go to https://s/a?[redacted]'"),
+        (b"go to https://s/a?x=" + SECRET.encode(), "text/html instead of JSON"),
         (b'{"download_url": "https:\\/\\/s\\/a?x=' + SECRET.encode(), "200 with malformed JSON"),
         (b'\xef\xbb\xbf{"download_url": "https:\\/\\/s\\/a?x=' + SECRET.encode(), "malformed JSON"),
         (b'<p>{"a":"https:\\/\\/s\\/a?x=' + SECRET.encode(), "text/html instead of JSON"),

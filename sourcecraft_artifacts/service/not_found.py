@@ -1,0 +1,56 @@
+"""What is said of a run, workflow, task or cube that is not there: what may have been meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+from ..errors import ArtifactsError, NotFound
+from ..models import Run
+from ..text import some_of, visible
+from .address import Address
+from .names import nearest
+
+_RUNS_READ = 50
+_ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
+
+
+class Api(Protocol):
+    """What is needed of the API."""
+
+    def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
+
+
+def require(pattern: str | None, names: Iterable[str], kind: str, where: str) -> None:
+    """Raise NotFound for a plain name; a glob may well match nothing."""
+    if pattern is None or "*" in pattern or "?" in pattern:
+        return
+    there = nearest(pattern, names)
+    hint = f"there is {some_of(there)}" if there else f"there is no {kind} at all"
+    raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)
+
+
+def nearest_run(api: Api, address: Address, error: NotFound) -> NotFound:
+    """Return the error for a run that is not there, with what there is, at one request more."""
+    try:
+        runs = [run for run in islice(api.runs(address.repo, most_pages=1), _RUNS_READ) if run.slug]
+    except ArtifactsError:
+        runs = []
+    return NotFound(error.message, hint=_hint(address, runs) or error.hint)
+
+
+def _hint(address: Address, runs: Sequence[Run]) -> str:
+    """Say what may have been meant, given the newest runs; empty where there are none."""
+    run = visible(address.run)
+    if re.fullmatch(r"[^/]+/[^/]+", address.run):
+        return f"{_ORDER}; a repository is named by -R {run}"
+    if not runs:
+        return ""
+    if any(one.slug == address.run for known in runs for one in known.workflows):
+        given = (address.run, address.workflow, address.task)
+        names = " ".join(visible(name) for name in given if name)
+        return f"{run} is a workflow, and the run comes first, as in: latest {names}"
+    there = f"there is run {some_of(nearest(address.run, [one.slug for one in runs]))}"
+    return there if address.run.isdigit() else f"{_ORDER}; {there}"

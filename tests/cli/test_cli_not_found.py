@@ -1,0 +1,101 @@
+"""Names that are not there: what may have been meant, and what an address may look like."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from conftest import Cli
+from fake_service import CUBE, REPO, FakeService, problem, target
+
+ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "requests", "told"),
+    [
+        (["7", "ci", "build", "linus"], 2, "cube linus\n  hint: there is linux"),
+        (["7", "ci", "buidl", "linux"], 2, "task buidl\n  hint: there is build"),
+        (["7", "c", "*"], 1, "workflow c\n  hint: there is ci"),
+        (["77", "ci"], 2, "hint: there is run 7"),
+        (["77", *CUBE], 3, "hint: there is run 7"),
+        (
+            ["ci", "build", "linux"],
+            2,
+            "ci is a workflow, and the run comes first, as in: latest ci",
+        ),
+        (["acme/app", "12"], 2, f"{ORDER}; a repository is named by -R acme/app"),
+        (["newest"], 2, f"hint: {ORDER}; there is run 7"),
+    ],
+)
+def test_the_nearest_names_are_told(
+    service: FakeService, cli: Cli, arguments: list[str], requests: int, told: str
+) -> None:
+    """It costs one request more, and two for a run that an exact address names."""
+    service.add("a.txt")
+    assert told in cli("list", *arguments, code=5).err
+    assert len(service.api.requests) == requests
+
+
+def test_a_cube_that_is_there_is_not_talked_away(service: FakeService, cli: Cli) -> None:
+    """Where all names are right, the service's own answer stands."""
+    service.add("a.txt")
+    service.api.on(target("7", *CUBE), problem(404, "nothing here"))
+    finished = cli("list", "7", *CUBE, code=5)
+    assert "nothing here" in finished.err
+    assert "check the names" in finished.err
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ["7", "/".join(CUBE)],
+        ["7", "ci/build"],
+        ["7", "ci/"],
+        [f"https://api.sourcecraft.tech/repos/{REPO}/cicd/runs/7"],
+        [f"https://api.sourcecraft.tech/repos/{REPO}/cicd/runs/7/ci?x=y"],
+        [f"https://sourcecraft.dev/{REPO}/cicd/runs/7", "ci/build/linux"],
+    ],
+)
+def test_addresses_as_people_paste_them(service: FakeService, cli: Cli, address: list[str]) -> None:
+    """What the tool prints, and what reports of the API hold, are addresses too."""
+    service.add("a.txt")
+    assert len(cli("list", *address).out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        f"https://sourcecraft.dev/{REPO}",
+        f"sourcecraft.dev/{REPO}/",
+        f"https://sourcecraft.dev/{REPO}/cicd/runs/9?tab=a",
+        f"https://api.sourcecraft.tech/repos/{REPO}",
+        f"ssh://ssh.sourcecraft.dev/{REPO}.git",
+        f"git@ssh.sourcecraft.dev:{REPO}.git",
+        f"https://ann:pa55word@git.sourcecraft.dev/{REPO}.git",
+    ],
+)
+def test_the_repository_as_people_paste_it(service: FakeService, cli: Cli, repo: str) -> None:
+    """The option takes what a browser and git show; user info is never printed."""
+    service.add("a.txt")
+    finished = cli("list", "7", "-R", repo, "--json", "--debug")
+    assert finished.json["repo"] == REPO
+    assert "pa55word" not in finished.err
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("https://ann:pa55word@github.com/a/b.git", "https://github.com/a/b.git"),
+        ("git@github.com:a/b.git", "github.com:a/b.git"),
+        ("https://ann:pa55@word@github.com/a/b?x", "github.com"),
+    ],
+)
+def test_a_foreign_origin_is_named(cli: Cli, remote: str, shown: str) -> None:
+    """Whoever stands in another checkout sees why there is no repository, and no password."""
+    for command in (["init", "-q"], ["remote", "add", "origin", remote]):
+        subprocess.run(["git", *command], cwd=cli.cwd, env=cli.env, check=True)
+    finished = cli("list", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)
+    assert "pa55" not in finished.err
+    assert "word" not in finished.err
+    assert shown in finished.err or "no checkout from SourceCraft" in finished.err
