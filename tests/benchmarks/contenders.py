@@ -22,6 +22,30 @@ import os, sys, typer, requests
 for artifact in requests.get(sys.argv[1]).json()["artifacts"]:
     os.stat(os.path.join(sys.argv[2], artifact["local_path"]))
 """
+_FEW = """
+import hashlib, http.client, os, ssl, sys, threading, typer, requests
+from urllib.parse import urlsplit
+
+def fetch(url, path):
+    where = urlsplit(url)
+    connection = http.client.HTTPSConnection(where.netloc, context=context)
+    connection.request("GET", where.path)
+    body = connection.getresponse().read()
+    hashlib.sha256(body).hexdigest()
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".part", "wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".part", path)
+
+listing, authority = sys.argv[1:]
+artifacts = requests.get(listing, verify=authority).json()["artifacts"]
+context = ssl.create_default_context(cafile=authority)
+for one in artifacts:
+    words = one["download_url"], os.path.join("out", one["local_path"])
+    threading.Thread(target=fetch, args=words).start()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +125,14 @@ def scripts(bench: Bench, name: str, kind: str) -> list[Contender]:
         Contender(who, ["bash", "-o", "pipefail", "-c", line], _complete(work, "out"))
         for who, line in lines.items()
     ]
+
+
+def bare(bench: Bench, name: str, kind: str) -> Contender:
+    """What Python needs for few files over TLS: imports, listing, a thread each, fsync."""
+    work = bench.work(name)
+    listing = f"{bench.server.url('api')}/{listing_path(publish(bench.server, work, kind))}"
+    argv = [bench.python, "-c", _FEW, listing, str(bench.server.authority)]
+    return Contender("python: imports, listing, GETs", argv, _complete(work, "out"))
 
 
 def _trust(bench: Bench, kind: str, option: str) -> list[str]:
