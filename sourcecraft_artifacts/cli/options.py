@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..choices import IfExists, Layout, Progress
+from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES
 from .completion import (
     complete_cube,
     complete_event,
@@ -49,6 +50,8 @@ def _option(
         **settings,
     )
 
+
+_STATUSES = ", ".join(ACTIVE_STATUSES + FINAL_STATUSES)
 
 RunArgument = Annotated[
     str,
@@ -95,7 +98,7 @@ RunStatus = Annotated[
         section=FETCH,
         parser=run_value("--run-status", "status", "success, failed or processing"),
         metavar="STATUS",
-        help="Only runs in this status; repeatable, any of them.",
+        help=f"Only runs in this status; repeatable, any of them: {_STATUSES}.",
         autocompletion=complete_run_status,
     ),
 ]
@@ -106,7 +109,7 @@ Event = Annotated[
         section=FETCH,
         parser=run_value("--event", "event", "push, pr_update or manual"),
         metavar="EVENT",
-        help="Only runs that this event began; repeatable.",
+        help=f"Only runs that this event began; repeatable: {', '.join(EVENT_TYPES)}.",
         autocompletion=complete_event,
     ),
 ]

@@ -220,10 +220,12 @@ class Session:
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return who shows the progress; with `--debug`, lines in the place of bars."""
         from ..show.progress import make_reporter
+        from .stderr import show_above
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
         reporter = make_reporter(kind, quiet=self._quiet, limit=limit)
         self._failures_told = reporter.tells_failures
+        show_above(reporter.tell)
         return reporter
 
     def write(self, lines: Iterable[str]) -> None:

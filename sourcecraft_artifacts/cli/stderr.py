@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 
 from ..errors import ArtifactsError
 from ..logs import PACKAGE, get_logger, redaction
@@ -23,6 +24,8 @@ class StderrHandler(logging.Handler):
     def __init__(self, *, events: bool) -> None:
         super().__init__()
         self._events = events
+        self.above: Callable[[str], bool] = lambda text: False
+        """Shows a message above a display that is redrawn; tells whether it did."""
 
     def createLock(self) -> None:
         """Do without a lock."""
@@ -44,7 +47,9 @@ class StderrHandler(logging.Handler):
             kind = "debug" if record.levelno == logging.DEBUG else "notice"
             say(to_json({"event": kind, "message": text}))
         else:
-            say(f"debug: {text}" if record.levelno == logging.DEBUG else text)
+            shown = f"debug: {text}" if record.levelno == logging.DEBUG else text
+            if not self.above(shown):
+                say(shown)
 
 
 def _error_event(error: ArtifactsError) -> str:
@@ -63,6 +68,13 @@ def listen(*, debug: bool = False, quiet: bool = False, events: bool = False) ->
     package = logging.getLogger(PACKAGE)
     package.handlers = [StderrHandler(events=events)]
     package.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
+
+
+def show_above(above: Callable[[str], bool]) -> None:
+    """Let messages stand above a display that is redrawn, as long as it says that they do."""
+    for handler in logging.getLogger(PACKAGE).handlers:
+        if isinstance(handler, StderrHandler):
+            handler.above = above
 
 
 def show_error(error: ArtifactsError) -> None:

@@ -89,6 +89,13 @@ class Bars(Tracker):
             with self.lock:
                 self._failures.append(Text(f"{result.outcome}: ", style="red") + line)
 
+    def tell(self, text: str) -> bool:
+        if self._live is None or self._stop.is_set():
+            return False
+        with self.lock:
+            self._failures.append(Text.from_ansi(text))
+        return True
+
     def waiting(self, what: str) -> None:
         super().waiting(what)
         self._awaited = what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ..models import Artifact
+from ..models import FINAL_STATUSES, Artifact
 from ..results import FileResult, Outcome, Report
 from ..text import count, human_seconds, human_size, visible
 from .colours import Paint, unpainted
@@ -44,7 +44,7 @@ def summary_lines(
     """
     lines = list(missing_lines(report, failures_told=failures_told, paint=paint))
     if not quiet:
-        lines += [paint(_sentence(report), "bold"), *_resumed(report), *_end_of_run(report)]
+        lines += [paint(_sentence(report), "bold"), *_resumed(report)]
     return lines + hint_lines(report, may_wait=may_wait and not quiet)
 
 
@@ -72,11 +72,16 @@ def hint_lines(report: Report, *, may_wait: bool = False) -> list[str]:
     """Return each way out once: those of the errors, and waiting where that could help."""
     hints = dict.fromkeys(result.error.hint for result in report.files if result.error)
     if may_wait and any(map(_is_awaited, report.files)):
-        hints[_WAIT] = None
+        hints[_waiting(report)] = None
     return [f"  hint: {visible(hint)}" for hint in hints if hint]
 
 
-_WAIT = "--wait fetches what is still registered, as soon as it is there"
+def _waiting(report: Report) -> str | None:
+    """Say that waiting helps where the run goes on, as far as that was asked."""
+    if report.run_status in FINAL_STATUSES:
+        return None
+    fetches = "--wait fetches what is still registered, as soon as it is there"
+    return fetches if report.run_status else f"if run {report.run} goes on, {fetches}"
 
 
 def _is_awaited(result: FileResult) -> bool:
@@ -116,10 +121,6 @@ def _resumed(report: Report) -> Iterator[str]:
     if resumed:
         which = count(len(resumed), "file")
         yield f"Resumed {which}: {human_size(sum(resumed))} had been received before."
-
-
-def _end_of_run(report: Report) -> Iterator[str]:
-    return iter(())
 
 
 def others(

@@ -54,6 +54,10 @@ class Reporter(Protocol):
 class NullReporter:
     """Says nothing; the base of the reporters that show something."""
 
+    def tell(self, text: str) -> bool:
+        """Show a message where the display has a place for it; tell whether that is so."""
+        return False
+
     def reached(self) -> str:
         """Say how far the whole has come, where that is known."""
         return ""

@@ -39,7 +39,9 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
     status, written = on_terminal(cli, "download", "7", *CUBE, "-d", "out")
     *lines, hint = screen(written)
     assert status == 6
-    assert hint.strip() == "hint: --wait fetches what is still registered, as soon as it is there"
+    assert hint.strip() == (
+        "hint: if run 7 goes on, --wait fetches what is still registered, as soon as it is there"
+    )
     assert [line.split(":")[:2] for line in lines[:-1]] == [
         ["failed", " out/lost"],
         ["unavailable", " never (still registered)"],

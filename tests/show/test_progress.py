@@ -538,6 +538,25 @@ def test_a_stderr_that_breaks_ends_nothing(made: type[Tracker]) -> None:
     drive(made(Broken(), clock=clock, ticks=None), clock)
 
 
+def test_messages_stand_above_the_bars() -> None:
+    """As long as there are bars; what is written among them would be garbled."""
+    stream, clock = Terminal(), FakeClock()
+    bars = Bars(stream, clock=clock, ticks=None)
+    assert not bars.tell("too early")
+    bars.begin(1)
+    bars.started(FakeActivity("a", 100, 10))
+    clock.now += 1
+    bars.tick()
+    assert bars.tell("the API answered 503")
+    bars.tick()
+    above, first, *_ = screen(stream.getvalue())
+    assert above == "the API answered 503"
+    assert first.startswith("a  ")
+    bars.close()
+    assert not bars.tell("too late")
+    assert screen(stream.getvalue()) == ["the API answered 503"]
+
+
 def test_after_the_end_only_failures_are_left() -> None:
     """What a terminal shows after the bars have gone is the failures alone, in order."""
     stream, clock = Terminal(), FakeClock()

@@ -224,7 +224,11 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
     ]
     missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
     assert summary_lines(report(*files), quiet=True) == missing
-    hint = "  hint: --wait fetches what is still registered, as soon as it is there"
+    fetches = "--wait fetches what is still registered, as soon as it is there"
+    hint = f"  hint: if run 12 goes on, {fetches}"
     assert summary_lines(report(*files), may_wait=True)[-1] == hint
     assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
     assert hint not in summary_lines(report(files[1]), may_wait=True)
+    goes_on, ended = (replace(report(*files), run_status=one) for one in ("processing", "failed"))
+    assert summary_lines(goes_on, may_wait=True)[-1] == f"  hint: {fetches}"
+    assert "--wait" not in "".join(summary_lines(ended, may_wait=True))
