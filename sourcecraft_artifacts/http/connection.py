@@ -117,6 +117,7 @@ class Connection:
         self._turn = 0
         self._drained = True
         self._events_wanted = EVENT_READ
+        self._fault: OSError | None = None
         self._forwarded: Mapping[str, str] | None = None
         """What each request to a forwarding proxy carries; None without such a proxy."""
         self._tunnel: Mapping[str, str] | None = None
@@ -386,7 +387,19 @@ class Connection:
 
     def _read(self, room: memoryview) -> int | None:
         """Read what is there; None where that is nothing."""
+        if self._fault is not None:
+            raise self._fault
         self._events_wanted = EVENT_READ
+        count = self._read_once(room)
+        if self._secure and count:
+            count = self._read_records(room, count)
+        elif count is not None:
+            # Less than there was room for is all there is.
+            self._drained = count < len(room)
+        self._turn += count or 0
+        return count
+
+    def _read_once(self, room: memoryview) -> int | None:
         try:
             count: int = self.sock.recv_into(room)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -395,9 +408,19 @@ class Connection:
         except ssl.SSLWantWriteError:
             self._drained, self._events_wanted = True, EVENT_WRITE
             return None
-        self._turn += count
-        # Less than there was room for is all there is; TLS gives a record at a time.
-        self._drained = not self._secure and count < len(room)
+        return count
+
+    def _read_records(self, room: memoryview, count: int) -> int:
+        """Read the TLS records that follow: one read gives no more than one, of 16 KiB."""
+        while len(room) - count >= _LEAST_ROOM:
+            try:
+                more = self._read_once(room[count:])
+            except OSError as error:  # told when what came before it has been taken
+                self._fault = error
+                break
+            if not more:
+                break
+            count += more
         return count
 
     def _keep(self, pieces: list[Any], *, moved: bool) -> None:

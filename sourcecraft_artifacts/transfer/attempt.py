@@ -89,7 +89,9 @@ class Attempt:
         except Exception as error:
             self.fail(error)
         else:
-            job = replace(self.job, artifact=self.transfer.artifact)
+            job = self.job
+            if self.transfer.artifact is not job.artifact:
+                job = replace(job, artifact=self.transfer.artifact)
             return Whole(job, partial, sha256, self.transfer.tell_stage)
         return None
 

@@ -20,6 +20,20 @@ _REST = 5.0
 _CALM = 2.0
 """Seconds without growth after it did not pay, and after trouble."""
 _BUFFER = 256 << 10
+_MANY = 1 << 20
+_TAKEN = 28
+"""Descriptors for all that is no connection and no partial data: streams, folders, the API."""
+
+
+def spare_descriptors() -> int:
+    """Return how many files and sockets may be open at once, beside those that are not ours."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except (ImportError, OSError, ValueError):  # Windows, or nobody may ask
+        return _MANY
+    return _MANY if limit == resource.RLIM_INFINITY else max(4, limit - _TAKEN)
 
 
 class Pace:

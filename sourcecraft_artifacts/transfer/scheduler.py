@@ -15,9 +15,9 @@ from .crew import Crew
 from .jobs import Target, Tuning
 from .links import Links
 from .loop import Loop, Task
-from .pacing import Pace, RateLimit
+from .pacing import MOST, Pace, RateLimit, spare_descriptors
 from .reporter import Reporter
-from .settler import Settler
+from .settler import MOST_WAITING, Settler
 from .transfer import Transfer
 from .writer import Order, Writer
 
@@ -31,6 +31,9 @@ _LOOK_EVERY = 0.5
 """Seconds between looks for stalled connections, at most."""
 _WORTH = 2
 """Files or pieces that there have to be for each more connection."""
+_SPARE = 8
+_LONG = 0.008
+"""Connections that are opened for one file at once, where the first took so many seconds."""
 _CONNECTORS = 8
 """Threads that look up names, and try addresses that are new."""
 _ASIDE = 24
@@ -53,14 +56,23 @@ class Scheduler:
         self._finished = finished
         self._storage = storage
         self._limit = RateLimit(tuning.limit_rate)
-        self._pace = Pace(tuning.jobs)
+        # A connection needs a socket and its file one more; as many files wait to be committed.
+        spare = spare_descriptors() // 4
+        self._pace = Pace(min(tuning.jobs or MOST, max(1, spare)))
         self.loop = Loop(self._elsewhere)
         blocks = Blocks(_MEMORY // SIZE, self.loop.post)
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
         self.net.read_at_once = self._limit.buffer_size
+        self.net.on_open = self._opened
         self._links = Links(relist, self._notice_refresh)
         self._writer = Writer(blocks, self.loop.post)
-        self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
+        self._settler = Settler(
+            target,
+            self._settled,
+            repeat=tuning.retries > 0,
+            room=max(1, min(MOST_WAITING, spare)),
+        )
+        self._aside = min(_ASIDE, spare)
         self._crews = {
             "connector": Crew("connector", _CONNECTORS, self._call),
             "lister": Crew("lister", 1, self._call),
@@ -70,6 +82,8 @@ class Scheduler:
         self._shared: dict[Transfer, Attempt] = {}
         """Large files: several connections may be at each."""
         self._changed = False
+        self._spares: list[Task] = []
+        """What opens connections for which there is no request yet."""
         self._busy = 0
         self._received = 0
         self._synced = self.loop.time()
@@ -93,6 +107,7 @@ class Scheduler:
         if self._cancelled:
             return
         self._cancelled = True
+        self._close_spares()
         unstarted = [one for one in self._queue if one.transfer is None]
         self._queue.clear()
         for attempt in list(self._active):
@@ -152,6 +167,18 @@ class Scheduler:
         """Have another look at what there is to fetch, at the end of this round."""
         self._changed = True
 
+    def _opened(self, seconds: float) -> None:
+        """Open spare connections for one file over a long way: it may be a large one."""
+        self.net.on_open = lambda seconds: None
+        transfers = [one.transfer for one in self._active if one.transfer is not None]
+        if seconds < _LONG or len(self._active) + len(self._queue) > 1 or not transfers:
+            return
+        url = transfers[0].artifact.download_url
+        if url is not None and transfers[0].partial.keeps:
+            for _ in range(min(_SPARE, self._pace.width) - 1):
+                self._spares.append(self.loop.begin(self.net.prepare(url), lambda error: None))
+                self._spares[-1].resume()
+
     def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
         """Tell that a request is repeated, and let its file rest so long."""
         self._pace.troubled(self._busy, self.loop.time())
@@ -176,7 +203,7 @@ class Scheduler:
                 needy = [one for one in self._shared.values() if one.wants_help]
                 if needy:
                     return max(needy, key=_need)
-        if self._queue and len(self._active) < 2 * self._pace.width + _ASIDE:
+        if self._queue and len(self._active) < self._pace.width + self._aside:
             return self._queue.popleft()
         return None
 
@@ -295,8 +322,14 @@ class Scheduler:
     def _end(self, attempt: Attempt) -> None:
         self._active.pop(attempt, None)
         if not self._active and not self._queue:
+            self._close_spares()
             self.net.close()  # idle ones count at the storage too
         self._finished(attempt)
+
+    def _close_spares(self) -> None:
+        for task in self._spares:
+            task.close()
+        self._spares.clear()
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:

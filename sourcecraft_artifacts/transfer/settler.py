@@ -11,7 +11,7 @@ from .jobs import Target, Whole
 _BATCH = 8
 _LINGER = 0.005
 """How many files are committed together, where so many come within so many seconds."""
-_MOST_WAITING = 24
+MOST_WAITING = 24
 """The most files, each with a descriptor, that wait to be committed."""
 
 
@@ -20,15 +20,20 @@ class Settler:
 
     One thread is enough for small files: what waits costs hardly more than one file does
     (`OutputFolder.commit`). Another one has what takes long, one at a time. With `repeat` what
-    differs from its checksums is to be fetched once more.
+    differs from its checksums is to be fetched once more. No more than `room` files wait.
     """
 
     def __init__(
-        self, target: Target, settled: Callable[[Sequence[Attempt]], None], *, repeat: bool
+        self,
+        target: Target,
+        settled: Callable[[Sequence[Attempt]], None],
+        *,
+        repeat: bool,
+        room: int = MOST_WAITING,
     ) -> None:
         self._target, self._settled, self._repeat = target, settled, repeat
         self._quick: Crew[Attempt] = Crew(
-            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER, room=_MOST_WAITING
+            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER, room=room
         )
         self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
 
