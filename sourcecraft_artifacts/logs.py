@@ -1,8 +1,8 @@
-"""The package's loggers, below `sourcecraft_artifacts`: nothing that they are told holds a secret.
+"""The package's loggers, below `sourcecraft_artifacts`; they remove secrets.
 
-They say nothing until a program listens, as the command line does. Levels: DEBUG for requests,
-retries and decisions, INFO for what a person may like to know, WARNING for what of the things
-asked for is not there.
+They are silent until a program adds a handler, as the command line does. Levels: DEBUG for
+requests, retries and decisions, INFO for what a person may like to know, WARNING for requested
+artifacts that are unavailable.
 """
 
 import logging
@@ -13,7 +13,7 @@ PACKAGE = __name__.partition(".")[0]
 
 
 class RedactingFilter(logging.Filter):
-    """Writes records out, with known secrets and the queries of URLs redacted, fit to be shown."""
+    """Formats records, and redacts known secrets and the queries of URLs."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The commands below `auth`: a token in and out of the config file, and where it comes from."""
+"""The commands of `auth`: store and remove a token, and say where it comes from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .help import Command, examples
 from .session import Session
 
 _LONGEST = 1 << 16
-_PATIENCE = 10.0  # seconds that the API may be silent while a person waits
+_PATIENCE = 10.0  # how many seconds the API may be silent while a person waits
 
 auth = typer.Typer(
     help="Store, remove and explain the token.",
@@ -109,7 +109,7 @@ def status_command(
 
 
 def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
-    """Ask the API with a token, and say what came of it. Raises `AuthError` where it refuses."""
+    """Ask the API with a token and report the result. Raises `AuthError` if it refuses."""
     from ..logs import get_logger
 
     log = get_logger(__name__)

@@ -1,7 +1,7 @@
-"""Names completed while one types: runs, workflows, tasks and cubes, asked of the service.
+"""Completes names for the Tab key: it asks the service for runs, workflows, tasks and cubes.
 
-A person waits at the prompt. So all of it ends within a second, a short cache answers the next
-key, and any failure is silence.
+A person waits at the prompt, so everything ends within a second, a short-lived cache serves the
+next key, and a failure shows nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from ..service.api import Client
 
 Names = list[tuple[str, str]]
-"""Names, each with the status that is shown beside it."""
+"""Names, each with a status to show beside it."""
 
 LIMIT = 1.0
-"""Seconds that the names may take, all in all."""
+"""The most seconds that finding the names may take."""
 _MOST_RUNS = 50
 
 
 def complete_run(ctx: typer.Context) -> Names:
-    """Complete RUN: `latest`, which needs no asking, and the newest runs."""
+    """Complete RUN: `latest`, which needs no request, and the newest runs."""
     return [("latest", "the newest run"), *_quietly(lambda: Service(ctx).runs())]
 
 
@@ -69,7 +69,7 @@ def complete_cube(ctx: typer.Context) -> Names:
 
 
 def _quietly(ask: Callable[[], Names]) -> Names:
-    """Return each name that is found within the limit once, and nothing on any failure."""
+    """Return the names found within the time limit, each once; nothing on any failure."""
     from ..network import within
 
     try:
@@ -82,8 +82,8 @@ def _quietly(ask: Callable[[], Names]) -> Names:
 def _fits(name: str) -> bool:
     """Whether a name can stand on a command line.
 
-    It comes from outside and is put there unread: with an escape in it it would steer the
-    terminal, and with a leading `-` it would be an option.
+    It comes from outside and the shell inserts it unseen: an escape character would control the
+    terminal, and a leading `-` would make it an option.
     """
     return bool(name) and visible(name) == name and not name.startswith("-")
 
@@ -93,7 +93,7 @@ def _without_tasks(run: Run) -> Run:
 
 
 class Service:
-    """What the service has for what is typed so far. Raises whatever goes wrong."""
+    """The names that the service has for the words typed so far. Raises any error."""
 
     def __init__(self, ctx: typer.Context) -> None:
         from .session import Session
@@ -111,7 +111,7 @@ class Service:
         return self._newest(self._session.repo(self._params.get("repo")))
 
     def below(self, *levels: str) -> Names:
-        """Return the names one level below what is typed; a web address may hold some of it."""
+        """Return the names one level below the typed ones, which may be part of a web address."""
         from ..service.address import name_matches
 
         names = [self._params[level] for level in levels]

@@ -16,27 +16,27 @@ from ..service.names import nearest
 from ..text import visible
 from .toml_edit import parse, with_token
 
-# tomllib and platformdirs are imported where they are used: start-up time is felt.
+# tomllib and platformdirs are imported where they are used, to keep the start-up short.
 
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
 _KEYS = ("api_url", "repo", "tokens")
 _MOST_SHOWN = 60
 _LARGEST = 64 << 10
-"""Bytes of the largest config file."""
+"""The largest config file, in bytes."""
 _MOST_DOTS = 500
-"""Of one line: the time that the parser takes grows with their square."""
+"""The longest line, in bytes: the parser's time grows with its square."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the config file says. `tokens` maps an API host, in lower case, to its token."""
+    """The settings in the config file. `tokens` maps an API host, in lower case, to its token."""
 
     path: str
     api_url: str | None = None
     repo: str | None = None
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     unknown: tuple[str, ...] = ()
-    """Keys that the file has and this tool does not know."""
+    """Unknown keys in the file."""
 
     def doubts(self) -> Iterator[str]:
         """Say which keys are unknown, each with the known one that is most like it."""
@@ -91,14 +91,14 @@ def _read(path: str) -> str:
     try:
         text = read_plain(path, _LARGEST).decode()
     except NotPlain as flaw:
-        if os.path.realpath(path) == os.devnull:  # it is meant to stay empty
+        if os.path.realpath(path) == os.devnull:  # /dev/null, say, which stays empty
             return ""
         reason = f"it is {flaw}"
         raise UsageError(f"the config file {visible(path)} cannot be read: {reason}") from None
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
-        # A home that may not be entered, as under a foreign user id in a container, holds nothing.
+        # A home that may not be entered (another user's, in a container) has no config file.
         if isinstance(exc, PermissionError) and not os.path.lexists(path):
             return ""
         raise UsageError(f"the config file {visible(path)} cannot be read: {exc.strerror}") from exc
@@ -115,7 +115,7 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         return parse(text)
     except (ValueError, RecursionError) as exc:
-        # The parser's own words may quote the file.
+        # The parser's message may quote the file.
         line = re.search(r"at line \d+", str(exc))
         where = line[0] if line else "at its end"
         raise UsageError(f"the config file {visible(path)} is not valid TOML {where}") from None
@@ -139,7 +139,7 @@ def _tokens(data: Mapping[str, Any], path: str) -> dict[str, str]:
 
 
 def find_token(environ: Mapping[str, str], config: Config, api_url: str) -> Token | None:
-    """Choose the token for an API: the variable, else the one stored for exactly this host.
+    """Return the token for an API: from the variable, else the one stored for exactly this host.
 
     An empty one counts as none. Raises `UsageError` for a malformed one.
     """
@@ -157,7 +157,7 @@ def save_token(host: str, token: str, path: str | None = None) -> None:
     """Store a token under its API host; the rest of the config file stays as it is.
 
     Raises `UsageError` for a bad token or a file that cannot be edited, and `LocalError` for one
-    that cannot be written. The old file is left whole then.
+    that cannot be written. The old file is then unchanged.
     """
     _edit(host.lower(), clean_token(token), config_path() if path is None else path)
 
@@ -172,7 +172,7 @@ def remove_token(host: str, path: str | None = None) -> bool:
 
 
 def _edit(host: str, token: str | None, path: str) -> None:
-    """Change one token, unless the edited text does not read as the old one with that change."""
+    """Change one token, and check that the edited text parses as the old one with that change."""
     old = _read(path)
     data = _parsed(old, path)
     kept = {key: value for key, value in _tokens(data, path).items() if key.lower() != host}
@@ -196,8 +196,8 @@ def _reads_as(text: str, data: Mapping[str, Any]) -> bool:
 def _write(path: str, text: str) -> None:
     """Replace the config file, readable by its owner alone from the first byte on.
 
-    Where it is a link, as managers of dotfiles make it, the file behind it is replaced. A fault
-    leaves the old file as it was, and nothing beside it.
+    If it is a symlink, as dotfile managers make it, its target is replaced. After an error the old
+    file is unchanged and no temporary file is left.
     """
     if not os.path.isabs(path):
         raise LocalError(

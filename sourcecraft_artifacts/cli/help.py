@@ -33,9 +33,9 @@ def examples(*commands: str) -> str:
 
 
 class Command(TyperCommand):
-    """A command whose help page has its options in sections, and its examples unbroken.
+    """A command whose help page shows options in sections and keeps examples whole.
 
-    Its usage says which arguments go together: `RUN [WORKFLOW [TASK [CUBE]]]`.
+    Its usage shows which arguments depend on others: `RUN [WORKFLOW [TASK [CUBE]]]`.
     """
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -65,7 +65,7 @@ class Command(TyperCommand):
                     formatter.write_dl(padded, col_max=width)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, one a line; one that is too wide goes on behind a backslash."""
+        """Write the examples, one per line; a backslash continues a line that is too wide."""
         if self.epilog:
             with formatter.section("Examples"):
                 indent = " " * formatter.current_indent
@@ -90,7 +90,7 @@ def folded_command(command: str, width: int) -> Iterator[str]:
 
 
 def usage_pieces(pieces: Sequence[str]) -> list[str]:
-    """Write braces around no argument, and each optional one inside the one before it."""
+    """Write arguments without braces, each optional one nested in the one before it."""
     options, *arguments = pieces
     needed = [word.strip("{}") for word in arguments if not word.startswith("[")]
     optional = [word for word in arguments if word.startswith("[")]

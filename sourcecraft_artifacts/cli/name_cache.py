@@ -1,6 +1,6 @@
-"""Answers kept for the next key that is pressed: a file for each question, named by its hash.
+"""A cache of names for completion: a file for each question, named by its hash.
 
-A file holds slugs, statuses and what filters go by, and no token, URL or artifact.
+A file has slugs, statuses and the fields that filters use, and no token, URL or artifact.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def remembered(
     ask: Callable[[], Sequence[Run]],
     final: Callable[[Sequence[Run]], bool] = lambda runs: False,
 ) -> Sequence[Run]:
-    """Return the answer of some seconds ago, or ask, and keep the answer if the disk allows.
+    """Return a cached answer, or ask and cache the answer if the disk allows it.
 
-    An answer is kept for 30 seconds, and for 5 minutes where it is `final`. Raises what `ask`
+    An answer is cached for 30 seconds, or for 5 minutes if it is `final`. Raises what `ask`
     raises.
     """
     folder = _folder()
@@ -61,7 +61,7 @@ def _folder() -> str | None:
 
 
 def _load(path: str) -> list[Run] | None:
-    """Read a kept answer; None where there is none, or one that is old or broken."""
+    """Read a cached answer; None if there is none, or if it is too old or damaged."""
     try:
         age = time.time() - os.stat(path).st_mtime
         kept = json.loads(read_plain(path, _LARGEST))
@@ -73,7 +73,7 @@ def _load(path: str) -> list[Run] | None:
 
 
 def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
-    """Write an answer whole, readable by its owner alone, and forget those of an hour ago."""
+    """Write an answer atomically, readable by its owner only, and delete those of an hour ago."""
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _forget_old(folder)
@@ -82,7 +82,7 @@ def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    """Write a run as the service does: its names and statuses, and what filters go by."""
+    """Convert a run to the service's JSON: names, statuses and the fields that filters use."""
     facts = {"event_type": run.event_type, "pull": run.pull, "user": run.user}
     return _named(run, workflows=[_workflow(workflow) for workflow in run.workflows]) | facts
 

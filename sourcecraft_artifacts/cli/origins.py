@@ -1,4 +1,4 @@
-"""Where a value comes from: an option, a variable or the config file; and names that none has."""
+"""Tells where a value comes from (option, variable or config file), and finds unknown names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import UsageError
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
 OTHER_VARIABLES = ("SOURCECRAFT_TOKEN", "SOURCECRAFT_API_URL")
-"""Variables without the prefix, for which somebody may have written one with it."""
+"""Variables without the prefix, which somebody may have written with it by mistake."""
 
 
 def in_words_of_the_user(error: UsageError, ctx: Any) -> UsageError:
-    """Return an error that names the variable where the value of an option came from one."""
+    """Return the error with the variable's name, if the value of an option came from one."""
     message = error.message
     for param in ctx.command.params if ctx is not None else ():
         variable = _variable(param, ctx)
@@ -39,7 +39,7 @@ def _variables(param: Any) -> list[str]:
 
 
 def unknown_variables(program: Any, environ: Mapping[str, str]) -> Iterator[str]:
-    """Say which variables with the prefix belong to no option of the program, each in a line."""
+    """Return a line for each variable with the prefix that belongs to no option."""
     ours = [name for name in environ if name.startswith(PREFIX)]
     known = _known_variables(program) if ours else set()
     for name in sorted(set(ours) - known):

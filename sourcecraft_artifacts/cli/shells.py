@@ -1,8 +1,8 @@
-"""What the shells ask for at the Tab key, and what each of them can take for an answer.
+"""The completion scripts, and the replies in the form that each shell expects.
 
-A script hands over the line up to the cursor, in the variables that typer's own scripts use.
-Those scripts are not used themselves: names come from the service, and there they would be
-evaluated as code in zsh, and be put on the line without quotes in bash and PowerShell.
+A script passes the line up to the cursor, in the variables that typer's own scripts use. Typer's
+scripts are not used: zsh would evaluate names from the service as code, and bash and PowerShell
+would insert them without quotes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ complete -o default -o nosort -F _sourcecraft_artifacts_completion sourcecraft-a
     complete -o default -F _sourcecraft_artifacts_completion sourcecraft-artifacts
 """
 
-# Found in fpath, the file is the function's body at its first call; else it is sourced.
+# If zsh finds the file in fpath, it is the function's body at the first call; else it is sourced.
 _ZSH = r"""
 #compdef sourcecraft-artifacts
 
@@ -118,9 +118,9 @@ def script(shell: Shell) -> str:
 
 
 def answer(command: Any, instruction: str) -> int:
-    """Write what a script asks for to stdout; return an exit status. A failure is silent.
+    """Write the reply to a script to stdout; return an exit status. A failure is silent.
 
-    `complete_SHELL` asks for what fits the line, and `source_SHELL` for the script itself.
+    `complete_SHELL` asks for completions of the line, `source_SHELL` for the script itself.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -137,7 +137,7 @@ def answer(command: Any, instruction: str) -> int:
 
 @dataclass
 class Typed:
-    """A line up to the cursor, its quotes resolved."""
+    """A line up to the cursor, with its quotes resolved."""
 
     words: list[str] = field(default_factory=list)
     """The words before the one being typed, the program first."""
@@ -145,7 +145,7 @@ class Typed:
     quote: str = ""
     """The quote that is still open in the word being typed."""
     held: int = 0
-    """How many characters of the word stand before the piece that bash will replace."""
+    """How many characters of the word precede the piece that bash will replace."""
     mended: bool = False
     """Whether a quote was opened and closed in the word being typed."""
 
@@ -153,7 +153,7 @@ class Typed:
 def read_line(line: str, breaks: str = "", *, fish: bool = False) -> Typed:
     """Read a line as a POSIX shell does, or fish, where `'` and `\\` are escaped in `'…'` too.
 
-    `breaks` are the characters besides blanks at which bash begins a new piece.
+    `breaks` are the characters, besides blanks, at which bash splits the line.
     """
     typed, started = Typed(), False
     characters = iter(line)
@@ -229,7 +229,7 @@ def _options(command: Any) -> list[Any]:
 def _for_bash(command: Any) -> list[str]:
     line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
     if not line:
-        # A caller of typer's kind, which gives the words and quotes the answer by itself.
+        # typer's own bash script passes the words alone, and quotes the reply itself.
         words = [*read_line(os.environ["COMP_WORDS"] + " ").words, ""]
         at = int(os.environ["COMP_CWORD"])
         return list(_candidates(command, words[:at], words[min(at, len(words) - 1)]))
@@ -241,7 +241,7 @@ def _for_bash(command: Any) -> list[str]:
 
 
 def _quoted_for_bash(text: str, quote: str) -> str:
-    """Quote what bash puts on the line, behind the quote that is open there."""
+    """Quote a reply that bash inserts behind the quote that is already open."""
     if quote == "'":
         return text.replace("'", r"'\''")
     special = r'(["\\$`])' if quote else r"([^\w@%+=:,./-])"

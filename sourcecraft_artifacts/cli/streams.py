@@ -1,4 +1,4 @@
-"""stdout for programs and stderr for people: how each is written to."""
+"""Writing to stdout (for programs) and to stderr (for people)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Nowhere(io.TextIOWrapper):
-    """What stands for a stdout that was closed before the program began."""
+    """A replacement for a stdout that was closed before the program began."""
 
 
 class Patient(io.RawIOBase):
-    """A descriptor that is written to as if it blocked, whether it does or not.
+    """A descriptor whose writes block, even if it is set not to block.
 
-    It may be a pipe that another program has set not to block: what is full then is waited for.
+    Another program may have set a shared pipe not to block; a full one is then waited for.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -55,7 +55,7 @@ class Patient(io.RawIOBase):
 
 
 class _Unbuffered(io.BufferedWriter):
-    """Writes all that it gets at once."""
+    """Writes everything at once."""
 
     def write(self, data: Buffer, /) -> int:
         written = super().write(data)
@@ -66,9 +66,9 @@ class _Unbuffered(io.BufferedWriter):
 def make_patient(stream: TextIO | None) -> TextIO | None:
     """Return a standard stream that writes every byte or raises OSError.
 
-    Python's own loses what a short write leaves when it is unbuffered (`PYTHONUNBUFFERED`), and
-    what does not fit into a pipe that does not block. What stands for a closed one is kept, and
-    so is a console of Windows.
+    Python's own stream loses the rest of a short write when it is unbuffered (`PYTHONUNBUFFERED`),
+    and what does not fit into a pipe that does not block. A replacement for a closed stream and a
+    Windows console are kept as they are.
     """
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, Nowhere):
         return stream
@@ -87,7 +87,7 @@ def make_patient(stream: TextIO | None) -> TextIO | None:
 
 
 def write_bytes(data: memoryview) -> None:
-    """Write bytes to stdout, all of them. Raises `LocalError`, `BrokenPipeError`."""
+    """Write all bytes to stdout. Raises `LocalError`, `BrokenPipeError`."""
     if isinstance(sys.stdout, Nowhere):
         raise LocalError("stdout is closed: there is nowhere to write to")
     stdout = Patient(1)
@@ -97,13 +97,13 @@ def write_bytes(data: memoryview) -> None:
 
 
 def forget_stdout() -> None:
-    """Let nothing more go where stdout led: what is still buffered for it is lost."""
+    """Redirect stdout to nowhere; buffered output is lost."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager
 def to_stdout() -> Iterator[None]:
-    """Raise `LocalError` where stdout takes nothing, `BrokenPipeError` where its reader left."""
+    """Turn errors of stdout into `LocalError`, or `BrokenPipeError` if its reader has gone."""
     try:
         yield
     except BrokenPipeError:
@@ -114,7 +114,7 @@ def to_stdout() -> Iterator[None]:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to stdout, in blocks; what its encoding lacks is escaped.
+    """Write lines to stdout in blocks; characters that its encoding lacks are escaped.
 
     Raises `LocalError` where they cannot be written, and `BrokenPipeError`.
     """
@@ -134,7 +134,7 @@ def _write(block: list[str]) -> None:
 
 
 def flush_stdout() -> None:
-    """Write what is still buffered; a reader that has gone is no fault. Raises `LocalError`."""
+    """Write what is still buffered; ignore that a reader has gone. Raises `LocalError`."""
     try:
         with to_stdout():
             sys.stdout.flush()
@@ -143,7 +143,7 @@ def flush_stdout() -> None:
 
 
 def check_output(output: str | None, *, dry_run: bool) -> None:
-    """Refuse what `--output` cannot write to, and say what to write instead. Raises `UsageError`.
+    """Refuse an `--output` that cannot be written, and say what to use. Raises `UsageError`.
 
     That is an empty name, a folder, and stdout at a terminal.
     """
@@ -164,7 +164,7 @@ def check_output(output: str | None, *, dry_run: bool) -> None:
 
 
 def write_paths(report: Report) -> None:
-    """Write the path of each file that is in place: for programs its exact bytes."""
+    """Write the path of each file that is in place, byte for byte."""
     from ..results import Outcome
 
     there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
@@ -183,7 +183,7 @@ def write_paths(report: Report) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr; one that is gone is no reason to fail."""
+    """Write to stderr; ignore that it is closed."""
     if not text:
         return
     try:

@@ -1,7 +1,7 @@
-"""One token in or out of the text of the config file; all other text stays as it is.
+"""Adds or removes one token in the text of the config file; all other text is unchanged.
 
-The standard library reads TOML and does not write it. Whoever uses this parses the result, and
-compares it with what was wanted, before any file is written.
+The standard library reads TOML but does not write it. The caller parses the result and compares it
+with the wanted settings before it writes the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def parse(text: str) -> dict[str, Any]:
     """Read TOML, a byte order mark before it included. Raises ValueError."""
     import tomllib
 
-    # Floats stay text, so that two readings compare equal even with a NaN.
+    # Floats are kept as text, so that two parses compare equal even with a NaN.
     return tomllib.loads(text.removeprefix(_BOM), parse_float=str)
 
 
@@ -42,7 +42,7 @@ def with_token(text: str, host: str, token: str | None) -> str:
         if key is not None:
             place = i
         if key is not None and key.lower() == host:
-            # A key in another case is the same host: the first is replaced, the others go.
+            # A key in another case is the same host: the first is replaced, the others are removed.
             statements[i] = _with_entry(statements[i], entry, newline)
             entry = ""
     statements[place] += entry and entry + newline
@@ -50,7 +50,7 @@ def with_token(text: str, host: str, token: str | None) -> str:
 
 
 def _statements(text: str) -> list[str]:
-    """Cut TOML into its statements: the fewest whole lines that are TOML by themselves."""
+    """Split TOML into statements: the fewest whole lines that are valid TOML by themselves."""
     statements, open_ = [], ""
     for line in re.findall(r"[^\n]*\n", text):
         open_ += line
@@ -66,7 +66,7 @@ def _is_header(statement: str) -> bool:
 
 
 def _with_entry(statement: str, entry: str, newline: str) -> str:
-    """Put an entry, or nothing, in the place of another; indentation and comment stay with it."""
+    """Replace or remove an entry; keep its indentation and its comment."""
     match = _ENTRY.fullmatch(statement)
     if not entry:
         return ""

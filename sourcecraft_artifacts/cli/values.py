@@ -1,4 +1,4 @@
-"""How the values of options are read; each reader raises `UsageError` in the option's own words."""
+"""Parsers for the values of options; each raises a `UsageError` that names the option."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DURATION = re.compile(
 
 
 def told_to_typer(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let typer know of a reader's errors: it adds which option of which command it is."""
+    """Pass a parser's errors to typer, which adds the option and the command."""
 
     def parse(value: str) -> Any:
         try:
@@ -31,7 +31,7 @@ def told_to_typer(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def number(option: str, kind: type[int] | type[float], what: str, least: int) -> Any:
-    """Return what reads an option's number. It raises `UsageError`, in the option's own words."""
+    """Return a parser for a number; it raises a `UsageError` that names the option."""
 
     def read(value: str | float) -> float:
         try:
@@ -46,7 +46,7 @@ def number(option: str, kind: type[int] | type[float], what: str, least: int) ->
 
 
 def run_value(option: str, what: str, example: str) -> Any:
-    """Return what reads a value of a filter of runs. It raises `UsageError` for an empty one."""
+    """Return a parser for a run filter's value; it raises `UsageError` for an empty one."""
 
     def read(value: str) -> str:
         if not value.strip():
@@ -57,7 +57,7 @@ def run_value(option: str, what: str, example: str) -> Any:
 
 
 def read_stall_timeout(text: str | float) -> float:
-    """Return seconds that a connection may stall. Raises `UsageError` where that is no time."""
+    """Parse the seconds that a connection may stall. Raises `UsageError`."""
     what = "a number of seconds, more than 0"
     seconds: float = number("--stall-timeout", float, what, 0)(text)
     if not 0 < seconds <= 1e6:
@@ -80,7 +80,7 @@ def read_rate(text: str) -> float:
 
 
 def duration(text: str) -> str:
-    """Return the text of a duration, which `read_duration` reads. Raises `UsageError`."""
+    """Check a duration for `read_duration` and return its text. Raises `UsageError`."""
     read_duration(text)
     return text
 

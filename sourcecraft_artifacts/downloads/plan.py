@@ -1,6 +1,6 @@
-"""What is to be done with each artifact: decided before any transfer, from facts alone.
+"""Decides what to do with each artifact, before any transfer and from facts alone.
 
-`--dry-run` is to stop after this.
+`--dry-run` stops after this.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _IS_THERE = "something is there already, and --if-exists is error"
 _MOVE = "move it away, or choose another output folder"
 
 Flaw = tuple[Artifact, str, str]
-"""An artifact that is refused, the reason, and the way round."""
+"""A refused artifact, the reason, and the way round it."""
 
 Rule = Callable[[Artifact], IfExists | None]
-"""What is done about a file at an artifact's place; None: nothing at all, it was dealt with."""
+"""The rule for an existing file at an artifact's place; None if this run dealt with it before."""
 
 
 class Action(StrEnum):
@@ -43,7 +43,7 @@ class Action(StrEnum):
     DOWNLOAD = "download"
     REPLACE = "replace"
     UNPACK = "unpack"
-    """It lies at its place as it came, and is to be a folder: nothing is fetched."""
+    """The archive is in place and is to become a folder: nothing is fetched."""
     KEEP = "keep"
     SKIP = "skip"
     NONE = "unavailable"
@@ -54,39 +54,39 @@ class Disk(Protocol):
 
     @property
     def folds_names(self) -> bool:
-        """Whether names that differ by case or normalisation are one file there."""
+        """Whether names that differ by case or normalisation are the same file there."""
 
     def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
+        """Return the `lstat` of a place. Raises `Refused` if it cannot be reached."""
 
     def path_of(self, place: SafePath) -> str:
-        """Return a place as a person finds it: the folder joined with what is below."""
+        """Return the path of a place: the folder joined with the place below it."""
 
     def entry(self, place: SafePath) -> Entry | None:
-        """Return what the manifest has of a place."""
+        """Return the manifest's entry for a place."""
 
     def was_only_intended(self, place: SafePath) -> bool:
-        """Tell whether a killed run may not have come to put its first file here."""
+        """Tell whether a run may have been killed before it put its first file here."""
 
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
-        """Tell whether the file there is the one that the entry describes."""
+        """Tell whether the file there is the one in the entry."""
 
     def holds_members(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether all that an artifact was unpacked to is as it was put there."""
+        """Tell whether all files of an unpacked artifact are unchanged."""
 
     def has_members(self, entry: Entry) -> bool:
-        """Tell whether something stands at the place of each of them."""
+        """Tell whether each of them exists."""
 
     def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether a folder holds nothing but what an artifact was unpacked to."""
+        """Tell whether a folder has only files of an unpacked artifact."""
 
     def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
-        """Tell whether the file there is an archive that is to be a folder."""
+        """Tell whether the file there is an archive that should become a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One artifact's part of the plan; `before` is what stood at its place then."""
+    """One artifact's part of the plan; `before` is the `lstat` of its place at that time."""
 
     artifact: Artifact
     place: SafePath
@@ -96,12 +96,12 @@ class Step:
 
     @property
     def fetches(self) -> bool:
-        """Whether bytes are to be asked for."""
+        """Whether bytes are to be requested."""
         return self.action in (Action.DOWNLOAD, Action.REPLACE)
 
     @property
     def changes(self) -> bool:
-        """Whether anything is to be done in the folder."""
+        """Whether the folder is to be changed."""
         return self.fetches or self.action is Action.UNPACK
 
 
@@ -118,9 +118,9 @@ def plan(
 ) -> list[Step]:
     """Decide for each artifact, in order; writes nothing.
 
-    `rule` is asked in the place of `if_exists`. `late` tells that plans before this one had
-    something to fetch, and `unpack` that archives are to be folders. Raises `Refused`, with every
-    offender named, when one of them cannot be had safely.
+    `rule` overrides `if_exists`. `late` means that earlier plans had something to fetch, `unpack`
+    that archives should become folders. Raises `Refused`, naming every artifact that would be
+    unsafe.
     """
     flaws: list[Flaw] = list(_unsafe_urls(artifacts))
     several = layout is Layout.NESTED or _are_of_several_cubes(artifacts)
@@ -160,7 +160,7 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
 
 
 def _keep_apart(artifacts: Sequence[Artifact], layout: Layout) -> str:
-    """Say what helps artifacts that collide: the layout only where another one does."""
+    """Return the hint for colliding artifacts; it names `--layout` only if another one helps."""
     if layout is not Layout.NESTED and _are_of_several_cubes(artifacts):
         return _KEEP_CUBES_APART
     names = {normalised(artifact.local_path) for artifact in artifacts}
@@ -170,7 +170,7 @@ def _keep_apart(artifacts: Sequence[Artifact], layout: Layout) -> str:
 
 
 def refuse_unsafe_urls(artifacts: Sequence[Artifact]) -> None:
-    """Raise `Refused`, with every offender named, where a `download_url` must not be asked."""
+    """Raise `Refused`, naming every artifact whose `download_url` must not be requested."""
     _refuse(list(_unsafe_urls(artifacts)), several=_are_of_several_cubes(artifacts))
 
 
@@ -222,7 +222,7 @@ def _folder_step(
     found: os.stat_result | None,
     entry: Entry,
 ) -> Step:
-    """Decide about an artifact that was unpacked before; its members are judged one by one."""
+    """Decide about an artifact that was unpacked before; its members are judged individually."""
     if if_exists is IfExists.ERROR and disk.has_members(entry):
         raise Refused(_IS_THERE, hint=_MOVE)
     is_same = entry.is_of(artifact)
@@ -242,7 +242,7 @@ def _packed_step(
     found: os.stat_result | None,
     entry: Entry,
 ) -> Step:
-    """Decide about an artifact that was unpacked before, and is to be one file."""
+    """Decide about an artifact that was unpacked before and should become one file."""
     if found is None:
         return Step(artifact, place, Action.REPLACE, None, entry)
     if if_exists is IfExists.ERROR:
@@ -255,7 +255,7 @@ def _packed_step(
 
 
 def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action:
-    """Decide about something that stands at an artifact's place.
+    """Decide about something that exists at an artifact's place.
 
     | there          | update  | skip    | overwrite | error   |
     | -------------- | ------- | ------- | --------- | ------- |

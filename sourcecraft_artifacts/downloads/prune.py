@@ -1,4 +1,4 @@
-"""What `--prune` removes: artifacts of earlier runs that the selection covers and lists no more."""
+"""Carries out `--prune`: removes selected artifacts of earlier runs that are no longer listed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def outdated(
     layout: Layout,
     kept: Set[str],
 ) -> Iterator[tuple[str, Entry]]:
-    """Yield the entries that the selection would cover in any run, and that are not `kept`.
+    """Yield the entries that the selection would cover in any run and that are not in `kept`.
 
     An entry is covered when it is of the same repository and part of the tree, passes the globs,
-    and lies where this layout would put it. Names that differ by case alone may be one file: such
-    an entry is left alone.
+    and lies where this layout would put it. Names that differ only by case may be one file: such
+    an entry is kept.
     """
     folded = set(map(fold_key, kept))
     for key, entry in entries:
@@ -54,16 +54,16 @@ def _lies_there(key: str, entry: Entry, layout: Layout) -> bool:
 
 
 def artifact_of(entry: Entry) -> Artifact:
-    """Return what an entry is of, as it was listed then."""
+    """Return the artifact of an entry, as it was listed then."""
     return Artifact(entry.address, entry.local_path, "", entry.dates)
 
 
 def prune(
     folder: OutputFolder, entries: Iterable[tuple[str, Entry]], *, dry_run: bool
 ) -> list[FileResult]:
-    """Remove artifacts, where they are as they were left; return what was, or would be, removed.
+    """Remove unchanged artifacts; return what was removed, or would be.
 
-    What was changed stays, and so does its entry.
+    A changed file is kept, and so is its entry.
     """
     results = []
     for key, entry in entries:

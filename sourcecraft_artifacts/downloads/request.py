@@ -1,4 +1,4 @@
-"""What to download, as one value, and the listing that it selects, now and while a run goes on."""
+"""What to download, as one value, and the selected listing, now and while a run continues."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class Request:
 
     @property
     def tuning(self) -> Tuning:
-        """How the engine is to fetch."""
+        """The settings for the engine."""
         return Tuning(self.jobs, self.limit_rate, self.retries, self.fail_fast)
 
     def storage(self) -> Storage:
-        """Return connections to the storage of this request's kind. Raises `UsageError`."""
+        """Return the storage with this request's settings. Raises `UsageError`."""
         from ..network import ca_bundle
 
         bundle = ca_bundle(self.ca_bundle)
@@ -78,8 +78,8 @@ class Request:
 def selected(listing: Listing, request: Request) -> Listing:
     """Return a listing with the selected artifacts only.
 
-    Raises `NothingMatched`, naming what there is, unless that is allowed or more may come, cubes
-    could not be listed, or the run's failing is what is to be told.
+    Raises `NothingMatched`, naming what there is, unless that is allowed, more may come, cubes
+    could not be listed, or the failure of the run is to be reported.
     """
     failed = request.fail_on_run_status and listing.run_status in FAILED_STATUSES
     excused = request.allow_empty or bool(listing.failures) or failed
@@ -104,9 +104,9 @@ def something_of(
 
 
 def end_of_run(run: Listing | Report) -> str:
-    """Say how a run ended, and what it says of its errors, fit to be shown.
+    """Describe how a run ended and its error messages, safe to show.
 
-    Empty where that was in success, or where it goes on.
+    Empty if it was successful, or if it still runs.
     """
     if run.run_status not in FINAL_STATUSES or run.run_status == "success":
         return ""
@@ -127,9 +127,9 @@ class TimeIsUp(Exception):
 
 
 class Pauses:
-    """The pauses between two looks at what goes on, the longer the less happens.
+    """The pauses between two polls: the less happens, the longer they are.
 
-    All of them take `limit` seconds at most; None is no limit.
+    Together they take at most `limit` seconds; None is no limit.
     """
 
     def __init__(self, limit: float | None) -> None:
@@ -138,11 +138,11 @@ class Pauses:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left."""
+        """The seconds that are left."""
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def pause(self, *, changed: bool = False) -> None:
-        """Wait a while; `changed` tells that there was news since the last time.
+        """Wait; `changed` tells whether anything changed since the last poll.
 
         Raises `TimeIsUp` once no time is left.
         """
@@ -155,7 +155,7 @@ class Pauses:
 
 
 def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
-    """Put a run in the place of `latest`, and take what that waited off the time to wait.
+    """Resolve `latest`, and subtract the time that this took from the time to wait.
 
     Raises `NotFound`, and `WaitTimeout` where a run that has just begun does not tell its workflows
     in time.
@@ -194,20 +194,20 @@ def follow(
             raise
         before = listing.awaited
         listing = list_artifacts(client, request.address, watch=True)
-        if listing.ended:  # until then it may still come
+        if listing.ended:  # until then they may still come
             tell_remarks(listing)
         yield listing
     reporter.waiting("")
 
 
 def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
-    """Tell whether an artifact that is not available would be waited for."""
+    """Tell whether an unavailable artifact may still become available."""
     given_up = artifact.status in {"failed", "missing"}
     return request.wait and artifact.address.path in listing.awaited and not given_up
 
 
 def awaited_text(listing: Listing) -> str:
-    """Name what a run in progress still owes, fit to be shown."""
+    """Name the cubes that a run in progress has still to finish, safe to show."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
     names = [name + " (awaits approval)" * (name in listing.held) for name in listing.awaited]

@@ -23,12 +23,12 @@ _log = get_logger(__name__)
 
 
 def download(client: Client, request: Request, reporter: Reporter | None = None) -> Report:
-    """Put the selected artifacts on disk, and tell what became of each.
+    """Put the selected artifacts on disk, and return the result for each.
 
     Raises `NothingMatched`, `Refused` (the plan is unsafe; nothing was written), `LocalError`,
-    and what the API's client raises. Artifacts that cannot be had are in the report instead, and
-    so is an error of `wait` once something was fetched.
-    Whatever ends it, partial data is kept, and the same call goes on where it stopped.
+    and what the API's client raises. An artifact that cannot be had is in the report instead, and
+    so is an error that ends a wait after something was fetched.
+    Whatever ends it, partial data is kept, and the same call continues where it stopped.
     """
     started = time.monotonic()
     reporter = reporter or NullReporter()
@@ -51,7 +51,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
 
 
 def tell_end_of_run(report: Report) -> None:
-    """Tell how the run ended, unless in success."""
+    """Log how the run ended, unless successfully."""
     if text := end_of_run(report):
         _log.warning("%s", text)
 
@@ -59,9 +59,9 @@ def tell_end_of_run(report: Report) -> None:
 def exit_status(
     report: Report, *, allow_missing: bool, fail_on_run_status: bool = False
 ) -> ExitCode:
-    """Return the exit status that a report deserves.
+    """Return the exit status for a report.
 
-    That the run failed explains why artifacts are missing, and comes before it.
+    The status of a failed run comes first, since it explains missing artifacts.
     """
     if report.error is not None:
         return report.error.exit_code

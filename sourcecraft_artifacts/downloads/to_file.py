@@ -1,4 +1,4 @@
-"""The story for one artifact that goes to one file (`-o FILE`) or to a stream (`-o -`)."""
+"""The download of one artifact to one file (`-o FILE`) or to a stream (`-o -`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    """Send the one selected artifact to a file or a stream; refusals come before any waiting."""
+    """Fetch the one selected artifact to a file or a stream; refuse before any waiting."""
     with ExitStack() as stack:
         target: OutputFile | None = None
         stays = False
@@ -59,7 +59,7 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
 
 
 def _stays(target: OutputFile, request: Request) -> bool:
-    """Tell whether `--if-exists skip` leaves the file as it is. Raises `Refused` for `error`."""
+    """Tell whether `--if-exists skip` keeps the existing file. Raises `Refused` for `error`."""
     if not target.exists or request.if_exists in (None, IfExists.UPDATE):
         return False
     action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
@@ -67,7 +67,7 @@ def _stays(target: OutputFile, request: Request) -> bool:
 
 
 def _size(path: str) -> int | None:
-    """Return the size of what stands there in bytes; None when it has gone."""
+    """Return the size of the existing file in bytes; None if it is gone."""
     try:
         return os.lstat(path).st_size
     except OSError:
@@ -77,9 +77,9 @@ def _size(path: str) -> int | None:
 def _await_one(
     client: Client, request: Request, listing: Listing, reporter: Reporter, *, wait: bool
 ) -> tuple[Listing, bool]:
-    """Return the listing with the artifact to send, and whether time ran out before it was there.
+    """Wait for the artifact; return its listing and whether the time ran out.
 
-    Below a wide address it is awaited that the run ends: another cube may still leave a second.
+    For more than one cube it waits for the end of the run, as another cube may add a second one.
     """
     _check_one(listing)
     if not (request.wait and wait) or request.dry_run or _is_ready(request, listing):

@@ -1,4 +1,4 @@
-"""A download into a folder: the plan is made, carried out, and made again as a run goes on."""
+"""The download to a folder: plan, carry the plan out, and plan again while a run continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    """Bring the selected artifacts into the output folder. Raises what `fetch.download` does."""
+    """Fetch the selected artifacts into the output folder. Raises what `story.download` raises."""
     if_exists = request.if_exists or IfExists.UPDATE
     layout = _layout(request)
     overwrite = if_exists is IfExists.OVERWRITE
@@ -69,7 +69,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         complete = run.error is None and all(result.error is None for result in results)
         if complete and not run.timed_out:
             results += _pruned(request, folder, run.listing, run.steps, results, layout)
-        with suppress(*([] if complete else [LocalError])):  # one local fault is told already
+        with suppress(*([] if complete else [LocalError])):  # a local error was reported already
             folder.finish(complete=complete)
         report = report_of(request, run.listing, results)
         return replace(report, timed_out=run.timed_out, error=run.error, pruned=request.prune)
@@ -83,7 +83,7 @@ def _pruned(
     results: Sequence[FileResult],
     layout: Layout,
 ) -> list[FileResult]:
-    """Remove what is listed no more, if that was asked for and nothing else is missing."""
+    """Remove artifacts that are no longer listed, if asked to and if nothing is missing."""
     lacking = any(result.outcome is Outcome.UNAVAILABLE for result in results)
     if not request.prune:
         return []
@@ -112,14 +112,14 @@ _Key = tuple[CubeAddress, str]
 
 
 def _key(artifact: Artifact) -> _Key:
-    """Return what tells an artifact apart from all others, through all its versions."""
+    """Return the key of an artifact, which is the same for all its versions."""
     return artifact.address, artifact.local_path
 
 
 class _FolderRun:
-    """Carries out plans for one folder, as the listing grows; `listing` is the last one.
+    """Carries out plans for one folder while the listing grows.
 
-    After `fetch`, `timed_out` tells whether time ran out, and `error` what ended the waiting;
+    After `fetch`, `timed_out` tells whether the time ran out, `error` is what ended the wait, and
     `listing` and `steps` are the last ones.
     """
 
@@ -142,14 +142,14 @@ class _FolderRun:
         self._reporter = reporter
         self._jobs: dict[_Key, Job] = {}
         self._done: dict[_Key, FileResult] = {}
-        """What was not fetched: it was right, or stays as it is."""
+        """The results of artifacts that did not have to be fetched."""
         self.steps: list[Step] = []
         self._results: dict[Job, FileResult] = {}
         self._spent: Counter[_Key] = Counter()
-        """Bytes received for versions of an artifact that were replaced while this waited."""
+        """Bytes received for versions of an artifact that newer ones replaced during the wait."""
 
     def fetch(self, steps: list[Step]) -> None:
-        """Fetch what the steps say, and with `wait` what becomes ready."""
+        """Carry out the steps, and with `wait` fetch what becomes ready."""
         request = self._request
         with Downloads(
             request.storage(), self._folder, self._client.artifacts, self._reporter, request.tuning
@@ -175,7 +175,7 @@ class _FolderRun:
             except NothingMatched:
                 if not (self._jobs or self._done):
                     raise
-                artifacts, self.steps = (), []  # all of it is listed no more
+                artifacts, self.steps = (), []  # none of it is listed any more
             downloads.wait()
             if any(map(self._is_outdated, artifacts)):  # its older version was still under way
                 self._grow(downloads, artifacts)
@@ -193,10 +193,10 @@ class _FolderRun:
         self._submit(downloads, steps)
 
     def _rule(self, artifact: Artifact) -> IfExists | None:
-        """Tell what is done about an artifact that may have been dealt with before.
+        """Return the rule for an artifact that this run may have fetched before.
 
-        What this run put in place is replaced by a newer version, whatever else may stay. What is
-        still under way can be judged when it has ended only.
+        A newer version replaces what this run put in place, whatever `--if-exists` says. An
+        artifact that is still being fetched is judged after it has ended.
         """
         key = _key(artifact)
         if key in self._jobs:
@@ -237,7 +237,7 @@ class _FolderRun:
         downloads.submit(jobs)
 
     def _unpack(self, step: Step) -> FileResult:
-        """Unpack what lies there as it came."""
+        """Unpack an archive that is already in place."""
         started, entry = time.monotonic(), step.entry
         error: ArtifactsError | None = None
         activity = _Unpacked(visible(self._folder.path_of(step.place)))
@@ -264,9 +264,9 @@ class _FolderRun:
         return result
 
     def results(self) -> list[FileResult]:
-        """Return what became of each artifact, in the order of the last listing.
+        """Return the result for each artifact, in the order of the last listing.
 
-        What that does not have any more, and was dealt with before, comes last.
+        Artifacts that it no longer has come last.
         """
         results = [self._result(step) for step in self.steps]
         listed = {_key(step.artifact) for step in self.steps}
@@ -299,7 +299,7 @@ class _Unpacked:
     stage: str = ""
 
     def tell_stage(self, stage: str) -> None:
-        """Note what is done with it."""
+        """Note the stage that it is in."""
         self.stage = stage
 
 

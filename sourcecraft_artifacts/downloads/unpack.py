@@ -1,4 +1,4 @@
-"""The members of one archive to their places: judged one by one, intended, moved, recorded."""
+"""Puts the members of one archive in place: judged one by one, journaled, moved, recorded."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def place_in(folder: str, name: str) -> SafePath:
 
 @dataclass(slots=True)
 class Landing:
-    """What is to be done at the places of one archive's members; found before any of it is done.
+    """What to do at the places of one archive's members, decided before anything is done.
 
-    `skipped` are members that stay as they are; `in_the_way` are files where the new version has
-    folders, and `emptied` files of ours in folders where it has files.
+    `skipped` are existing members that are kept; `in_the_way` are files where the new version has
+    folders, and `emptied` are our files in folders where it has files.
     """
 
     files: dict[str, Stored]
-    """By their places, with the numbers that they have aside."""
+    """By place, with the numbers of the unpacked files."""
     folders: set[str]
     skipped: set[str] = field(default_factory=set)
     in_the_way: set[str] = field(default_factory=set)
@@ -68,10 +68,10 @@ def landing(
     is_ours: Callable[[str, Stored], bool],
     folds: bool,
 ) -> Landing:
-    """Judge what stands at the members' places. Raises `Refused` for the first obstacle.
+    """Judge what exists at the members' places. Raises `Refused` for the first obstacle.
 
-    `old` is what an older version left at its places. `is_ours` tells whether this tool has put
-    what stands at a place, given what is to come there.
+    `old` has the recorded files of an older version. `is_ours` tells whether this tool put a file
+    at a place.
     """
     found = Landing(
         {joined(base, path): stored for path, stored in arrangement.files.items()},
@@ -98,7 +98,7 @@ class _Judge:
     is_ours: Callable[[str, Stored], bool]
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
-        """Judge what stands at the places of files in one folder."""
+        """Judge what exists at the places of files in one folder."""
         if not self.folder(folder):
             return
         with self.tree.parent(place_in(folder, "-"), create=False) as parent:
@@ -127,7 +127,7 @@ class _Judge:
         )
 
     def folder(self, folder: str) -> bool:
-        """Tell whether a folder is there; what stands instead is to go, where it may."""
+        """Tell whether a folder exists; a file in its place is to be removed if that is allowed."""
         parts = folder.split("/") if folder else []
         for depth in range(1, len(parts) + 1):
             place = "/".join(parts[:depth])
@@ -145,7 +145,7 @@ class _Judge:
 
 
 def is_old(tree: Tree, place: str, records: Iterable[Stored]) -> bool:
-    """Tell whether a file of an older version is as it was left."""
+    """Tell whether a file of an older version is unchanged."""
     folder, name = split(place)
     try:
         with tree.parent(place_in(folder, "-"), create=False) as parent:
@@ -155,7 +155,7 @@ def is_old(tree: Tree, place: str, records: Iterable[Stored]) -> bool:
 
 
 def _holds_only(tree: Tree, folder: str, old: Mapping[str, list[Stored]]) -> bool:
-    """Tell whether a folder holds nothing but files of an older version, as they were left."""
+    """Tell whether a folder has only unchanged files of an older version."""
     with tree.parent(place_in(folder, "-"), create=False) as parent:
         seen = {name: parent.lstat(name) for name in parent.listdir()}
     for name, found in seen.items():
@@ -169,12 +169,12 @@ def _holds_only(tree: Tree, folder: str, old: Mapping[str, list[Stored]]) -> boo
 
 
 def holds_only(tree: Tree, folder: str, places: Places) -> bool:
-    """Tell whether a folder holds nothing but what was recorded, as it was left."""
+    """Tell whether a folder has only recorded, unchanged files."""
     return _holds_only(tree, folder, grouped(places))
 
 
 def grouped(places: Places) -> dict[str, list[Stored]]:
-    """Return what may stand at each place."""
+    """Return the records that may describe each place."""
     found: dict[str, list[Stored]] = {}
     for place, record in places:
         found.setdefault(place, []).append(record)
@@ -205,9 +205,9 @@ def move_in(
 
 
 def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
-    """Remove files of an older version where they are as they were left, and folders left empty.
+    """Remove unchanged files of an older version, and folders that become empty.
 
-    What cannot be looked at or removed stays.
+    What cannot be examined or removed is kept.
     """
     emptied: set[str] = set()
     for place, records in grouped(places).items():
@@ -229,7 +229,7 @@ def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
 
 
 def _with_those_above(folders: Iterable[str]) -> list[str]:
-    """Return folders and all above them, the deepest first."""
+    """Return folders and all their parents, the deepest first."""
     found: set[str] = set()
     for folder in folders:
         while folder and folder not in found:
@@ -249,7 +249,7 @@ def _remove_if_empty(tree: Tree, folder: str) -> None:
 
 
 def all_as_left(tree: Tree, records: Records, base: str, skipped: Iterable[str]) -> bool:
-    """Tell whether each member is what was recorded, and where some were skipped, one is there."""
+    """Tell whether each member is as recorded; a skipped one only has to exist."""
     places = {joined(base, path.rstrip("/")): record for path, record in records.items()}
     wanted: dict[str, Stored | None] = {**places, **{joined(base, one): None for one in skipped}}
     try:
@@ -271,18 +271,18 @@ def all_as_left(tree: Tree, records: Records, base: str, skipped: Iterable[str])
 
 
 def are_there(tree: Tree, records: Records, base: str, skipped: Iterable[str]) -> bool:
-    """Tell whether something stands at each member's place."""
+    """Tell whether each member exists."""
     names = [*records, *skipped]
     return all_as_left(tree, {}, base, [name.rstrip("/") for name in names])
 
 
 def folded(place: str, *, fold: bool) -> str:
-    """Return what is equal for places that are one."""
+    """Return a key that is equal for places that are the same file."""
     return fold_key(place) if fold else place
 
 
 def touched_folders(landing: Landing) -> Iterator[tuple[str, ...]]:
-    """Yield the folders whose names are to be put on the disk."""
+    """Yield the folders that have to be synced."""
     seen: set[str] = set()
     for place in (*landing.files, *landing.folders):
         folder = split(place)[0]

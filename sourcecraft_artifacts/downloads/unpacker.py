@@ -41,7 +41,7 @@ _AS_IT_CAME = "--no-unpack leaves the archive as it came"
 
 @dataclass(frozen=True, slots=True)
 class Unpacking:
-    """How archives are unpacked: not at all where `wanted` is false."""
+    """How archives are unpacked; they are not if `wanted` is false."""
 
     wanted: bool = True
     layout: Layout = Layout.MIRROR
@@ -61,7 +61,7 @@ def base_of(artifact: Artifact, layout: Layout) -> str:
 
 
 class Claims:
-    """Which artifact of the manifest has a file at a place; guarded by its user."""
+    """Which artifact of the manifest owns each place; the caller does the locking."""
 
     def __init__(self, manifest: Manifest, *, fold: bool) -> None:
         self._fold = fold
@@ -72,14 +72,14 @@ class Claims:
                 self.note(key, entry, sure=not manifest.was_only_intended(key))
 
     def note(self, key: str, entry: Entry, *, sure: bool = True) -> None:
-        """Learn what an artifact has; `sure` tells that all of it was put there."""
+        """Add the places of an artifact; `sure` tells that all its files were put there."""
         for place in places_of(key, entry):
             self._owners[folded(place, fold=self._fold)] = (key, sure)
         for place, _ in entry.before:
             self._owners.setdefault(folded(place, fold=self._fold), (key, True))
 
     def of(self, place: str) -> tuple[str, bool] | None:
-        """Return the key of a place's artifact, and whether it surely is there."""
+        """Return the key of a place's artifact, and whether the file surely exists."""
         return self._owners.get(folded(place, fold=self._fold))
 
 
@@ -93,7 +93,7 @@ def places_of(key: str, entry: Entry) -> Iterator[str]:
 
 
 def old_places(key: str, entry: Entry | None) -> Places:
-    """Return all that an entry knows of, to be removed where its next version lacks it."""
+    """Return all places of an entry, to be removed if its next version lacks them."""
     if entry is None:
         return ()
     if entry.members is None:
@@ -122,23 +122,23 @@ class Unpacker:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End what is under way within a second."""
+        """End unpacking within a second."""
         self._cancelled.set()
 
     def check(self) -> None:
-        """Raise Cancelled where it was called off."""
+        """Raise Cancelled if the download was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled
 
     @property
     def claims(self) -> Claims:
-        """Who has which place."""
+        """Which artifact owns which place."""
         if self._claims is None:
             self._claims = Claims(self.manifest, fold=self._fold)
         return self._claims
 
     def is_packed(self, artifact: Artifact, descriptor: int, size: int) -> bool:
-        """Tell by a quick look whether a file is an archive that may be a folder."""
+        """Tell from the first bytes whether a file is an archive that may be a folder."""
         if not self._how.wanted:
             return False
         try:
@@ -176,9 +176,9 @@ class Unpacker:
     ) -> Entry | None:
         """Put an archive's members in place, recorded as a copy of `entry`, which is returned.
 
-        None where it stays an archive. Raises TransferError for one that is unsafe, `Refused` for
-        what stands in the way, Cancelled, OSError. Before the intention is in the journal nothing
-        is in place; after it the same call ends what this one began.
+        Returns None if it stays an archive. Raises TransferError for an unsafe archive, `Refused`
+        for a file in the way, Cancelled and OSError. Until the intention is in the journal nothing
+        is in place; after that, the same call completes what this one began.
         """
         name = Name.of(artifact.local_path)
         tell("unpacking")
@@ -191,7 +191,7 @@ class Unpacker:
             try:
                 made = self._unpack(entry, artifact, key, descriptor, aside, tell)
             except Cancelled:
-                raise  # to remove thousands of files takes time: the next run does
+                raise  # removing thousands of files takes time: the next run does it
             except Exception:
                 aside.remove()
                 raise
@@ -277,7 +277,7 @@ class Unpacker:
         return records
 
     def settle(self, key: str, entry: Entry) -> Entry:
-        """Remove what an older version left, and note that the new one is in place."""
+        """Remove the files of an older version, and record that the new one is in place."""
         present = set(places_of(key, entry))
         if entry.before:
             keep = present | {entry.base}
@@ -325,7 +325,7 @@ class Unpacker:
         )
 
     def _take_over(self, key: str, places: set[str]) -> None:
-        """Let no other entry speak of a file that is this artifact's now."""
+        """Remove this artifact's files from all other entries."""
         losses: dict[str, set[str]] = {}
         for place in places:
             owner = self.claims.of(place)
@@ -335,7 +335,7 @@ class Unpacker:
             self.lose(other, lost)
 
     def lose(self, key: str, lost: set[str]) -> None:
-        """Take files out of an entry that has them no more."""
+        """Remove files from an entry that no longer has them."""
         entry = self.manifest.get(key)
         if entry is None:
             return
@@ -348,11 +348,11 @@ class Unpacker:
             for path, record in entry.members.items()
             if joined(entry.base, path.rstrip("/")) not in lost
         }
-        # Its dates go too: it is not whole any more.
+        # Its dates are removed too, since it is no longer complete.
         self.manifest.settled(key, replace(entry, members=left, dates=type(entry.dates)()))
 
     def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
-        """Raise `Refused` where another artifact of this run has a file of the same name."""
+        """Raise `Refused` if another artifact of this run has a file of the same name."""
         others = {folded(place, fold=self._fold): place for place in self.current - {key}}
         for path in found.files:
             place = joined(base, path)
@@ -374,7 +374,7 @@ class Unpacker:
         return owner[1] or is_old(self._tree, place, records)
 
     def removable(self, key: str, entry: Entry) -> Places:
-        """Return what of an artifact is as it was left, to be removed with what it is in."""
+        """Return an artifact's unchanged files, to be removed with their folders."""
         entries = [(one, self.manifest.get(one)) for one in self.current]
         current = {
             folded(place, fold=True)
@@ -390,7 +390,7 @@ class Unpacker:
         )
 
     def remove(self, key: str, entry: Entry, places: Places) -> None:
-        """Remove files of an artifact, and folders left empty; what is left stays recorded."""
+        """Remove files of an artifact and empty folders; what remains stays recorded."""
         emptied = (*places, (f"{entry.base}/", FOLDER)) if entry.members is not None else places
         remove_old(self._tree, emptied, lambda _: False)
         if entry.members is None:
@@ -416,7 +416,7 @@ class Unpacker:
     # Facts for the plan.
 
     def is_whole(self, key: str, entry: Entry) -> bool:
-        """Tell whether all members are as they were recorded."""
+        """Tell whether all members are as recorded."""
         assert entry.members is not None
         whole = all_as_left(self._tree, entry.members, entry.base, entry.skipped)
         if whole:
@@ -424,10 +424,10 @@ class Unpacker:
         return whole
 
     def are_there(self, entry: Entry) -> bool:
-        """Tell whether something stands at each member's place."""
+        """Tell whether each member exists."""
         assert entry.members is not None
         return are_there(self._tree, entry.members, entry.base, entry.skipped)
 
     def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
-        """Tell whether a folder holds nothing but an artifact's members, as they were left."""
+        """Tell whether a folder has only an artifact's unchanged members."""
         return holds_only(self._tree, str(place), old_places(key, entry))

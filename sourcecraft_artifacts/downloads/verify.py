@@ -19,7 +19,7 @@ from .output_folder import OutputFolder
 
 
 def verify(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield each file of the manifest, as `DIR` joined with its place, and what is found of it.
+    """Yield the path of each file in the manifest (`DIR` joined with its place) and its state.
 
     `OK`, `FAILED` (it differs, cannot be read, or is no plain file) or `MISSING`. Raises
     `UsageError` where there is no manifest, `Refused` for one that cannot be read.
@@ -45,7 +45,7 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
 
 
 def _members(folder: OutputFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield each file that an artifact was unpacked to, and empty folders that are not there."""
+    """Yield each file of an unpacked artifact, and empty folders that are missing."""
     for path, record in sorted((entry.members or {}).items()):
         place = joined(entry.base, path.rstrip("/"))
         verdict = _member_verdict(folder, place, record)
@@ -77,10 +77,10 @@ def _verdict(folder: OutputFolder, name: str) -> str:
 
 
 def repairing_download(directory: str) -> str:
-    """Return the command that fetches again what differs from the manifest.
+    """Return the command that fetches the files that differ from the manifest.
 
-    It is the one that filled the folder where all came from one run; its selection is not known,
-    so of several runs or layouts only the folder is named.
+    It is complete if all files came from one run with one layout; else it names only the folder,
+    because the selection is not recorded.
     """
     with OutputFolder(directory) as folder:
         manifest = folder.manifest
@@ -99,7 +99,7 @@ def repairing_download(directory: str) -> str:
 
 
 def _layout(name: str, entry: Entry) -> Layout:
-    """Tell the layout by which an artifact came to its place."""
+    """Return the layout that put an artifact at its place."""
     if name.startswith(f"{entry.address.path}/"):
         return Layout.NESTED
     return Layout.MIRROR if name == normalised(entry.local_path) else Layout.FLAT

@@ -1,7 +1,6 @@
-"""The blocks of memory that bytes come in and go out to the disk with: no more than so many.
+"""A limited number of memory blocks, which carry bytes from the network to the disk.
 
-When all of them are under way, who would read waits: so a slow disk slows the network down, and
-memory stays bounded.
+When all are in use, readers wait: so a slow disk slows the network down, and memory is limited.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from collections.abc import Callable
 from .waits import Gate, Steps
 
 SIZE = 256 * 1024
-"""Bytes of one block."""
+"""The size of one block, in bytes."""
 
 
 class Blocks:
-    """At most `most` blocks. They are taken in the loop's thread, and given back from any.
+    """At most `most` blocks, taken in the loop's thread and given back from any thread.
 
-    `post` has the loop's thread run a function.
+    `post` makes the loop's thread call a function.
     """
 
     def __init__(self, most: int, post: Callable[[Callable[[], None]], None]) -> None:
@@ -29,9 +28,9 @@ class Blocks:
         self._hungry = False
 
     def take(self) -> Steps[memoryview]:
-        """Take a block, waiting for one if need be."""
+        """Take a block; wait for one if necessary."""
         while True:
-            # Said before the look: whoever gives one back after it will tell.
+            # Set before the check, so that a block that is given back after it is noticed.
             self._hungry = bool(self._gate.waiting) or self._made >= self.most
             try:
                 return self._free.pop()

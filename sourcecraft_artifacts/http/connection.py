@@ -1,7 +1,7 @@
-"""One connection to a storage, opened and used without ever blocking: the loop does the waiting.
+"""One connection to a storage that never blocks: the loop does the waiting.
 
-Requests and answers are our own (`wire`), since requests and urllib3's pools rewrite a URL (`%7e`,
-`/../`), and a signature over the original bytes then fails. No credential of the API exists here.
+`wire` parses responses, and requests are written here, because requests and urllib3's pools rewrite
+a URL (`%7e`, `/../`) and the signature over its original bytes then fails. No credentials are here.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from .storage import Storage
 
 _AT_ONCE = 1 << 20
-"""Bytes that one connection reads before others have their turn."""
+"""How many bytes one connection reads before others have their turn."""
 _LEAST_ROOM = 16 * 1024
-"""Bytes of a TLS record: a block with less room than that is full."""
+"""The size of a TLS record in bytes: a block with less room counts as full."""
 _EARNED_AT_ONCE = 1 << 20
-"""Bytes that a head counts for: from its end on the body has the whole timeout."""
+"""How many bytes a head counts as, so that the body then has the whole timeout."""
 _DRAIN = 8192
-"""Bytes of an unwanted body that are read to keep its connection."""
+"""The most bytes of an unwanted body that are read so that the connection can be kept."""
 
 
 class TunnelRefused(Exception):
@@ -45,7 +45,7 @@ class TunnelRefused(Exception):
 
 
 class Peers:
-    """What one connection leaves for the next ones: addresses that answered, TLS sessions."""
+    """What connections share: addresses that answered, and TLS sessions."""
 
     def __init__(self, forget: Callable[[socket.socket], None]) -> None:
         self.forget = forget
@@ -53,11 +53,11 @@ class Peers:
         self.addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
         self.sessions: dict[str, ssl.SSLSession] = {}
         self.races: dict[tuple[str, int], Call] = {}
-        """By host and port: the name is being looked up, and the first address tried."""
+        """By host and port: lookups and first connection attempts in progress."""
 
 
 class Response:
-    """One answer of the storage; `length` is the bytes of its body, or None when not told.
+    """One response of the storage; `length` is its body's size in bytes, None if unknown.
 
     `headers` have lower-case names; repeated ones are joined by commas. Its body is read from
     its `connection`.
@@ -74,7 +74,7 @@ class Response:
 
     @property
     def secrets(self) -> list[str]:
-        """What the request asked for: no message may repeat it."""
+        """The secret parts of the requested URL, which no message may repeat."""
         return target_secrets(self._target)
 
     def text(self) -> str:
@@ -85,9 +85,9 @@ class Response:
 class Connection:
     """One connection to an origin (`https://host:port`), and when it counts as stalled.
 
-    `clock` tells the loop's time. What has come of a body and was not taken yet is in `block`, up
-    to `high`; who takes it sets `block` to None. Raises TransferError for a proxy that cannot be
-    used.
+    `clock` tells the loop's time. Received bytes of a body that were not taken yet are in `block`,
+    up to `high`; whoever takes the block sets it to None. Raises TransferError for a proxy that
+    cannot be used.
     """
 
     def __init__(
@@ -106,22 +106,22 @@ class Connection:
         """The most bytes to read at once."""
         self.deadline = 0.0
         self.opening = 0.0
-        """Seconds that it took to open it."""
+        """How many seconds it took to open."""
         self.reused = False
-        """Whether it carried an answer before."""
+        """Whether it carried a response before."""
         self._storage, self._peers, self._blocks, self._clock = storage, peers, blocks, clock
         self._parser = Parser()
         self._moved = 0
         self._arrived = 0
-        """Bytes that came last."""
+        """The number of bytes that came last."""
         self._turn = 0
         self._drained = True
         self._events_wanted = EVENT_READ
         self._fault: OSError | None = None
         self._forwarded: Mapping[str, str] | None = None
-        """What each request to a forwarding proxy carries; None without such a proxy."""
+        """The headers of each request to a forwarding proxy; None without such a proxy."""
         self._tunnel: Mapping[str, str] | None = None
-        """What a proxy is told when it is to dig a tunnel; None without such a proxy."""
+        """The headers that open a tunnel through a proxy; None without such a proxy."""
         parts, proxy = urlsplit(origin), proxy_for(origin)
         self._secure = parts.scheme == "https"
         self._host = parts.hostname or ""
@@ -151,7 +151,7 @@ class Connection:
         self.opening = self._clock() - began
 
     def _reach(self) -> Steps[socket.socket]:
-        """Connect to the address that answered before, or else look the name up and race."""
+        """Connect to the address that answered before, or to the fastest one of the name."""
         race = self._peers.races.get(self._where)
         if race is not None:
             yield Outcome(race, self.deadline)
@@ -214,7 +214,7 @@ class Connection:
             self.sock,
             server_hostname=self._host.rstrip("."),
             do_handshake_on_connect=False,
-            # A body without a length ends with TLS's own goodbye, or it was cut (RFC 9112, 9.8).
+            # Without a length a body that lacks TLS's close_notify was cut (RFC 9112, 9.8).
             suppress_ragged_eofs=False,
             session=self._peers.sessions.get(self.origin),
         )
@@ -231,7 +231,7 @@ class Connection:
 
     @property
     def silent(self) -> bool:
-        """Whether it is open and nothing came since: that would be taken for the next answer."""
+        """Whether it is open and no stray bytes came, which would be read as the next response."""
         if self.sock is None:
             return False
         try:
@@ -243,7 +243,7 @@ class Connection:
         return False
 
     def ask(self, target: str, headers: Mapping[str, str]) -> Steps[Response]:
-        """Send a GET and return its answer; the target goes out byte for byte.
+        """Send a GET and return its response; the target is sent byte for byte.
 
         Raises OSError, Stalled, Ended and ProtocolError.
         """
@@ -274,7 +274,7 @@ class Connection:
         return 0
 
     def _events(self) -> Steps[list[Any]]:
-        """Read what has come, behind what is in the block, and parse it."""
+        """Read what has arrived into the rest of the block, and parse it."""
         while True:
             yield from self._turn_comes()
             block = yield from self._room()
@@ -291,12 +291,12 @@ class Connection:
 
     @property
     def is_full(self) -> bool:
-        """Whether the block has no room worth another read."""
+        """Whether the block has too little room for another read."""
         return self.block is not None and len(self.block) - self.high < _LEAST_ROOM
 
     @property
     def ended(self) -> bool:
-        """Whether the whole body has come."""
+        """Whether the whole body has arrived."""
         return self._parser.ended
 
     @property
@@ -305,7 +305,7 @@ class Connection:
         return self.sock is not None and self._parser.keeps
 
     def finish(self, most: int = _DRAIN) -> Steps[bytes]:
-        """Read what is left of a body that nobody wants, if it is short; return its start."""
+        """Read the rest of an unwanted body, if it is short; return its start."""
         start = bytearray()
         while True:
             if self.block is not None:
@@ -315,18 +315,18 @@ class Connection:
                 return bytes(start[:most])
 
     def moved(self, count: int) -> None:
-        """Note progress; the deadline moves on once it was earned at 1 byte a second."""
+        """Note progress, and move the deadline as far as 1 byte a second allows."""
         self._moved += count
         if self._moved >= self._storage.stall_timeout:
             self._moved = 0
             self.deadline = self._clock() + self._storage.stall_timeout
 
     def rested(self, seconds: float) -> None:
-        """Note that nobody read from it for so long: that is no stall."""
+        """Note that nobody read from it for so many seconds, which is no stall."""
         self.deadline += seconds
 
     def take_block(self) -> memoryview:
-        """Hand out the block with what has come."""
+        """Return the block with the received bytes."""
         block, self.block, self.high = self.block, None, 0
         assert block is not None, "nothing has come"
         return block
@@ -354,7 +354,7 @@ class Connection:
             target = self.origin + target
             lines += [f"{name}: {value}" for name, value in self._forwarded.items()]
         line = f"GET {target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-        # Latin-1, as answers are read: a validator goes back in the bytes that it came in.
+        # Latin-1, as responses are decoded: a validator is sent back in the same bytes.
         return line + "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _room(self) -> Steps[memoryview]:
@@ -377,16 +377,16 @@ class Connection:
             yield Ready(self.sock, events, self.deadline)
 
     def _turn_comes(self) -> Steps[None]:
-        """Wait for the socket where nothing is there, and now and then for the others."""
+        """Wait for the socket if nothing is there, and give others their turn now and then."""
         if self._drained:
             self._drained, self._turn = False, 0
             yield Ready(self.sock, self._events_wanted, self.deadline)
         elif self._turn > _AT_ONCE:
             self._turn = 0
-            yield 0.0  # not for the socket: what is left may be in TLS's buffer
+            yield 0.0  # not for the socket: the rest may be in TLS's buffer
 
     def _read(self, room: memoryview) -> int | None:
-        """Read what is there; None where that is nothing."""
+        """Read what has arrived; None if that is nothing."""
         if self._fault is not None:
             raise self._fault
         self._events_wanted = EVENT_READ
@@ -424,7 +424,7 @@ class Connection:
         return count
 
     def _keep(self, pieces: list[Any], *, moved: bool) -> None:
-        """Let the pieces of a body lie one behind the other in the block."""
+        """Move the pieces of a body together in the block."""
         for piece in pieces:
             assert self.block is not None
             end = self.high + len(piece)
@@ -434,13 +434,13 @@ class Connection:
 
     def _remember_session(self) -> None:
         if self._secure and self.origin not in self._peers.sessions:
-            session = self.sock.session  # with TLS 1.3 it came behind the handshake
+            session = self.sock.session  # with TLS 1.3 it comes after the handshake
             if session is not None and session.has_ticket:
                 self._peers.sessions[self.origin] = session
 
 
 def _close_late(peers: Peers, where: tuple[str, int], race: Call) -> Callable[[], None]:
-    """Return what is to be done when a race ends that nobody waits for any more."""
+    """Return the callback for a race that ends when nobody waits for it any more."""
 
     def close() -> None:
         peers.races.pop(where, None)

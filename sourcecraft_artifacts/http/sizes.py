@@ -26,14 +26,14 @@ from ..urls import unsafe_url_reason
 from .targets import redirected, split_target
 
 AT_ONCE = 16
-"""Objects that are asked for at the same time."""
+"""How many objects are requested at the same time."""
 TIMEOUT = 10.0
-"""Seconds that a connection may be silent."""
+"""How many seconds a connection may be silent."""
 PATIENCE = 30.0
 """Seconds without any response after which the remaining sizes are given up."""
 _MOST_REDIRECTS = 5
 _SMALL = 8192
-"""Bytes of a body that are read to keep its connection."""
+"""The most bytes of a body that are read so that the connection can be kept."""
 _TOTAL = re.compile(r"bytes\s+(?:[0-9]{1,19}-[0-9]{1,19}|\*)/([0-9]{1,19})", re.IGNORECASE)
 
 _log = get_logger(__name__)
@@ -64,9 +64,9 @@ def read_size(status: int, headers: Mapping[str, str]) -> int | None:
 def ask_sizes(
     urls: Sequence[str | None], *, ca_bundle: str | None = None, retries: int = 1
 ) -> list[int | None]:
-    """Return the size in bytes of what stands at each URL, in their order; None where unknown.
+    """Return the size in bytes of the object at each URL, in order; None if unknown.
 
-    What cannot be had is logged in one line, and raises nothing. Raises `UsageError` for a proxy or
+    A size that cannot be had is logged and raises nothing. Raises `UsageError` for a proxy or
     CA bundle that is no good.
     """
     asking = _Asking(ca_bundle, retries)
@@ -85,11 +85,11 @@ def ask_sizes(
 
 
 class _Unanswered(Exception):
-    """A request got no answer, or a passing one: another try may get one."""
+    """A request got no response, or a temporary error: another try may succeed."""
 
 
 class _Asking:
-    """Many questions at once: connections are kept, and a dead storage is given up."""
+    """Many requests at once; connections are reused, and a dead storage is given up."""
 
     def __init__(self, ca_bundle: str | None, retries: int) -> None:
         self.reason = ""
@@ -102,7 +102,7 @@ class _Asking:
         self._given_up = False
 
     def close(self) -> None:
-        """Close the connections; one that is still asked closes when it has ended."""
+        """Close the connections; one that is in use closes when its request has ended."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -110,7 +110,7 @@ class _Asking:
             line.close()
 
     def result(self, future: Future[int | None] | None) -> int | None:
-        """Return what came of a question; None also where all have been silent for too long."""
+        """Return the result of a request; None also if all have been silent for too long."""
         if future is None or (self._given_up and not future.done()):
             return None
         try:
@@ -121,7 +121,7 @@ class _Asking:
             return None
 
     def size(self, url: str) -> int | None:
-        """Ask for the size at a URL. Raises `UsageError`."""
+        """Request the size of the object at a URL. Raises `UsageError`."""
         for failed in range(1, self._retries + 2):
             if self._given_up:
                 return None

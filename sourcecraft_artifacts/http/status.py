@@ -1,4 +1,4 @@
-"""What the status of a storage's answer means, and what its error body tells a person."""
+"""What the status of a storage's response means, and what its error body says."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .connection import Response
 
 _EXPIRED = frozenset({400, 401, 403})
 _GONE = frozenset({404, 410})
-"""What a URL gets whose object was moved, also by a service that lists it anew."""
+"""The statuses of a URL whose object may have moved: the service may list it again elsewhere."""
 
 
 def check_status(answer: Response, *, ranged: bool) -> None:
-    """Raise what the status of an answer means, unless its body can be judged.
+    """Raise the error of a status, unless the body is to be judged.
 
     Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
     """
@@ -40,7 +40,7 @@ def _status_text(status: int) -> str:
 
 
 def _detail(answer: Response) -> str:
-    """Return what an S3 error body says in its Code and Message, where it is one."""
+    """Return Code and Message of an S3 error body; empty for any other body."""
     text = answer.text()
     parts = []
     for tag in ("Code", "Message"):

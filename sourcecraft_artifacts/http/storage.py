@@ -1,4 +1,4 @@
-"""GETs to the storage: kept connections, redirects, and bytes just as they come."""
+"""GET requests to the storage: persistent connections, redirects, undecoded bytes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BROKEN = (OSError, HTTPException, ProtocolError, Ended, Stalled, TunnelRefused)
 
 
 class Storage:
-    """How the storage is spoken to.
+    """The settings of the connections to the storage.
 
     `stall_timeout` is in seconds: a connection that moves less than 1 byte a second for so long
-    is given up, and so is one that is not open, or whose headers are not all there, by then.
+    is given up, and so is one that is not open or has not sent all headers by then.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Storage:
         return ssl_context(self._ca_bundle)
 
     def translate(self, error: Exception) -> TransferError:
-        """Return what an error of a connection means to the transfer."""
+        """Translate an error of a connection into one of the transfer."""
         if isinstance(error, Stalled):
             return BrokenTransfer(
                 f"the connection stalled for {self.stall_timeout:g} s", code="stalled"
@@ -89,7 +89,7 @@ class Connections:
         self.most = most
         self.read_at_once = 1 << 30
         self.on_open: Callable[[float], None] = lambda seconds: None
-        """Told how long it took to open a connection, in seconds."""
+        """Called with the seconds that it took to open a connection."""
         self._blocks, self._clock = blocks, clock
         self._peers = Peers(forget)
         self._idle: list[Connection] = []
@@ -98,11 +98,11 @@ class Connections:
 
     @property
     def idle(self) -> int:
-        """How many are open and wait for a request."""
+        """How many are open and idle."""
         return len(self._idle)
 
     def get(self, url: str, headers: Mapping[str, str]) -> Steps[Response]:
-        """Send a GET and return its answer, redirects followed; the caller gives it to `release`.
+        """Send a GET, follow redirects and return the response; the caller must `release` it.
 
         Raises BrokenTransfer for what another try may cure, TransferError for what none can.
         """
@@ -122,7 +122,7 @@ class Connections:
         try:
             answer.start = yield from answer.connection.finish()
         except _BROKEN:
-            pass  # what it would have said is not known
+            pass  # what the body says remains unknown
         finally:
             self.release(answer)
 
@@ -137,7 +137,7 @@ class Connections:
             raise self.storage.translate(error) from error
 
     def release(self, answer: Response) -> None:
-        """Take a connection back: kept where its answer was read whole, closed otherwise."""
+        """Take a connection back; keep it if its response was read completely, else close it."""
         connection = answer.connection
         self.busy -= 1
         if connection.reusable:
@@ -149,7 +149,7 @@ class Connections:
             connection.close()
 
     def prepare(self, url: str) -> Steps[None]:
-        """Open a connection for later requests; what fails is for them to find out."""
+        """Open a connection for later requests; a failure is left for them to find."""
         try:
             connection = yield from self._opened(split_target(url)[0])
         except (TransferError, *_BROKEN):
@@ -159,7 +159,7 @@ class Connections:
         self._trim()
 
     def close(self) -> None:
-        """Close the idle ones."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -176,7 +176,7 @@ class Connections:
                     raise self.storage.translate(error) from error
             except Stalled as error:
                 raise self.storage.translate(error) from error
-        # Where the storage had closed a kept connection: that says nothing of this request.
+        # The storage may have closed a persistent connection, which is no failure of this request.
         try:
             connection = yield from self._opened(origin)
             return (yield from self._ask(connection, target, headers))
@@ -192,7 +192,7 @@ class Connections:
             self.busy -= 1
             connection.close()
             raise
-        # No more of the URL: how it is signed is unknown, and a path can be the key too.
+        # Nothing more of the URL: how it is signed is unknown, and its path may be the key.
         asked, where = headers.get("Range", "all"), connection.origin
         _log.debug("storage: %d for %s of a file at %s", answer.status, asked, where)
         return answer
@@ -222,6 +222,6 @@ class Connections:
         return connection
 
     def _trim(self) -> None:
-        """Close idle connections where there are too many: the oldest ones."""
+        """Close the oldest idle connections if there are too many."""
         while self._idle and len(self._idle) + self.busy > self.most:
             self._idle.pop(0).close()

@@ -1,7 +1,7 @@
-"""What an exchange waits for: the words between the steps here and the loop that runs them.
+"""What a generator can wait for: the protocol between `http` and the loop that runs it.
 
-A step is a generator: it yields one of these, and is sent what came of it, or the error is thrown
-into it. So an exchange reads as straight code and blocks nobody.
+A generator yields one of these; the loop sends it the result or throws the error into it. So an
+exchange reads as straight code, and blocks nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Ready(NamedTuple):
 
 
 class Call:
-    """A function that blocks, run in another thread, once, for all who wait for it."""
+    """A blocking function that another thread runs, once for all that wait for it."""
 
     def __init__(self, function: Callable[[], Any], kind: str = "connector") -> None:
         self.function = function
@@ -47,14 +47,14 @@ class Call:
 
 
 class Outcome(NamedTuple):
-    """What came of a call. Past `deadline` `Stalled` is raised, and the call goes on."""
+    """The result of a call. Past `deadline`, `Stalled` is raised and the call continues."""
 
     call: Call
     deadline: float = float("inf")
 
 
 class Gate:
-    """A place where steps wait until somebody lets them go on."""
+    """A place where generators wait until somebody opens it."""
 
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], None]] = deque()
@@ -66,4 +66,4 @@ Steps = Generator[Wait, Any, T]
 
 
 class Stalled(Exception):
-    """What was waited for did not come in time."""
+    """What was awaited did not come in time."""

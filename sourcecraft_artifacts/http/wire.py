@@ -1,4 +1,4 @@
-"""HTTP/1.1 answers, parsed from bytes as they come (RFC 9112): this module knows no socket.
+"""Parses HTTP/1.1 responses from bytes as they arrive (RFC 9112), without a socket.
 
 `http.client` parses headers as mail and reads through a buffer of its own, which for a thousand
 small files costs as much as everything else together. It also guesses where a response is ambiguous
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_OVERHEAD = 64 * 1024
-"""Bytes of one message that are not its body: heads (1xx too), chunk extensions, trailers."""
+"""The most bytes of one message besides its body: heads (1xx too), chunk extensions, trailers."""
 _LONGEST_LINE = 4096
-"""Bytes of a chunk's size with its extension, or of one trailer."""
+"""The most bytes of a chunk's size with its extension, or of one trailer."""
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
 _FIELD = r"\r?\n([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)"
 _FIELDS = re.compile(f"(?:{_FIELD})*+")
@@ -40,7 +40,7 @@ class Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of an answer, none of the 1xx kind.
+    """The head of a final response (not 1xx).
 
     `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length`
     is the bytes of the body, None when only its end will tell.
@@ -52,10 +52,10 @@ class Head:
 
 
 class Parser:
-    """One answer: `feed` it what the connection brought, and `close` it when that ends.
+    """Parses one response: `feed` it the received bytes, and `close` it when the connection ends.
 
-    `ended` tells that the whole body has come; `keeps`, that the connection can carry another
-    request then: a stray byte would be taken for the answer to that. With `tunnel` the answer is
+    `ended` tells that the whole body has arrived; `keeps`, that the connection can then carry
+    another request (no stray bytes would be read as its response). With `tunnel` the response is
     one to CONNECT, which has no body (RFC 9110, 9.3.6).
     """
 
@@ -77,17 +77,17 @@ class Parser:
         self.ended = False
         self.started = False
         self.chunked = False
-        """Whether other things stand between the pieces of the body."""
+        """Whether there are other bytes between the pieces of the body (chunks)."""
         self._tunnel = tunnel
         self._keeps = False
         self._stray = False
         self._pending = b""
         """The beginning of a head or a line."""
         self._known = 0
-        """Bytes of what is at hand that were looked through before."""
+        """How many of the buffered bytes were searched before."""
         self._overhead = 0
         self._left = 0
-        """Bytes to come of the body, or of the chunk."""
+        """How many bytes of the body, or of the chunk, are still to come."""
         self._step: Callable[[memoryview, list[Head | memoryview]], memoryview | None] = self._head
 
     @property
@@ -96,7 +96,7 @@ class Parser:
         return self._keeps and self.ended and not self._stray
 
     def feed(self, data: memoryview) -> list[Head | memoryview]:
-        """Return the head, once it is whole, and the pieces of the body that came with the bytes.
+        """Return the head, once it is complete, and the pieces of the body in the bytes.
 
         The pieces are views of `data` where they can be. Raises ProtocolError.
         """
@@ -116,7 +116,7 @@ class Parser:
         return events
 
     def close(self) -> None:
-        """Learn that the connection has ended. Raises Ended, unless that ends the body."""
+        """Note that the connection has ended. Raises Ended, unless that ends the body."""
         if self._step != self._to_the_end and not self.ended:
             raise Ended(started=self.started)
         self.ended = True
@@ -140,7 +140,7 @@ class Parser:
         status, headers = int(line[2]), _read_headers(text[line.end() :])
         if status == 101:
             raise ProtocolError("it switches protocols unasked")
-        if status >= 200:  # else the answer proper is still to come
+        if status >= 200:  # else the final response is still to come
             events.append(self._framed(status, headers, line[1]))
         return data[found.end() :]
 
@@ -213,7 +213,7 @@ class Parser:
 
 
 def _is_chunked(headers: dict[str, str]) -> bool:
-    """Tell whether the body comes in chunks; `identity` is the absence of any coding."""
+    """Tell whether the body is chunked; `identity` means no coding."""
     told = headers.get("transfer-encoding", "").lower().split(",")
     codings = [name for name in map(str.strip, told) if name not in ("", "identity")]
     if codings not in ([], ["chunked"]):

@@ -27,7 +27,7 @@ def check_api_url(url: str) -> str:
 
 
 def api_host(api_url: str) -> str:
-    """Name the host that a token is bound to, of a checked API address.
+    """Return the host that a token is bound to, from a checked API address.
 
     In lower case, with the port unless it is the default one of the scheme.
     """
@@ -40,7 +40,7 @@ def api_host(api_url: str) -> str:
 
 
 def clean_token(text: str, what: str = "the token") -> str:
-    """Trim ASCII whitespace around a token; its form is not judged beyond that it can be sent.
+    """Trim ASCII whitespace around a token, and check only that it can be sent.
 
     Raises `UsageError`, without the token, when nothing is left or when it holds control or
     non-ASCII characters, which no header value may hold (RFC 9110, 5.5).

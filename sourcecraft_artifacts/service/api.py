@@ -1,7 +1,7 @@
 """The endpoints of the service that the tool uses, over requests.
 
-A bare transport adapter sends what is prepared here. A session would add what must not be: it
-reads `.netrc`, keeps cookies, and looks at where redirects lead.
+A bare transport adapter sends requests that are prepared here, because a session would read
+`.netrc`, keep cookies and look at redirects.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _PIECE = 64 * 1024
 _CONNECTIONS = 64
-# An honest service may send a page that is empty or known; one after another, it goes in circles.
+# A service may send an empty or a known page; many in a row mean that the pages go in circles.
 _MOST_STALE_PAGES = 20
 
 
@@ -159,7 +159,7 @@ class Client:
     def _exchange(self, target: str, asked: str) -> Response:
         """Send one request and read all of its answer. Raises `RetryableError` and `ApiError`."""
         request = self._template.copy()
-        # Preparing would decode `%2E`; what is set afterwards goes out byte for byte.
+        # Preparing would decode `%2E`; a URL that is set afterwards is sent byte for byte.
         request.url = self._base + target
         proxy = network.proxy_for(request.url)
         limit = self._max_body
@@ -210,10 +210,10 @@ class _Adapter(HTTPAdapter):
         return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave the connection to its TLS context."""
+        """Do nothing: the TLS context verifies the certificate."""
 
     def proxy_headers(self, proxy: Any) -> dict[str, str]:
-        """Show the proxy its password as UTF-8; requests knows Latin-1 alone."""
+        """Send the proxy's password as UTF-8, where requests would use Latin-1."""
         return network.proxy_authorization(proxy)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
@@ -247,7 +247,7 @@ def _body(raw: Any, limit: int) -> bytes:
 
 
 def _error_body(raw: Any) -> bytes:
-    """Read the beginning of a body that explains a status; broken or not, the status stands."""
+    """Read the start of an error's body; the status counts even if reading fails."""
     try:
         return bytes(raw.read(_MAX_ERROR_BODY, decode_content=True))
     except (urllib3.exceptions.HTTPError, OSError):

@@ -1,4 +1,4 @@
-"""Names in messages: those that are there, the most like the wanted one first."""
+"""Names in messages: the existing names, those most like the wanted one first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..text import visible
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:
-    """Return what there is, fit to be shown, the names most like `name` first."""
+    """Return the existing names, safe to show, those most like `name` first."""
     from difflib import SequenceMatcher
 
     def likeness(other: str) -> float:
@@ -18,6 +18,6 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Write alternatives, fit to be shown: `push`, `push or manual`, `a, b or c`."""
+    """Join alternatives, safe to show: `push`, `push or manual`, `a, b or c`."""
     *most, last = map(visible, names)
     return f"{', '.join(most)} or {last}" if most else last

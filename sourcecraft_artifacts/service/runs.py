@@ -1,4 +1,4 @@
-"""Which run is meant: the newest of those that pass filters, and that have a workflow."""
+"""Finds the run that is meant: the newest that passes the filters and has the workflow."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .responses import MorePages
 _log = get_logger(__name__)
 
 LATEST = "latest"
-"""What stands in the place of a run's slug for the newest run."""
+"""The word for the newest run, in place of a slug."""
 MOST_PAGES = 100
-"""Pages of runs that are read to find the newest."""
+"""The most pages of runs that are read to find the newest."""
 _SAMPLE = 20
-"""Runs that must be in order before the order of the service is believed."""
+"""How many runs must be in order before the service's order is trusted."""
 _MOST_CANDIDATES = 100
-"""Runs that are looked at for a workflow."""
+"""The most runs that are searched for a workflow."""
 
 
 class Api(Protocol):
-    """What is needed of the API."""
+    """The part of the API that is used here."""
 
     def run(self, repo: str, run: str) -> Run: ...
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
@@ -36,7 +36,7 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs count: any value of each field, and all fields together; an empty one is open.
+    """Which runs count: those that match any value of each field; an empty field matches all.
 
     Statuses and events are compared without regard to case; pulls and users are slugs.
     """
@@ -56,13 +56,13 @@ class RunFilter:
         )
 
     def __str__(self) -> str:
-        """Say what is asked for, fit to be shown: `status success or failed, event push`."""
+        """Describe the filter, safe to show: `status success or failed, event push`."""
         fields = {"status": self.statuses, "event": self.events}
         fields |= {"pull request": self.pulls, "user": self.users}
         return ", ".join(f"{name} {one_of(values)}" for name, values in fields.items() if values)
 
     def doubts(self) -> Iterator[str]:
-        """Say which values the service has never been known to have, and which it has."""
+        """Return a warning for each value that the service is not known to have."""
         known = {"status": ACTIVE_STATUSES + FINAL_STATUSES, "event": EVENT_TYPES}
         for name, values in {"status": self.statuses, "event": self.events}.items():
             for value in values:
@@ -76,10 +76,10 @@ def _is_among(value: str | None, wanted: Sequence[str]) -> bool:
 
 
 class NewestRuns:
-    """The newest of the wanted runs, for which no more is read than must be.
+    """The newest of the wanted runs; no more pages are read than necessary.
 
-    The order of the service is not documented: as long as what comes is newest first, the rest
-    is taken to be older; once it is not, all of it is read, as far as the pages go.
+    The service's order is not documented. While runs come newest first, the rest is taken to be
+    older; once they do not, all pages are read, up to the limit.
     """
 
     def __init__(self, runs: Iterable[Run], wanted: Callable[[Run], bool] = lambda run: True):
@@ -90,10 +90,10 @@ class NewestRuns:
         self._last: tuple[datetime, int] | None = None
         self._ordered = True
         self.remark = ""
-        """What a person should know of runs that were not read; empty when nothing is missing."""
+        """A remark on runs that were not read; empty if all were."""
 
     def first(self, limit: int) -> list[Run]:
-        """Return the newest `limit` of them, newest first; called again with more, read on."""
+        """Return the newest `limit` of them, newest first; a later call with more reads on."""
         while not (self._ordered and len(self._kept) >= limit and self._seen >= _SAMPLE):
             if not self._read_one():
                 break
@@ -130,16 +130,16 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _age(run: Run) -> tuple[datetime, int]:
-    """Return when a run was created, and its counter where the service tells no time."""
+    """Return the sort key of a run: its creation time, or its counter if there is none."""
     is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
     return moment(run.created_at) or _NEVER, int(run.slug) if is_counter else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The run that `latest` means, and how many newer ones lack the workflow that is asked for.
+    """The run that `latest` means, and how many newer ones lack the wanted workflow.
 
-    `untold` of those have not told their workflows yet.
+    `untold` of those have no workflows yet.
     """
 
     run: Run
@@ -148,7 +148,7 @@ class Latest:
     untold: int = 0
 
     def told(self, repo: str) -> str:
-        """Name the run for a person."""
+        """Describe the run for a person."""
         run = self.run
         facts = ", ".join(fact for fact in (run.status, run.event_type, run.created_at) if fact)
         text = f"latest is run {run.slug} of {repo} ({facts})"
@@ -170,8 +170,9 @@ def find_latest(
 ) -> Latest:
     """Return the newest run that passes and has a workflow of that name, or one the glob matches.
 
-    A run that the list shows without workflows is asked for. One that goes on and has none yet is
-    asked for again as long as `ask_again`, which may take its time, says so. Raises `NotFound`.
+    A run that is listed without workflows is requested by itself. One that is in progress and has
+    none yet is requested again as long as `ask_again` (which may wait) returns true. Raises
+    `NotFound`.
     """
     chosen = chosen or RunFilter()
     newest = newest_runs(api, repo, chosen)

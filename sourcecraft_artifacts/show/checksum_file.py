@@ -39,10 +39,11 @@ def _line(shown: str, sha256: str) -> bytes:
 
 
 def check_checksums_path(path: str, *, directory: str, output: str | None) -> None:
-    """Judge before any transfer what can be known of the file; nothing is written.
+    """Check the path before any transfer; nothing is written.
 
-    Raises `UsageError` for a file that this run writes otherwise, or that is none; `Refused` for a
-    folder, a device or the like; `LocalError` where its folder is missing or cannot be written to.
+    Raises `UsageError` for an empty name or a file that this run writes for another purpose,
+    `Refused` for a folder, a device or the like, and `LocalError` if its folder is missing or not
+    writable.
     The output folder, which is made when absent, may be missing.
     """
     folder, name = os.path.split(path)
@@ -73,14 +74,14 @@ def _refuse_special(path: str) -> None:
 
 
 def _leads_to(folder: str, directory: str) -> bool:
-    """Tell whether a folder is the output folder, or one above it."""
+    """Tell whether a folder is the output folder or a parent of it."""
     return f"{os.path.realpath(directory)}{os.sep}".startswith(
         os.path.join(os.path.realpath(folder), "")
     )
 
 
 def _check_writable(folder: str) -> None:
-    """Raise OSError where no file can be made in a folder."""
+    """Raise OSError if no file can be created in a folder."""
     if os.access(folder, os.W_OK | os.X_OK):
         return
     read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
@@ -90,9 +91,9 @@ def _check_writable(folder: str) -> None:
 
 @contextmanager
 def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
-    """Write the file, where there is one to write, beside what is shown of the report.
+    """Write the checksum file, if one is wanted, together with the report.
 
-    What goes wrong with it is raised at the end of the context, so that the report is not lost.
+    Its errors are raised at the end of the context, so that the report is not lost.
     """
     fault: ArtifactsError | None = None
     try:
@@ -102,7 +103,7 @@ def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
         fault = error
     try:
         yield
-    except (ArtifactsError, OSError):  # stdout is full, or its reader left: one fault is enough
+    except (ArtifactsError, OSError):  # stdout has failed already: one error is enough
         if fault is None:
             raise
     if fault is not None:
@@ -130,7 +131,7 @@ def write_checksums(path: str, report: Report) -> None:
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )
     _refuse_special(path)
-    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # 255 bytes are room for that
+    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # 255 bytes have room for that
     try:
         with open_root(folder or ".") as directory:
             write_file(directory, name, checksum_lines(report), sync=True, temporary=temporary)

@@ -1,4 +1,4 @@
-"""When there are colours, and how a piece of text gets one; for what rich does not print."""
+"""Decides whether there are colours, and colours text that rich does not print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Paint = Callable[[str, str], str]
 """Return a text in a colour, or just as it is."""
 
 _CODES = {"bold": "1", "red": "31", "green": "32", "magenta": "35"}
-# The other colours of terminals cannot be read on light or on dark backgrounds.
+# A terminal's other colours are unreadable on light or on dark backgrounds.
 
 
 _STATUSES = {
@@ -52,7 +52,7 @@ def painter(stream: TextIO | None) -> Paint:
 
 
 def painted(text: str, colour: str) -> str:
-    """Return a text in a colour, with nothing left of it behind."""
+    """Return a text in a colour that ends with the text."""
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if text else text
 
 

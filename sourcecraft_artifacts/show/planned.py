@@ -1,4 +1,4 @@
-"""What a download would do, for `--dry-run`: a line for each artifact, and the sum."""
+"""Shows what a download would do (`--dry-run`): a line for each artifact, and the sum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..text import count, human_size, visible
 from .summary import others, where
 
 FETCHED = ("download", "replace")
-"""The actions that ask the storage for bytes."""
+"""The actions that request bytes from the storage."""
 _ACTIONS = {
     Outcome.UNCHANGED: "keep",
     Outcome.SKIPPED: "skip",
@@ -27,7 +27,7 @@ def action_of(result: FileResult) -> str:
 def plan_lines(report: Report, *, sizes: bool = False, table: bool = False) -> Iterator[str]:
     """Yield `action path` for each artifact, and with `sizes` its bytes, tab-separated.
 
-    As a `table` the columns stand below each other, and sizes are as a person reads them.
+    As a `table` the columns are aligned, and sizes are in readable units.
     """
     for result in report.files:
         action, path = action_of(result), visible(result.path or result.artifact.local_path)

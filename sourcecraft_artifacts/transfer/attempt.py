@@ -1,4 +1,4 @@
-"""One job under way, from its first byte to its outcome."""
+"""One job in progress, from its first byte to its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .transfer import MIN_PIECE, Transfer
 class Attempt:
     """One job under way: its `tasks` fetch it; once it is `settling` no one does any more.
 
-    It belongs to the loop's thread, and while it settles to the one that has it in hand.
+    It belongs to the loop's thread, and to a settler's thread while it is settled.
     """
 
     def __init__(self, job: Job) -> None:
@@ -25,7 +25,7 @@ class Attempt:
         self.tasks: set[Task] = set()
         self.settling = False
         self.mismatch: str | None = None
-        """What was wrong with the whole of it just now: it is fetched a second time."""
+        """The error of the whole object, which is then fetched a second time."""
         self._repeated = False
         self._error: ArtifactsError | None = None
         self._size: int | None = None
@@ -38,28 +38,28 @@ class Attempt:
 
     @property
     def ended(self) -> bool:
-        """Whether it failed or is in its place: there is nothing more to fetch."""
+        """Whether it failed or is in place, so that there is nothing left to fetch."""
         return self.failed or self._sha256 is not None
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its bytes have come."""
+        """Whether all its bytes have arrived."""
         return not self.failed and self.transfer is not None and self.transfer.pieces.complete
 
     @property
     def wants_help(self) -> bool:
-        """Whether another connection would find something to do."""
+        """Whether another connection would have something to do."""
         return self.transfer is not None and not self.settling and self.transfer.wants_help
 
     @property
     def pieces_left(self) -> int:
-        """How many more connections would find something to do."""
+        """How many more connections would have something to do."""
         if not self.wants_help or self.transfer is None:
             return 0
         return self.transfer.pieces.unclaimed // MIN_PIECE
 
     def fail(self, error: Exception) -> None:
-        """Give it up for an error; the first one counts."""
+        """Give it up because of an error; the first one counts."""
         if isinstance(error, OSError):
             error = local_fault(error, self.job.path)
         elif not isinstance(error, ArtifactsError):
@@ -69,10 +69,10 @@ class Attempt:
             self.transfer.failed = True
 
     def whole(self, *, repeat: bool) -> Whole | None:
-        """Return what is complete and as the storage's checksums say, or None.
+        """Return the complete object if it matches the storage's checksums, else None.
 
-        What differs from them is dropped, and with `repeat` to be fetched again, once. Errors make
-        it fail, and raise nothing.
+        An object that differs is dropped, and with `repeat` fetched again, once. Errors make the
+        attempt fail; nothing is raised.
         """
         self.mismatch = None
         if self.failed or self.transfer is None:
@@ -96,7 +96,7 @@ class Attempt:
         return None
 
     def take(self, whole: Whole) -> None:
-        """Learn what came of the commit; one that was called off leaves it as it is."""
+        """Take the result of the commit; a cancelled one leaves the attempt as it is."""
         if isinstance(whole.error, Cancelled):
             return
         if whole.error is not None:
@@ -105,7 +105,7 @@ class Attempt:
             self._size, self._sha256 = whole.size, whole.sha256
 
     def suspend(self) -> None:
-        """End it as it is: what came of it is left for a later run."""
+        """Stop it; its partial data is kept for a later run."""
         if self._sha256 is not None:
             return
         self.fail(TransferError("it was called off", code="cancelled"))
@@ -113,7 +113,7 @@ class Attempt:
             self.transfer.partial.suspend()
 
     def result(self) -> FileResult:
-        """Return what became of it."""
+        """Return its result."""
         transfer = self.transfer
         return FileResult(
             transfer.artifact if transfer else self.job.artifact,
@@ -128,7 +128,7 @@ class Attempt:
         )
 
     def _resumed(self) -> int:
-        """Return the bytes of it that were there already when this run began."""
+        """Return how many of its bytes an earlier run had fetched."""
         if self.transfer is None:
             return 0
         return max(0, (self.transfer.partial.size or 0) - self.transfer.received)
@@ -137,9 +137,9 @@ class Attempt:
 def commit(
     attempts: Sequence[Attempt], target: Target, *, repeat: bool
 ) -> list[tuple[Attempt, Whole]]:
-    """Check what is whole, and move it to its place in one go; what is not is left as it is.
+    """Check complete objects and move them to their places together; leave the others.
 
-    Returns those that take long: each is to be committed alone, where it holds up no other.
+    Returns those that take long; each must be committed alone, so that it delays no other.
     """
     batch = [(one, whole) for one in attempts if (whole := one.whole(repeat=repeat)) is not None]
     takes_long = [pair for pair in batch if target.takes_long(pair[1])]

@@ -1,4 +1,4 @@
-"""Threads for what blocks: as many as the system gives, or else who asks does the work itself."""
+"""Threads for blocking work; if the system gives none, the caller does the work itself."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Crew(Generic[T]):
-    """Up to `most` threads that give what is `put` to `work`, which must not raise.
+    """Up to `most` threads that pass the things that are `put` to `work`, which must not raise.
 
-    Each takes `batch` things at a time, in order, once so many have come or `linger` seconds have
-    passed. A thread is started when there is something to do. Where none is to be had, `put` works.
-    `room` bounds what waits: `put` then waits, until some of it was taken.
+    Each takes up to `batch` things in order, once there are so many or `linger` seconds have
+    passed. A thread is started when there is something to do; if that fails, `put` does the work.
+    `room` limits the queue: `put` waits while it is full.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Crew(Generic[T]):
         self._closing = False
 
     def put(self, things: Sequence[T], *, more: bool = False) -> None:
-        """Add things to do; `more` tells that others are to come soon."""
+        """Add things to do; `more` tells that others follow soon."""
         with self._lock:
             while len(self._things) >= self._room and not self._closing:
                 self._taken.wait(1.0)
@@ -56,11 +56,11 @@ class Crew(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many things wait to be taken."""
+        """How many things are waiting in the queue."""
         return len(self._things)
 
     def close(self, deadline: float | None = None) -> None:
-        """End once nothing waits; return by `deadline`, in monotonic seconds, all the same."""
+        """Finish the queue and end; return by `deadline`, in monotonic seconds, in any case."""
         with self._lock:
             self._closing = True
             self._news.notify_all()
@@ -70,7 +70,7 @@ class Crew(Generic[T]):
 
     @property
     def _is_due(self) -> bool:
-        """Whether what waits is not to wait for more; asked under the lock."""
+        """Whether the queue should be worked off now; the caller has the lock."""
         return self._urgent or self._closing or len(self._things) >= self._batch
 
     def _hire(self) -> None:
@@ -89,7 +89,7 @@ class Crew(Generic[T]):
             self._work(things)
 
     def _work_off(self) -> None:
-        """Do all that waits, in the thread of who asked for it."""
+        """Work the whole queue off in the caller's thread."""
         while self._things:
             self._work(self._take())
 

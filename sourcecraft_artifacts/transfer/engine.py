@@ -1,4 +1,4 @@
-"""Runs jobs in a thread of its own, until each has its outcome: the outside of the transfer."""
+"""Runs jobs in a thread of its own until each has its result: the interface of the wing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .reporter import Reporter
 from .scheduler import Scheduler
 
 _GRACE = 1.2
-"""Seconds that everything gets to leave its parts in order after a signal."""
+"""The seconds that are left after a signal to save partial data."""
 
 
 class Downloads:
-    """Fetches jobs with as many connections as pay; use it as a context.
+    """Fetches jobs with as many connections as help; use it as a context manager.
 
-    Leaving the context normally waits for all jobs; leaving it by an exception calls them off,
-    within two seconds, with all partial data kept. `results` has what became of each job.
+    Leaving the context normally waits for all jobs; leaving it by an exception cancels them within
+    two seconds and keeps all partial data. `results` has the result of each job.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Downloads:
     def submit(self, jobs: Iterable[Job]) -> None:
         """Add jobs to fetch; returns at once. After `cancel` they end as failed.
 
-        Raises `LocalError` where the system has no thread for them.
+        Raises `LocalError` if the system has no thread for them.
         """
         attempts = [Attempt(job) for job in jobs]
         with self._lock:
@@ -115,7 +115,7 @@ class Downloads:
         return is_over
 
     def cancel(self) -> None:
-        """Call everything off; all partial data is kept, and the jobs end as failed."""
+        """Cancel everything; all partial data is kept, and the jobs end as failed."""
         self._cancelled = True
         self._target.cancel()
         scheduler = self._scheduler
@@ -163,7 +163,7 @@ class Downloads:
 
 
 class _Told:
-    """A reporter whose errors end the run as one of the caller's own would."""
+    """A reporter whose exceptions end the run, as the caller's own would."""
 
     def __init__(self, reporter: Reporter, failed: Callable[[BaseException], None]) -> None:
         self._reporter = reporter

@@ -15,7 +15,7 @@ from ..models import Artifact
 class Job:
     """One artifact to fetch; `path` is its final place as the report shows it.
 
-    `name` is what people are told of, where it is not the path.
+    `name` is shown to people instead of the path, if it differs.
     """
 
     artifact: Artifact
@@ -35,11 +35,11 @@ class Tuning:
 
 @dataclass(slots=True, eq=False)
 class Whole:
-    """A job all of whose bytes are here, ready for its place.
+    """A job whose bytes have all arrived and that is ready to be committed.
 
-    The job's artifact is as it was listed last. To commit it sets its `size` in bytes, or the
-    `error` that kept it from its place; what stood there stays then, and with `Cancelled` so do
-    the bytes. A commit that takes long says with `tell_stage` what it is at.
+    The job's artifact is as it was listed last. The commit sets its `size` in bytes, or the `error`
+    that prevented it; then the older file is kept, and with `Cancelled` the partial data too. A
+    commit that takes long reports its stage with `tell_stage`.
     """
 
     job: Job
@@ -49,11 +49,11 @@ class Whole:
     size: int | None = None
     error: Exception | None = None
     members: Records | None = None
-    """What it was unpacked to, where it was."""
+    """The files that it was unpacked to, if it was."""
 
 
 def each(batch: Iterable[Whole], step: Callable[[Whole], None]) -> None:
-    """Take a step of the commit with each; an error is that of one file alone."""
+    """Do a step of the commit for each file; an error concerns that file alone."""
     for whole in batch:
         try:
             step(whole)
@@ -68,10 +68,10 @@ class Target(Protocol):
         """Return the partial data for a job. Raises OSError."""
 
     def takes_long(self, whole: Whole) -> bool:
-        """Tell by a quick look whether its commit takes so long that others had better go first."""
+        """Tell quickly whether its commit takes so long that others should go first."""
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Move complete partial data to its final names, each with an outcome of its own."""
+        """Move complete partial data to its final names, each with a result of its own."""
 
     def cancel(self) -> None:
-        """Have a commit that takes long end within a second, with `Cancelled` as its error."""
+        """End a long commit within a second, with `Cancelled` as its error."""

@@ -1,4 +1,4 @@
-"""Artifacts listed anew, for URLs that expired: one listing of a cube for all who wait for it."""
+"""Replaces expired URLs: it lists a cube again, once for all transfers that wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Cube:
 
 
 class Links:
-    """Exchanges stale URLs, for the loop's thread alone. No URL is ever written anywhere.
+    """Replaces stale URLs, in the loop's thread only. It never stores a URL on disk.
 
     `relist` may block: another thread calls it.
     """
@@ -31,10 +31,10 @@ class Links:
         self._cubes: dict[CubeAddress, _Cube] = {}
 
     def fresh(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
-        """Return the artifact with another URL than `stale`, listing its cube again if need be.
+        """Return the artifact with a URL other than `stale`, listing its cube again if necessary.
 
-        Whoever waits while it is listed takes what comes of that, whatever it is. Raises
-        TransferError when the artifact is gone, or when its cube cannot be listed.
+        All callers that wait for one listing get its result. Raises TransferError if the artifact
+        is gone or its cube cannot be listed.
         """
         cube = self._cubes.setdefault(artifact.address, _Cube())
         known = cube.artifacts.get(artifact.local_path)

@@ -15,12 +15,13 @@ from typing import Any
 from ..http.waits import Call, Gate, Outcome, Ready, Stalled, Steps, Wait
 
 _STANDSTILL = 1.0
-"""Seconds beyond what the loop meant to wait that count as time in which the program stood still
-(SIGSTOP, a machine asleep): nothing could come meanwhile, so nothing is late for it."""
+"""If a wait takes so many seconds longer than planned, the program was stopped meanwhile (SIGSTOP,
+a
+machine asleep): nothing could arrive, so that time counts towards no timeout."""
 
 
 class Timer:
-    """A call that is due at a time; `cancel` takes it back."""
+    """A call that is due at a time; `cancel` withdraws it."""
 
     __slots__ = ("call",)
 
@@ -28,12 +29,12 @@ class Timer:
         self.call = call
 
     def cancel(self) -> None:
-        """Let it not be called."""
+        """Do not make the call."""
         self.call = None
 
 
 class _Watch:
-    """A registered socket, for which `events`, and who waits for them."""
+    """A registered socket, the events to wait for, and the task that waits."""
 
     __slots__ = ("events", "sock", "task")
 
@@ -44,7 +45,7 @@ class _Watch:
 
 
 class Task:
-    """Steps on their way. `done` is told of an exception that they ended with, or None."""
+    """A running generator. `done` gets the exception that it ended with, or None."""
 
     __slots__ = ("_loop", "_steps", "deadline", "done", "over", "watch")
 
@@ -58,17 +59,17 @@ class Task:
         self.deadline = float("inf")
 
     def resume(self, value: Any = None) -> None:
-        """Take the next steps, up to where they wait again."""
+        """Run it up to the next wait."""
         if not self.over:
             self._go(self._steps.send, value)
 
     def throw(self, error: Exception) -> None:
-        """Let what it waits for fail."""
+        """Throw an exception into it."""
         if not self.over:
             self._go(self._steps.throw, error)
 
     def close(self) -> None:
-        """End it where it is; nobody is told."""
+        """Close it; `done` is not called."""
         if not self.over:
             self.over = True
             self._loop.leave(self)
@@ -112,15 +113,15 @@ class Loop:
         self._real = time.monotonic()
         self._time = self._real
         self.after_round: Callable[[], None] = lambda: None
-        """Called when all that has come was dealt with."""
+        """Called when all events of a round were handled."""
         self._selector.register(self._bell, selectors.EVENT_READ)
 
     def time(self) -> float:
-        """Return the loop's time, in seconds: monotonic, without what the program stood still."""
+        """Return monotonic seconds, without time in which the program was stopped."""
         return self._time
 
     def post(self, call: Callable[[], None]) -> None:
-        """Have the loop make a call; from any thread."""
+        """Make the loop call a function; callable from any thread."""
         self._posts.append(call)
         if not self._rung:
             self._rung = True
@@ -134,7 +135,7 @@ class Loop:
         return timer
 
     def begin(self, steps: Steps[None], done: Callable[[Exception | None], None]) -> Task:
-        """Return the task of some steps, which `resume` starts."""
+        """Return a task for a generator; `resume` starts it."""
         return Task(self, steps, done)
 
     def stop(self) -> None:
@@ -147,19 +148,19 @@ class Loop:
             self._round()
 
     def close(self) -> None:
-        """Close what it waits with, when it runs no more."""
+        """Close its selector and its wake-up socket after it has stopped."""
         self._selector.close()
         self._bell.close()
         self._ringer.close()
 
     def expire(self) -> None:
-        """Let all that waited for a socket past its deadline fail with `Stalled`."""
+        """Throw `Stalled` into tasks that have waited for a socket past their deadline."""
         for task in [one for one in self.tasks if one.deadline < self._time]:
             self.leave(task)
             task.throw(Stalled())
 
     def finish(self, call: Call) -> None:
-        """Hand out what came of a call."""
+        """Pass the result of a call to the tasks that wait for it."""
         call.done = True
         if call.unwanted is not None:
             call.unwanted()
@@ -170,7 +171,7 @@ class Loop:
     # What a task waits for.
 
     def wait(self, task: Task, wait: Wait) -> None:
-        """Resume a task when what it waits for has come."""
+        """Resume a task when what it waits for is there."""
         if type(wait) is Ready:
             self._watch(task, wait)
         elif type(wait) is Outcome:
@@ -181,14 +182,14 @@ class Loop:
             self.later(wait, task.resume)  # type: ignore[arg-type]
 
     def leave(self, task: Task) -> None:
-        """Let a task wait for no socket any more."""
+        """Stop a task's wait for a socket."""
         watch, task.watch = task.watch, None
         if watch is not None:
             watch.task = None
         self.tasks.discard(task)
 
     def forget(self, sock: socket.socket) -> None:
-        """Look at a socket no more; to be called before it is closed."""
+        """Stop watching a socket; call it before the socket is closed."""
         watch = self._watched.get(sock.fileno())
         if watch is not None and watch.sock is sock:
             self._unwatch(sock.fileno())

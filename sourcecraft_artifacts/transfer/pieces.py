@@ -1,4 +1,4 @@
-"""Which bytes of an object are under way, and which are free to be fetched."""
+"""Which bytes of an object are being fetched, and which are free."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..disk.spans import FreeSpans, Span
 from ..http.ranges import Version
 
 UNKNOWN_END = 1 << 63
-"""The end, in bytes, of an object whose size the storage did not tell."""
+"""The end, in bytes, of an object of unknown size."""
 
 
 class Piece:
     """A span that one connection fetches: bytes from `position` up to `end`.
 
-    Its answer holds none behind `last`. It is `dead` once its version of the object was given up.
+    Its response has no bytes behind `last`. It is `dead` once its version was given up.
     """
 
     __slots__ = ("dead", "end", "last", "position", "start")
@@ -30,7 +30,7 @@ class Piece:
 class Pieces:
     """The pieces of one object, for the loop's thread alone.
 
-    `version` is None until the first answer; what `lacks` then is known.
+    `version` is None until the first response.
     """
 
     def __init__(self, version: Version | None, lacks: Iterable[Span]) -> None:
@@ -45,7 +45,7 @@ class Pieces:
 
     @property
     def unclaimed(self) -> int:
-        """Bytes that nobody is fetching."""
+        """How many bytes no connection is fetching."""
         return self._free.total
 
     @property
@@ -54,7 +54,7 @@ class Pieces:
         return self.version is not None and not self._free and not self.under_way
 
     def claim(self, most: int) -> Piece | None:
-        """Take the first free span, of up to `most` bytes, or None when all are taken."""
+        """Take the first free span of up to `most` bytes; None if there is none."""
         span = self._free.take_first(UNKNOWN_END if self.version is None else most)
         if span is None:
             return None
@@ -63,28 +63,28 @@ class Pieces:
         return piece
 
     def extend(self, piece: Piece, most: int) -> bool:
-        """Let a piece go on into the free span behind it, by up to `most` bytes."""
+        """Extend a piece into the free span behind it, by up to `most` bytes."""
         more = self._free.take_from(piece.end, most)
         if more is not None:
             piece.end = more[1]
         return more is not None
 
     def release(self, piece: Piece) -> None:
-        """Give back what a piece still lacks."""
+        """Free the bytes that a piece still lacks."""
         if piece in self.under_way:
             self.under_way.discard(piece)
             if piece.position < piece.end:
                 self._free.give_back((piece.position, piece.end))
 
     def reaches_end(self, piece: Piece) -> bool:
-        """Tell whether nobody else has claimed anything behind a piece."""
+        """Tell whether nothing behind a piece is claimed."""
         return all(one is piece or one.end <= piece.start for one in self.under_way) and (
             piece.end == self.size
             or any(start == piece.end and end == self.size for start, end in self._free)
         )
 
     def restart(self, piece: Piece, version: Version, most: int) -> None:
-        """Begin another version; `piece` becomes its first span, all others are dead.
+        """Begin another version: `piece` becomes its first span, all others are dead.
 
         It is of up to `most` bytes, where the size is known.
         """
@@ -98,13 +98,13 @@ class Pieces:
         self._free = FreeSpans([(piece.end, end)] if piece.end < end else [])
 
     def end_here(self, piece: Piece) -> None:
-        """Settle the size of an object that the storage told none of, at a piece's position."""
+        """Set the size of an object of unknown size to a piece's position."""
         if self.version is not None and self.version.size is None:
             piece.end = piece.position
             self.version = Version(self.version.validator, piece.position)
 
     def forget(self) -> None:
-        """Give all pieces up: the next one is the whole of whatever comes."""
+        """Give all pieces up; the next one is the whole object."""
         for piece in self.under_way:
             piece.dead = True
         self.under_way = set()

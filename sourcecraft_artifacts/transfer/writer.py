@@ -1,4 +1,4 @@
-"""The one thread that writes what comes to its place, and hashes it in order."""
+"""The thread that writes received bytes to disk and hashes them in order."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from .crew import Crew
 
 @dataclass(slots=True)
 class Order:
-    """Something to be done to partial data; `failed` is told of an error, in the loop's thread."""
+    """A task for partial data; `failed` is called with an error, in the loop's thread."""
 
     do: Callable[[], object]
     failed: Callable[[Exception], None]
     block: memoryview | None = None
-    """Given back afterwards."""
+    """A block that is given back afterwards."""
     partial: Partial | None = None
-    """What may have to be hashed then, when there is nothing else to do."""
+    """Partial data to hash later, when there is nothing else to do."""
 
 
 class Writer:
     """Carries out orders, one after the other, in a thread of its own.
 
-    They are collected, and handed over by `flush`, at the end of each round of the loop: to wake
-    a thread costs as much as to write a small file. `post` has the loop's thread run a function.
+    Orders are collected and passed on by `flush` at the end of each round of the loop, because
+    waking a thread costs as much as writing a small file. `post` makes the loop's thread call a
+    function.
     """
 
     def __init__(self, blocks: Blocks, post: Callable[[Callable[[], None]], None]) -> None:
@@ -43,13 +44,13 @@ class Writer:
         self._orders.append(order)
 
     def flush(self) -> None:
-        """Hand over what was added."""
+        """Pass on the orders that were added."""
         if self._orders:
             orders, self._orders = self._orders, []
             self._crew.put(orders)
 
     def close(self, deadline: float | None = None) -> None:
-        """End once all is done, or return by `deadline`, in monotonic seconds."""
+        """Finish all orders and end; return by `deadline`, in monotonic seconds, in any case."""
         self._crew.close(deadline)
 
     def _work(self, orders: Sequence[Order]) -> None:
@@ -69,14 +70,14 @@ class Writer:
         self._post(lambda: failed(error))
 
     def _catch_up(self, partial: Partial) -> None:
-        """Hash a little of what is there in order."""
+        """Hash some of the bytes that are there in order."""
         self._buffer = self._buffer or memoryview(bytearray(BLOCK))
         more = False
-        with suppress(OSError):  # whoever asks for the digest reads again, and meets the error
+        with suppress(OSError):  # the request for the digest reads again, and gets the error
             more = partial.catch_up(self._buffer)
         if not more:
             self._behind.discard(partial)
 
     def leave(self, partial: Partial) -> None:
-        """Touch it no more: somebody else has it now; called by an order."""
+        """Stop using the partial data, which another thread has now; called by an order."""
         self._behind.discard(partial)
