@@ -25,6 +25,7 @@ from sourcecraft_artifacts.cli.origins import PREFIX
 from sourcecraft_artifacts.cli.stderr import listen, show_error
 from sourcecraft_artifacts.errors import ExitCode, UsageError
 from sourcecraft_artifacts.logs import PACKAGE
+from sourcecraft_artifacts.models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES
 from sourcecraft_artifacts.results import Outcome
 from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 from sourcecraft_artifacts.show.progress import JsonEvents
@@ -87,6 +88,14 @@ def test_the_table_has_the_exit_statuses(page: Page, heading: str) -> None:
     """Each status of the program is there, in order, and no other is."""
     (table,) = page.tables(heading)
     assert [int(code) for code, _ in table] == [*map(int, ExitCode), 130, 143]
+
+
+def test_the_filters_have_the_known_values() -> None:
+    """The values that the service is known to have are named where the filters are explained."""
+    (table,) = REFERENCE.tables("Addresses")
+    named = {codes(name)[0]: codes(values) for name, values in table}
+    assert named["--run-status"] == [*ACTIVE_STATUSES, *FINAL_STATUSES]
+    assert named["--event"] == [*EVENT_TYPES]
 
 
 def test_the_environment_is_as_said() -> None:
