@@ -30,8 +30,11 @@ def path_pattern(glob: str) -> re.Pattern[str]:
 
     `*` and `?` stay inside one component and `**` crosses them, also none: `a/**/b` matches
     `a/b`. Without a `/` the glob is for the file name; with a `/` at its end, for what stands
-    there and all below: an artifact may be a folder, whose normalised path has lost its `/`.
+    there and all below: an artifact may be a folder, whose normalised path has lost its `/`. `.`
+    and `./` are for the path that has nothing left.
     """
+    if glob in (".", "./"):
+        return re.compile("")
     if "/" not in glob:
         name = _translated(_STARS.sub("*", glob), "[^/]")
         return re.compile(f"(?>(?:.*/)?){name}", re.DOTALL)

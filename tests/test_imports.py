@@ -31,7 +31,7 @@ KNOWN_BY = {
     },
     "rich": {"show/bars", "show/tables"},
     "requests": {"service/api", "network"},
-    "urllib3": {"service/api"},
+    "urllib3": {"service/connections", "service/api"},
     "platformdirs": {"cli/config", "cli/name_cache"},
 }
 BELOW_ALL: dict[str, set[str]] = {

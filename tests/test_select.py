@@ -41,6 +41,8 @@ def test_paths_are_seen_normalised(local_path: str, seen: str) -> None:
         ("./a/*/", ["a/b/", "a/b", "a/b/c/d"], ["a", "b/c"]),
         ("**/a/", ["a", "a/b", "x/y/a/", "x/a/b"], ["xa/b", "ab"]),
         ("/", ["a", "a/b"], []),
+        (".", ["", ".", "./"], ["a", ".a", "a/b"]),
+        ("./", ["", "."], ["a", "a/b"]),
         ("a/**/b", ["a/b", "a/x/b", "a/x/y/b"], ["ab", "a/xb", "ax/b", "a/b/c"]),
         ("**/b", ["b", "a/b", "a/x/b"], ["ab", "a/xb", "b/c"]),
         ("**/a/**/b", ["a/b", "x/a/y/b"], ["b", "xa/b"]),

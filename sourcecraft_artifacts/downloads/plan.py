@@ -23,6 +23,7 @@ from ..text import count, visible
 from ..urls import unsafe_url_reason
 
 _LEAVE_OUT = "--exclude leaves it out"
+_LEAVE_THE_FOLDER_OUT = "--exclude . leaves it out"
 _LEAVE_SOME_OUT = "--exclude leaves out what is not needed"
 _KEEP_CUBES_APART = f"--layout nested keeps cubes apart, and {_LEAVE_SOME_OUT}"
 _KEEP_FOLDERS_APART = f"--layout mirror keeps folders apart, and {_LEAVE_SOME_OUT}"
@@ -131,7 +132,8 @@ def plan(
             places.append(place_of(artifact, layout, portable=portable))
             placed.append(artifact)
         except UnsafePath as flaw:
-            flaws.append((artifact, str(flaw), _LEAVE_OUT))
+            is_named = normalised(artifact.local_path)
+            flaws.append((artifact, str(flaw), _LEAVE_OUT if is_named else _LEAVE_THE_FOLDER_OUT))
     for collision in collisions(places, fold=portable or disk.folds_names):
         offenders = [placed[at] for at in collision.indexes]
         hint = _keep_apart(offenders, layout)

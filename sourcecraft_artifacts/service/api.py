@@ -23,6 +23,7 @@ from ..logs import get_logger, redaction
 from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
 from .access import DEFAULT_API_URL, api_host, check_api_url, clean_token
+from .connections import POOLS
 from .responses import (
     MorePages,
     Response,
@@ -199,6 +200,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, ca_bundle: str | None) -> None:
         super().__init__(pool_maxsize=_CONNECTIONS)
         self._ca_bundle = ca_bundle
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -220,7 +222,10 @@ class _Adapter(HTTPAdapter):
         if proxy.lower().startswith("https:"):
             context = network.ssl_context(self._ca_bundle)
             options |= {"ssl_context": context, "proxy_ssl_context": context}
-        return super().proxy_manager_for(proxy, **options)
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def exchange(
         self, request: requests.PreparedRequest, timeout: float, proxy: str | None, limit: int

@@ -7,6 +7,8 @@ import json
 import logging
 import socket
 import ssl
+import sys
+import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -466,7 +468,7 @@ def test_a_refused_connection_names_the_host(desk: Desk) -> None:
 def test_an_unknown_host_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name server that knows nothing is asked again too."""
 
-    def lookup(*_: object) -> None:
+    def lookup(*_: Any, **__: Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", lookup)
@@ -691,3 +693,27 @@ def test_pages_come_to_an_end() -> None:
         with pytest.raises(ApiError, match="more than 5 pages"):
             list(client.runs("o/r", most_pages=5))
         assert len(server.requests) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full backlog drops SYNs on Linux")
+def test_a_dead_address_does_not_hold_up_a_live_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses of the API's name are raced, and share the time to connect."""
+    with socket.create_server(("127.0.0.2", desk.server.port), backlog=0) as dead:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(dead.getsockname())
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, desk.server.port))
+            for host in ("127.0.0.2", "127.0.0.2", "127.0.0.1")
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        began = time.monotonic()
+        try:
+            assert desk.listing(json_response(LISTING), timeout=10, retries=0) == ["a"]
+        finally:
+            for filler in fillers:
+                filler.close()
+        assert time.monotonic() - began < 5

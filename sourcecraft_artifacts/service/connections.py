@@ -1,0 +1,56 @@
+"""Connections to the API that race a host's addresses, as those to the storage do."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from .. import network
+
+_LONGEST = 60.0
+"""Seconds to connect where a connection has no timeout of its own."""
+
+
+def _connected(connection: Any) -> socket.socket:
+    """Connect to the host or proxy of a connection, all its addresses within one timeout.
+
+    Raises urllib3's errors.
+    """
+    timeout = connection.timeout if isinstance(connection.timeout, int | float) else _LONGEST
+    host = connection._dns_host.strip("[]")
+    try:
+        found = network.open_socket(host, connection.port, timeout)
+    except socket.gaierror as error:
+        raise NameResolutionError(host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, "no address answered") from error
+    except OSError as error:
+        raise NewConnectionError(connection, "no connection") from error
+    found.settimeout(timeout)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
+
+
+class _Http(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
+
+class _Https(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self)
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+POOLS = {"http": _HttpPool, "https": _HttpsPool}
