@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -199,3 +203,91 @@ def test_an_unknown_fault_is_named_without_its_text() -> None:
     """A library may quote an address, and a password in it."""
     shown = network.explain(ValueError("http://u:s3cret@p"), 30)
     assert shown == "the answer is broken"
+
+
+# Addresses that are raced.
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A socket that takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def dead(family: int = socket.AF_INET) -> tuple[int, int, int, str, tuple[str, int]]:
+    """An address that nobody answers for: packets to it are lost (RFC 5737)."""
+    return family, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 9)
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections to an address that nobody answers for, with no packet sent."""
+    real = network._start
+
+    def start(family: int, address: Any) -> socket.socket:
+        if address[0] != "192.0.2.1":
+            return real(family, address)
+        # A socket that is not writable, as one that connects is not.
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with suppress(BlockingIOError):
+            while ours.send(bytes(1 << 16)):
+                pass
+        others.append(theirs)
+        return ours
+
+    others: list[socket.socket] = []
+    monkeypatch.setattr(network, "_start", start)
+    yield
+    for other in others:
+        other.close()
+
+
+@pytest.mark.usefixtures("lost")
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_the_first_address_that_answers_is_used(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket, before: int
+) -> None:
+    """Dead addresses before it cost a quarter of a second each (RFC 8305)."""
+    alive = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
+    found = [dead()] * before + [alive]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    began = time.monotonic()
+    with network.open_socket("host.example", 443, 10) as sock:
+        assert sock.getpeername() == listener.getsockname()
+    assert 0.25 * before <= time.monotonic() - began < 0.25 * before + 2
+
+
+def test_an_address_that_refuses_gives_way_at_once(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    """A refusal is an answer: the next address waits for nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = closed.getsockname()
+    found = [(socket.AF_INET, 1, 6, "", at) for at in (refusing, listener.getsockname())]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(network, "_HEAD_START", 60)
+    with network.open_socket("host.example", 443, 10) as sock:
+        assert sock.getpeername() == listener.getsockname()
+    found.pop()
+    with pytest.raises(ConnectionRefusedError):
+        network.open_socket("host.example", 443, 10)
+
+
+@pytest.mark.usefixtures("lost")
+def test_all_addresses_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are dead, the time to connect is for all of them together."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [dead()] * 20)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        network.open_socket("host.example", 443, 0.4)
+    assert time.monotonic() - began < 2
+
+
+def test_families_take_turns() -> None:
+    """The system's first choice first, then one of the other family, and so on."""
+    six, four = socket.AF_INET6, socket.AF_INET
+    found: list[tuple[int, Any]] = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
+    assert network._in_turn(found) == [(six, 1), (four, 4), (six, 2), (four, 5), (six, 3)]
+    assert network._in_turn([]) == []

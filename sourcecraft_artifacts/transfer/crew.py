@@ -48,11 +48,13 @@ class Crew(Generic[T]):
                 self._taken.wait(1.0)
             self._things.extend(things)
             self._urgent = not more
-            if self._idle and (self._is_due or len(self._things) == len(things)):
-                self._news.notify(min(len(things), self._idle))
+            if self._is_due or len(self._things) == len(things):
+                self._news.notify(len(things))
             hire = self._idle < len(self._things) and len(self._threads) < self._most
         if hire:
             self._hire()
+        if not self._threads:
+            self._work_off()
 
     @property
     def waiting(self) -> int:
@@ -79,8 +81,6 @@ class Crew(Generic[T]):
             thread.start()
         except (RuntimeError, MemoryError):  # the system allows no more of them
             self._most = len(self._threads)
-            if not self._threads:
-                self._work_off()
         else:
             self._threads.append(thread)
 
@@ -91,7 +91,9 @@ class Crew(Generic[T]):
     def _work_off(self) -> None:
         """Work the whole queue off in the caller's thread."""
         while self._things:
-            self._work(self._take())
+            with self._lock:
+                things = self._take()
+            self._work(things)
 
     def _next(self) -> Sequence[T]:
         with self._lock:

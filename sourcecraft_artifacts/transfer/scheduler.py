@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from ..http.blocks import SIZE, Blocks
 from ..http.storage import Connections, Storage
 from ..http.waits import Call, Outcome, Steps
 from ..models import Artifact, CubeAddress
+from ..urls import is_loopback
 from .attempt import Attempt
 from .crew import Crew
 from .jobs import Target, Tuning
@@ -88,6 +90,7 @@ class Scheduler:
         self._received = 0
         self._synced = self.loop.time()
         self._cancelled = False
+        self._over = False
         self.loop.after_round = self._after_round
         self.loop.later(_PULSE, self._beat)
         self.loop.later(_SAVE_EVERY, self._save)
@@ -116,6 +119,7 @@ class Scheduler:
 
     def close(self, deadline: float | None) -> None:
         """End the threads; return by `deadline`, in monotonic seconds, all the same."""
+        self._over = True
         self._writer.flush()
         self._writer.close(deadline)
         self._settler.close(deadline)
@@ -174,7 +178,9 @@ class Scheduler:
         if seconds < _LONG or len(self._active) + len(self._queue) > 1 or not transfers:
             return
         url = transfers[0].artifact.download_url
-        if url is not None and transfers[0].partial.keeps:
+        if url is None or is_loopback(urlsplit(url).hostname or ""):
+            return
+        if transfers[0].partial.keeps:
             for _ in range(min(_SPARE, self._pace.width) - 1):
                 self._spares.append(self.loop.begin(self.net.prepare(url), lambda error: None))
                 self._spares[-1].resume()
@@ -376,6 +382,8 @@ class Scheduler:
             except Exception as error:
                 call.error = error
             self.loop.post(lambda call=call: self.loop.finish(call))  # type: ignore[misc]
+            if self._over and call.unwanted is not None:
+                call.unwanted()  # no loop will do so any more
 
     def _notice_refresh(self, address: CubeAddress) -> None:
         waiting = sum(attempt.job.artifact.address == address for attempt in self._active)

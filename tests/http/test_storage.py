@@ -503,6 +503,35 @@ def test_a_body_that_only_the_end_ends_needs_its_goodbye(
         fetch(storage, server.url)
 
 
+def test_what_is_left_in_the_buffer_of_tls(secure: tuple[ScriptedServer, Net]) -> None:
+    """Bytes that were decrypted and not yet read are had, though the socket has none left."""
+    server, storage = secure
+    server.on("/", Response(body=BODY))
+    storage.net.read_at_once = 100
+    assert fetch(storage, server.url) == BODY
+
+
+def test_a_request_that_does_not_fit(secure: tuple[ScriptedServer, Net]) -> None:
+    """A head that the other end takes in its own time is sent to its last byte, in order."""
+    server, storage = secure
+    server.on("/", Response(body=BODY))
+    target = "/?" + "0123456789" * 800_000
+    assert fetch(storage, server.url + target) == BODY
+    assert server.requests[0].target == target
+
+
+def test_sessions_are_taken_up_again(secure: tuple[ScriptedServer, Net]) -> None:
+    """A second connection to an origin offers the TLS session of the first one."""
+    server, storage = secure
+    server.on("/", Response(body=BODY))
+    first = storage.get(server.url)
+    second = storage.get(server.url)
+    assert first.connection.sock.session_reused is False
+    assert second.connection.sock.session_reused is True
+    for answer in (first, second):
+        assert storage.read(answer) == BODY
+
+
 def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Net]) -> None:
     """Trying again does not make a certificate good."""
     server, _ = secure

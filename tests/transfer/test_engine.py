@@ -8,6 +8,7 @@ import hashlib
 import os
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,14 @@ import pytest
 from fake_service import eventually
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
+from sourcecraft_artifacts import network
 from sourcecraft_artifacts.disk import partial
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
-from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted, Refused
+from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted, LocalError, Refused
+from sourcecraft_artifacts.http import connection
+from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
@@ -746,6 +750,89 @@ def test_a_large_file_holds_up_no_small_one(world: World, monkeypatch: pytest.Mo
     world.run("a", "b", "c")
     assert sorted(done) == ["a", "b", "c"]
     assert done[-1] == "a"
+
+
+def test_a_disk_that_lags_holds_up_the_network(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is under way is bounded, whatever the storage sends; then it goes on to the end."""
+    monkeypatch.setattr(scheduler, "_MEMORY", 4 * SIZE)
+    gate, held = threading.Event(), threading.Event()
+    write = Partial.write
+
+    def slow(partial: Partial, data: memoryview, at: int) -> None:
+        held.set()
+        assert gate.wait(20)
+        write(partial, data, at)
+
+    monkeypatch.setattr(Partial, "write", slow)
+    body = random.Random(3).randbytes(4 << 20)
+    world.server.on("/a", ranged(body))
+    job = Job(world.artifact("a"), "a")
+    with world.downloads() as downloads:
+        downloads.submit([job])
+        assert held.wait(10)
+        threading.Event().wait(0.3)  # for all that may come to come
+        assert 0 < received(downloads) <= 4 * SIZE
+        gate.set()
+        assert downloads.wait(20)
+    assert downloads.results[job].error is None
+    assert (world.path / "a").read_bytes() == body
+
+
+@pytest.mark.parametrize("missing", [("connector", "writer", "lister", "committer", "long"), ()])
+@pytest.mark.usefixtures("quick")
+def test_as_many_threads_as_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    """One is enough for everything; where there is not even that, a person is told of it."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name in missing or (not missing and thread.name == "network"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    world.server.on("/a", Response(403), ranged(BODY))
+    world.server.on("/", ranged(SMALL))
+    if missing:
+        results = world.run("a", "b", "c")
+        assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
+        assert world.generation == 2
+    else:
+        with pytest.raises(LocalError, match="no other thread"):
+            world.run("a")
+
+
+def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file at another host, nor the end of the run."""
+    real = network.open_socket
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(host: str, port: int, timeout: float) -> socket.socket:
+        if host == "localhost":
+            asked.set()
+            over.wait(20)
+        return real(host, port, timeout)
+
+    monkeypatch.setattr(connection, "open_socket", hang)
+    world.server.on("/", ranged(SMALL))
+    url = f"http://localhost:{world.server.port}/lost"
+    lost = Artifact(ADDRESS, "lost", "success", ArtifactDates(), download_url=url)
+    good = world.artifact("b")
+    jobs = [Job(lost, "lost"), Job(good, "b")]
+    with world.downloads() as downloads:
+        downloads.submit(jobs)
+        assert asked.wait(10)
+        eventually(lambda: (world.path / "b").exists(), "the other file is there")
+        began = time.monotonic()
+        downloads.cancel()
+        assert downloads.wait(5)
+    assert time.monotonic() - began < 2
+    over.set()
 
 
 def test_many_small_files(world: World) -> None:

@@ -1,0 +1,119 @@
+"""Threads for what blocks: few, started when needed, done without where there are none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+from fake_service import eventually
+
+from sourcecraft_artifacts.transfer.crew import Crew
+
+LONG = 60.0
+"""Seconds to linger that no test can wait for."""
+
+
+class Desk:
+    """Notes what a crew works on; while `busy` is held it comes to no end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.busy = threading.Lock()
+        self.names: set[str] = set()
+
+    def work(self, things: Sequence[int]) -> None:
+        """Take things."""
+        self.names.add(threading.current_thread().name)
+        self.batches.append(list(things))
+        with self.busy:
+            pass
+
+    @property
+    def done(self) -> list[int]:
+        """All that was taken."""
+        return sorted(number for batch in self.batches for number in batch)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Work to do."""
+    return Desk()
+
+
+def test_a_full_batch_waits_for_nothing(desk: Desk) -> None:
+    """As many as are taken together are taken at once."""
+    crew = Crew("crew", 1, desk.work, batch=8, linger=LONG)
+    for number in range(8):
+        crew.put([number], more=True)
+    eventually(lambda: desk.done == list(range(8)), "all are done")
+    crew.close()
+
+
+def test_the_last_waits_for_nothing(desk: Desk) -> None:
+    """When no other is to come soon, there is nothing to wait for; nor at the end."""
+    crew = Crew("crew", 1, desk.work, batch=8, linger=LONG)
+    crew.put([1], more=True)
+    crew.put([2])
+    eventually(lambda: desk.done == [1, 2], "both are done")
+    crew.put([3], more=True)
+    crew.close(time.monotonic() + 10)
+    assert desk.done == [1, 2, 3]
+
+
+def test_few_wait_for_a_moment(desk: Desk) -> None:
+    """What is not joined by others is done all the same."""
+    crew = Crew("crew", 1, desk.work, batch=8, linger=0.01)
+    crew.put([1], more=True)
+    eventually(lambda: desk.done == [1], "it is done")
+    crew.close()
+
+
+def test_who_puts_too_much_waits(desk: Desk) -> None:
+    """While the thread is held up as many wait as may, and no more."""
+    crew = Crew("crew", 1, desk.work, batch=8, room=3)
+    put: list[int] = []
+
+    def offer() -> None:
+        for number in range(6):
+            crew.put([number])
+            put.append(number)
+
+    with desk.busy:
+        crew.put([-1])
+        eventually(lambda: desk.done == [-1], "the thread is held up")
+        threading.Thread(target=offer, daemon=True).start()
+        eventually(lambda: len(put) == 3, "as many as may wait")
+        threading.Event().wait(0.05)
+        assert len(put) == 3
+    eventually(lambda: len(desk.done) == 7, "all are done")
+    crew.close()
+
+
+def test_a_crew_grows_while_all_are_busy(desk: Desk) -> None:
+    """One that hangs holds up no other, up to the number that there may be."""
+    with desk.busy:
+        crew = Crew("crew", 3, desk.work)
+        for number in range(5):
+            crew.put([number])
+        eventually(lambda: len(desk.batches) == 3, "three are at it")
+    eventually(lambda: desk.done == list(range(5)), "all are done")
+    crew.close()
+
+
+def test_no_thread_is_to_be_had(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then who asks for the work does it."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    crew = Crew("crew", 3, desk.work, batch=4, linger=LONG)
+    crew.put([1], more=True)
+    crew.put([2, 3])
+    assert desk.done == [1, 2, 3]
+    crew.put([4], more=True)
+    crew.close()
+    assert desk.done == [1, 2, 3, 4]
+    assert desk.names == {threading.current_thread().name}
