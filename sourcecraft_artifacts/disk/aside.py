@@ -15,13 +15,15 @@ from typing import Any
 
 from .directory import Directory, sync_file
 from .inflate import Read, opened
-from .members import Contents, Form, Name, Stored, arranged, most_bytes
+from .members import MOST_MEMBERS, Contents, Form, Name, Stored, arranged, most_bytes
 from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
 
 SUFFIX = "tree"
 _BLOCK = 1 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
+_MANY = 30_000
+"""Members from which on an archive is looked through before more files are made."""
 _LARGEST_EMPTY = 1 << 20
 
 Check = Callable[[], None]
@@ -141,6 +143,8 @@ class Aside:
                 original = found.original(member)
                 left -= original.size
                 found.files[path] = self._copy(original)
+            if found.count == _MANY:
+                _count_all(descriptor, size, check)
             if found.count % _TELL_EVERY == 0:
                 tell(f"unpacking, {found.count:,} so far")
         while read(_BLOCK):
@@ -208,6 +212,17 @@ class Aside:
         """Remove the folder with what is left in it."""
         self.directory.close()
         remove_folder(self._above, self._name)
+
+
+def _count_all(descriptor: int, size: int, check: Check) -> None:
+    """Look through the whole of an archive before many files are made. Raises `UnsafeArchive`."""
+    left = most_bytes(size)
+    for number, member in enumerate(TarReader(reader_of(descriptor, size, check)), start=1):
+        left -= member.size
+        if left < 0:
+            raise UnsafeArchive("it becomes too large")
+        if number > MOST_MEMBERS:
+            raise UnsafeArchive(f"it has more than {MOST_MEMBERS:,} members")
 
 
 def _finished(descriptor: int, number: int, digest: Any, mtime_ns: int) -> Stored:

@@ -5,13 +5,29 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
-from archives import COMPRESSIONS, MTIME, archive, folder, link, member, packed
+from archives import (
+    COMPRESSIONS,
+    MTIME,
+    archive,
+    folder,
+    header,
+    link,
+    member,
+    packed,
+    pax,
+    record,
+)
 from conftest import Cli
 from fake_service import STATE, FakeService, tree
 from servers import ranged
+
+from sourcecraft_artifacts.disk import aside
+from sourcecraft_artifacts.disk.directory import open_root
+from sourcecraft_artifacts.disk.tar import UnsafeArchive
 
 FILES: dict[str, bytes | str | None] = {"a.js": b"a" * 700, "sub/b.js": b"b"}
 EXPECTED = {"dist/a.js": b"a" * 700, "dist/sub/b.js": b"b"}
@@ -362,3 +378,32 @@ def test_hostile_archives(service: FakeService, cli: Cli, attack: str) -> None:
     cli.download("--no-unpack")
     assert (cli.out / "dist").read_bytes() == HOSTILE[attack]
     assert service.storage.requests[asked:][0].header("Range")
+
+
+def test_archives_that_become_too_large(service: FakeService, cli: Cli) -> None:
+    """Gigabytes of zeros in some megabytes, and holes that nobody wrote, are never made."""
+    zeros = zlib.compressobj(1, wbits=31)
+    packed_zeros = zeros.compress(header("dist/zeros", 4 << 30)) + zeros.compress(bytes(1 << 20))
+    service.add("zeros", packed_zeros + zeros.flush())
+    holes = pax(record("GNU.sparse.size", str(1 << 40)), record("GNU.sparse.map", "0,0"))
+    service.add("holes", archive(holes, member("dist/s")))
+    report = cli.download("--json", code=6).json
+    messages = [file["error"]["message"] for file in report["files"]]
+    assert messages == ["its archive is not unpacked: it becomes too large"] * 2
+    assert tree(cli.out) == {}
+
+
+def test_a_million_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than that are refused before most of them are made."""
+    made: list[str] = []
+    monkeypatch.setattr(aside, "MOST_MEMBERS", 300)
+    monkeypatch.setattr(aside, "_MANY", 20)
+    body = archive(*(member(f"{number}") for number in range(301)))
+    (tmp_path / "packed").write_bytes(body)
+    with open_root(str(tmp_path)) as folder_, (tmp_path / "packed").open("rb") as file:
+        one = aside.Aside(folder_, "aside")
+        with pytest.raises(UnsafeArchive, match="more than 300 members"):
+            one.fill(file.fileno(), len(body), lambda: None, made.append)
+        assert len(one.directory.listdir()) == 20
+        one.remove()
+    assert not (tmp_path / "aside").exists()
