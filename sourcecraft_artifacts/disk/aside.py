@@ -22,6 +22,8 @@ SUFFIX = "tree"
 _BLOCK = 1 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
+FEW = 100
+"""Files, or folders, up to which each is synced by itself."""
 _MANY = 30_000
 """Members from which on an archive is looked through before more files are made."""
 _LARGEST_EMPTY = 1 << 20
@@ -196,8 +198,11 @@ class Aside:
         return Stored(self._count, target=member.target)
 
     def sync(self) -> None:
-        """Put all of it on the disk. Raises OSError."""
-        if sync_file_system(self.directory):
+        """Put all of it on the disk. Raises OSError.
+
+        A few files are waited for one by one: others may have much to write to the file system.
+        """
+        if self._count > FEW and sync_file_system(self.directory):
             return
         for number in range(1, self._count + 1):
             found = self.directory.lstat(str(number))

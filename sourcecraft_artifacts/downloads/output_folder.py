@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
-from ..disk.aside import sync_file_system
+from ..disk.aside import FEW, sync_file_system
 from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.files import fit_in, move_file, write_file
@@ -573,14 +573,15 @@ class OutputFolder:
     def _sync_unpacked(self) -> None:
         if self._tree is None or self._unpacker is None or not self._unpacker.touched:
             return
-        if not sync_file_system(self._tree.root):
-            for folder in self._unpacker.touched:
+        touched = self._unpacker.touched
+        if len(touched) <= FEW or not sync_file_system(self._tree.root):
+            for folder in touched:
                 with (
                     suppress(FileNotFoundError),
                     self._tree.parent(SafePath((*folder, "-")), create=False) as parent,
                 ):
                     parent.sync()
-        self._unpacker.touched.clear()
+        touched.clear()
 
 
 def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
