@@ -180,7 +180,7 @@ class FakeService(Servers):
             "event_type": run.event,
             "error_messages": list(run.errors),
             "dates": {"created_at": run.created_at},
-            "pull": run.pull and {"id": "2", "slug": run.pull},
+            **({"pull": {"id": "2", "slug": run.pull}} if run.pull else {}),
             "user": {"id": "1", "slug": run.user},
             "workflows": [
                 {"slug": name, "tasks": [{"slug": t, "cubes": c} for t, c in tasks.items()]}
