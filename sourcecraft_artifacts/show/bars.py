@@ -125,7 +125,7 @@ class Bars(Tracker):
         with self.lock:
             failures, self._failures = self._failures, []
         if failures:
-            self.console.print(*failures, sep="\n", overflow="fold")
+            self.console.print(*failures, sep="\n", soft_wrap=True)
 
     def _frame(self) -> Group:
         return Group(*self.lines(self.console.width, self.console.height))

@@ -58,6 +58,7 @@ def plan_sentence(report: Report, *, sizes: bool = False) -> str:
         skipped=rest["skip"],
         deleted=rest["delete"],
     )
+    numbers = numbers.replace(" deleted", " to be deleted")
     return f"{would}; {numbers}." if numbers else f"{would}."
 
 
