@@ -27,6 +27,7 @@ DATES = {
     "updated_at": "2026-11-01T10:02:00Z",
 }
 STATE = ".sourcecraft-artifacts"
+STAYS = ("manifest.json", ".gitignore")
 WAIT = 30.0
 
 
@@ -240,9 +241,9 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def partial_bytes(folder: Path) -> int:
-    """How many bytes lie in the state folder, besides the manifest, at this moment."""
+    """How many bytes lie in the state folder at this moment, besides what stays there."""
     size = 0
     for path in (folder / STATE).rglob("*"):
         with suppress(FileNotFoundError):
-            size += path.stat().st_size if path.is_file() and path.name != "manifest.json" else 0
+            size += path.stat().st_size if path.is_file() and path.name not in STAYS else 0
     return size

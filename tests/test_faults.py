@@ -251,10 +251,16 @@ def begun(service: FakeService, cli: Cli, gate: threading.Event) -> subprocess.P
     return process
 
 
+def clear(folder: Path) -> None:
+    """Remove a folder in which something else is still at work."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 VANISH: dict[str, Callable[[Path], object]] = {
-    "folder": shutil.rmtree,
-    "state": lambda out: shutil.rmtree(out / STATE),
-    "parts": lambda out: shutil.rmtree(out / STATE / "partial"),
+    "folder": clear,
+    "state": lambda out: clear(out / STATE),
+    "parts": lambda out: clear(out / STATE / "partial"),
     "moved": lambda out: out.rename(out.with_name("elsewhere")),
     "replaced": lambda out: (out.rename(out.with_name("elsewhere")), out.write_bytes(b"")),
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from .directory import Directory, sync_file
+from .directory import CANNOT_SYNC, Directory, sync_file
 from .inflate import Read, opened
 from .members import MOST_MEMBERS, Contents, Form, Name, Stored, arranged, most_bytes
 from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
@@ -264,5 +264,7 @@ def sync_file_system(directory: Directory) -> bool:
         return False
     if syncfs(number):
         error = ctypes.get_errno()
+        if error in CANNOT_SYNC:
+            return False
         raise OSError(error, os.strerror(error))
     return True

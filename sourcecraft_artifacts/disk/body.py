@@ -36,9 +36,10 @@ class Body:
             self._lost = error
             raise
 
-    def lost(self, error: OSError) -> None:
-        """Learn that a sync failed."""
-        self._lost = error
+    @property
+    def is_lost(self) -> bool:
+        """Whether a sync failed: what was written is not known to reach the disk."""
+        return self._lost is not None
 
 
 def start_writing(descriptor: int, start: int = 0, count: int = 0) -> None:

@@ -16,7 +16,7 @@ _SAFELY: int = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )
 _IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD says EMLINK for what O_NOFOLLOW refuses
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
 
@@ -239,7 +239,7 @@ def sync_file(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _CANNOT_SYNC:
+        if error.errno not in CANNOT_SYNC:
             raise
 
 

@@ -21,7 +21,7 @@ from .checkpoint import Checkpoint
 from .directory import Directory
 from .files import write_file
 from .spans import Span, added, gaps
-from .sums import Read, Sums
+from .sums import Read, Sum, Sums
 
 LARGE = 8 << 20
 """Bytes from which an object takes long to hash and to sync."""
@@ -59,6 +59,8 @@ class Partial:
         """Digests that came when the first bytes had been hashed without them."""
         self._handed_over = 0
         self._sums = Sums(0)
+        self._synced: list[Sum] = []
+        """Of what surely is on the disk."""
         self._saved = False
         """Whether there is a checkpoint on the disk."""
         self._next_checkpoint = FIRST_CHECKPOINT
@@ -196,6 +198,7 @@ class Partial:
         if self.version is not None and self.version.resumable and self._body is not None:
             self._learn(_MOST_AT_ONCE)
             self._body.sync()
+            self._synced = list(self._sums)
             if self._sums:
                 self._save(self.version, sync=True)
 
@@ -217,7 +220,9 @@ class Partial:
 
     def suspend(self) -> None:
         """Leave the part for a later run; without a validator it is of no use and removed."""
-        if self.version is not None and self.version.resumable and self.position:
+        if self._body is not None and self._body.is_lost:
+            self._fall_back()
+        elif self.version is not None and self.version.resumable and self.position:
             with suppress(OSError):
                 self.checkpoint(most=_MOST_AT_THE_END)
             self._close()
@@ -233,7 +238,7 @@ class Partial:
         self.version = None
         self.position = self._handed_over = 0
         self._digests, self._late = None, {}
-        self._done, self._sums, self._saved = [], Sums(0), False
+        self._done, self._sums, self._synced, self._saved = [], Sums(0), [], False
 
     def seal(self, *, sync: bool = True) -> os.stat_result:
         """Put the complete bytes on the disk and close them, ready to be moved.
@@ -247,7 +252,7 @@ class Partial:
             if sync:
                 self._body.sync()
         except OSError:
-            self.forget()
+            self._fall_back()
             raise
         found = os.fstat(self._body.descriptor)
         if found.st_size != self.size:
@@ -263,6 +268,19 @@ class Partial:
             self._remove(f"{self.stem}.json")
 
     # How it works inside.
+
+    def _fall_back(self) -> None:
+        """Keep, after a sync that failed, what an earlier one had put on the disk.
+
+        What came since is in the memory of the system at most, and passes for written.
+        """
+        if self._synced and self.version is not None:
+            self._sums = Sums(self.version.size or 0, self._synced)
+            with suppress(OSError):
+                self._save(self.version, sync=False)
+                self._close()
+                return
+        self.forget()
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self._body = Body(self.directory.open(self.part_name, os.O_RDWR))
@@ -286,7 +304,7 @@ class Partial:
     def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
         self.version = version
         self._digests, self._late = Digests(expected), {}
-        self._sums = Sums(version.size or 0)
+        self._sums, self._synced = Sums(version.size or 0), []
         self._next_checkpoint = FIRST_CHECKPOINT
 
     def _save(self, version: Version, *, sync: bool) -> None:

@@ -60,7 +60,7 @@ class OutputFolder:
         self._parts: PartialStore | None = None
         self._run = Run()
         self._locked = False
-        self._touched: dict[tuple[str, ...], SafePath] = {}
+        self._touched: set[tuple[str, ...]] = set()
         self._lock = threading.Lock()
         self._folds: bool | None = None
         self._unpacker: Unpacker | None = None
@@ -182,6 +182,7 @@ class OutputFolder:
         # Read here: the workers that share it must not each read their own.
         is_new = self._state is not before
         if is_new:
+            self._tree.root.sync()  # or a file could outlive the folder that knows it as ours
             vars(self).pop("manifest", None)
         assert self.manifest is not None
         return is_new
@@ -483,7 +484,7 @@ class OutputFolder:
         partial.placed()
         whole.size = partial.size
         with self._lock:
-            self._touched[place.parts[:-1]] = place
+            self._touched.add(place.parts[:-1])
 
     def _make_way(self, place: SafePath) -> None:
         """Remove the folder that an artifact was, where a file is to come in its place."""
@@ -563,9 +564,11 @@ class OutputFolder:
 
     def _sync_touched(self) -> None:
         assert self._tree is not None or not self._touched
-        for place in self._touched.values():
+        # The folders above too: some of them may have been made for what is in them.
+        parts = {above[:depth] for above in self._touched for depth in range(len(above) + 1)}
+        for above in sorted(parts, key=len, reverse=True):
             if self._tree is not None:
-                with self._tree.parent(place, create=False) as parent:
+                with self._tree.parent(SafePath((*above, "any")), create=False) as parent:
                     parent.sync()
         self._touched.clear()
         self._sync_unpacked()

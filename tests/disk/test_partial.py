@@ -641,6 +641,42 @@ def test_lost_power_costs_what_had_not_reached_the_disk(
     assert placed(again, tmp_path) == BODY
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("synced", [0, 300])
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_failed_sync_costs_what_was_not_synced_before(
+    directory: Directory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    synced: int,
+    suspended: bool,
+) -> None:
+    """What an earlier sync put on the disk is kept, and not a byte more is trusted."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, synced)
+    partial.checkpoint(sync=True)
+    put(partial, piece, BODY)
+    partial.checkpoint(sync=False)
+    partial.release(piece)
+
+    def full(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            partial.checkpoint(sync=True) if suspended else partial.seal()
+        if suspended:
+            partial.suspend()
+    again = opened(directory)
+    assert again.position == synced
+    again.suspend()
+    if not synced:
+        assert names(tmp_path) == []
+
+
 def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
