@@ -16,9 +16,9 @@ _log = get_logger(__name__)
 
 
 class StderrHandler(logging.Handler):
-    """Writes records to stderr; one that is gone is no reason to fail.
+    """Writes records to stderr, and ignores that stderr is closed.
 
-    It has no lock: the end of the program must not wait for a thread that is stuck in a terminal.
+    It has no lock: the end of the program must not wait for a thread that a terminal blocks.
     """
 
     def __init__(self, *, events: bool) -> None:
@@ -78,12 +78,12 @@ def show_above(above: Callable[[str], bool]) -> None:
 
 
 def show_error(error: ArtifactsError) -> None:
-    """Say what went wrong, and what to do about it."""
+    """Show what went wrong and what to do about it."""
     _listening().error("%s", error.message, extra={"fault": error})
 
 
 def show_end(text: str) -> None:
-    """Say why the program ends early, also with `--quiet`."""
+    """Show why the program ends early, also with `--quiet`."""
     _listening().critical(text)
 
 

@@ -1,6 +1,6 @@
-"""What lies in a folder and why it is trusted.
+"""What is in a folder, and why it is trusted.
 
 Begin with `tree` and `directory` for what is below the output folder, `manifest` for what is known
-of the files there, `partial` for bytes on their way, `paths` for where an artifact may land. May
+of the files there, `partial` for incomplete files, `paths` for where an artifact may land. May
 import `http` (versions, checksums) and the ground; opens no connection.
 """

@@ -1,4 +1,4 @@
-"""What is written down of partial data: which bytes of which version of an object are here."""
+"""The checkpoint of partial data: which bytes of which version of an object are on disk."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .sums import Sum
 
 SCHEMA = 2
 _SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
-"""What can be sent back in `If-Range`."""
+"""A validator that can be sent in `If-Range`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state of a part; nothing of it counts but what its `sums` still hold for.
+    """The state of a part; only bytes that still match its `sums` are trusted.
 
-    So it does not matter whether the program was killed or the power lost, what had reached the
-    disk by then, and who touched the part meanwhile. `digests` are those that the storage sent
-    for the whole object.
+    So it does not matter whether the program was killed or the power failed, what had reached the
+    disk by then, or who changed the part since. `digests` are those that the storage sent for the
+    whole object.
     """
 
     version: Version
@@ -44,7 +44,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Checkpoint:
-        """Read a file's content. Raises ValueError, KeyError or TypeError for what is not ours."""
+        """Read a file's content. Raises ValueError, KeyError or TypeError for any other file."""
         text, _, check = content.partition(b"\n")
         if check != b"%08x\n" % zlib.crc32(text):
             raise ValueError("it is damaged")

@@ -1,4 +1,4 @@
-"""One file as it was put in place: what the manifest and the journal say of it."""
+"""The entry of one file in the manifest and the journal, as it was put in place."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Entry:
     """One artifact as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds.
 
-    Of one that was unpacked, `members` has each file below `base`, and `skipped` those that were
-    left as they were; size and SHA-256 are the archive's. `before` are places of an older version,
-    to be removed where they are as they were left. `is_judged` tells that an artifact which stayed
-    one file is not to be unpacked.
+    For an unpacked artifact, `members` has each file below `base`, and `skipped` those that were
+    kept as they were; size and SHA-256 are the archive's. `before` has places of an older version,
+    which are removed if they are unchanged. `is_judged` means that the artifact stayed one file and
+    is not to be unpacked.
     """
 
     address: CubeAddress
@@ -40,7 +40,7 @@ class Entry:
     is_judged: bool = False
 
     def is_of(self, artifact: Artifact) -> bool:
-        """Tell whether this is that artifact as it is listed now."""
+        """Tell whether this entry is for that artifact as it is listed now."""
         return (self.address, self.local_path, self.dates) == (
             artifact.address,
             artifact.local_path,
@@ -53,7 +53,7 @@ class Entry:
 
 
 def to_json(entry: Entry) -> dict[str, Any]:
-    """Return an entry as it is written."""
+    """Convert an entry to JSON."""
     return {
         **entry.address._asdict(),
         "local_path": entry.local_path,
@@ -67,7 +67,7 @@ def to_json(entry: Entry) -> dict[str, Any]:
 
 
 def _more_to_json(entry: Entry) -> dict[str, Any]:
-    """Return what few entries have."""
+    """Return the fields that few entries have."""
     more: dict[str, Any] = {}
     if entry.members is not None:
         members = {path: records.to_json(record) for path, record in entry.members.items()}
@@ -82,7 +82,7 @@ def _more_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
-    """Add what few entries have. Raises LookupError, TypeError or ValueError."""
+    """Read the fields that few entries have. Raises LookupError, TypeError or ValueError."""
     if not value.keys() & {"members", "before", "judged"}:
         return entry
     members, base = value.get("members"), value.get("base", "")
@@ -104,7 +104,7 @@ def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
 
 
 def from_json(value: Mapping[str, Any]) -> Entry:
-    """Read an entry. Raises LookupError or TypeError for what is none of ours."""
+    """Read an entry. Raises LookupError or TypeError for anything else."""
     dates = value["dates"]
     entry = Entry(
         CubeAddress(value["repo"], value["run"], value["workflow"], value["task"], value["cube"]),
@@ -127,7 +127,7 @@ def from_json(value: Mapping[str, Any]) -> Entry:
 
 
 def entry_of(value: Any) -> Entry | None:
-    """Return the entry that a value is; None where it cannot be read."""
+    """Return a value as an entry; None if it cannot be read."""
     try:
         return None if value is None else from_json(value)
     except (LookupError, TypeError, ValueError, AttributeError):

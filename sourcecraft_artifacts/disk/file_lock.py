@@ -1,4 +1,4 @@
-"""The lock of one file that the user named: a hidden file beside it, while a run is at it."""
+"""The lock of one file that the user named: a hidden file beside it during the run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .files import read_file
 from .locks import Lock, try_lock, wait_for_lock
 
 _TRIES = 20
-"""How often in a row a lock may be had of a file that seems to have been removed."""
+"""How often in a row a lock may be taken on a file that seems to have been removed."""
 
 
 class FileLock:
-    """A lock by the name of a hidden file. It keeps runs apart; that it cannot be had fails none.
+    """A lock by the name of a hidden file. If it cannot be had, the run continues without it.
 
-    The file says which process has it. It is ours while its name leads to what we wrote in it: an
-    owner that ends removes it, and one that was removed locks nobody out. The number of a file is
-    not asked: there are file systems where it differs from one look to the next.
+    The file names its process. The lock is ours while the name leads to the text that we wrote: the
+    owner removes the file at its end, and a removed file locks nobody out. Inode numbers are not
+    compared, because on some file systems they change from one look to the next.
     """
 
     def __init__(self, directory: Directory, name: str) -> None:
@@ -32,7 +32,7 @@ class FileLock:
 
     @contextmanager
     def held(self, what: str) -> Iterator[bool]:
-        """Wait for the run that is at it, and keep others away; tells whether there are locks.
+        """Wait for another run, then keep others away; yields whether there are locks.
 
         Raises `Refused` for a symlink in its place.
         """
@@ -41,7 +41,7 @@ class FileLock:
             yield alone
         finally:
             if descriptor >= 0:
-                with suppress(OSError):  # one of another user, in a folder where that is forbidden
+                with suppress(OSError):  # another user's file, in a folder where that is forbidden
                     self._directory.unlink(self._name)
                 os.close(descriptor)
 
@@ -56,7 +56,7 @@ class FileLock:
                 return None
 
     def _open(self) -> int:
-        """Open the file; -1 where it cannot be. One of another user's can be read at most."""
+        """Open the file; return -1 if that fails. Another user's file can at most be read."""
         for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             with suppress(OSError):
                 return self._directory.open(self._name, flags)
@@ -76,7 +76,7 @@ class FileLock:
         return False
 
     def _whom(self, what: str) -> str:
-        """Name the other run, by its process where its file says that."""
+        """Name the other run, by its process if its file says which."""
         with suppress(OSError, Refused):
             number = read_file(self._directory, self._name).partition(b" ")[0]
             if number.isdigit():

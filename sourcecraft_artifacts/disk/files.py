@@ -1,4 +1,4 @@
-"""Files inside open folders: small ones of ours read and written whole, others moved."""
+"""Reads and writes our small files in open folders as a whole, and moves other files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..text import visible
 from .directory import Directory, open_root, sync_file
 
 LARGEST = 256 << 20
-"""Bytes of the largest file that is read whole: what is larger is not ours."""
+"""The largest file that is read as a whole, in bytes: a larger one is not ours."""
 _BLOCK = 1 << 20
 
 
 def read_file(directory: Directory, name: str) -> bytes:
-    """Return the bytes of a file of ours.
+    """Return the bytes of one of our files.
 
-    Raises OSError, and `Refused` for what is none of ours: a symlink, a folder, a FIFO, a device,
-    or more than `LARGEST` bytes. Nothing is waited for.
+    Raises OSError, and `Refused` for what cannot be ours: a symlink, a folder, a FIFO, a device,
+    or more than `LARGEST` bytes. Never blocks.
     """
     path = os.path.join(directory.path, name)
     try:
@@ -34,16 +34,16 @@ def read_file(directory: Directory, name: str) -> bytes:
 
 
 def read_plain(path: str, most: int) -> bytes:
-    """Return the bytes of a file of the user's, of at most so many; a link to one is followed.
+    """Return the bytes of a user's file, up to a limit; follow a symlink to it.
 
-    Raises OSError, and `NotPlain` for a FIFO, a device or a larger one. Nothing is waited for.
+    Raises OSError, and `NotPlain` for a FIFO, a device or a larger file. Never blocks.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return _read_plain(os.open(path, flags), most)
 
 
 class NotPlain(Exception):
-    """A file is not what is read as a whole; says what it is instead, as in "not a plain file"."""
+    """A file cannot be read as a whole; the text says why, as in "not a plain file"."""
 
 
 def _read_plain(descriptor: int, most: int) -> bytes:
@@ -53,7 +53,7 @@ def _read_plain(descriptor: int, most: int) -> bytes:
             raise NotPlain("not a plain file")
         if found.st_size <= most:
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(most + 1)  # /proc has files that are larger than they say
+                data = file.read(most + 1)  # files in /proc are larger than their size says
     finally:
         os.close(descriptor)
     if max(found.st_size, len(data)) > most:
@@ -70,10 +70,10 @@ def write_file(
     temporary: str | None = None,
     mode: int = 0o666,
 ) -> None:
-    """Write a file atomically; with `sync` it is on the disk before it gets its name.
+    """Write a file atomically; with `sync` its data is on disk before it gets its name.
 
-    Until then its name is `temporary`, or `NAME.new`, where one that a killed run left is
-    replaced. Raises OSError; an older file of the name then stays, and nothing else is left.
+    Until then its name is `temporary`, or `NAME.new`, which replaces the one of a killed run.
+    Raises OSError; an older file of the name is then kept, and no temporary file is left.
     """
     may_be_left = temporary is None
     temporary = temporary or f"{name}.new"
@@ -94,9 +94,9 @@ def write_file(
 
 
 def write_private(folder: str, name: str, data: bytes, *, sync: bool) -> None:
-    """Write a file of the user's own atomically, from its first byte on readable by its owner.
+    """Write a user's file atomically, readable only by its owner from the first byte on.
 
-    Others may write it at the same time: the last of them counts. Raises as `write_file` does.
+    If several write it at the same time, the last one counts. Raises as `write_file` does.
     """
     with open_root(folder) as directory:
         temporary = f".{name}.{os.urandom(6).hex()}"
@@ -106,10 +106,10 @@ def write_private(folder: str, name: str, data: bytes, *, sync: bool) -> None:
 
 
 def fit_in(source: Directory, name: str, target: Directory, before: os.stat_result | None) -> None:
-    """Give a file, before it is moved, what its new place asks for, as far as the system allows.
+    """Give a file the mode and group that its new place needs, as far as the system allows.
 
-    That is the mode of the plain file that it is to replace, and the group of a folder whose
-    set-group-ID bit says so.
+    These are the mode of the plain file that it will replace, and the group of a folder with the
+    set-group-ID bit.
     """
     with suppress(OSError):
         folder, found = target.stat(), source.lstat(name)
@@ -126,7 +126,7 @@ def fit_in(source: Directory, name: str, target: Directory, before: os.stat_resu
 def move_file(source: Directory, name: str, target: Directory, target_name: str) -> None:
     """Rename a synced file; across file systems, by way of a synced copy beside the target.
 
-    Raises OSError; the file is then where it was, and the target as it was.
+    Raises OSError; then both the file and the target are unchanged.
     """
     try:
         source.replace(name, target, target_name)

@@ -1,4 +1,4 @@
-"""Compressed files, known by their first bytes and read as a stream, in bounded memory."""
+"""Reads compressed files as a stream in limited memory; the first bytes tell the format."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Protocol
 from .tar import UnsafeArchive
 
 _PIECE = 256 << 10
-"""Compressed bytes that are read at once."""
+"""How many compressed bytes are read at once."""
 _MOST_MEMORY = 256 << 20
-"""Bytes that the decompressor of an xz file may want: `xz -9` needs 65 MiB."""
+"""The memory, in bytes, that decompressing an xz file may take: `xz -9` needs 65 MiB."""
 
 Read = Callable[[int], bytes]
-"""Returns so many bytes or fewer, none at the end."""
+"""Returns up to so many bytes; none at the end."""
 
 
 class _Decompressor(Protocol):
-    """What the standard library's decompressors have in common."""
+    """The interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -32,7 +32,7 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's decompressor in the form of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=31)
@@ -67,7 +67,7 @@ def _zstd() -> _Decompressor:
 
 
 class CannotRead(Exception):
-    """This Python does not know a compression; `remedy` says what does."""
+    """This Python cannot decompress the file; `remedy` says what can."""
 
     def __init__(self, name: str, remedy: str) -> None:
         super().__init__(name)
@@ -84,10 +84,10 @@ _KINDS: dict[bytes, Callable[[], _Decompressor]] = {
 
 
 def opened(first: bytes, read: Read) -> Read:
-    """Return a function that reads a file decompressed, or as it is where it is not compressed.
+    """Return a function that reads a file, decompressed if it is compressed.
 
-    `first` are its first bytes, which `read` gives too. Raises `CannotRead`; what is returned
-    raises `UnsafeArchive` for what is damaged or cut short.
+    `first` are its first bytes, which `read` returns too. Raises `CannotRead`; the returned
+    function raises `UnsafeArchive` for a damaged or truncated file.
     """
     for magic, make in _KINDS.items():
         if first.startswith(magic):
@@ -96,7 +96,7 @@ def opened(first: bytes, read: Read) -> Read:
 
 
 class _Inflated:
-    """The decompressed bytes of one stream, or of several behind one another."""
+    """The decompressed bytes of one stream, or of several in a row."""
 
     def __init__(self, magic: bytes, make: Callable[[], _Decompressor], read: Read) -> None:
         self._magic = magic
@@ -104,10 +104,10 @@ class _Inflated:
         self._source = read
         self._one: _Decompressor = make()
         self._pending = b""
-        """Compressed bytes that no decompressor has seen."""
+        """Compressed bytes that were not passed to a decompressor yet."""
 
     def read(self, count: int) -> bytes:
-        """Return up to `count` bytes, none at the end."""
+        """Return up to `count` bytes; none at the end."""
         while True:
             if self._one.eof:
                 if not self._finds_another():
@@ -132,7 +132,7 @@ class _Inflated:
             raise UnsafeArchive("its compressed data are damaged") from error
 
     def _finds_another(self) -> bool:
-        """Tell whether another stream follows; zeros between and behind them are filling."""
+        """Tell whether another stream follows; zeros between and after them are padding."""
         rest = self._one.unused_data.lstrip(b"\0")
         while len(rest) < len(self._magic) and (more := self._source(_PIECE)):
             rest = (rest + more).lstrip(b"\0")

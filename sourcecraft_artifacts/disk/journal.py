@@ -1,4 +1,4 @@
-"""The journals of a state folder: a line for each file that is about to get its name."""
+"""The journals of a state folder: a line for each file before it gets its final name."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .files import read_file, write_file
 from .runs import Run
 
 JOURNAL = "journal.jsonl"
-"""The journal of a run that is alone; where runs cannot be kept apart each has its own."""
+"""The journal of a run that has the lock; without locks each run has its own."""
 _NAMES = re.compile(r"journal(?:-(?P<token>[0-9a-f_]+))?\.jsonl")
 
 Told = tuple[str, Any]
-"""A place, and what a line says of it."""
+"""A place and its value in a line."""
 
 
 class Journal:
-    """This run's own journal, to which any number of threads add."""
+    """This run's own journal; any number of threads may add to it."""
 
     def __init__(self, directory: Directory, run: Run) -> None:
         self._directory = directory
@@ -37,7 +37,7 @@ class Journal:
         self._synced = 0
         self._syncing = threading.Lock()
         self.added = 0
-        """Bytes that this run wrote since its file was read."""
+        """How many bytes this run wrote since its file was read."""
 
     @property
     def name(self) -> str:
@@ -45,18 +45,18 @@ class Journal:
         return JOURNAL if self._run.alone else f"journal-{self._run.token}.jsonl"
 
     def append(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int]:
-        """Write a line for each value, and return what `sync` wants; the caller holds a lock.
+        """Write a line for each value, and return the argument for `sync`; the caller holds a lock.
 
-        `before` is what this run wrote until now. Raises OSError.
+        `before` is what this run has written so far. Raises OSError.
         """
         descriptor, lines = self._open(), values
         if not os.fstat(descriptor).st_nlink:
-            # Another run took this one for over, and has read less than what follows.
+            # Another run took this one for dead, and has read only a part of this journal.
             self._outdated.append(descriptor)
             self._descriptor = -1
             descriptor, lines = self._open(), {**before, **values}
         texts = [json.dumps({"place": place, **value}) for place, value in lines.items()]
-        # The line break before them keeps the torn line of a killed run or a full disk apart.
+        # The line break before them ends the torn line of a killed run or a full disk.
         text = memoryview("\n".join(["", *texts, ""]).encode())
         while text:
             count = os.write(descriptor, text)
@@ -66,7 +66,7 @@ class Journal:
         return descriptor, self._written
 
     def sync(self, descriptor: int, mine: int) -> None:
-        """Put on the disk what was written; threads that come together share it."""
+        """Sync what was written; threads that come at the same time share one sync."""
         with self._syncing:
             if self._synced < mine:
                 covered = self._written
@@ -85,7 +85,7 @@ class Journal:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._descriptor = self._directory.open(self.name, flags)
             if os.fstat(self._descriptor).st_nlink != 1:
-                # Its other name may be outside of the folder: go on in a copy.
+                # Its other name may be outside the folder: continue in a copy.
                 os.close(self._descriptor)
                 self._descriptor = -1
                 text = read_file(self._directory, self.name)
@@ -98,7 +98,7 @@ class Journal:
 
 @dataclass(slots=True)
 class _Known:
-    """What was read of one journal, up to an offset in bytes."""
+    """The lines read from one journal, up to an offset in bytes."""
 
     inode: int
     offset: int
@@ -106,7 +106,7 @@ class _Known:
 
 
 class Journals:
-    """All journals of a state folder, each read as far as it grew since the last time."""
+    """All journals of a state folder; each time only new lines are read."""
 
     def __init__(self, directory: Directory, own: Journal, run: Run) -> None:
         self._directory = directory
@@ -115,7 +115,7 @@ class Journals:
         self._known: dict[str, _Known] = {}
 
     def read(self) -> dict[str, list[Told]]:
-        """Return the lines that can be read, by the journals' names, the oldest journal first."""
+        """Return the readable lines by the journals' names, the oldest journal first."""
         found = {}
         for name in self._directory.listdir():
             if _NAMES.fullmatch(name) and (seen := self._directory.lstat(name)) is not None:
@@ -125,7 +125,7 @@ class Journals:
         return {name: known.told for name, known in self._known.items()}
 
     def is_left(self, name: str) -> bool:
-        """Tell whether nobody adds to a journal any more, but this run itself."""
+        """Tell whether no other run adds to a journal any more."""
         match = _NAMES.fullmatch(name)
         if name == self._own.name or match is None or match["token"] is None:
             return True

@@ -1,4 +1,4 @@
-"""Locks that keep two runs apart, where there are locks, and the wait for one."""
+"""Locks that keep two runs apart, and the wait for a lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL = 0.1  # seconds between two looks at a lock that another run has
 
 
 class Lock(Enum):
-    """What came of asking for a lock: it is ours, another run has it, or there are no locks."""
+    """The result of asking for a lock: it is ours, another run has it, or there are no locks."""
 
     HAD = "had"
     TAKEN = "taken"
@@ -38,13 +38,13 @@ def _flocked(descriptor: int) -> Lock:
     except BlockingIOError:
         return Lock.TAKEN
     except OSError:
-        # No such locks here, or none for a program that is confined as this one is.
+        # There are no such locks here, or a sandbox forbids them.
         return Lock.NONE
     return Lock.HAD
 
 
 def wait_for_lock(take: Callable[[], T | None], wait: Callable[[], str]) -> T:
-    """Try to take a lock until it is had, and return it; `wait` says once what is waited for."""
+    """Try to take a lock until it is free; `wait` is called once before the wait begins."""
     waited = False
     while (taken := take()) is None:
         if not waited:

@@ -1,12 +1,12 @@
-"""What this tool put into an output folder, and why it is trusted.
+"""What this tool put into an output folder, and how it knows that.
 
-`manifest.json` is written whole at the end of a run. Until then the journal beside it gains a
-line before each file is moved to its final name, so that a file which a killed run had just put
-in place is known to be ours. A line is one file's entry; the last one for a path counts.
+`manifest.json` is written as a whole at the end of a run. Until then a line is added to the journal
+beside it before each file is moved to its final name, so that a file which a killed run had just
+put in place is known to be ours. A line is one file's entry; the last one for a path counts.
 
-Where no lock keeps runs apart each has a journal of its own, and none loses what another has
-done: a run reads the journals, then the manifest, adds what it did itself, writes the manifest,
-and only then removes its journal. Whoever misses that journal finds its lines in the manifest.
+Without a lock each run has its own journal, so that no run loses the work of another: a run reads
+the journals, then the manifest, adds its own entries, writes the manifest, and only then removes
+its journal. A run that no longer finds that journal finds its lines in the manifest.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ MANIFEST = "manifest.json"
 _TEMPORARY = re.compile(r"manifest-(?P<token>[0-9a-f_]+)\.json\.new")
 
 Look = Callable[[str], os.stat_result | None]
-"""Looks at a place; None when nothing is to be seen there."""
+"""Returns the `lstat` of a place; None if nothing is there."""
 
 
 class Manifest:
     """The entries of one output folder, by place (`a/b.txt`); safe to use from many threads.
 
-    `damaged` tells that what was there could not be read: every file is a stranger's then. An
-    entry with the mark `intended` is of a place where a killed run may not have put its file.
-    Where two runs say different things of a place, what `look` sees there decides.
+    `damaged` means that the manifest could not be read: then no file counts as ours. An entry with
+    the mark `intended` is for a place where a killed run may not have put its file. If two runs
+    have different entries for a place, the file that `look` finds there decides.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Manifest:
         self._lock = threading.Lock()
         self._files: dict[str, Any] = {}
         self._mine: dict[str, Any] = {}
-        """What this run knows better than what lies on the disk."""
+        """What this run knows better than the files on disk."""
         self._dropped: set[str] = set()
         self._base: dict[str, Any] = {}
-        """What the manifest held when it was read."""
+        """The entries of the manifest when it was read."""
         self._seen: tuple[int, ...] | None = None
-        """What tells that manifest from a newer one."""
+        """What distinguishes that manifest from a newer one."""
         self._changed = False
         self.damaged = False
         self.exists = False
@@ -68,15 +68,15 @@ class Manifest:
             self._changed = bool(self._load(directory))
 
     def get(self, place: str) -> Entry | None:
-        """Return the entry for a place, or None where there is none that can be read."""
+        """Return the entry for a place; None if there is no readable one."""
         return entry_of(self._files.get(place))
 
     def was_only_intended(self, place: str) -> bool:
-        """Tell whether a killed run meant to put a first file here, and may not have done so."""
+        """Tell whether a killed run may not have put its first file here, as intended."""
         return _is_intended(self._files.get(place))
 
     def knows(self, place: str, found: os.stat_result) -> bool:
-        """Tell whether a file is one that a run has put there, also one that is going on."""
+        """Tell whether a run, perhaps one still running, has put a file there."""
         with self._lock:
             if self._directory is not None and not self._has(place, found):
                 self._load(self._directory)
@@ -96,9 +96,9 @@ class Manifest:
         return iter(list(self._files))
 
     def intend(self, entries: Mapping[str, Entry]) -> None:
-        """Note durably, by their places, that files are about to be put there. Raises OSError.
+        """Record durably that files are about to be put in their places. Raises OSError.
 
-        All of them cost one fsync, which threads that come together share.
+        All of them take one fsync, which threads that come at the same time share.
         """
         if not entries:
             return
@@ -114,7 +114,7 @@ class Manifest:
         self._journal.sync(descriptor, number)
 
     def placed(self, place: str) -> None:
-        """Note that what was intended is in place, done by this run or found of a killed one."""
+        """Note that an intended file is in place, put there by this run or by a killed one."""
         with self._lock:
             value = self._files.get(place)
             if value is not None and _is_intended(value):
@@ -123,13 +123,13 @@ class Manifest:
                 self._changed = True
 
     def settled(self, place: str, entry: Entry) -> None:
-        """Note what became of an entry that was intended, to be saved later."""
+        """Note the final entry of an intended file, to be saved later."""
         with self._lock:
             self._mine[place] = self._files[place] = to_json(entry)
             self._changed = True
 
     def dropped(self, place: str) -> None:
-        """Forget an entry whose file is there no more, or is another's now."""
+        """Forget an entry whose file is gone, or belongs to another artifact now."""
         with self._lock:
             self._dropped.add(place)
             self._mine.pop(place, None)
@@ -142,7 +142,7 @@ class Manifest:
             self._changed = True
 
     def save(self) -> None:
-        """Write the manifest, where anything changed, and end the journal. Raises OSError."""
+        """Write the manifest if anything changed, and remove the journal. Raises OSError."""
         with self._lock:
             directory = self._directory
             if directory is None or not self._changed:
@@ -150,7 +150,7 @@ class Manifest:
             left = self._load(directory)
             value = {"schema_version": SCHEMA, "files": dict(sorted(self._files.items()))}
             text = json.dumps(value).encode() + b"\n"
-            # Under one name, two runs would tear each other's text.
+            # Under the same name, two runs would damage each other's file.
             temporary = None if self._run.alone else f"manifest-{self._run.token}.json.new"
             write_file(directory, MANIFEST, text, sync=True, temporary=temporary)
             directory.sync()
@@ -166,18 +166,18 @@ class Manifest:
                 self._journal.close()
 
     def _torn(self, directory: Directory) -> Iterator[str]:
-        """Yield what runs without a lock left that were killed while they wrote the manifest."""
+        """Yield files left by runs without a lock that were killed while writing the manifest."""
         for name in directory.listdir():
             match = _TEMPORARY.fullmatch(name)
             if match and self._run.has_died(match["token"], directory, name):
                 yield name
 
-    # What lies on the disk, together with what this run has done.
+    # What is on disk, together with what this run has done.
 
     def _load(self, directory: Directory) -> list[str]:
-        """Read all there is; return the names of the journals that nobody adds to any more.
+        """Read everything; return the names of the journals that no run adds to any more.
 
-        The journals come first: one that is gone by then is in the manifest.
+        The journals are read first: one that is gone by then is in the manifest.
         """
         journals = self._journals.read()
         self._read_base(directory)
@@ -213,7 +213,7 @@ class Manifest:
             self.damaged = True
 
     def _standing(self, place: str, values: list[Any]) -> Any:
-        """Choose, of what runs say of a place, what is true of it; else the first of them."""
+        """Choose from several entries for a place the one that is true of it, else the first."""
         found = self._look(place) if self._look is not None else None
         for value in values if found is not None else ():
             entry = entry_of(value)
@@ -227,7 +227,7 @@ def _is_intended(value: Any) -> bool:
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """Tell whether two values speak of different files."""
+    """Tell whether two values are entries of different files."""
     return one != other and entry_of(one) != entry_of(other)
 
 

@@ -1,6 +1,6 @@
-"""What an archive holds, judged: whether it is a folder's, and where each member may land.
+"""Judges the contents of an archive: whether it is a folder's, and where each member may land.
 
-Pure decisions; `tar` reads, and the members' bytes are somebody else's.
+Pure decisions; `tar` reads the archive, and `aside` stores the members.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ARCHIVE_NAME = re.compile(
 
 
 def most_bytes(archive_size: int) -> int:
-    """Return how many bytes an archive of so many bytes may become."""
+    """Return how many bytes an archive of that size may contain."""
     return max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive_size)
 
 
@@ -33,30 +33,30 @@ _PLAIN_NAME = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 
 
 class Form(Enum):
-    """What a `local_path` says of an object that is an archive."""
+    """What a `local_path` says about an object that is an archive."""
 
     FOLDER = "a folder's"
-    """It may be a folder's name: any archive is unpacked."""
+    """It may be the name of a folder: any archive is unpacked."""
     ARCHIVE = "an archive's"
-    """It stays, unless it holds one file of that very name."""
+    """It is the name of an archive: it is kept, unless it has one file of that very name."""
     FILE = "a file's"
-    """It stays, unless all its members lie at that name or below."""
+    """It is kept, unless all its members are at that name or below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A `local_path` as a name for what an archive holds; `base` is where members land."""
+    """A `local_path` as the name of an archive's contents; `base` is where members land."""
 
     form: Form
     base: tuple[str, ...]
     glob: str = ""
-    """The whole of it, where it is a glob."""
+    """The whole pattern, if it is a glob."""
     is_explicit: bool = False
-    """Whether it ends with `/`: then it is no file's name."""
+    """Whether it ends with `/`, and so cannot be the name of a file."""
 
     @classmethod
     def of(cls, local_path: str) -> Name:
-        """Read a path as the service sent it."""
+        """Parse a path as the service sent it."""
         parts = components(local_path)
         plain = tuple(_before_glob(parts))
         glob = "/".join(parts) if len(plain) < len(parts) else ""
@@ -70,7 +70,7 @@ class Name:
 
     @property
     def may_be_folder(self) -> bool:
-        """Whether a folder may stand there already: what is in it is judged file by file."""
+        """Whether a folder may exist there already: its files are then judged one by one."""
         return self.form is Form.FOLDER or bool(self.glob)
 
 
@@ -82,7 +82,7 @@ def _before_glob(parts: Iterable[str]) -> Iterable[str]:
 
 
 class Stored(NamedTuple):
-    """A member as it is kept: its bytes in file `number`, or where the link leads."""
+    """A stored member: the number of the file with its bytes, or the target of the link."""
 
     number: int
     size: int = 0
@@ -94,16 +94,16 @@ class Stored(NamedTuple):
 
 @dataclass(slots=True)
 class Contents:
-    """What was read of an archive: files and symlinks by their names, and folders."""
+    """The contents of an archive: files and symlinks by name, and folders."""
 
     files: dict[str, Stored] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     count: int = 0
 
     def name_of(self, member: Member) -> str:
-        """Return a member's name with neither `./` nor doubled `/`, and count it.
+        """Return a member's name without `./` and doubled `/`, and count it.
 
-        Raises `UnsafeArchive` for one that is absolute, climbs, or came before.
+        Raises `UnsafeArchive` for a name that is absolute, has `..`, or came before.
         """
         self.count += 1
         if self.count > MOST_MEMBERS:
@@ -118,7 +118,7 @@ class Contents:
         return name
 
     def original(self, member: Member) -> Stored:
-        """Return what a hard link is another name of."""
+        """Return the member that a hard link refers to."""
         found = self.files.get(normal_name(member.target))
         if found is None:
             raise UnsafeArchive(f"{member.name} in it is a link to what did not come before it")
@@ -126,8 +126,8 @@ class Contents:
 
 
 def normal_name(name: str) -> str:
-    """Return a name with neither `./` nor doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
-    if _PLAIN_NAME.fullmatch(name):  # nearly all are, and there may be a million
+    """Return a name without `./` and doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
+    if _PLAIN_NAME.fullmatch(name):  # nearly all names are, and there may be a million
         return name
     if name.startswith("/"):
         raise UnsafeArchive(f"{name} in it is an absolute path")
@@ -139,23 +139,23 @@ def normal_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Where members land, relative to their base; the empty name is the base itself."""
+    """Where members land, relative to the base; the empty name is the base itself."""
 
     files: Mapping[str, Stored]
     folders: frozenset[str]
-    """Those without anything in them."""
+    """The empty folders."""
 
     @property
     def is_one_file(self) -> bool:
-        """Whether it is a single file that was wrapped."""
+        """Whether it is a single file in an archive."""
         return "" in self.files
 
 
 def arranged(contents: Contents, name: Name) -> Arrangement | None:
-    """Take away the prefix that repeats the name; None where the archive is no folder's.
+    """Remove the prefix that repeats the name; return None if the archive is to be kept.
 
-    The whole name is looked for, and then its last component. Folders above it are no members to
-    speak of: they come along where the folder was packed from further up.
+    The prefix is the whole name, or else its last component. Folders above it are ignored: they are
+    there if the folder was packed from further up.
     """
     candidates = dict.fromkeys(["/".join(name.base), "/".join(name.base[-1:])])
     prefix = next((one for one in candidates if one and _all_lie_at(contents, one, name)), None)
@@ -181,7 +181,7 @@ def _all_lie_at(contents: Contents, prefix: str, name: Name) -> bool:
 
 
 def _is_of_archive_name(contents: Contents, name: Name, prefix: str | None) -> bool:
-    """Tell whether an archive with an archive's name only wraps what that name is of."""
+    """Tell whether an archive with an archive's name only has a file of that very name."""
     if name.glob:
         base = "/".join((*name.base, ""))
         full = path_pattern(name.glob)
@@ -197,7 +197,7 @@ def _empty_ones(files: Iterable[str], folders: Iterable[str]) -> Iterable[str]:
 
 
 def above_all(paths: Iterable[str]) -> Iterable[str]:
-    """Yield each folder above any of the paths once, but for the base."""
+    """Yield each parent folder of the paths once, without the base."""
     seen: set[str] = set()
     for path in paths:
         folder = path.rpartition("/")[0]
@@ -210,11 +210,11 @@ def above_all(paths: Iterable[str]) -> Iterable[str]:
 def check_places(
     arrangement: Arrangement, base: tuple[str, ...], *, portable: bool, fold: bool
 ) -> None:
-    """Judge where all members land, below a base, as if each were an artifact.
+    """Judge the places of all members below a base, as if each were an artifact.
 
-    With `fold`, names that differ by case or normalisation are one. Raises `UnsafeArchive` for the
-    first that may not be there: its name is unsafe, two are one, a file is another's folder, or a
-    symlink leads out.
+    With `fold`, names that differ by case or normalisation are the same. Raises `UnsafeArchive` for
+    the first unsafe member: a bad name, two members at one place, a file that is another's folder,
+    or a symlink that leads out.
     """
     folders = set(above_all([*arrangement.files, *arrangement.folders])) | arrangement.folders
     for folder in folders:
@@ -230,7 +230,7 @@ def check_places(
 
 
 def _check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
-    """Judge a file's own name, its folder being judged already."""
+    """Judge a file's own name; its folder was judged before."""
     name = path.rpartition("/")[2]
     is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= 255 and name[0] != "."
     if portable or not is_plain:
@@ -256,9 +256,9 @@ def _check_apart(arrangement: Arrangement, folders: set[str], *, fold: bool) -> 
 
 
 def link_flaw(path: str, target: str, folders: set[str], *, portable: bool) -> str | None:
-    """Say why a symlink may not be made; None when it is relative and stays inside.
+    """Return why a symlink must not be made; None if it is relative and stays inside.
 
-    A `..` behind a name would lead elsewhere if that name were a link: the name has to be one of
+    A `..` behind a name would lead elsewhere if that name were a link, so the name must be one of
     the archive's own folders.
     """
     if not path:

@@ -1,4 +1,4 @@
-"""The parts that earlier runs left in a folder, by the artifact that they are of."""
+"""The parts that earlier runs left in a folder, by artifact."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .runs import Run
 
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArtifactsError)
 _SUFFIXES = ("part", "json", "json.new")
-"""Of a part's files; the last one is of a write that a kill cut short."""
+"""The suffixes of a part's files; the last one is left when a write is killed."""
 
 
 class PartialStore:
-    """The parts in one folder. Names start with `prefix`, and nothing else is ever touched.
+    """The parts in one folder. Their names start with `prefix`; other files are never touched.
 
-    Each name says which run it is of; those of another run that goes on are left to it.
+    Each name contains the run's token; parts of another active run are left alone.
     """
 
     def __init__(self, directory: Directory, prefix: str = "", run: Run | None = None) -> None:
@@ -32,9 +32,9 @@ class PartialStore:
         self._found: dict[str, list[str]] | None = None
 
     def open(self, key: str) -> Partial:
-        """Return the part for `key`, resumed where an earlier run left one that can be trusted.
+        """Return the part for `key`, resumed if an earlier run left one that can be trusted.
 
-        Whatever else earlier runs left for it is removed.
+        Other parts that earlier runs left for it are removed.
         """
         stem = f"{self._prefix}{key}-{self.run.token}"
         found: Partial | None = None
@@ -49,7 +49,7 @@ class PartialStore:
         return found or Partial(self._directory, stem, None)
 
     def _adopt(self, old: str, stem: str) -> Partial:
-        """Give an old part a stem of this run: whoever renames it has it, killed at any moment."""
+        """Rename an old part to a stem of this run; the rename is atomic: only one run gets it."""
         text = read_file(self._directory, f"{old}.json")
         checkpoint = Checkpoint.from_bytes(text)
         write_file(self._directory, f"{stem}.json", text, sync=False)
@@ -57,7 +57,7 @@ class PartialStore:
         return Partial(self._directory, stem, checkpoint)
 
     def clear(self) -> None:
-        """Remove every part that no one opened, and that is of no run that goes on."""
+        """Remove every part that was not opened and does not belong to an active run."""
         for stems in self._stems().values():
             for stem in filter(self._is_left, stems):
                 self._remove(stem)

@@ -1,4 +1,4 @@
-"""The members of an unpacked artifact as the manifest has them, and whether they are still so."""
+"""The manifest's records of an unpacked artifact's members, and whether they still match."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .directory import Directory
 from .members import Stored
 
 Records = Mapping[str, Stored]
-"""By their paths below the artifact's base; a `/` at the end is that of an empty folder."""
+"""By path below the artifact's base; an empty folder's path ends with `/`."""
 Places = tuple[tuple[str, Stored], ...]
-"""By their places in the output folder, of which several may be one."""
+"""By place in the output folder; several places may be the same file."""
 FOLDER = Stored(0)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def to_json(record: Stored) -> dict[str, Any]:
-    """Return what the manifest has of a member: sizes in bytes, times in nanoseconds."""
+    """Convert a member to JSON: sizes in bytes, times in nanoseconds."""
     if record.target is not None:
         return {"link": record.target}
     if not record.sha256:
@@ -32,7 +32,7 @@ def to_json(record: Stored) -> dict[str, Any]:
 
 
 def from_json(value: Any) -> Stored:
-    """Read it. Raises LookupError or TypeError for what is none of ours."""
+    """Read a member. Raises LookupError or TypeError for anything else."""
     if not isinstance(value, dict):
         raise TypeError("it is no member")
     if not value:
@@ -60,7 +60,7 @@ def files_of(records: Records) -> Iterator[tuple[str, Stored]]:
 
 
 def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = True) -> bool:
-    """Tell whether what stands at a name is what was recorded, by its time or else its bytes.
+    """Tell whether a file is as recorded, by its time or else by its bytes.
 
     `exactly` asks for the same permissions too. Raises OSError.
     """

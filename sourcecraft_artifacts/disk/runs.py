@@ -1,7 +1,7 @@
-"""Whose a file in a state folder is: each run has a token, from which others see if it goes on.
+"""Tells which run a file in a state folder belongs to, by a token, and whether that run is active.
 
-A lock keeps runs apart where there are locks. Where there are none, two runs into one folder each
-work on files of their own, which bear their tokens, and take over what is of a run that is over.
+A lock keeps runs apart if there are locks. Without locks, two runs into one folder each work on
+files of their own, whose names have their tokens, and take over files of runs that have ended.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from .directory import Directory
 from .files import read_file
 
 _FORGOTTEN = 300.0
-"""Seconds after which what a run of an unknown machine has left untouched is taken for left."""
+"""Seconds without change after which a file of a run on an unknown machine is abandoned."""
 _TOKEN = re.compile(r"(?P<place>[0-9a-f]{8})_(?P<process>\d+)_(?P<started>\d+)_[0-9a-f]{8}")
 _MARK = ".run"
 _here: set[str] = set()
-"""The tokens of the runs that go on in this process."""
+"""The tokens of the active runs in this process."""
 
 
 class Run:
     """One run, as other runs into the same folder see it.
 
-    `alone` tells that a lock keeps other runs out: what is found is then of runs that are over,
-    unless it can be seen that one goes on, which had no lock.
+    `alone` means that a lock keeps other runs out: files of others then belong to runs that have
+    ended, unless such a run (without a lock) can be seen to be active.
     """
 
     def __init__(self) -> None:
         self.alone = True
         self.marks: Directory | None = None
-        """The folder in which each run that goes on has a mark, where there is one."""
+        """The folder in which each active run has a mark, if it exists."""
         number = os.getpid()
         self.token = f"{_place()}_{number}_{_started(number)}_{secrets.token_hex(4)}"
         self._marked = False
         _here.add(self.token)
 
     def enter(self, marks: Directory) -> None:
-        """Leave a mark that says that this run goes on, and keeps the folder from being removed.
+        """Create this run's mark, which also keeps the folder from being removed.
 
-        Raises OSError, `FileNotFoundError` where the folder was removed just now.
+        Raises OSError; `FileNotFoundError` if the folder was just removed.
         """
         mark = marks.open(self.token + _MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -55,7 +55,7 @@ class Run:
             os.close(mark)
 
     def leave(self) -> None:
-        """Take the mark away: what this run leaves is free for others."""
+        """Remove the mark: others may then take over this run's files."""
         _here.discard(self.token)
         if self.marks is not None and self._marked:
             with suppress(OSError):
@@ -63,35 +63,35 @@ class Run:
             self._marked = False
 
     def is_over(self, token: str, folder: Directory, *names: str) -> bool:
-        """Tell whether another run has ended, which left files of these names in a folder."""
+        """Tell whether the run that left files of these names in a folder has ended."""
         marked = self._has_mark(token)
         goes_on = None if marked is False else _goes_on(token)
         if marked is False or goes_on is False:
             return True
         if goes_on:
             return self.alone and marked is None
-        # Windows itself lets nobody touch a file that is open.
+        # Windows itself protects a file that is open.
         return self.alone or os.name == "nt" or not _is_fresh(folder, names)
 
     def has_died(self, token: str, folder: Directory, name: str) -> bool:
-        """Tell the same of a file that a run holds for a moment, with a mark or without one."""
+        """Tell the same for a file that a run keeps for a moment, with or without a mark."""
         return _goes_on(token) is False or not _is_fresh(folder, (name,))
 
     def _has_mark(self, token: str) -> bool | None:
-        """Tell whether a run says that it goes on; None where runs do not say so."""
+        """Tell whether a run has a mark; None if runs have no marks here."""
         if self.marks is None:
             return None
         found = self.marks.lstat(token + _MARK)
         if found is None or not self.alone:
             return found is not None
         try:
-            # Else the folder was copied, and the run goes on in the one that it was copied from.
+            # Else the folder was copied, and the run is active in the original.
             return int(read_file(self.marks, token + _MARK)) == found.st_ino
         except (OSError, ValueError, Refused):
             return False
 
     def clear_marks(self) -> None:
-        """Remove the marks of runs that are over."""
+        """Remove the marks of runs that have ended."""
         for name in self.marks.listdir() if self.marks is not None else ():
             token = name.removesuffix(_MARK)
             if name.endswith(_MARK) and self.marks and self.is_over(token, self.marks, name):
@@ -100,13 +100,13 @@ class Run:
 
 
 def others_at_work(folder: Directory) -> list[int]:
-    """Return the process numbers of the runs on this machine that go on in a folder."""
+    """Return the process IDs of the active runs on this machine in a folder."""
     tokens = [name.removesuffix(_MARK) for name in folder.listdir() if name.endswith(_MARK)]
     return sorted(int(token.split("_")[1]) for token in tokens if _goes_on(token))
 
 
 def _goes_on(token: str) -> bool | None:
-    """Tell whether the process of a run is there; None where it cannot be told from here."""
+    """Tell whether the process of a run exists; None if that cannot be known here."""
     match = _TOKEN.fullmatch(token)
     if match is None or match["place"] != _place() or os.name == "nt":
         return None
@@ -132,7 +132,7 @@ def _is_fresh(folder: Directory, names: tuple[str, ...]) -> bool:
 
 @cache
 def _place() -> str:
-    """Return what tells the processes that are numbered as ours are from all others."""
+    """Return what identifies the machine or container whose process IDs we see."""
     machine = os.uname().nodename if hasattr(os, "uname") else ""
     boot = space = ""
     with suppress(OSError):
@@ -144,9 +144,9 @@ def _place() -> str:
 
 
 def _started(number: int) -> str:
-    """Return when a process was started, as the system counts; "0" where that is not told.
+    """Return when a process was started, in the system's units; "0" if unknown.
 
-    One that was killed, and that nobody has asked for, is as good as none: that is "gone".
+    A zombie counts as no process: that is "gone".
     """
     try:
         with open(f"/proc/{number}/stat", "rb") as file:

@@ -1,15 +1,15 @@
-"""Spans of bytes: what of an object is there, and what is free to be fetched. Pure arithmetic."""
+"""Spans of bytes: which are there, and which are free to be fetched. Pure arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 Span = tuple[int, int]
-"""Bytes from the first number up to, not including, the second."""
+"""The bytes from the first number up to, not including, the second."""
 
 
 def gaps(spans: Iterable[Span], size: int) -> list[Span]:
-    """Return what lies between sorted, disjoint spans, from 0 to `size`."""
+    """Return the gaps between sorted, disjoint spans, from 0 to `size`."""
     found, at = [], 0
     for start, end in spans:
         if start > at:
@@ -22,7 +22,7 @@ def gaps(spans: Iterable[Span], size: int) -> list[Span]:
 
 def added(spans: list[Span], span: Span) -> list[Span]:
     """Return sorted, disjoint spans with one more that is in none; neighbours become one."""
-    if spans and spans[-1][1] == span[0]:  # as it mostly is
+    if spans and spans[-1][1] == span[0]:  # the usual case
         return [*spans[:-1], (spans[-1][0], span[1])]
     merged: list[Span] = []
     for start, end in sorted([*spans, span]):
@@ -34,7 +34,7 @@ def added(spans: list[Span], span: Span) -> list[Span]:
 
 
 class FreeSpans:
-    """The spans that nobody fetches, in order and disjoint."""
+    """The spans that no connection fetches, sorted and disjoint."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._spans = list(spans)
@@ -47,7 +47,7 @@ class FreeSpans:
 
     @property
     def total(self) -> int:
-        """Their bytes."""
+        """How many bytes they have in all."""
         return sum(end - start for start, end in self._spans)
 
     def take_first(self, most: int) -> Span | None:

@@ -1,8 +1,8 @@
-"""Checksums of the bytes of a part, by which a later run knows them again, block by block.
+"""Checksums of a part's bytes, by which a later run verifies them block by block.
 
-What a disk, a crash or somebody else did to partial data meanwhile is found by them, and fetched
-again. They are CRC-32, which costs next to nothing: nobody is kept from changing our files on
-purpose by any digest that lies beside them.
+They detect what a disk, a crash or another program did to partial data; damaged blocks are fetched
+again. They are CRC-32, which costs almost nothing: no digest beside a file could keep anybody from
+changing that file on purpose.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from .spans import Span, gaps
 
 Sum = tuple[int, int, int]
-"""A start and an end, in bytes, and the CRC-32 of what lies between."""
+"""A start and an end, in bytes, and the CRC-32 of the bytes between them."""
 Read = Callable[[memoryview, int], int]
 """Reads from an offset into a buffer; returns how many bytes. Raises OSError."""
 
@@ -39,12 +39,12 @@ class Sums:
 
     @property
     def spans(self) -> list[Span]:
-        """What they vouch for."""
+        """The spans that have a checksum."""
         lacking = gaps(((start, end) for start, end, _ in self), self._size)
         return gaps(lacking, self._size)
 
     def learn(self, read: Read, done: Iterable[Span], most: int) -> bool:
-        """Take the checksums of what is `done` and has none yet, of `most` bytes.
+        """Compute the missing checksums of the spans that are `done`, for at most `most` bytes.
 
         Tells whether there were any. Raises OSError.
         """
@@ -59,7 +59,7 @@ class Sums:
         return bool(fresh)
 
     def _append(self, read: Read, start: int, end: int) -> None:
-        """Take the checksum of a span within one block, together with that of what precedes it."""
+        """Add the checksum of a span in one block, combined with that of the bytes before it."""
         is_in_block = start % self._block > 0
         first, crc = self._by_end.get(start, (start, 0)) if is_in_block else (start, 0)
         crc = _crc32(read, start, end, crc)
@@ -68,7 +68,7 @@ class Sums:
         self._by_end[end] = first, crc
 
     def verified(self, read: Read) -> Sums:
-        """Return those that still hold; what cannot be read does not."""
+        """Return the checksums that still match; unreadable bytes do not."""
         kept = []
         for start, end, crc in self:
             with suppress(OSError):

@@ -1,8 +1,8 @@
-"""Reads tar archives as a stream, member by member, and believes nothing that they say.
+"""Reads tar archives as a stream, member by member, and trusts nothing in them.
 
 All forms in use are read: the old one, ustar and pax (POSIX.1-2024, `pax`, "ustar Interchange
 Format"), GNU with its long names and its sparse files. Python's `tarfile` is not used: it ends
-silently where an archive was cut between two members, and takes longer for each.
+silently if an archive was cut between two members, and is slower.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from enum import Enum
 from typing import NamedTuple
 
 BLOCK = 512
-"""Bytes of a header; what follows it is filled up to a multiple of them."""
+"""The size of a header in bytes; contents are padded to a multiple of it."""
 _CHUNK = 1 << 20
 _MOST_HEADERS = 1 << 20
-"""Bytes of the largest headers that one member may bring along."""
+"""The most bytes of headers that one member may have."""
 _MOST_SPANS = 100_000
 """The most spans of data in one sparse file."""
 _LAST_SECOND = 9_000_000_000
-"""The last second since 1970 that is taken as a time: about the year 2255."""
+"""The latest accepted time in seconds since 1970: about the year 2255."""
 _ZEROS = memoryview(bytes(64 << 10))
 
 
@@ -28,7 +28,7 @@ class UnsafeArchive(ValueError):
 
 
 class Kind(Enum):
-    """What a member is."""
+    """The kind of a member."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -39,7 +39,7 @@ class Kind(Enum):
 class Member(NamedTuple):
     """One member as the archive has it: `size` in bytes, `mtime_ns` in nanoseconds since 1970.
 
-    `target` is where a link leads. Names are as they were written: nothing is judged yet.
+    `target` is where a link leads. Names are as written; nothing is judged yet.
     """
 
     name: str
@@ -75,7 +75,7 @@ _SPARSE = b"GNU.sparse."
 
 Records = list[tuple[bytes, bytes]]
 Spans = list[tuple[int, int]]
-"""Of a sparse file, each the offset and the number of its bytes."""
+"""The spans of a sparse file, each an offset and a number of bytes."""
 
 
 def is_header(block: bytes) -> bool:
@@ -86,9 +86,9 @@ def is_header(block: bytes) -> bool:
 class TarReader:
     """The members of an archive, read once from its start to its end; `read` gives its bytes.
 
-    `read` takes a number of bytes and returns as many or fewer, none at the end. Iterate, and take
-    what `content` yields before going on; what is not taken is skipped. Memory is that of one
-    member's headers. Raises `UnsafeArchive` for what is damaged or not to be trusted.
+    `read` takes a number of bytes and returns as many or fewer, none at the end. Iterate, and read
+    `content` before the next member; unread content is skipped. The memory is that of one member's
+    headers. Raises `UnsafeArchive` for a damaged archive or one that is not to be trusted.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
@@ -96,7 +96,7 @@ class TarReader:
         self._buffer = memoryview(b"")
         self._at = 0
         self._left = 0
-        """Bytes of the current member's content that were not taken, without its filling."""
+        """How many bytes of the current member's content are unread, without padding."""
         self._filling = 0
         self._spans: Spans | None = None
         self._size = 0
@@ -106,7 +106,7 @@ class TarReader:
             yield member
 
     def content(self) -> Iterator[memoryview]:
-        """Yield the bytes of the member that came last, each piece good until the next one."""
+        """Yield the bytes of the last member; each piece is valid until the next one."""
         if self._spans is None:
             return self._data(self._left)
         return self._expanded(self._spans)
@@ -114,7 +114,7 @@ class TarReader:
     # Bytes.
 
     def _take(self, count: int) -> memoryview:
-        """Take exactly so many bytes."""
+        """Read exactly so many bytes."""
         end = self._at + count
         if end > len(self._buffer):
             return self._refilled(count)
@@ -147,7 +147,7 @@ class TarReader:
             yield piece
 
     def _expanded(self, spans: Spans) -> Iterator[memoryview]:
-        """Yield a sparse file as it is read: with zeros where nothing was stored."""
+        """Yield the bytes of a sparse file, with zeros in its holes."""
         at = 0
         for offset, count in [*spans, (self._size, 0)]:
             while at < offset:
@@ -158,7 +158,7 @@ class TarReader:
             at += count
 
     def _skip(self) -> None:
-        """Pass over what is left of a member."""
+        """Skip the rest of a member."""
         left = self._left + self._filling
         self._left = self._filling = 0
         while left:
@@ -170,7 +170,7 @@ class TarReader:
             left -= step
 
     def _small(self, size: int) -> bytes:
-        """Take the content of a header that is a member of its own."""
+        """Read the content of a header that is a member of its own."""
         if size > _MOST_HEADERS:
             raise UnsafeArchive("a header in it is too large")
         content = bytes(self._take(size))
@@ -220,11 +220,11 @@ class TarReader:
             raise UnsafeArchive(f"{_text(name)} in it is {reason}")
         what = _KINDS[kind]
         if what is Kind.FILE and kind != b"S" and name.endswith(b"/"):
-            what = Kind.FOLDER  # as it was written before there was a kind for folders
+            what = Kind.FOLDER  # how folders were written before they had a kind
         if said.get(b"size"):
             size = _decimal(said[b"size"])
         if what is not Kind.FILE and kind != b"D":
-            size = 0  # of links and folders it is a number that no bytes follow
+            size = 0  # for links and folders no bytes follow, whatever the number
         self._spans, self._size = None, size
         self._left, self._filling = size, -size % BLOCK
         if what is Kind.FILE:
@@ -243,7 +243,7 @@ class TarReader:
     def _sparse(
         self, header: bytes, kind: bytes, said: dict[bytes, bytes], records: Records
     ) -> bytes | None:
-        """Learn where the data of a sparse file belong; return its name, where that is told."""
+        """Read where the data of a sparse file belong; return its name, if it has one there."""
         if kind != b"S" and not said:
             return None
         if kind == b"S":
@@ -270,7 +270,7 @@ class TarReader:
         return spans
 
     def _leading_spans(self) -> Spans:
-        """Read the numbers in front of the data, each on a line, filled up to a whole block."""
+        """Read the numbers before the data, one per line, padded to a whole block."""
         lines: list[bytes] = []
         torn, wanted = b"", 1
         while len(lines) < wanted:
@@ -289,9 +289,9 @@ class TarReader:
 
 
 def _checksum_is_right(header: bytes) -> bool:
-    """Tell whether the bytes add up, the checksum's own counted as spaces.
+    """Verify a header's checksum, whose own bytes count as spaces.
 
-    Some old programs added them up as signed numbers.
+    Some old programs added the bytes up as signed numbers.
     """
     try:
         told = _number(header[148:156])
@@ -304,7 +304,7 @@ def _checksum_is_right(header: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """Read a number: octal digits, or where it is large, base 256 behind a mark."""
+    """Read a number: octal digits, or base 256 behind a mark if it is large."""
     if field[0] < 0x80:
         digits = field.rstrip(b"\0 ")
         if digits.isdigit():
@@ -315,11 +315,11 @@ def _number(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     if field[0] == 0xFF:
-        return 0  # less than nothing: a time before 1970
+        return 0  # negative: a time before 1970
     text = field.strip(b" \0")
     if not text:
         return 0
-    if not text.isdigit():  # int() would take underscores, signs and inner spaces
+    if not text.isdigit():  # int() would accept underscores, signs and inner spaces
         raise UnsafeArchive("a number in it is damaged")
     try:
         return int(text, 8)
@@ -334,7 +334,7 @@ def _decimal(text: bytes) -> int:
 
 
 def _time(said: bytes | None, header: bytes) -> int:
-    """Return a modification time in nanoseconds; one that cannot be is 1970."""
+    """Return a modification time in nanoseconds; an impossible one becomes 1970."""
     if not said:
         return min(_number(header[136:148]), _LAST_SECOND) * 1_000_000_000
     whole, _, part = said.partition(b".")
@@ -348,7 +348,7 @@ def _cut(field: bytes) -> bytes:
 
 
 def _terminated(field: bytes, what: str) -> bytes:
-    """Return a text that ends with NUL, or with the field."""
+    """Return a text that ends with NUL or at the end of the field."""
     text, _, rest = field.partition(b"\0")
     if rest.strip(b"\0"):
         raise UnsafeArchive(f"{what} holds a NUL")
@@ -364,7 +364,7 @@ def _header_name(header: bytes) -> bytes:
 
 
 def _text(name: bytes) -> str:
-    """Decode a name; what is no UTF-8 becomes lone surrogates, to be refused like any."""
+    """Decode a name; invalid UTF-8 becomes lone surrogates, which are refused later."""
     return name.decode("utf-8", "surrogateescape")
 
 
@@ -389,7 +389,7 @@ def _pax_records(content: bytes) -> Records:
 
 
 def _refuse_for_all(records: Records) -> None:
-    """A header for all members may tell of their origin; it names none of them."""
+    """Refuse names in a header for all members, which may only describe the archive."""
     names = {b"path", b"linkpath", b"size"}
     if any(key in names or key.startswith(_SPARSE) for key, _ in records):
         raise UnsafeArchive("a header in it gives one name or size to all members")

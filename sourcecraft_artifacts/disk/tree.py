@@ -1,4 +1,4 @@
-"""The output folder and all below it, entered one component at a time, by many threads at once."""
+"""The output folder and all folders below it, entered one component at a time by many threads."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ _PATH_MAX = 4096  # bytes with the final NUL, as on Linux
 
 
 def refuse_too_long(path: str) -> None:
-    """Fail as the system does; step by step we would make what no program could name."""
+    """Fail for a path that is too long for the system, which we could create step by step."""
     if len(os.fsencode(path)) >= _PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
@@ -37,7 +37,7 @@ def most_cached() -> int:
 
 
 class _Entry:
-    """An open folder of the cache, with its number of users; evicted, the last one closes it."""
+    """An open folder of the cache and its number of users; if evicted, the last one closes it."""
 
     __slots__ = ("cached", "directory", "users")
 
@@ -48,11 +48,11 @@ class _Entry:
 
 
 class Tree:
-    """The output folder and what lies below it, for any number of threads.
+    """The output folder and what is below it, for any number of threads.
 
-    Keeps the folders used last open. Should one of them be moved meanwhile, what is under way
-    goes on in that very folder, which was below the output folder when it was entered; no
-    symlink put at its old place can lead anywhere else.
+    Recently used folders stay open. If one of them is moved, work continues in that very folder,
+    which was below the output folder when it was entered; no symlink at its old place can lead
+    anywhere else.
     """
 
     def __init__(self, path: str) -> None:
@@ -82,7 +82,7 @@ class Tree:
         self.close()
 
     def close(self) -> None:
-        """Close every folder, those in use as soon as they no longer are."""
+        """Close every folder; those in use are closed when they no longer are."""
         with self._lock:
             while self._entries:
                 self._evict()
@@ -90,9 +90,9 @@ class Tree:
         self._release(self._root_entry)
 
     def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Look at a place without following it; None when it or a folder above it is absent.
+        """Return the `lstat` of a place; None if it or a folder above it is absent.
 
-        Raises `Refused` when something else than a folder is above it.
+        Raises `Refused` if something other than a folder is above it.
         """
         try:
             entry = self._acquire(place.parts[:-1], create=False)
@@ -105,10 +105,10 @@ class Tree:
 
     @contextmanager
     def parent(self, place: SafePath, *, create: bool) -> Iterator[Directory]:
-        """Hold the folder of a place open, made when absent with `create`.
+        """Keep the folder of a place open; create it if it is absent and `create` is set.
 
-        Raises `Refused` when something else than a folder is in the way, `FileNotFoundError`
-        without `create`, and `OSError`; folders made until then are left.
+        Raises `Refused` if something other than a folder is in the way, `FileNotFoundError` without
+        `create`, and `OSError`; folders that were created until then are kept.
         """
         entry = self._acquire(place.parts[:-1], create=create)
         try:
@@ -117,7 +117,7 @@ class Tree:
             self._release(entry)
 
     def forget(self, parts: tuple[str, ...]) -> None:
-        """Keep a folder, and those below it, open no longer: it was removed."""
+        """Stop keeping a folder and those below it open: it was removed."""
         with self._lock:
             for key in [key for key in self._entries if key[: len(parts)] == parts]:
                 entry = self._entries.pop(key)
@@ -126,19 +126,19 @@ class Tree:
                     entry.directory.close()
 
     def _acquire(self, parts: tuple[str, ...], create: bool) -> _Entry:
-        """Find or open a folder, from the nearest one that is open, and count us as a user."""
+        """Find or open a folder, starting at the nearest open one, and count this user."""
         start = len(parts)
         while (entry := self._hold(parts[:start])) is None:
             if start == len(parts):
                 refuse_too_long(os.path.join(self.root.path, *parts))
-            # Far above it is quicker to begin at the root: a path may have thousands of folders.
+            # From far below it is quicker to begin at the root: there may be thousands of folders.
             start = start - 1 if len(parts) - start < _NEAR else 0
         for depth in range(start, len(parts)):
             entry = self._step(entry, parts, depth, create)
         return entry
 
     def _step(self, above: _Entry, parts: tuple[str, ...], depth: int, create: bool) -> _Entry:
-        """Open a folder in the one that we hold, and let go of that.
+        """Open a folder in the current one, and release that.
 
         Only the folders at the end of a path are kept open.
         """
@@ -173,7 +173,7 @@ class Tree:
             return entry
 
     def _add(self, parts: tuple[str, ...], directory: Directory) -> _Entry:
-        """Put a folder in the cache, or yield to the thread that did so first."""
+        """Add a folder to the cache, unless another thread did so first."""
         with self._lock:
             entry = self._entries.get(parts)
             if entry is not None:

@@ -1,4 +1,4 @@
-"""One artifact to a stream (`-o -`): what was sent cannot be taken back."""
+"""One artifact to a stream (`-o -`), where sent bytes cannot be taken back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..transfer.jobs import Job, Whole
 class OutputStream:
     """A stream, as a target (`jobs.Target`) for one job: `write` sends bytes, and may block.
 
-    `fault` is what `write` raised, unless it speaks of the artifact.
+    `fault` is what `write` raised, unless it is an error of the artifact.
     """
 
     def __init__(self, write: Callable[[memoryview], None]) -> None:
@@ -23,15 +23,15 @@ class OutputStream:
         self._write = write
 
     def open(self, job: Job) -> Sent:
-        """Return what was sent so far: nothing."""
+        """Return the empty state of the stream."""
         return Sent(self._send)
 
     def takes_long(self, whole: Whole) -> bool:
-        """No: it is sent already."""
+        """Return false: it is sent already."""
         return False
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Learn that all was sent."""
+        """Note that everything was sent."""
         for whole in batch:
             whole.size = whole.partial.position
 
@@ -51,8 +51,8 @@ class OutputStream:
 class Sent(Partial):
     """The bytes of one object as they are sent, in order.
 
-    A transfer that broke goes on at its byte, if the storage proves it to be of the same object:
-    by its validator, or by sending again what was sent, which is then compared.
+    A broken transfer continues at its byte if the object is provably the same: by its validator, or
+    because the storage sends the same bytes again, which are compared.
     """
 
     keeps = False
@@ -64,7 +64,7 @@ class Sent(Partial):
         """Of what comes a second time."""
 
     def restart(self, version: Version, expected: dict[str, bytes]) -> None:
-        """Begin a version of the object; what was sent has to be the beginning of it."""
+        """Begin a version of the object; the sent bytes must be its beginning."""
         self.version = version
         if self.position:
             self._again = Digests(expected)
@@ -95,10 +95,10 @@ class Sent(Partial):
         return super().digest()
 
     def suspend(self) -> None:
-        """Do nothing: what was sent stays sent."""
+        """Do nothing: sent bytes cannot be recalled."""
 
     def forget(self) -> None:
-        """Do nothing: what comes next is compared."""
+        """Do nothing: the next bytes are compared."""
 
     def _check_same(self, again: Digests) -> None:
         assert self._digests is not None

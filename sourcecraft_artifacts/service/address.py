@@ -200,7 +200,7 @@ def repo_from_git(directory: str) -> str | None:
 
 
 def foreign_origin(directory: str) -> str | None:
-    """Return what the `origin` of a checkout is, without user info, fit to be shown, or None."""
+    """Return what the `origin` of a checkout is, without user info, safe to show, or None."""
     url = re.sub(r"^([a-z+]+://)?[^/@]*@", lambda found: found[1] or "", _origin(directory))
     return visible(re.split(r"[?#]", url)[0]) if url and "@" not in url else None
 

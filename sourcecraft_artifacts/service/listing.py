@@ -60,7 +60,7 @@ class Listing:
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know of the listing, fit to be shown; nothing when it is whole."""
+        """What a person should know of the listing, safe to show; nothing when it is whole."""
         remarks = [f"failed: {error.message}" for error in self.failures[:_MOST_TOLD]]
         left = len(self.failures) - _MOST_TOLD
         if left > 0:

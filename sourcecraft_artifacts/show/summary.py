@@ -104,7 +104,7 @@ def _sentence(report: Report) -> str:
 
 
 def where(report: Report, results: Sequence[FileResult]) -> str:
-    """Say where files are, fit to be shown: the one file, or the folder; empty for none."""
+    """Say where files are, safe to show: the one file, or the folder; empty for none."""
     paths = [result.path for result in results if result.path]
     if len(paths) > 1 and report.dir is not None:
         return _folder(report.dir)

@@ -208,7 +208,7 @@ class Tracker(NullReporter):
 
 
 def shown_name(activity: Activity | None, result: FileResult) -> str:
-    """Return how a file that has ended is named, fit to be shown."""
+    """Return how a file that has ended is named, safe to show."""
     return visible(activity.name if activity else result.path or result.artifact.local_path)
 
 

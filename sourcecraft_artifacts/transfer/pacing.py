@@ -6,27 +6,27 @@ import time
 
 START = 16
 MOST = 96
-"""Connections to begin with, and the most that are ever opened."""
+"""How many connections to begin with, and the most that are ever opened."""
 LATE = 0.004
-"""Seconds to the first byte below which more connections would wait for the processor alone."""
+"""Seconds to the first byte below which more connections would only wait for the processor."""
 _WINDOW = 0.08
 """The shortest time, in seconds, over which connections are judged."""
 _GAIN = 1.15
 """By how much the sum has to grow for a doubling to be kept."""
 _STEADY = 1.1
 _CROWDED = 1.6
-"""How much longer than the quickest answer they may take, before it is the network that is full."""
+"""How much longer than the quickest response they may take before the network counts as full."""
 _REST = 5.0
 _CALM = 2.0
 """Seconds without growth after it did not pay, and after trouble."""
 _BUFFER = 256 << 10
 _MANY = 1 << 20
 _TAKEN = 28
-"""Descriptors for all that is no connection and no partial data: streams, folders, the API."""
+"""Descriptors for everything besides connections and partial data: streams, folders, the API."""
 
 
 def spare_descriptors() -> int:
-    """Return how many files and sockets may be open at once, beside those that are not ours."""
+    """Return how many files and sockets the transfer may open at once."""
     try:
         import resource
 
@@ -37,12 +37,12 @@ def spare_descriptors() -> int:
 
 
 class Pace:
-    """The number of connections, `width`: as many as raise the sum of what arrives.
+    """The number of connections, `width`: as many as increase the total rate.
 
-    Where they mostly wait for answers, and those are no later than at first, twice as many bring
-    twice as much. Where they mostly carry bytes, a doubling is tried, and taken back unless the
-    sum grew by a fair part. Answers that become late tell that a queue on the way is full: no more
-    then. Trouble halves.
+    If connections mostly wait for responses, and these are no later than at first, twice as many
+    bring twice as much. If they mostly carry bytes, a doubling is tried and taken back unless the
+    total rate grew by a fair part. Responses that become late mean that a queue on the way is full:
+    then no more are opened. Failures halve the number.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -55,7 +55,7 @@ class Pace:
         self._received = 0
         self._rate = 0.0
         self._before: tuple[int, float] | None = None
-        """The width before a doubling that is on trial, and the sum then, in bytes a second."""
+        """The width before a doubling on trial, and the total rate then, in bytes a second."""
         self._rest_until = 0.0
         self._troubled_until = 0.0
         self._cautious = False
@@ -78,7 +78,7 @@ class Pace:
         self.width = max(1, min(self.width, busy) // 2)
 
     def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
-        """Adjust the number, a few times a second; `wanted` more would find something to do.
+        """Adjust the number, a few times a second; `wanted` more would have something to do.
 
         `received` counts all bytes so far.
         """
@@ -101,12 +101,12 @@ class Pace:
                 self._grow(self.width, now)
 
     def _is_crowded(self, waits: list[float]) -> bool:
-        """Tell whether answers come later than they did, or so soon that nothing is gained."""
+        """Tell whether responses come later than before, or so soon that more would not help."""
         late = sum(waits) / len(waits)
         return late < LATE or late > _CROWDED * self._quickest
 
     def _judge(self, rate: float, now: float) -> None:
-        """Keep a doubling that paid; else go back to what was there before."""
+        """Keep a doubling that helped; else restore the number before it."""
         assert self._before is not None
         (width, least), self._before = self._before, None
         if rate < _GAIN * least:

@@ -1,4 +1,4 @@
-"""Who fetches what: the jobs, the workers and the timers of one run, all in the loop's thread."""
+"""Assigns files to workers: the jobs, workers and timers of one run, in the loop's thread."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from .transfer import Transfer
 from .writer import Order, Writer
 
 _MEMORY = 24 << 20
-"""Bytes of all blocks together."""
+"""The size of all blocks together, in bytes."""
 _PULSE = 0.05
 _SAVE_EVERY = 0.25
 _SYNC_EVERY = 5.0
-"""Seconds between looks at the pace, checkpoints, and checkpoints that outlive a power loss."""
+"""Seconds between adjustments of the pace, checkpoints, and synced checkpoints."""
 _LOOK_EVERY = 0.5
-"""Seconds between looks for stalled connections, at most."""
+"""The most seconds between checks for stalled connections."""
 _WORTH = 2
-"""Files or pieces that there have to be for each more connection."""
+"""How many files or pieces there must be for each further connection."""
 _SPARE = 8
 _LONG = 0.008
-"""Connections that are opened for one file at once, where the first took so many seconds."""
+"""How many connections are opened for one file at once, if the first took so many seconds."""
 _CONNECTORS = 8
-"""Threads that look up names, and try addresses that are new."""
+"""How many threads look up names and try new addresses."""
 _ASIDE = 24
-"""Files that may have begun and wait for something, beyond those with a connection."""
+"""How many started files may wait for something, besides those with a connection."""
 
 
 class Scheduler:
-    """Runs attempts until each has ended, and tells `finished` of it, in the loop's thread."""
+    """Runs attempts until each has ended, and calls `finished` for it, in the loop's thread."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Scheduler:
         self._finished = finished
         self._storage = storage
         self._limit = RateLimit(tuning.limit_rate)
-        # A connection needs a socket and its file one more; as many files wait to be committed.
+        # A connection needs a socket and a file; as many files again wait to be committed.
         spare = spare_descriptors() // 4
         self._pace = Pace(min(tuning.jobs or MOST, max(1, spare)))
         self.loop = Loop(self._elsewhere)
@@ -82,10 +82,10 @@ class Scheduler:
         self._queue: deque[Attempt] = deque()
         self._active: dict[Attempt, None] = {}
         self._shared: dict[Transfer, Attempt] = {}
-        """Large files: several connections may be at each."""
+        """Large files, each of which may have several connections."""
         self._changed = False
         self._spares: list[Task] = []
-        """What opens connections for which there is no request yet."""
+        """The tasks that open spare connections."""
         self._busy = 0
         self._received = 0
         self._synced = self.loop.time()
@@ -98,7 +98,7 @@ class Scheduler:
         self.loop.later(self._look_every, self._look)
 
     def add(self, attempts: Sequence[Attempt]) -> None:
-        """Take more to fetch; after `cancel` it ends as failed."""
+        """Add jobs; after `cancel` they end as failed."""
         if self._cancelled:
             self._give_up(attempts)
         else:
@@ -106,7 +106,7 @@ class Scheduler:
             self.changed()
 
     def cancel(self) -> None:
-        """Call everything off; all partial data is kept, and the jobs end as failed."""
+        """Cancel everything; all partial data is kept, and the jobs end as failed."""
         if self._cancelled:
             return
         self._cancelled = True
@@ -118,7 +118,7 @@ class Scheduler:
         self._give_up(unstarted)
 
     def close(self, deadline: float | None) -> None:
-        """End the threads; return by `deadline`, in monotonic seconds, all the same."""
+        """End the threads; return by `deadline`, in monotonic seconds, in any case."""
         self._over = True
         self._writer.flush()
         self._writer.close(deadline)
@@ -132,7 +132,7 @@ class Scheduler:
     def write(
         self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
     ) -> None:
-        """Have something done by the writer; an error fails the transfer."""
+        """Pass an order to the writer; an error makes the transfer fail."""
 
         attempt = transfer.attempt
 
@@ -168,11 +168,11 @@ class Scheduler:
         self._changed = True
 
     def changed(self) -> None:
-        """Have another look at what there is to fetch, at the end of this round."""
+        """Look for something to fetch at the end of this round."""
         self._changed = True
 
     def _opened(self, seconds: float) -> None:
-        """Open spare connections for one file over a long way: it may be a large one."""
+        """Open spare connections if the storage is far away, in case the file is large."""
         self.net.on_open = lambda seconds: None
         transfers = [one.transfer for one in self._active if one.transfer is not None]
         if seconds < _LONG or len(self._active) + len(self._queue) > 1 or not transfers:
@@ -186,7 +186,7 @@ class Scheduler:
                 self._spares[-1].resume()
 
     def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
-        """Tell that a request is repeated, and let its file rest so long."""
+        """Report that a request will be repeated, and pause its file until then."""
         self._pace.troubled(self._busy, self.loop.time())
         transfer.resting += 1
         self.loop.later(delay, lambda: self._rested(transfer))
@@ -202,7 +202,7 @@ class Scheduler:
         self._writer.flush()
 
     def _choose(self) -> Attempt | None:
-        """Choose a file that gets another connection: large ones have up to half of them."""
+        """Choose a file for another connection: large files get up to half of them."""
         if self._shared:
             helped = sum(max(0, len(one.tasks) - 1) for one in self._shared.values())
             if not self._queue or helped < self._pace.width // 2:
@@ -229,7 +229,7 @@ class Scheduler:
         yield from attempt.transfer.work()
 
     def _left(self, attempt: Attempt, task: Task, error: Exception | None) -> None:
-        """See what is to be done with a file that a worker has left."""
+        """Decide what to do with a file that a worker has left."""
         attempt.tasks.discard(task)
         self._busy -= 1
         if error is not None:
@@ -241,7 +241,7 @@ class Scheduler:
         self.changed()
 
     def _want(self, attempt: Attempt) -> None:
-        """Queue a file that nobody is at, and that has nothing to wait for."""
+        """Queue a file that has no worker and waits for nothing."""
         resting = attempt.transfer is not None and attempt.transfer.resting
         if self._cancelled:
             self._stop(attempt)
@@ -276,7 +276,7 @@ class Scheduler:
             self.cancel()
 
     def _stop(self, attempt: Attempt) -> None:
-        """End a file as it is: what came of it is left for a later run."""
+        """Stop a file; its partial data is kept for a later run."""
         if attempt.settling:
             return
         attempt.settling = True
@@ -303,7 +303,7 @@ class Scheduler:
         self._end(attempt)
 
     def _settled(self, attempts: Sequence[Attempt]) -> None:
-        """Learn what came of commits, from any thread."""
+        """Take the results of commits, from any thread."""
         for attempt in attempts:
             if attempt.failed:
                 attempt.suspend()
@@ -329,7 +329,7 @@ class Scheduler:
         self._active.pop(attempt, None)
         if not self._active and not self._queue:
             self._close_spares()
-            self.net.close()  # idle ones count at the storage too
+            self.net.close()  # the storage counts idle ones too
         self._finished(attempt)
 
     def _close_spares(self) -> None:
@@ -353,7 +353,7 @@ class Scheduler:
         self.loop.later(_PULSE, self._beat)
 
     def _save(self) -> None:
-        """Have what has come written, and written down."""
+        """Write received bytes and checkpoints."""
         sync = self.loop.time() - self._synced >= _SYNC_EVERY
         if sync:
             self._synced = self.loop.time()
@@ -364,12 +364,12 @@ class Scheduler:
         self.loop.later(_SAVE_EVERY, self._save)
 
     def _look(self) -> None:
-        """Give up what has stalled."""
+        """Give up stalled connections."""
         self.loop.expire()
         self.loop.later(self._look_every, self._look)
 
     def _elsewhere(self, call: Call) -> None:
-        """Have a call made by the thread that it is for."""
+        """Pass a call to its thread."""
         if call.kind == "writer":
             self._writer.put(Order(lambda: self._call([call]), lambda error: None))
         else:
@@ -391,13 +391,13 @@ class Scheduler:
 
 
 def _need(attempt: Attempt) -> float:
-    """Return how much of a file there is to fetch for each of its workers."""
+    """Return how many bytes of a file are left for each of its workers."""
     assert attempt.transfer is not None
     return attempt.transfer.pieces.unclaimed / (1 + len(attempt.tasks))
 
 
 def _saving(attempt: Attempt, *, sync: bool) -> Callable[[], None]:
-    """Return what writes a checkpoint; one that cannot be written fails no transfer."""
+    """Return an order that writes a checkpoint; its failure does not fail the transfer."""
 
     def save() -> None:
         if attempt.transfer is not None:

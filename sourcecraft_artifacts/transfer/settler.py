@@ -1,4 +1,4 @@
-"""The threads that put complete files in their places: many together, and what takes long alone."""
+"""The threads that put complete files in place: many together, long commits alone."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One artifact on its way: from its `download_url` into partial data, by one worker or several.
+"""The transfer of one artifact from its `download_url` into partial data, by one or more workers.
 
-A worker claims a piece, asks the storage for it, judges the answer, has what comes written, and
-goes on with the next piece until there is none. What fails is tried again as long as the bytes
-grow. The transfer never sees the API: a stale URL is exchanged by whoever runs it.
+A worker claims a piece, requests it from the storage, judges the response, has the received bytes
+written, and continues with the next piece until there is none. Failed requests are repeated as long
+as there is progress. The transfer never sees the API: its host replaces a stale URL.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
-"""Bytes of the smallest and largest piece that a second connection is opened for."""
+"""The smallest and the largest piece, in bytes, for which a second connection is opened."""
 _REFRESHES = 2
-"""New URLs that one artifact may ask for without progress."""
+"""How many new URLs one artifact may get without progress."""
 
 
 class _EmptyPart(BrokenTransfer):
-    """The answer to a range held no byte."""
+    """The response to a range was empty."""
 
 
 class Host(Protocol):
-    """What a transfer needs of whoever runs it, in the loop's thread."""
+    """What a transfer needs from its host, in the loop's thread."""
 
     net: Connections
 
     def write(
         self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
     ) -> None:
-        """Have something done by the writer; an error fails the transfer."""
+        """Pass an order to the writer; an error makes the transfer fail."""
 
     def spend(self, count: int) -> float:
         """Note received bytes; return the seconds that the rate limit asks to wait."""
@@ -67,27 +67,27 @@ class Host(Protocol):
         """Return how many connections one file may have by now."""
 
     def answered(self, seconds: float) -> None:
-        """Learn the time to the first byte of an answer."""
+        """Note the time to the first byte of a response."""
 
     def carried(self, seconds: float) -> None:
-        """Learn how long a body took."""
+        """Note how long a body took."""
 
     def shares(self, transfer: Transfer) -> None:
-        """Learn that several connections may fetch it."""
+        """Note that several connections may fetch it."""
 
     def changed(self) -> None:
-        """Learn that there may be pieces to claim."""
+        """Note that there may be pieces to claim."""
 
     def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
-        """Learn that a request will be repeated after `delay` seconds."""
+        """Note that a request will be repeated after `delay` seconds."""
 
 
 @dataclass(slots=True)
 class _Tries:
-    """Counts failures in a row; any progress of the file starts the count anew.
+    """Counts failures in a row; any progress of the file resets the count.
 
-    Requests that were under way together fail as one: each notes the `wave` that it began in.
-    What a connection brought that was given up as stalled is no progress.
+    Requests that were active together count as one failure: each notes the `wave` that it began in.
+    Bytes of a connection that stalled later are no progress.
     """
 
     allowed: int
@@ -98,7 +98,7 @@ class _Tries:
     def note(self, position: int, wave: int, idle: int = 0) -> int:
         """Count a failure at `position` bytes, `idle` of which are no progress.
 
-        Returns how many failures came without any.
+        Returns how many failures came without progress.
         """
         if position - idle > self.best:
             self.failed = 0
@@ -110,12 +110,11 @@ class _Tries:
 
 
 class Transfer:
-    """One artifact on its way; `name` is fit to be shown, `started` in monotonic seconds.
+    """The transfer of one artifact; `name` is safe to show, `started` is in monotonic seconds.
 
     `artifact` is as it was listed last. As an activity it tells `size` and `position` in bytes;
     `received` counts the bytes that came in this run. `failed` stops all its workers, `resting`
-    counts the pauses before another try. `stage` says what is done with it once its bytes are
-    here, where that takes long.
+    counts the pauses before another try. `stage` says what a long commit is doing.
     """
 
     def __init__(self, host: Host, attempt: Attempt, partial: Partial, *, retries: int) -> None:
@@ -131,16 +130,16 @@ class Transfer:
         self.stage = ""
         self._host = host
         self._position = partial.position
-        """Bytes that have come, written or about to be."""
+        """Bytes that have arrived, written or not."""
         self._tries = _Tries(retries, best=self._position)
         self._refreshes = 0
         self._refreshed_at = -1
         self._refreshing = 0
-        """Workers that wait for a new URL."""
+        """How many workers wait for a new URL."""
         self._shared = self._position > 0 and partial.keeps
-        """Whether several connections may fetch it: the storage serves ranges of it."""
+        """Whether several connections may fetch it, because the storage serves ranges."""
         self._whole_only = False
-        """Whether an answer to a range has shown that the storage does not serve them."""
+        """Whether a response to a range has shown that the storage does not serve ranges."""
         self._coming: dict[Piece, Connection] = {}
         if self._shared:
             host.shares(self)
@@ -152,24 +151,24 @@ class Transfer:
 
     @property
     def position(self) -> int:
-        """Bytes of it on disk."""
+        """How many of its bytes are on disk."""
         return self.partial.position
 
     def tell_stage(self, stage: str) -> None:
-        """Note what is done with it, now that its bytes are here."""
+        """Note the stage of its commit."""
         self.stage = stage
 
     @property
     def wants_help(self) -> bool:
-        """Whether another connection would find something to do."""
+        """Whether another connection would have something to do."""
         is_open = self._shared and not (self.failed or self.resting)
         return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
 
     def work(self) -> Steps[None]:
-        """Fetch pieces until none is left to claim, or a pause is due.
+        """Fetch pieces until none is left to claim or a pause is due.
 
-        Raises TransferError when the artifact cannot be had; other workers of the transfer may
-        still be at it then.
+        Raises TransferError if the artifact cannot be had; other workers may still be fetching it
+        then.
         """
         while not self.failed and (piece := self._claim()) is not None:
             url, wave = self.artifact.download_url, self._tries.wave
@@ -193,7 +192,7 @@ class Transfer:
                 return
 
     def hand_over(self) -> None:
-        """Have all that has come written."""
+        """Pass all received bytes to the writer."""
         for piece, connection in self._coming.items():
             self._take(piece, connection)
 
@@ -234,7 +233,7 @@ class Transfer:
     def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
         if have is None or not have.resumable:
             return {}
-        # Others may take what lies behind it: then its answer is not to go on there.
+        # Others may claim the bytes behind it: then the response must end before them.
         alone = not self._shared or self._host.slices() == 1
         open_ended = piece.end == have.size or (alone and self.pieces.reaches_end(piece))
         if piece.start == 0 and open_ended:
@@ -244,7 +243,7 @@ class Transfer:
         return {"Range": asked, "If-Range": have.validator or ""}
 
     def _accept(self, piece: Piece, answer: Response, have: Version | None) -> bool:
-        """Tell whether the answer's body is to be read into the piece, restarted if need be."""
+        """Tell whether the response's body is to be read into the piece, restarted if necessary."""
         found = read_version(answer.headers, answer.length)
         verdict = Verdict.RESTART
         if have is not None:
@@ -266,13 +265,13 @@ class Transfer:
         return True
 
     def _give_up_ranges(self, alone: bool) -> None:
-        """Ranges do not work here: the others go on, or the next request is for the whole."""
+        """Stop using ranges: others continue, or the next request is for the whole object."""
         self._shared, self._whole_only = False, True
         if alone:
             self.forget()
 
     def forget(self) -> None:
-        """Drop all bytes, to fetch them anew."""
+        """Drop all bytes, to fetch them again."""
         self.pieces.forget()
         self._position = 0
         self._host.write(self, self.partial.forget)
@@ -321,7 +320,7 @@ class Transfer:
             connection.rested(owed)
 
     def _is_filled(self, piece: Piece, connection: Connection) -> bool:
-        """Tell whether all of a piece has come; it goes on where nobody else is."""
+        """Tell whether a piece is complete; extend it into bytes that nobody has claimed."""
         there = piece.position + connection.high
         while there >= min(piece.end, piece.last):
             if piece.end >= piece.last or (connection.ended and there == piece.end):
@@ -331,7 +330,7 @@ class Transfer:
         return False
 
     def _end(self, piece: Piece, connection: Connection, began: int) -> None:
-        """Take what the body ended with, which settles a size that was not told."""
+        """Handle the end of a body, which determines a size that was unknown."""
         self._take(piece, connection)
         if self.pieces.version is not None and self.pieces.size is None and not piece.dead:
             size = piece.position
@@ -343,7 +342,7 @@ class Transfer:
             raise BrokenTransfer("the storage sent less than it said", code="cut")
 
     def _take(self, piece: Piece, connection: Connection) -> None:
-        """Have what has come of a piece written, and nothing beyond its end."""
+        """Pass the received bytes of a piece to the writer, up to its end."""
         count = min(connection.high, min(piece.end, piece.last) - piece.position)
         if piece.dead or count <= 0:
             connection.free()
@@ -355,7 +354,7 @@ class Transfer:
         self._position += count
 
     def _retry(self, failure: TransferError, wave: int, moved: int) -> None:
-        """Have it tried again after a pause. Raises the failure when there were enough tries."""
+        """Schedule another try after a pause. Raises the failure after the last try."""
         version, alone = self.pieces.version, not self.pieces.under_way
         idle = moved if failure.code == "stalled" else 0
         tries = self._tries.note(self._position, wave, idle)
@@ -367,7 +366,7 @@ class Transfer:
                 return
             if not isinstance(failure, _EmptyPart) or self._whole_only:
                 raise failure
-            self._give_up_ranges(alone)  # they hold nothing, time after time
+            self._give_up_ranges(alone)  # responses to ranges are empty again and again
         delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
         self._host.retrying(self, failure.message, delay)
 
