@@ -73,6 +73,11 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = sorted(_HOME)
 
 
+def __dir__() -> "list[str]":
+    """Name what is public beside what is loaded, so that help() shows it."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """Import a public name from its module (PEP 562)."""
     if name not in _HOME:

@@ -36,7 +36,11 @@ def moment(stamp: str | None) -> datetime | None:
 
 
 class ArtifactDates(NamedTuple):
-    """When an artifact was registered, obtained and updated, as the service wrote it."""
+    """When an artifact came to be, in the service's words (RFC 3339); None where it is silent.
+
+    `registered_at`: the run announced it. `obtained_at`: its bytes were stored. `updated_at`: its
+    last change.
+    """
 
     registered_at: str | None = None
     obtained_at: str | None = None
@@ -44,7 +48,10 @@ class ArtifactDates(NamedTuple):
 
 
 class CubeAddress(NamedTuple):
-    """The six names that address a cube in the API."""
+    """The names that address a cube in the API.
+
+    `repo` is `org/repo`; `run`, `workflow`, `task` and `cube` are slugs.
+    """
 
     repo: str
     run: str
@@ -59,7 +66,13 @@ class CubeAddress(NamedTuple):
 
 
 class Artifact(NamedTuple):
-    """One artifact of a cube. `download_url` is a temporary key to its bytes: never show it."""
+    """One artifact of a cube.
+
+    `address`: its cube. `local_path`: its path in the cube, as the service sent it, unchecked.
+    `status`: `success`, or `registered`, `failed` or `missing`, which have no bytes. `dates`: when
+    it came to be. `id`: the service's name for it. `download_url`: a temporary key to its bytes, or
+    None; never show it.
+    """
 
     address: CubeAddress
     local_path: str
@@ -81,7 +94,10 @@ class Artifact(NamedTuple):
 
 
 class Cube(NamedTuple):
-    """A cube of a task: the step of a run that leaves artifacts."""
+    """A cube of a task: the step of a run that leaves artifacts.
+
+    `slug` is its name, `status` a word of the service, `finished_at` None before it has ended.
+    """
 
     slug: str
     status: str = ""
@@ -94,6 +110,8 @@ class Cube(NamedTuple):
 
 
 class Task(NamedTuple):
+    """A task of a workflow: its name (`slug`), its `status`, and its `cubes`."""
+
     slug: str
     status: str = ""
     cubes: tuple[Cube, ...] = ()
@@ -105,6 +123,8 @@ class Task(NamedTuple):
 
 
 class Workflow(NamedTuple):
+    """A workflow of a run: its name (`slug`), its `status`, and its `tasks`."""
+
     slug: str
     status: str = ""
     tasks: tuple[Task, ...] = ()
@@ -116,7 +136,13 @@ class Workflow(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A CI run; its slug is its counter within the repository."""
+    """A CI run.
+
+    `slug`: its number within the repository. `status` and `event_type` (what began it): words of
+    the service. `created_at`, `started_at`, `finished_at`, `updated_at`: times (RFC 3339), or None.
+    `pull`: the slug of its pull request, or None. `user`: who began it, or None. `workflows`: empty
+    where the service has not told them. `error_messages`: what it says of its errors.
+    """
 
     slug: str
     status: str = ""

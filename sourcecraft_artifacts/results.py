@@ -31,7 +31,14 @@ class MemberFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """One artifact's end: `size` and `transferred` (received in this run) are in bytes."""
+    """One artifact's end.
+
+    `artifact`: the one. `path`: where it is, below `dir`, or None. `outcome`: what became of it.
+    `size`: bytes, or None where they are unknown. `sha256`: of what was received, in hexadecimal.
+    `transferred`: bytes received in this run, in so many `seconds`. `error`: why it failed, or
+    None. `action`: what a plan would do. `resumed`: bytes that an earlier run had received.
+    `members`: the files that it was unpacked to, or None.
+    """
 
     artifact: Artifact
     path: str | None
@@ -51,7 +58,15 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a `download` did, in the order of the listing; `dir` is None with `-o`."""
+    """All that a `download` did.
+
+    `repo` and `run`: where the artifacts come from. `dir`: the output folder, None for one file.
+    `files`: each artifact's end, in the order of the listing. `seconds`: the time that all took.
+    `pruned`: whether what is listed no more was to be removed. `run_status` and `error_messages`:
+    how a run that was followed ended, else None and empty. `timed_out`: whether `wait_timeout`
+    passed first. `error`: what ended a wait early. `unlisted`: the errors of cubes that could not
+    be listed.
+    """
 
     repo: str
     run: str
@@ -70,6 +85,14 @@ class Report:
     """The error that ended a wait early; `files` has what was in place by then."""
     unlisted: tuple[ArtifactsError, ...] = ()
     """The errors of cubes that could not be listed; their artifacts are not in `files`."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was asked for is there: nothing failed, is unavailable or unknown."""
+        short = {Outcome.FAILED, Outcome.UNAVAILABLE}
+        ended_early = self.error is not None or self.timed_out or bool(self.unlisted)
+        lacking = any(one.error is not None or one.outcome in short for one in self.files)
+        return not (ended_early or lacking)
 
     def count(self, outcome: Outcome) -> int:
         """Return how many artifacts ended so."""

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .checks import texts
+
 _WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
 _STARS = re.compile(r"\*+")
 
@@ -78,10 +80,14 @@ def _fixed(glob: str, any_character: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The patterns that select artifacts: those that match an `include` (or all, if there is none),
-    except those that match an `exclude`."""
+    except those that match an `exclude`. One pattern may be given as it is. Raises `UsageError`."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
 
     def matches(self, local_path: str) -> bool:
         """Tell whether an artifact is wanted, by its path as the service sent it."""

@@ -35,12 +35,13 @@ KNOWN_BY = {
     "platformdirs": {"cli/config", "cli/name_cache"},
 }
 BELOW_ALL: dict[str, set[str]] = {
+    "checks": {"errors", "text"},
     "choices": set(),
     "errors": {"text"},
     "logs": {"text"},
     "models": {"errors"},
     "results": {"errors", "models"},
-    "select": set(),
+    "select": {"checks"},
     "text": set(),
     "urls": {"text"},
 }

@@ -70,6 +70,7 @@ def download_command(
     from ..downloads.request import Request
     from ..downloads.story import download, exit_status, tell_end_of_run
     from ..select import Selection
+    from ..service.runs import LATEST, RunFilter
     from ..show.checksum_file import check_checksums_path, checksums_beside
 
     events = progress is Progress.JSON
@@ -87,9 +88,11 @@ def download_command(
         raise UsageError("--prune is for a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", wait)
     session.needs("sizes", "--dry-run", dry_run)
+    address = session.address(run, (workflow, task, cube), repo)
+    runs = session.runs(run_status, event, pull, user)
     request = Request(
-        address=session.address(run, (workflow, task, cube), repo),
-        runs=session.runs(run_status, event, pull, user),
+        address=address,
+        runs=runs if address.run == LATEST else RunFilter(),
         directory=directory or ".",
         output=output,
         selection=Selection(tuple(include or ()), tuple(exclude or ())),
@@ -105,7 +108,7 @@ def download_command(
         stall_timeout=stall_timeout,
         fail_fast=fail_fast,
         wait=wait,
-        wait_timeout=read_duration(wait_timeout) if wait_timeout else None,
+        wait_timeout=read_duration(wait_timeout) if wait_timeout and wait else None,
         allow_empty=allow_empty,
         fail_on_run_status=fail_on_run_status,
         dry_run=dry_run,

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from .. import checks
 from ..choices import IfExists, Layout
-from ..errors import NothingMatched, WaitTimeout
+from ..errors import NothingMatched, UsageError, WaitTimeout
 from ..http.storage import Storage
 from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact, Run
 from ..results import FileResult, Report
@@ -26,16 +27,41 @@ if TYPE_CHECKING:
 
 _FIRST_POLL, _LONGEST_POLL = 1.5, 15.0
 _MOST_MESSAGES = 5
+_LONGEST_STALL = 1_000_000
+_FLAGS = (
+    "portable_paths",
+    "unpack",
+    "prune",
+    "allow_missing",
+    "fail_fast",
+    "wait",
+    "allow_empty",
+    "fail_on_run_status",
+    "dry_run",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to download, where to, and how; the command's options as one value.
+    """What to download, where to, and how: the options of the command as one value.
 
-    `directory` is the output folder, unless `output` names one file (`-`: the stream `write`).
-    `runs` says which runs count where the address's run is `latest`.
-    `stall_timeout` and `wait_timeout` (None: no end) are in seconds, `limit_rate` in bytes a
-    second; `jobs` None leaves the number of connections to the tool.
+    Raises `UsageError` for what the command refuses. The fields, with what they are by default:
+
+    - `address`: what is asked for.
+    - `directory`: the output folder (the current one), or
+    - `output`: one file instead; `-` is the stream `write`, which is called with each piece.
+    - `selection`: which artifacts (all). `runs`: which runs count as `latest` (all).
+    - `layout` (`auto`) and `if_exists` (`update`), which may be given as text.
+    - `portable_paths`: refuse what Windows or macOS cannot hold. `unpack`: make folders of the
+      archives that the service stores for folders (True).
+    - `prune`: remove what is listed no more. `allow_missing`: and do that too where artifacts are
+      not available.
+    - `jobs`: most storage connections (the tool's choice). `limit_rate`: bytes a second (none).
+    - `retries`: tries after the first, for each request without progress (5). `stall_timeout`:
+      seconds that a connection may stall (30). `fail_fast`: stop at the first that fails.
+    - `wait`: follow a run that goes on, for `wait_timeout` seconds (without end).
+    - `allow_empty`: selecting nothing is no error. `fail_on_run_status`: read how the run ended.
+    - `dry_run`: plan, ask no storage and write nothing. `ca_bundle`: a file of trusted CAs.
     """
 
     address: Address
@@ -61,6 +87,46 @@ class Request:
     dry_run: bool = False
     ca_bundle: str | None = None
     write: Callable[[memoryview], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        if self.output is not None and (self.directory != "." or self.layout is not Layout.AUTO):
+            raise UsageError("output does not go with directory and layout")
+        if self.output is not None and self.prune:
+            raise UsageError("prune is for a folder, and output names one file")
+        if self.output == "-" and self.write is None:
+            raise UsageError("output '-' needs write, which takes the bytes")
+        if self.wait_timeout is not None and not self.wait:
+            raise UsageError("wait_timeout goes with wait")
+        if self.runs != RunFilter() and self.address.run != LATEST:
+            raise UsageError("runs goes with the run `latest`")
+
+    def _check_types(self) -> None:
+        checks.instance("address", self.address, Address)
+        checks.instance("selection", self.selection, Selection)
+        checks.instance("runs", self.runs, RunFilter)
+        self._set("directory", checks.path("directory", self.directory))
+        for name in ("output", "ca_bundle"):
+            if getattr(self, name) is not None:
+                self._set(name, checks.path(name, getattr(self, name)))
+        self._set("layout", checks.choice("layout", self.layout, Layout))
+        if self.if_exists is not None:
+            self._set("if_exists", checks.choice("if_exists", self.if_exists, IfExists))
+        for name in _FLAGS:
+            checks.flag(name, getattr(self, name))
+        if self.jobs is not None:
+            checks.whole("jobs", self.jobs, 1)
+        checks.whole("retries", self.retries, 0)
+        if self.limit_rate is not None:
+            checks.number("limit_rate", self.limit_rate, 1)
+        checks.number("stall_timeout", self.stall_timeout, 0, above=True)
+        if self.stall_timeout > _LONGEST_STALL:
+            raise UsageError(f"stall_timeout must be {_LONGEST_STALL:,} seconds at most")
+        if self.wait_timeout is not None:
+            checks.number("wait_timeout", self.wait_timeout, 0)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def tuning(self) -> Tuning:
@@ -177,7 +243,7 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
 
     address = resolved(client, request.address, request.runs, ask_again=ask_again)
     reporter.waiting("")
-    return replace(request, address=address, wait_timeout=pauses.left)
+    return replace(request, address=address, runs=RunFilter(), wait_timeout=pauses.left)
 
 
 def follow(

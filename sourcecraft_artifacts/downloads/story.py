@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .. import checks
 from ..errors import ExitCode, LocalError
 from ..logs import get_logger
 from ..models import FAILED_STATUSES
@@ -30,6 +31,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     so is an error that ends a wait after something was fetched.
     Whatever ends it, partial data is kept, and the same call continues where it stopped.
     """
+    checks.instance("request", request, Request)
     started = time.monotonic()
     reporter = reporter or NullReporter()
     request = with_run(client, request, reporter)

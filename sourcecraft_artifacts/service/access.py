@@ -3,6 +3,7 @@
 import re
 import string
 
+from .. import checks
 from ..errors import UsageError
 from ..text import visible
 from ..urls import shown_url, unsafe_url_reason
@@ -15,7 +16,7 @@ def check_api_url(url: str) -> str:
 
     https, or http on loopback; no user info, query or fragment. Raises `UsageError`.
     """
-    reason = unsafe_url_reason(url)
+    reason = unsafe_url_reason(checks.text("api_url", url))
     if reason is None and re.search(r"[?#]", url):
         reason = "it holds a query or a fragment"
     if reason is None:

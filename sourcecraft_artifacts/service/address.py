@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .. import checks
 from ..errors import UsageError
 from ..select import name_pattern
 from ..text import visible
@@ -32,18 +33,37 @@ _REMOTE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Address:
-    """A repository (`org/repo`), the slug of a run, and three names or globs; None stands for all.
+    """A repository, a run, and three names or globs below it. Raises `UsageError`.
 
-    The command line's `latest` is the slug of `latest_run`.
+    `repo` is `org/repo`; `run` is the slug of a run, which may be given as a number, or `latest`.
+    `workflow`, `task` and `cube` are names or globs; None stands for all.
     """
 
     repo: str
     run: str
-    workflow: str | None = None
-    task: str | None = None
-    cube: str | None = None
+    workflow: str | None
+    task: str | None
+    cube: str | None
+
+    def __init__(
+        self,
+        repo: str,
+        run: str | int,
+        workflow: str | None = None,
+        task: str | None = None,
+        cube: str | None = None,
+    ) -> None:
+        if isinstance(run, int) and not isinstance(run, bool):
+            checks.whole("run", run, 0)
+            run = str(run)
+        names = {"run": run, "workflow": workflow, "task": task, "cube": cube}
+        for name, value in names.items():
+            if value is not None or name == "run":
+                checks.text(name, value)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "repo", parse_repo(checks.text("repo", repo)))
 
     @property
     def exact(self) -> bool:

@@ -16,7 +16,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from .. import __version__, network
+from .. import __version__, checks, network
 from ..backoff import backoff
 from ..errors import ApiError, UsageError
 from ..logs import get_logger, redaction
@@ -67,6 +67,11 @@ class Client:
         max_body: int = _MAX_BODY,
     ) -> None:
         api_url = check_api_url(api_url)
+        if not isinstance(token, str | None):
+            raise UsageError("token must be a text or None")
+        checks.whole("retries", retries, 0)
+        for name, seconds in {"timeout": timeout, "deadline": deadline}.items():
+            checks.number(name, seconds, 0, above=True)
         self._token = clean_token(token) if token else None
         if self._token:
             redaction.hide(self._token)
@@ -90,6 +95,7 @@ class Client:
 
     def artifacts(self, address: CubeAddress) -> list[Artifact]:
         """Return the artifacts of a cube, each with a fresh `download_url`, in one request."""
+        checks.instance("address", address, CubeAddress)
         names = (address.run, address.workflow, address.task, address.cube)
         path = _path(address.repo, "artifacts", *names)
         asked = (
@@ -271,7 +277,7 @@ def _prepared(api_url: str, token: str | None) -> requests.PreparedRequest:
 
 
 def _path(repo: str, kind: str, *names: str) -> str:
-    org, _, name = repo.partition("/")
+    org, _, name = checks.text("repo", repo).partition("/")
     return "/".join(["/repos", segment(org), segment(name), "cicd", kind, *map(segment, names)])
 
 
@@ -281,6 +287,8 @@ def segment(name: str) -> str:
     Dots are encoded in `.` and `..`, which would steer the path otherwise. Raises `UsageError`
     where the name is empty.
     """
+    if not isinstance(name, str):
+        raise UsageError("a name in the address must be a text")
     if not name:
         raise UsageError("a name in the address is empty: ORG/REPO, RUN, WORKFLOW, TASK or CUBE")
     if name in (".", ".."):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeGuard, TypeVar
 
-from ..errors import ArtifactsError, NotFound
+from .. import checks
+from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
 from ..text import count, some_of, visible
 from .address import Address, name_matches
 from .not_found import nearest_run, require
+from .runs import LATEST, RunFilter, resolved
 
 AT_ONCE = 16
 """Cubes that are asked for at the same time."""
@@ -33,7 +35,15 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The artifacts below an address; `run` is a slug, and `ended` tells that no more can come."""
+    """The artifacts below an address.
+
+    `repo` and `run` (a slug) say where; `artifacts` are in the service's order. `ended`: no more
+    can come. `run_ended`: the whole run has ended, where that was asked. `awaited`: selected cubes
+    that have not ended, of which those in `held` await an approval. `others`: the cubes of the run,
+    where none is selected. `nameless`, `unlisted`, `failures`: cubes that cannot be asked for, that
+    the service does not list, that could not be listed. `run_status`, `error_messages`: what the
+    run says.
+    """
 
     repo: str
     run: str
@@ -79,13 +89,19 @@ def tell_remarks(listing: Listing) -> None:
         _log.warning("%s", remark)
 
 
-def list_artifacts(api: Api, address: Address, *, watch: bool = False) -> Listing:
-    """List what is below an address whose run is a slug.
+def list_artifacts(
+    api: Api, address: Address, *, runs: RunFilter | None = None, watch: bool = False
+) -> Listing:
+    """List what is below an address; `runs` says which runs count where its run is `latest`.
 
     Three plain names make one request; anything wider, and `watch`, which asks also how far the
     cubes are, reads the run and then asks for each selected cube. A cube that cannot be listed is
     named in the listing, and the others are there. Raises `ArtifactsError`, also where no cube can.
     """
+    checks.instance("address", address, Address)
+    if runs not in (None, RunFilter()) and address.run != LATEST:
+        raise UsageError("runs goes with the run `latest`")
+    address = resolved(api, address, runs or RunFilter())
     if address.exact and not watch:
         cube = CubeAddress(
             address.repo,

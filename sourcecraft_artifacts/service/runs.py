@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from .. import checks
 from ..errors import NotFound
 from ..logs import get_logger
 from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES, Run, moment
@@ -38,13 +39,18 @@ class Api(Protocol):
 class RunFilter:
     """Which runs count: those that match any value of each field; an empty field matches all.
 
-    Statuses and events are compared without regard to case; pulls and users are slugs.
+    `statuses` and `events` are compared without regard to case; `pulls` and `users` are slugs.
+    One value may be given as it is. Raises `UsageError`.
     """
 
     statuses: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     pulls: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("statuses", "events", "pulls", "users"):
+            object.__setattr__(self, name, checks.texts(name, getattr(self, name)))
 
     def passes(self, run: Run) -> bool:
         """Tell whether a run counts."""

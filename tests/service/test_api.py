@@ -436,7 +436,7 @@ def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Response) -> None
     assert (len(desk.server.requests), desk.slept) == (1, [])
 
 
-@pytest.mark.parametrize(("retries", "tries"), [(-1, 1), (0, 1), (1, 2), (5, 6)])
+@pytest.mark.parametrize(("retries", "tries"), [(0, 1), (1, 2), (5, 6)])
 def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int) -> None:
     """The last answer is reported, and how many tries there were."""
     fault = desk.fault(json_response({"message": "busy"}, 503), retries=retries)
