@@ -6,8 +6,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterable
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
@@ -62,6 +63,27 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         raise error
     finally:
         del error  # The exception refers to this frame: break the reference cycle.
+
+
+def in_threads(ask: Callable[[A], T], things: Iterable[A], at_once: int) -> Generator[T]:
+    """Yield what `ask` returns for each thing, in order, or raise what it raises.
+
+    Up to `at_once` are asked at the same time; where the system has no threads, one by one.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(at_once)
+    coming: list[Callable[[], T]] = []
+    try:
+        for thing in things:
+            try:
+                coming.append(pool.submit(ask, thing).result)
+            except RuntimeError:  # no more threads: it is asked here when it is its turn
+                coming.append(partial(ask, thing))
+        for result in coming:
+            yield result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _await(box: SimpleQueue[T], end: float) -> T:

@@ -291,3 +291,31 @@ def test_families_take_turns() -> None:
     found: list[tuple[int, Any]] = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
     assert network._in_turn(found) == [(six, 1), (four, 4), (six, 2), (four, 5), (six, 3)]
     assert network._in_turn([]) == []
+
+
+# Few threads.
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 4])
+def test_in_as_many_threads_as_there_are(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    """Each thing has its answer, in order, however many threads the system gives."""
+    start, left = threading.Thread.start, [allowed]
+
+    def limited(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert list(network.in_threads(str, range(20), 4)) == [str(at) for at in range(20)]
+
+
+def test_a_call_without_a_thread_has_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made all the same."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert network.within(0.1, lambda: 7) == 7

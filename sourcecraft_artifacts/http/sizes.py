@@ -72,7 +72,7 @@ def ask_sizes(
     asking = _Asking(ca_bundle, retries)
     pool = ThreadPoolExecutor(max(1, min(AT_ONCE, sum(url is not None for url in urls))))
     try:
-        futures = [None if url is None else pool.submit(asking.size, url) for url in urls]
+        futures = [None if url is None else _submit(pool, asking, url) for url in urls]
         sizes = [asking.result(future) for future in futures]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -82,6 +82,16 @@ def ask_sizes(
         why = f": {asking.reason}" if asking.reason else ""
         _log.warning("the size of %s is not known%s", count(unknown, "artifact"), why)
     return sizes
+
+
+def _submit(pool: ThreadPoolExecutor, asking: _Asking, url: str) -> Future[int | None]:
+    """Have a size asked for by a thread, or do it here where there are no more of them."""
+    try:
+        return pool.submit(asking.size, url)
+    except RuntimeError:
+        done: Future[int | None] = Future()
+        done.set_result(asking.size(url))
+        return done
 
 
 class _Unanswered(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeGuard, TypeVar
@@ -11,6 +12,7 @@ from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run, Task, Workflow
+from ..network import in_threads
 from ..text import count, some_of, visible
 from .address import Address, name_matches
 from .not_found import nearest_run, require
@@ -215,15 +217,9 @@ def _in_parallel(
     """Ask for all cubes. Raises the first failure where nothing but failures comes."""
     if len(cubes) <= 1:
         return _not_all_failures([ask(cube) for cube in cubes])
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(cubes)))
-    try:
-        coming = pool.map(ask, cubes)
+    with closing(in_threads(ask, cubes, min(AT_ONCE, len(cubes)))) as coming:
         first = _not_all_failures(list(islice(coming, AT_ONCE)))
         return [*first, *coming]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _not_all_failures(answers: list[_Answer]) -> list[_Answer]:

@@ -142,7 +142,10 @@ class Tracker(NullReporter):
         with self.lock:
             if self._ticks is not None and self._thread is None and not self._stop.is_set():
                 self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except (RuntimeError, MemoryError):  # no thread to be had: it tells less
+                    self._thread, self._ticks = None, None
 
     def _run(self) -> None:
         while not self._stop.wait(self._ticks):
