@@ -23,18 +23,13 @@ from pathlib import Path
 
 from archives import COMPRESSIONS, packed
 from conftest import Cli
-from fake_service import CUBE, STATE, FakeService, Stored, tree
+from fake_service import CUBE, STATE, FakeService, Stored, eventually, tree
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200
 SIGNALS = [signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT]
-ENDS = {
-    signal.SIGKILL: (-9,),
-    signal.SIGTERM: (143, -15),
-    signal.SIGINT: (130, -2),
-}
-"""The exit statuses; one that is negative is of an interpreter that had not begun with ours."""
+ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 FOLDERS = 3
 MEMBERS = 300
 OPTIONS: list[tuple[str, ...]] = [(), ("-j", "1"), ("-j", "4"), ("-j", "64")]
@@ -71,6 +66,7 @@ class Soak:
         self._cli = Cli(home, service)
         self._chance = random.Random(seed)
         self._usual = 1.5
+        self._asked = 0
         self._changes = 0
         for number, size in enumerate(SIZES):
             self._change(service.add(f"dir-{number % 5}/file-{number}.bin"), size)
@@ -118,11 +114,11 @@ class Soak:
         options = self._chance.choice(OPTIONS)
         if as_it_came := self._chance.random() < 0.2:
             options = (*options, "--no-unpack")
-        began = time.monotonic()
+        began, self._asked = time.monotonic(), len(self._service.api.requests)
         process = self._cli.start("download", "7", *CUBE, "-d", "out", "-q", *options)
         number = self._end(process, self._chance.uniform(0.1, self._usual))
         finished = self._cli.finish(process)
-        expected = (0, *ENDS[number]) if number else (0,)
+        expected = (0, ENDS[number]) if number else (0,)
         assert finished.code in expected, f"exit {finished.code}: {finished.err}"
         if finished.code:
             self.tally.kills += 1
@@ -141,8 +137,14 @@ class Soak:
             return None
         except subprocess.TimeoutExpired:
             number = self._chance.choice(SIGNALS)
-            process.send_signal(number)
-            return number
+        if number is not signal.SIGKILL:
+            # An interpreter that has not come to our program yet shows a traceback of its own.
+            eventually(lambda: self._is_at_it(process), "the program has begun")
+        process.send_signal(number)
+        return number
+
+    def _is_at_it(self, process: subprocess.Popen[bytes]) -> bool:
+        return process.poll() is not None or len(self._service.api.requests) > self._asked
 
     def _check_finals(self) -> None:
         for name, body in tree(self._cli.out).items():
