@@ -32,7 +32,7 @@ from ..results import FileResult, MemberFile, Outcome
 from ..text import visible
 from ..transfer.jobs import Job, Whole, each
 from .plan import Action, Step
-from .unpack import remove_old
+from .unpack import remove_empty, remove_old
 from .unpacker import Unpacker, Unpacking, old_places
 
 _PARTIAL = "partial"
@@ -492,6 +492,7 @@ class OutputFolder:
         found, entry = self._tree.lstat(place), self.manifest.get(str(place))
         if found is not None and stat.S_ISDIR(found.st_mode) and entry is not None:
             remove_old(self._tree, entry.before, lambda _: False)
+            remove_empty(self._tree, str(place))
 
     def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
         """Learn which artifacts are selected, and end what a killed run had almost ended."""

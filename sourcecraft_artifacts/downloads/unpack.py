@@ -228,6 +228,19 @@ def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
             _remove_if_empty(tree, folder)
 
 
+def remove_empty(tree: Tree, folder: str) -> None:
+    """Remove a folder and those below it, as far as they are empty: a killed run may leave some."""
+    with (
+        suppress(OSError, ArtifactsError, UnsafePath),
+        tree.parent(place_in(folder, "-"), create=False) as parent,
+    ):
+        for name in parent.listdir():
+            found = parent.lstat(name)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                remove_empty(tree, joined(folder, name))
+    _remove_if_empty(tree, folder)
+
+
 def _with_those_above(folders: Iterable[str]) -> list[str]:
     """Return folders and all their parents, the deepest first."""
     found: set[str] = set()

@@ -31,6 +31,7 @@ from .unpack import (
     is_old,
     landing,
     move_in,
+    remove_empty,
     remove_old,
     touched_folders,
 )
@@ -259,6 +260,9 @@ class Unpacker:
             gone = tuple(pair for pair in before if pair[0] in plan.emptied)
             gone += tuple((place, FOLDER) for place in plan.emptied if place.endswith("/"))
             remove_old(self._tree, gone, lambda place: False)
+            for place in plan.emptied:
+                if place.endswith("/"):
+                    remove_empty(self._tree, place.rstrip("/"))
         move_in(self._tree, plan, aside, self.check, tell)
         self.touched.update(touched_folders(plan))
         return self.settle(key, made)

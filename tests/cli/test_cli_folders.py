@@ -283,6 +283,19 @@ def test_a_file_that_became_a_folder(service: FakeService, cli: Cli) -> None:
     assert cli("verify", "out").out == "out/dist: OK\n"
 
 
+def test_empty_folders_of_a_killed_run_are_no_obstacle(service: FakeService, cli: Cli) -> None:
+    """It removed files, and did not come to remove the folders that they were in."""
+    service.add("dist", packed({"dist/a/b/c": b"1", "dist/d": b"2"}))
+    cli.download()
+    (cli.out / "dist/a/b/c").unlink()
+    renew(service, packed({"dist/a": b"a file now", "dist/d": b"2"}))
+    cli.download()
+    assert tree(cli.out) == {"dist/a": b"a file now", "dist/d": b"2"}
+    (cli.out / "dist/x/y").mkdir(parents=True)
+    cli.download("--no-unpack")
+    assert (cli.out / "dist").is_file()
+
+
 def test_members_of_two_artifacts(service: FakeService, cli: Cli) -> None:
     """They may share a folder, and never a file."""
     service.add("dist/*.deb", packed({"dist/a.deb": b"1"}))
