@@ -255,13 +255,13 @@ class Transfer:
             told = expected_digests(answer.status, answer.headers, have.size)
             if told:
                 self._host.write(self, lambda: self.partial.expect(have, told))
-            part = read_content_range(answer.headers.get("content-range"))
-            piece.last = min(piece.last, part[1] if part else UNKNOWN_END)
+            piece.last = min(piece.last, _last(answer))
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             self._give_up_ranges(alone)
             return False
         self._restart(piece, answer, found, ranged=have is not None)
+        piece.last = _last(answer)
         return True
 
     def _give_up_ranges(self, alone: bool) -> None:
@@ -390,3 +390,9 @@ class Transfer:
         if self._refreshes > (1 if is_gone else _REFRESHES):
             message = f"{failure.message}, also with a new download_url"
             raise TransferError(message, code=failure.code if is_gone else "denied")
+
+
+def _last(answer: Response) -> int:
+    """Return behind which byte of the object an answer ends, where it says so."""
+    part = read_content_range(answer.headers.get("content-range"))
+    return part[1] if part else UNKNOWN_END
