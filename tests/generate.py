@@ -49,33 +49,33 @@ SIGNALS = {
     "143": "Ended by SIGTERM; what was received is kept for the next run.",
 }
 ENVIRONMENT = {
-    "SOURCECRAFT_TOKEN": "The token; it beats the one that auth login stored.",
-    "SOURCECRAFT_API_URL": f"The address of the API, in the place of {DEFAULT_API_URL}.",
+    "SOURCECRAFT_TOKEN": "The token; it takes precedence over the stored one.",
+    "SOURCECRAFT_API_URL": f"The address of the API, instead of {DEFAULT_API_URL}.",
     "SOURCECRAFT_ARTIFACTS_REPO": "The repository, as ORG/REPO.",
     "SOURCECRAFT_ARTIFACTS_NAME": "The value of the option --NAME, for every option of a command;"
-    " in capitals, with _ for -. For a flag 1 is on and 0 off; an empty value is as good as none.",
-    "SOURCECRAFT_ARTIFACTS_INCLUDE, SOURCECRAFT_ARTIFACTS_EXCLUDE": "Patterns, split at blanks; one"
-    " with a blank in it can be given on the command line alone, or with ? in the blank's place.",
+    " in capitals, with _ for -. For a flag 1 is on and 0 off; an empty value counts as not set.",
+    "SOURCECRAFT_ARTIFACTS_INCLUDE, SOURCECRAFT_ARTIFACTS_EXCLUDE": "Patterns, separated by"
+    " blanks; for a blank in a pattern write ?, or give that pattern on the command line.",
     "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and the hosts that need none.",
-    "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "A file of trusted CAs, unless --ca-bundle names one.",
+    "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "A file of trusted CAs; --ca-bundle takes precedence.",
     "NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS": "Whether there are colours, how wide tables are.",
 }
 FILES = {
     "~/.config/sourcecraft-artifacts/config.toml": "The config file, on Linux: api_url, repo, and"
     " the tokens below [tokens], each under its API host.",
-    "~/.cache/sourcecraft-artifacts/": "Names for completion, on Linux, for minutes.",
+    "~/.cache/sourcecraft-artifacts/": "A short-lived cache of names for completion, on Linux.",
     "DIR/.sourcecraft-artifacts/manifest.json": "What was downloaded to DIR: addresses, sizes,"
-    " checksums and dates. A second run goes by it, and verify.",
+    " checksums and dates. The next run and verify use it.",
 }
 EXAMPLES = {
-    "What the newest run that succeeded left:": f"{PROGRAM} list latest --run-status success",
-    "Everything that run 12 left, into out/:": f"{PROGRAM} download 12 -d out",
-    "The one artifact of a cube, straight to tar:": f"{PROGRAM} download 12 ci build linux"
+    "List the artifacts of the newest successful run:": f"{PROGRAM} list latest --run-status success",
+    "Download all artifacts of run 12 into out/:": f"{PROGRAM} download 12 -d out",
+    "Unpack the one artifact of a cube without keeping it:": f"{PROGRAM} download 12 ci build linux"
     " -o - | tar x",
-    "Each artifact of a run in progress as it becomes ready:": f"{PROGRAM} download latest --wait"
+    "Follow a run in progress and fetch each artifact as it becomes ready:": f"{PROGRAM} download latest --wait"
     " --wait-timeout 30m",
-    "Try it all without an account:": f"{PROGRAM} sandbox -- {PROGRAM} list 43",
-    "Completion in this bash alone:": f"source <({PROGRAM} --show-completion bash)",
+    "Try the tool without an account:": f"{PROGRAM} sandbox -- {PROGRAM} list 43",
+    "Turn on completion in this bash:": f"source <({PROGRAM} --show-completion bash)",
 }
 
 
