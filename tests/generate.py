@@ -68,11 +68,11 @@ FILES = {
     " checksums and dates. The next run and verify use it.",
 }
 EXAMPLES = {
-    "List the artifacts of the newest successful run:": f"{PROGRAM} list latest --run-status success",
+    "List what the newest successful run left:": f"{PROGRAM} list latest --run-status success",
     "Download all artifacts of run 12 into out/:": f"{PROGRAM} download 12 -d out",
     "Unpack the one artifact of a cube without keeping it:": f"{PROGRAM} download 12 ci build linux"
     " -o - | tar x",
-    "Follow a run in progress and fetch each artifact as it becomes ready:": f"{PROGRAM} download latest --wait"
+    "Fetch artifacts of a run in progress as they come:": f"{PROGRAM} download latest --wait"
     " --wait-timeout 30m",
     "Try the tool without an account:": f"{PROGRAM} sandbox -- {PROGRAM} list 43",
     "Turn on completion in this bash:": f"source <({PROGRAM} --show-completion bash)",
