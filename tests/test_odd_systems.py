@@ -270,3 +270,15 @@ def test_a_folder_that_folds_names_without_stable_numbers(
     assert folds_names(str(tmp_path))
     (tmp_path / "fILE").touch()
     assert not folds_names(str(tmp_path))
+
+
+@pytest.mark.parametrize("limit", [20, 32, 64])
+@pytest.mark.parametrize("jobs", [("-j", "1"), ()])
+def test_a_hard_limit_of_open_files(
+    service: FakeService, cli: Cli, limit: int, jobs: tuple[str, ...]
+) -> None:
+    """Many folders need no more descriptors than there are."""
+    for at in range(100):
+        service.add(f"dir-{at}/below/file", b"%d" % at)
+    cli.download(*jobs, wrap=("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"))
+    assert tree(cli.out) == {f"dir-{at}/below/file": b"%d" % at for at in range(100)}
