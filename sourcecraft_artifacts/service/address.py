@@ -89,7 +89,7 @@ def parse_address(
     if looks_like_web_address(run):
         return _web_address(run, names, explicit_repo)
     run = _checked("RUN", run)
-    repo = explicit_repo or given_repo(default_repo())
+    repo = explicit_repo or given_repo(default_repo(), run)
     return Address(repo, run, *_checked_names(_split(names)))
 
 
@@ -126,17 +126,17 @@ def looks_like_web_address(text: str) -> bool:
     return "://" in text or text.lower().startswith("sourcecraft.dev/")
 
 
-def given_repo(repo: str | None) -> str:
+def given_repo(repo: str | None, run: str = "") -> str:
     """Return the repository that something names, checked. Raises `UsageError`, also for none."""
     if repo is None:
         origin = foreign_origin(os.curdir)
         where = "the current folder is no checkout from SourceCraft"
         if origin:
             where = f"the remote origin of the current folder is not on SourceCraft: {origin}"
-        raise UsageError(
-            f"no repository is given, and {where}",
-            hint="use --repo ORG/REPO, or give the web address of the run",
-        )
+        hint = "use --repo ORG/REPO, or give the web address of the run"
+        if re.fullmatch(r"[^/]+/[^/]+", run):
+            hint = f"a repository is named by -R {visible(run)}, and a run comes first"
+        raise UsageError(f"no repository is given, and {where}", hint=hint)
     return parse_repo(repo)
 
 

@@ -83,6 +83,12 @@ def test_the_repository_as_people_paste_it(service: FakeService, cli: Cli, repo:
     assert "pa55word" not in finished.err
 
 
+def test_a_repository_in_the_place_of_the_run(cli: Cli) -> None:
+    """Without any repository, too, the way to name one is told."""
+    finished = cli("list", "acme/app", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)
+    assert "a repository is named by -R acme/app" in finished.err
+
+
 @pytest.mark.parametrize(
     ("remote", "shown"),
     [
