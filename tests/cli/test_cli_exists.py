@@ -35,7 +35,7 @@ def prepare(service: FakeService, cli: Cli, states: list[str]) -> None:
             os.utime(place, (1, 1))
         elif one.local_path == "stranger":
             place.write_bytes(b"theirs")
-        elif one.local_path == "folder":
+        elif one.local_path == "folder.d":
             place.mkdir()
         elif one.local_path == "symlink":
             (cli.cwd / "outside").write_bytes(b"theirs")
@@ -73,14 +73,14 @@ def test_if_exists(
     ("mode", "state"),
     [
         ("update", "stranger"),
-        ("update", "folder"),
+        ("update", "folder.d"),
         ("update", "symlink"),
         ("error", "right"),
         ("error", "damaged"),
         ("error", "stranger"),
-        ("error", "folder"),
+        ("error", "folder.d"),
         ("error", "symlink"),
-        ("overwrite", "folder"),
+        ("overwrite", "folder.d"),
     ],
 )
 def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str) -> None:
