@@ -20,8 +20,9 @@ class RedactingFilter(logging.Filter):
         self._secrets: set[str] = set()
 
     def hide(self, secret: str) -> None:
-        """Redact a secret from now on."""
-        self._secrets.add(secret)
+        """Redact a secret from now on; fewer than four characters are none, and would hit words."""
+        if len(secret) >= 4:
+            self._secrets.add(secret)
 
     def redacted(self, text: str) -> str:
         """Return a text without what must not be shown."""

@@ -59,10 +59,14 @@ def human_seconds(seconds: float) -> str:
 
 
 def some_of(names: Iterable[str], most: int = 10) -> str:
-    """Name the first of many, and say how many more there are: `a, b and 3 more`."""
+    """Name the first of many, and say how many more there are: `a, b and 3 more`.
+
+    Of a name over 200 characters only the beginning is shown.
+    """
     found = list(names)
     left = len(found) - most
-    return ", ".join(found[:most]) + (f" and {left:,} more" if left > 0 else "")
+    shown = [name if len(name) <= 200 else f"{name[:200]}..." for name in found[:most]]
+    return ", ".join(shown) + (f" and {left:,} more" if left > 0 else "")
 
 
 def count(number: int, noun: str) -> str:

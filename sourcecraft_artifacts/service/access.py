@@ -16,7 +16,9 @@ def check_api_url(url: str) -> str:
 
     https, or http on loopback; no user info, query or fragment. Raises `UsageError`.
     """
-    reason = unsafe_url_reason(checks.text("api_url", url))
+    if not isinstance(url, str):
+        raise checks.refused("api_url", "a text", url)
+    reason = unsafe_url_reason(url)
     if reason is None and re.search(r"[?#]", url):
         reason = "it holds a query or a fragment"
     if reason is None:

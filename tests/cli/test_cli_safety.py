@@ -147,8 +147,8 @@ def test_portable_paths_judge_as_windows_does(service: FakeService, cli: Cli) ->
 )
 def test_collisions(service: FakeService, cli: Cli, paths: list[str], arguments: list[str]) -> None:
     """Two artifacts on one path, or one inside the other, refuse the plan."""
-    for path in paths:
-        service.add(path, b"x")
+    for day, path in enumerate(paths, start=1):
+        service.add(path, b"x").dates["updated_at"] = f"2026-11-0{day}T00:00:00Z"
     said = refused(service, cli, *arguments)
     assert all(path in said for path in paths)
 

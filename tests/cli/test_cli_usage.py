@@ -27,7 +27,7 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
             "download 7 --layout odd",
             ["error: --layout: 'odd' is not one of 'auto', 'mirror', 'nested', 'flat'", OPTIONS],
         ),
-        ("download 7 --nope", ["error: no such option: --nope", OPTIONS]),
+        ("download 7 --zz", ["error: no such option: --zz", OPTIONS]),
         (
             "download 7 --layout",
             ["error: option '--layout' requires an argument", "  hint: --help shows the options"],
