@@ -580,8 +580,9 @@ class OutputFolder:
         touched = self._unpacker.touched
         if len(touched) <= FEW or not sync_file_system(self._tree.root):
             for folder in touched:
+                # A folder of an older version may be gone, or a file of a newer one in its place.
                 with (
-                    suppress(FileNotFoundError),
+                    suppress(FileNotFoundError, Refused),
                     self._tree.parent(SafePath((*folder, "-")), create=False) as parent,
                 ):
                     parent.sync()

@@ -97,6 +97,8 @@ strangers = st.dictionaries(st.sampled_from(["a", "b", "c/a"]), st.binary(max_si
 @settings(max_examples=150, deadline=None)
 @given(strangers, st.lists(members, min_size=1, max_size=3), st.sampled_from(IfExists))
 @example({"a": b"1"}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)
+@example({}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)
+@example({}, [[member("b/a/b", b"2")], [member("x", b"3")], [member("b", b"4")]], IfExists.UPDATE)
 def test_nothing_of_others_is_lost(
     theirs: dict[str, bytes], versions: list[list[bytes]], rule: IfExists
 ) -> None:
