@@ -318,7 +318,9 @@ class Disk:
 
 def run(service: Service, folder: Path, **options: Any) -> Report:
     """One run of the program; a bug in it is a failure of the test."""
-    request = Request(ADDRESS, directory=str(folder), stall_timeout=20, **options)
+    if "output" not in options:
+        options["directory"] = str(folder)
+    request = Request(ADDRESS, stall_timeout=20, **options)
     report = download(cast("Client", service), request)
     for result in report.files:
         assert result.error is None or result.error.code != "local", result.error
@@ -403,7 +405,8 @@ class Stories(RuleBasedStateMachine):
         self.service = Service(*things)
         self.disk = Disk()
         if before:
-            run(self.service, self.folder)
+            with self.disk.watched():
+                run(self.service, self.folder)
             for thing in things:
                 thing.change()
 
