@@ -115,6 +115,15 @@ class TransferError(ArtifactsError):
         self.code = code
 
 
+class UnsafeUrl(TransferError):
+    """The storage redirects to a URL that no request may go to; nothing was sent there."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
+
+
 class ExpiredUrl(TransferError):
     """The storage no longer accepts this `download_url`, or knows nothing under it."""
 

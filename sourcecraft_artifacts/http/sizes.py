@@ -18,7 +18,7 @@ from time import sleep
 from urllib.parse import urlsplit
 
 from ..backoff import backoff
-from ..errors import TransferError, UsageError
+from ..errors import TransferError, UnsafeUrl, UsageError
 from ..logs import get_logger
 from ..network import explain, proxy_authorization, proxy_for, root_cause, ssl_context
 from ..text import count
@@ -157,7 +157,7 @@ class _Asking:
     def _size(self, url: str) -> int | None:
         for _ in range(_MOST_REDIRECTS + 1):
             if reason := unsafe_url_reason(url):
-                raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
+                raise UnsafeUrl(reason)
             status, headers = self._exchange(url)
             if status not in (301, 302, 303, 307, 308) or "location" not in headers:
                 if status in (408, 429) or status >= 500:

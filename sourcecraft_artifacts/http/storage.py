@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 
-from ..errors import BrokenTransfer, TransferError
+from ..errors import BrokenTransfer, TransferError, UnsafeUrl
 from ..logs import get_logger
 from ..network import explain, root_cause, ssl_context
 from ..urls import unsafe_url_reason
@@ -165,7 +165,7 @@ class Connections:
 
     def _exchange(self, url: str, headers: Mapping[str, str]) -> Steps[Response]:
         if reason := unsafe_url_reason(url):
-            raise TransferError(f"the storage's URL is unsafe: {reason}", code="unsafe_url")
+            raise UnsafeUrl(reason)
         origin, target = split_target(url)
         kept = self._kept(origin)
         if kept is not None:

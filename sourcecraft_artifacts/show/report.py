@@ -22,7 +22,7 @@ def report_json(report: Report) -> str:
             "dir": report.dir,
             "files": [_file_fields(result) for result in report.files],
             "summary": {
-                "selected": len(report.files) - report.count(Outcome.DELETED),
+                "selected": sum(result.action != "delete" for result in report.files),
                 "downloaded": report.count(Outcome.DOWNLOADED),
                 "unchanged": report.count(Outcome.UNCHANGED),
                 "skipped": report.count(Outcome.SKIPPED),

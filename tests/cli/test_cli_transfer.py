@@ -250,7 +250,8 @@ def test_redirects_are_bounded_and_under_the_rule(
     """Storage may redirect within the rule for URLs, and not for ever."""
     service.add("a", BODY, Response(302, {"Location": location}))
     service.storage.on("/loop", Response(307, {"Location": "/loop"}))
-    finished = cli.download("--retries", "0", code=(6, 8))
+    code = {"/loop": 6, "": (6, 8), "//": (6, 8)}.get(location, 8)
+    finished = cli.download("--retries", "0", code=code)
     assert tree(cli.out) == {}
     assert "pa55" not in finished.err
     assert len(service.storage.requests) < 50
