@@ -6,10 +6,12 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
+from urllib.parse import urlsplit
 
 from ..errors import BrokenTransfer, TransferError, UnsafeUrl
 from ..logs import get_logger
 from ..network import explain, root_cause, ssl_context
+from ..text import visible
 from ..urls import unsafe_url_reason
 from .blocks import Blocks
 from .connection import Connection, Peers, Response, TunnelRefused
@@ -46,8 +48,8 @@ class Storage:
         """Return the context of every connection, built once. Raises `UsageError`."""
         return ssl_context(self._ca_bundle)
 
-    def translate(self, error: Exception) -> TransferError:
-        """Translate an error of a connection into one of the transfer."""
+    def translate(self, error: Exception, origin: str) -> TransferError:
+        """Translate an error of a connection to an origin into one of the transfer."""
         if isinstance(error, Stalled):
             return BrokenTransfer(
                 f"the connection stalled for {self.stall_timeout:g} s", code="stalled"
@@ -62,8 +64,9 @@ class Storage:
         else:
             why = explain(cause, self.stall_timeout)
         if isinstance(cause, ssl.SSLCertVerificationError):
+            host = visible(urlsplit(origin).netloc)
             return TransferError(
-                f"the storage could not be reached: {why}",
+                f"the storage {host} could not be reached: {why}",
                 code="certificate",
                 hint="trust its authority with --ca-bundle FILE",
             )
@@ -134,7 +137,7 @@ class Connections:
         try:
             return (yield from answer.connection.more())
         except _BROKEN as error:
-            raise self.storage.translate(error) from error
+            raise self.storage.translate(error, answer.connection.origin) from error
 
     def release(self, answer: Response) -> None:
         """Take a connection back; keep it if its response was read completely, else close it."""
@@ -173,15 +176,15 @@ class Connections:
                 return (yield from self._ask(kept, target, headers))
             except (OSError, Ended, ProtocolError) as error:
                 if not kept.reused:
-                    raise self.storage.translate(error) from error
+                    raise self.storage.translate(error, origin) from error
             except Stalled as error:
-                raise self.storage.translate(error) from error
+                raise self.storage.translate(error, origin) from error
         # The storage may have closed a persistent connection, which is no failure of this request.
         try:
             connection = yield from self._opened(origin)
             return (yield from self._ask(connection, target, headers))
         except _BROKEN as error:
-            raise self.storage.translate(error) from error
+            raise self.storage.translate(error, origin) from error
 
     def _ask(
         self, connection: Connection, target: str, headers: Mapping[str, str]
