@@ -5,7 +5,6 @@ Its files have numbers for names: nothing that an archive says becomes a name he
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import stat
@@ -14,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from .directory import CANNOT_SYNC, Directory, sync_file
-from .inflate import Read, opened
+from .inflate import Read, is_compressed, opened
 from .members import MOST_MEMBERS, Contents, Form, Name, Stored, arranged, most_bytes
 from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
 
@@ -74,6 +73,9 @@ def is_archive(descriptor: int, size: int, name: Name) -> bool:
     One that is empty is nothing but zeros: it is believed where the name can only be a folder's.
     Raises `CannotRead` where that cannot be told, and OSError.
     """
+    start = _pread(descriptor, BLOCK, 0)
+    if not (is_compressed(start) or is_header(start) or (name.is_explicit and start[:1] == b"\0")):
+        return False
     try:
         read, first = reader_of(descriptor, size), b""
         while len(first) < BLOCK and (more := read(BLOCK - len(first))):
@@ -258,6 +260,8 @@ def sync_file_system(directory: Directory) -> bool:
     number = directory.descriptor
     if number is None:
         return False
+    import ctypes  # which takes long, and few runs need it
+
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     except (AttributeError, OSError, TypeError):

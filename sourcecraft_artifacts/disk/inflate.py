@@ -83,6 +83,11 @@ _KINDS: dict[bytes, Callable[[], _Decompressor]] = {
 }
 
 
+def is_compressed(first: bytes) -> bool:
+    """Tell from the first bytes of a file whether it is compressed in a known way."""
+    return first.startswith(tuple(_KINDS))
+
+
 def opened(first: bytes, read: Read) -> Read:
     """Return a function that reads a file, decompressed if it is compressed.
 

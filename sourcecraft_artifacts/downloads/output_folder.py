@@ -150,13 +150,16 @@ class OutputFolder:
 
     def prepare(self) -> bool:
         """Make the folder and its state ready to be written; True when that changed the facts."""
+        looked_at = vars(self).get("manifest")
         try:
             is_new = self._enter_state()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
         assert self._partial is not None, "it was entered"
         self._parts = PartialStore(self._partial, run=self._run)
-        return is_new
+        # Nothing has been put into a state folder that has no manifest and no journal.
+        knew = looked_at is not None and looked_at.exists
+        return is_new and (knew or self.manifest.exists)
 
     def _enter_state(self) -> bool:
         """Open the state folder and what is in it; True when it is another than was looked at.
@@ -430,13 +433,19 @@ class OutputFolder:
 
     def _seal(self, whole: Whole) -> Entry:
         """Put the bytes on the disk and return what is to be recorded of them."""
-        key = str(self._place(whole))
-        made = self._entry(whole, whole.partial.seal())
+        key, found = str(self._place(whole)), whole.partial.seal()
         before = old_places(key, self.manifest.get(key))
         left = tuple(pair for pair in before if pair[0] != key)
-        return replace(made, before=left, is_judged=self._unpacking.wanted)
+        return self._entry(whole, found, before=left, is_judged=self._unpacking.wanted)
 
-    def _entry(self, whole: Whole, found: os.stat_result) -> Entry:
+    def _entry(
+        self,
+        whole: Whole,
+        found: os.stat_result,
+        *,
+        before: Places = (),
+        is_judged: bool = False,
+    ) -> Entry:
         """Return what is to be recorded of an object."""
         artifact, version = whole.job.artifact, whole.partial.version
         return Entry(
@@ -447,6 +456,8 @@ class OutputFolder:
             whole.sha256,
             found.st_mtime_ns,
             version.validator if version else None,
+            before=before,
+            is_judged=is_judged,
         )
 
     def _check_unchanged(self, whole: Whole) -> None:
@@ -489,8 +500,11 @@ class OutputFolder:
     def _make_way(self, place: SafePath) -> None:
         """Remove the folder that an artifact was, where a file is to come in its place."""
         assert self._tree is not None, "the folder was not prepared"
-        found, entry = self._tree.lstat(place), self.manifest.get(str(place))
-        if found is not None and stat.S_ISDIR(found.st_mode) and entry is not None:
+        found = self._tree.lstat(place)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            return
+        entry = self.manifest.get(str(place))
+        if entry is not None:
             remove_old(self._tree, entry.before, lambda _: False)
             remove_empty(self._tree, str(place))
 
