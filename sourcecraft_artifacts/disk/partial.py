@@ -105,7 +105,8 @@ class Partial:
 
         `expected` are the digests that the storage sent for it. Raises OSError.
         """
-        self.forget()
+        if self.version is not None:
+            self.forget()
         self._body = Body(self.directory.open(self.part_name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         self._set_version(version, expected)
 

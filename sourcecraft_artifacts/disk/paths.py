@@ -70,9 +70,10 @@ def flat_path(local_path: str, *, portable: bool) -> SafePath:
 
 
 def _place(parts: tuple[str, ...], portable: bool) -> SafePath:
-    if flaw := path_flaw(parts, portable=portable):
+    place = SafePath(parts)
+    if (portable or os.name == "nt") and (flaw := _portable_flaw(parts)):
         raise UnsafePath(flaw)
-    return SafePath(parts)
+    return place
 
 
 def path_flaw(parts: tuple[str, ...], *, portable: bool) -> str | None:
@@ -103,7 +104,8 @@ def _flaw(parts: tuple[str, ...]) -> str | None:
         return "it has a lone surrogate"
     if max(map(len, encoded.split(b"/"))) > _MAX_NAME:
         return f"it has a component of more than {_MAX_NAME} bytes"
-    if any(map(_names_state_folder, parts)):
+    plain = text.isascii() and STATE_FOLDER not in text.lower()
+    if not plain and any(map(_names_state_folder, parts)):
         return f"it is inside {STATE_FOLDER}"
     return None
 
