@@ -13,15 +13,18 @@ from typing import Any
 
 _BOM = "\ufeff"
 _TEXT = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')"""
-_ENTRY = re.compile(rf"([ \t]*)(?:{_TEXT}|[A-Za-z0-9_-]+)[ \t]*=[ \t]*{_TEXT}([ \t]*(?:#.*)?\r?\n)")
+_ENTRY = rf"([ \t]*)(?:{_TEXT}|[A-Za-z0-9_-]+)[ \t]*=[ \t]*{_TEXT}([ \t]*(?:#.*)?\r?\n)"
 
 
 def parse(text: str) -> dict[str, Any]:
     """Read TOML, a byte order mark before it included. Raises ValueError."""
-    import tomllib
+    text = text.removeprefix(_BOM)
+    if not text:
+        return {}
+    import tomllib  # which takes long, and most people have no config file
 
     # Floats are kept as text, so that two parses compare equal even with a NaN.
-    return tomllib.loads(text.removeprefix(_BOM), parse_float=str)
+    return tomllib.loads(text, parse_float=str)
 
 
 def with_token(text: str, host: str, token: str | None) -> str:
@@ -67,7 +70,7 @@ def _is_header(statement: str) -> bool:
 
 def _with_entry(statement: str, entry: str, newline: str) -> str:
     """Replace or remove an entry; keep its indentation and its comment."""
-    match = _ENTRY.fullmatch(statement)
+    match = re.fullmatch(_ENTRY, statement)
     if not entry:
         return ""
     return f"{match[1]}{entry}{match[2]}" if match else entry + newline

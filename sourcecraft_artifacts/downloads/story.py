@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,6 @@ from ..results import Outcome, Report
 from ..service.listing import list_artifacts, tell_remarks
 from ..transfer.reporter import NullReporter, Reporter
 from .request import Request, awaited_text, end_of_run, selected, with_run
-from .to_file import to_one
-from .to_folder import to_folder
 
 if TYPE_CHECKING:
     from ..service.api import Client
@@ -33,6 +33,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """
     checks.instance("request", request, Request)
     started = time.monotonic()
+    _load_meanwhile()
     reporter = reporter or NullReporter()
     request = with_run(client, request, reporter)
     watch = request.wait or request.prune or request.fail_on_run_status
@@ -44,12 +45,28 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
         _log.info("would wait for %s", awaited_text(listing))
     try:
         if request.output is None:
+            from .to_folder import to_folder
+
             report = to_folder(client, request, listing, reporter)
         else:
+            from .to_file import to_one
+
             report = to_one(client, request, listing, reporter)
     finally:
         reporter.close()
     return replace(report, seconds=time.monotonic() - started)
+
+
+def _load_meanwhile() -> None:
+    """Import what a download needs in a thread, while the API is asked for the listing."""
+    thread = threading.Thread(target=_load, daemon=True, name="loader")
+    with suppress(RuntimeError, MemoryError):  # the system allows no more of them
+        thread.start()
+
+
+def _load() -> None:
+    with suppress(Exception):  # whoever needs it imports it again, and gets the error
+        from . import to_folder  # noqa: F401
 
 
 def tell_end_of_run(report: Report) -> None:
