@@ -208,7 +208,10 @@ class Scheduler:
             if not self._queue or helped < self._pace.width // 2:
                 needy = [one for one in self._shared.values() if one.wants_help]
                 if needy:
-                    return max(needy, key=_need)
+                    chosen = max(needy, key=_need)
+                    with suppress(ValueError):  # else it is begun once more when it may be whole
+                        self._queue.remove(chosen)
+                    return chosen
         if self._queue and len(self._active) < self._pace.width + self._aside:
             return self._queue.popleft()
         return None

@@ -32,6 +32,7 @@ from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
 from sourcecraft_artifacts.transfer import scheduler, transfer
+from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import Pace
@@ -432,6 +433,29 @@ def test_connections_that_all_break_at_once_are_one_failure(
     crowd = Crowd(SLICES, ranged(BODY), broken)
     assert world.fetch(crowd, retries=2) == BODY
     assert crowd.together.is_set()
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_cut_file_is_put_in_place_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that goes on after a pause is not begun again when a connection is free at its end."""
+    monkeypatch.setattr(Wide, "troubled", lambda self, busy, now: setattr(self, "width", 2))
+    settled: list[str] = []
+    settle = scheduler.Scheduler._settle
+
+    def note(self: scheduler.Scheduler, attempt: Attempt) -> None:
+        settled.append(attempt.job.path)
+        if attempt.job.path == "a":
+            gate.set()
+        settle(self, attempt)
+
+    monkeypatch.setattr(scheduler.Scheduler, "_settle", note)
+    gate = threading.Event()
+    body = bytes(PIECE)
+    world.server.on("/a", ranged(body, cut_first=PIECE // 4), ranged(body))
+    world.server.on("/b", Response(200, {"ETag": '"v1"'}, SMALL, gate=gate))
+    results = world.run("a", "b")
+    assert [result.error for result in results.values()] == [None, None]
+    assert sorted(settled) == ["a", "b"]
 
 
 @pytest.mark.usefixtures("wide")
