@@ -117,10 +117,11 @@ class Downloads:
     def cancel(self) -> None:
         """Cancel everything; all partial data is kept, and the jobs end as failed."""
         self._cancelled = True
-        self._target.cancel()
         scheduler = self._scheduler
         if scheduler is not None:
+            # First, or a commit that is called off comes back before this and is tried again.
             scheduler.loop.post(scheduler.cancel)
+        self._target.cancel()
 
     @property
     def _is_over(self) -> bool:
