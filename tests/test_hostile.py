@@ -98,7 +98,7 @@ def test_storages_that_break_the_rules(service: FakeService, cli: Cli) -> None:
     cut = ranged(BODY, cut_first=1 << 20)
     odd = Response(206, {"ETag": '"v1"', "Content-Range": f"bytes 0-4/{HUGE}"}, b"hello")
     service.add("resumed", BODY, cut, odd, ranged(BODY))
-    finished = cli.download("--retries", "1", "--json", code=6)
+    finished = cli.download("--retries", "1", "--json", code=8)  # an unsafe redirect is a refusal
     assert "bug" not in finished.err
     assert finished.outcomes == dict.fromkeys(NUMBERS, "failed") | {"resumed": "downloaded"}
 
