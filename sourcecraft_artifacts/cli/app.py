@@ -1,7 +1,7 @@
-"""The program: its commands, each with its help page.
+"""The program's commands and their help pages.
 
 requests and rich are imported by the commands that use them, so that `--help` and completion
-answer at once.
+start quickly.
 """
 
 from __future__ import annotations

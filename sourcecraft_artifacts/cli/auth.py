@@ -15,7 +15,7 @@ from .help import Command, examples
 from .session import Session
 
 _LONGEST = 1 << 16
-_PATIENCE = 10.0  # how many seconds the API may be silent while a person waits
+_PATIENCE = 10.0  # seconds that the API may be silent while a person waits
 
 auth = typer.Typer(
     help="Store, remove and explain the token.",
@@ -41,8 +41,8 @@ def login_command(
 ) -> None:
     """Store a token in the config file, for the API's host alone.
 
-    Where a repository is known, the API is asked with it first: a token that it refuses is not
-    stored.
+    If a repository is known, the token is checked with the API first, and is not stored if the
+    API refuses it.
     """
     from ..logs import get_logger
     from ..service.access import api_host
@@ -88,7 +88,7 @@ def status_command(
 ) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one.
 
-    With --check the API is asked for a page of runs, and its refusal is exit status 4 too.
+    With --check the API is asked for a page of runs; if it refuses, the exit status is 4 too.
     """
     from ..service.access import api_host, masked
 
@@ -114,17 +114,17 @@ def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
 
     log = get_logger(__name__)
     if repo is None:
-        log.info("the token was not tried: no repository is known to ask for (--repo ORG/REPO)")
+        log.info("the token was not checked: no repository is known (--repo ORG/REPO)")
         return
     try:
         _ask_with(session, repo, token)
     except AuthError as error:
         raise AuthError(
             f"{error.message}: the token was not stored",
-            hint="--no-check stores it all the same",
+            hint="--no-check stores it without asking the API",
         ) from error
     except (ApiError, NotFound) as error:
-        log.warning("warning: the token could not be tried: %s", error.message)
+        log.warning("warning: the token could not be checked: %s", error.message)
     else:
         log.info("the API accepts the token: the runs of %s can be read", repo)
 

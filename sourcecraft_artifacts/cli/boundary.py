@@ -24,12 +24,12 @@ from .streams import Nowhere, flush_stdout, forget_stdout, make_patient, say
 P = ParamSpec("P")
 
 _OPEN_FILES = 1024
-"""What is enough for all connections, a part for each of them, and the folders kept open."""
+"""Enough for all connections, a part file for each of them, and the folders kept open."""
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a command's errors into messages and exit statuses: the only place that does."""
+    """Turn a command's errors into messages and exit statuses."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -51,7 +51,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except Exception as error:
-            # Only its kind and place: its text, or a traceback, may hold a secret.
+            # Show only its type and place: its text or a traceback may hold a secret.
             _stderr().show_error(bug(error))
             raise typer.Exit(1) from error
 
@@ -59,7 +59,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _is_folder_lost(error: OSError) -> bool:
-    """Tell whether something was not found because the folder that the program is in is gone."""
+    """Tell whether a file was not found because the current folder has been deleted."""
     if error.errno != errno.ENOENT or os.path.isabs(error.filename or ""):
         return False
     try:
@@ -72,7 +72,7 @@ def _is_folder_lost(error: OSError) -> bool:
 def _folder_lost() -> LocalError:
     return LocalError(
         "the current folder has been deleted",
-        hint="change to a folder that exists; one made anew with its name is another (cd .)",
+        hint="change to a folder that exists; if it was created again, enter it with: cd .",
     )
 
 
@@ -84,7 +84,7 @@ def _told(error: OSError) -> LocalError:
 
 
 def _fill_closed_streams() -> None:
-    """Take the places of closed standard streams, or a connection's socket would take them."""
+    """Open the null device for closed standard streams, so that no socket gets their numbers."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -95,12 +95,12 @@ def _fill_closed_streams() -> None:
 
 
 def _allow_open_files() -> None:
-    """Raise the soft limit of open files as far as may be, up to what many connections take."""
+    """Raise the soft limit of open files to what many connections need, or to the hard limit."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    with suppress(OSError, ValueError):  # a program that is confined may not even ask
+    with suppress(OSError, ValueError):  # a confined program may not even read the limit
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
         if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -108,12 +108,12 @@ def _allow_open_files() -> None:
 
 
 def run_app(app: typer.Typer) -> int:
-    """Run the program with its signals in order, and return its exit status."""
+    """Prepare streams and signals, run the program, and return its exit status."""
     _fill_closed_streams()
     _allow_open_files()
     sys.stdout, sys.stderr = make_patient(sys.stdout), make_patient(sys.stderr)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # What starts the program may want it to go on: `nohup`, a shell with a job in background.
+        # The parent may have it ignored: `nohup`, or a shell that starts a background job.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
@@ -122,17 +122,17 @@ def run_app(app: typer.Typer) -> int:
     except typer.Abort:
         _stderr().show_end("aborted")
         return 1
-    except ArtifactsError as error:  # an argument that is no good, an output that goes nowhere
+    except ArtifactsError as error:  # a bad argument, or stdout that cannot be written
         _stderr().show_error(error)
         return int(error.exit_code)
     except Interrupted as interrupted:
-        forget_stdout()  # it may be what the program was stuck in
+        forget_stdout()  # the program may have been blocked by it
         reached = f": {interrupted.reached}" if interrupted.reached else ""
         _stderr().show_end(f"interrupted{reached}")
         if interrupted.hint:
             _stderr().show_end(f"  hint: {interrupted.hint}")
         return interrupted.exit_code
-    except OSError as error:  # help, say, into a full disk
+    except OSError as error:  # for example help that is written to a full disk
         _stderr().show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))
         forget_stdout()
         return 1
@@ -140,7 +140,7 @@ def run_app(app: typer.Typer) -> int:
 
 
 def _status_of(app: typer.Typer) -> int:
-    """Run the program, and return the exit status of what it did."""
+    """Run the program and return its exit status."""
     try:
         code = app(prog_name="sourcecraft-artifacts", standalone_mode=False)
     except typer.TyperException as error:
@@ -153,7 +153,7 @@ def _status_of(app: typer.Typer) -> int:
 
 
 def _refuse_arguments(error: typer.TyperException) -> int:
-    """Say what is wrong with the arguments, as all errors are told; help is shown as it is."""
+    """Show an error in the arguments like any other error, and a help page as it is."""
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         say(message)
@@ -166,7 +166,7 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
     hint = _way_out(ctx, of_option or hasattr(error, "option_name"))
     fault = UsageError(message[:1].lower() + message[1:], hint=hint)
-    if isinstance(error.__cause__, UsageError):  # what one of our readers of values says
+    if isinstance(error.__cause__, UsageError):  # raised by one of our parsers in `values`
         fault = error.__cause__
     _stderr().show_error(in_words_of_the_user(fault, ctx))
     return error.exit_code
@@ -182,10 +182,10 @@ def _way_out(ctx: Any, of_option: bool) -> str:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process at once, with all output written.
+    """Flush stdout and end the process at once.
 
-    The interpreter's own end would take apart every module and record, for a seventh of a short
-    command's time, and would wait for threads that still wait for the API.
+    The interpreter's own shutdown frees every module and object, which takes a seventh of a short
+    command's time, and waits for threads that still wait for the API.
     """
     with suppress(Exception):
         atexit._run_exitfuncs()
@@ -204,7 +204,7 @@ _interrupts = 0
 
 
 def _interrupt(number: int, _: object) -> None:
-    """End in order at the first signal, and at once at the second."""
+    """Raise `Interrupted` at the first signal; end the process at the second."""
     global _interrupts
     _interrupts += 1
     if _interrupts > 1:

@@ -44,12 +44,12 @@ def complete_event() -> Names:
 
 
 def complete_pull(ctx: typer.Context) -> Names:
-    """Complete `--pull`: those of the newest runs."""
+    """Complete `--pull` from the newest runs."""
     return _quietly(lambda: [(run.pull or "", run.user or "") for run in Service(ctx).newest()])
 
 
 def complete_user(ctx: typer.Context) -> Names:
-    """Complete `--user`: those of the newest runs."""
+    """Complete `--user` from the newest runs."""
     return _quietly(lambda: [(run.user or "", "") for run in Service(ctx).newest()])
 
 
@@ -69,7 +69,7 @@ def complete_cube(ctx: typer.Context) -> Names:
 
 
 def _quietly(ask: Callable[[], Names]) -> Names:
-    """Return the names found within the time limit, each once; nothing on any failure."""
+    """Return the names found within the time limit, without repeats; nothing after a failure."""
     from ..network import within
 
     try:
@@ -82,8 +82,8 @@ def _quietly(ask: Callable[[], Names]) -> Names:
 def _fits(name: str) -> bool:
     """Whether a name can stand on a command line.
 
-    It comes from outside and the shell inserts it unseen: an escape character would control the
-    terminal, and a leading `-` would make it an option.
+    It comes from outside and the shell inserts it unchecked: an escape character could control
+    the terminal, and a leading `-` would make it an option.
     """
     return bool(name) and visible(name) == name and not name.startswith("-")
 
@@ -107,7 +107,7 @@ class Service:
         return [(run.slug, run.status) for run in self.newest()]
 
     def newest(self) -> Sequence[Run]:
-        """Return the newest runs of what stands for the repository."""
+        """Return the newest runs of the repository."""
         return self._newest(self._session.repo(self._params.get("repo")))
 
     def below(self, *levels: str) -> Names:
@@ -149,7 +149,7 @@ class Service:
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
 
     def _latest(self, address: Address) -> str:
-        """Return the run that is meant, as far as the newest runs tell."""
+        """Return the run that `latest` means, among the newest runs."""
         from ..service.address import name_matches
         from ..service.runs import RunFilter
 

@@ -16,7 +16,7 @@ from ..service.names import nearest
 from ..text import visible
 from .toml_edit import parse, with_token
 
-# tomllib and platformdirs are imported where they are used, to keep the start-up short.
+# tomllib and platformdirs are imported where they are used: they cost start-up time.
 
 TOKEN_VARIABLE = "SOURCECRAFT_TOKEN"
 _KEYS = ("api_url", "repo", "tokens")
@@ -24,7 +24,7 @@ _MOST_SHOWN = 60
 _LARGEST = 64 << 10
 """The largest config file, in bytes."""
 _MOST_DOTS = 500
-"""The longest line, in bytes: the parser's time grows with its square."""
+"""The most dots in a line: the parser's time grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,22 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and, in words, the place that it comes from."""
+    """A token, and a phrase that says where it comes from."""
 
     value: str = field(repr=False)
     source: str
 
 
 def config_path() -> str:
-    """Name the config file of this user, whether or not it exists.
+    """Return the path of this user's config file, whether or not it exists.
 
-    The path is relative when no home folder is known: then it must not be used.
+    The path is relative when no home folder is known; then it must not be used.
     """
     from platformdirs import user_config_dir
 
     try:
         folder = user_config_dir("sourcecraft-artifacts", appauthor=False)
-    except RuntimeError:  # neither HOME nor the system's list of users names one
+    except RuntimeError:  # neither HOME nor the system's user database names one
         folder = ""
     return os.path.join(folder, "config.toml")
 
@@ -70,7 +70,7 @@ def config_path() -> str:
 def load_config(path: str | None = None) -> Config:
     """Read the config file; an absent one is empty.
 
-    Raises `UsageError` where it is unreadable or wrong, naming the file and the line.
+    Raises `UsageError`, which names the file and the line, if it is unreadable or invalid.
     """
     path = config_path() if path is None else path
     data = _parsed(_read(path), path)
@@ -91,14 +91,14 @@ def _read(path: str) -> str:
     try:
         text = read_plain(path, _LARGEST).decode()
     except NotPlain as flaw:
-        if os.path.realpath(path) == os.devnull:  # /dev/null, say, which stays empty
+        if os.path.realpath(path) == os.devnull:  # which counts as an empty file
             return ""
         reason = f"it is {flaw}"
         raise UsageError(f"the config file {visible(path)} cannot be read: {reason}") from None
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as exc:
-        # A home that may not be entered (another user's, in a container) has no config file.
+        # HOME may be a folder of another user, as in containers: then there is no config file.
         if isinstance(exc, PermissionError) and not os.path.lexists(path):
             return ""
         raise UsageError(f"the config file {visible(path)} cannot be read: {exc.strerror}") from exc
@@ -115,7 +115,7 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         return parse(text)
     except (ValueError, RecursionError) as exc:
-        # The parser's message may quote the file.
+        # The parser's own message may quote a token, so only the line number is taken from it.
         line = re.search(r"at line \d+", str(exc))
         where = line[0] if line else "at its end"
         raise UsageError(f"the config file {visible(path)} is not valid TOML {where}") from None
@@ -125,7 +125,7 @@ def _setting(data: Mapping[str, Any], key: str, path: str) -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
         return value or None
-    raise UsageError(f"{key} in the config file {visible(path)} is not text")
+    raise UsageError(f"{key} in the config file {visible(path)} is not a string")
 
 
 def _tokens(data: Mapping[str, Any], path: str) -> dict[str, str]:
@@ -133,7 +133,7 @@ def _tokens(data: Mapping[str, Any], path: str) -> dict[str, str]:
     if isinstance(tokens, dict) and all(isinstance(token, str) for token in tokens.values()):
         return tokens
     raise UsageError(
-        f"[tokens] in the config file {visible(path)} is not a table of texts",
+        f"[tokens] in the config file {visible(path)} is not a table of strings",
         hint='write each host in quotes: "api.sourcecraft.tech" = "..."',
     )
 
@@ -141,7 +141,7 @@ def _tokens(data: Mapping[str, Any], path: str) -> dict[str, str]:
 def find_token(environ: Mapping[str, str], config: Config, api_url: str) -> Token | None:
     """Return the token for an API: from the variable, else the one stored for exactly this host.
 
-    An empty one counts as none. Raises `UsageError` for a malformed one.
+    An empty token counts as none. Raises `UsageError` for a malformed token.
     """
     stored = config.tokens.get(api_host(api_url), "")
     for text, source in (
@@ -154,16 +154,16 @@ def find_token(environ: Mapping[str, str], config: Config, api_url: str) -> Toke
 
 
 def save_token(host: str, token: str, path: str | None = None) -> None:
-    """Store a token under its API host; the rest of the config file stays as it is.
+    """Store a token under its API host; the rest of the config file is unchanged.
 
-    Raises `UsageError` for a bad token or a file that cannot be edited, and `LocalError` for one
-    that cannot be written. The old file is then unchanged.
+    Raises `UsageError` for a bad token or a config file in a form that cannot be edited, and
+    `LocalError` if it cannot be written. The old file is then unchanged.
     """
     _edit(host.lower(), clean_token(token), config_path() if path is None else path)
 
 
 def remove_token(host: str, path: str | None = None) -> bool:
-    """Remove the token of an API host; tell whether there was one. Errors as `save_token`."""
+    """Remove an API host's token; tell whether there was one. Raises what `save_token` raises."""
     path = config_path() if path is None else path
     if host.lower() not in load_config(path).tokens:
         return False
@@ -180,7 +180,7 @@ def _edit(host: str, token: str | None, path: str) -> None:
     new = with_token(old, host, token)
     if not _reads_as(new, wanted):
         raise UsageError(
-            f"the config file {visible(path)} holds its tokens in a form that is not edited here",
+            f"the config file {visible(path)} holds its tokens in a form that cannot be edited",
             hint=f'edit it by hand: under a line [tokens], write "{visible(host)}" = "TOKEN"',
         )
     _write(path, new)
@@ -194,14 +194,14 @@ def _reads_as(text: str, data: Mapping[str, Any]) -> bool:
 
 
 def _write(path: str, text: str) -> None:
-    """Replace the config file, readable by its owner alone from the first byte on.
+    """Replace the config file atomically; only its owner can read it, from the first byte on.
 
     If it is a symlink, as dotfile managers make it, its target is replaced. After an error the old
     file is unchanged and no temporary file is left.
     """
     if not os.path.isabs(path):
         raise LocalError(
-            "no home folder is known to keep the config file in",
+            "no home folder is known for the config file",
             hint=f"set HOME, or give the token in {TOKEN_VARIABLE}",
         )
     target = os.path.realpath(path)

@@ -1,4 +1,4 @@
-"""The command `download`: its arguments to a request, and its report to an exit status."""
+"""The command `download`: it makes a request of the arguments, and shows the report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def download_command(
 ) -> None:
     """Put the artifacts of a cube, or of everything under the address, on disk.
 
-    Run again, it fetches only what is new, and goes on where it was interrupted.
+    When run again, it fetches only what is new, and resumes what was interrupted.
     """
     from ..downloads.request import Request
     from ..downloads.story import download, exit_status, tell_end_of_run
@@ -80,12 +80,12 @@ def download_command(
     output, directory, layout = session.one_target(output, directory, layout)
     output, json, paths = session.one_use_of_stdout(output, json=json, paths=paths)
     if directory == "":
-        raise UsageError("--dir: an empty name is no folder")
+        raise UsageError("--dir: the name of the folder is empty")
     check_output(output, dry_run=dry_run)
     if checksums is not None:
         check_checksums_path(checksums, directory=directory or ".", output=output)
     if prune and output is not None:
-        raise UsageError("--prune is for a folder, and --output names one file")
+        raise UsageError("--prune works on a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", wait)
     session.needs("sizes", "--dry-run", dry_run)
     address = session.address(run, (workflow, task, cube), repo)
@@ -144,7 +144,7 @@ def download_command(
 
 
 def _sized(report: Report, ca_bundle: str | None, retries: int) -> Report:
-    """Return a plan with the sizes of what it would fetch, as the storage tells them."""
+    """Ask the storage for the sizes of what a plan would fetch, and return the plan with them."""
     from ..show.planned import FETCHED
 
     fetched = [result for result in report.files if result.action in FETCHED]

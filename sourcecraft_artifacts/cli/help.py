@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 PROGRAM = "sourcecraft-artifacts"
 
-# The sections, in the order in which a page has them. An option names its section by typer's
-# `rich_help_panel`; typer itself draws sections with rich alone, which takes long to start.
+# The sections in the order in which a page shows them. An option names its section in typer's
+# `rich_help_panel`; typer itself shows sections only with rich, which is slow to import.
 FETCH = "What to fetch"
 PLACE = "Where it goes"
 EXISTING = "When it is there already"
@@ -23,7 +23,7 @@ OTHER = "Other options"
 SECTIONS = (FETCH, PLACE, EXISTING, HOW, SUCCESS, SHOWN, CONNECTION, OTHER)
 
 _NAMES_WIDTH = 30
-"""Columns for the names of options; longer ones have a line of their own."""
+"""Columns for the names of options; longer names stand on a line of their own."""
 _CONTINUED = "    "
 
 
@@ -75,7 +75,7 @@ class Command(TyperCommand):
 
 
 def folded_command(command: str, width: int) -> Iterator[str]:
-    r"""Fold a command line between its words, as a shell reads it on: `\` at the end of a line."""
+    r"""Fold a command line between words; a `\` ends each line that goes on in the next."""
     lines = textwrap.wrap(
         command,
         max(width, 1) - len(" \\"),
@@ -90,7 +90,7 @@ def folded_command(command: str, width: int) -> Iterator[str]:
 
 
 def usage_pieces(pieces: Sequence[str]) -> list[str]:
-    """Write arguments without braces, each optional one nested in the one before it."""
+    """Write arguments without braces, and nest each optional one in the one before it."""
     options, *arguments = pieces
     needed = [word.strip("{}") for word in arguments if not word.startswith("[")]
     optional = [word for word in arguments if word.startswith("[")]

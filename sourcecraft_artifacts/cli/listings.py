@@ -44,8 +44,8 @@ def list_command(
 ) -> None:
     """Show the artifacts of a cube, or of everything under the address.
 
-    On a terminal a table; otherwise a line each, tab-separated: workflow, task, cube, status,
-    updated_at, local_path, and with --sizes the size in bytes.
+    On a terminal it prints a table; otherwise one tab-separated line for each artifact: workflow,
+    task, cube, status, updated_at, local_path, and with --sizes the size in bytes.
     """
     from ..downloads.request import something_of
     from ..select import Selection
@@ -79,7 +79,7 @@ def sizes_of(
 ) -> list[int | None]:
     """Ask the storage for the size of each artifact in bytes; None where it is not known.
 
-    Raises `UsageError`.
+    Raises `UsageError` for a CA bundle that cannot be used.
     """
     from ..http.sizes import ask_sizes
     from ..network import ca_bundle as bundle_of
@@ -106,8 +106,8 @@ def runs_command(
 ) -> None:
     """Show the newest runs of the repository.
 
-    On a terminal a table; otherwise a line each, tab-separated: slug, status, event_type,
-    created_at.
+    On a terminal it prints a table; otherwise one tab-separated line for each run: slug, status,
+    event_type, created_at.
     """
     from ..logs import get_logger
     from ..service.runs import newest_runs

@@ -1,6 +1,6 @@
-"""A cache of names for completion: a file for each question, named by its hash.
+"""A cache of names for completion: one file for each question, named by the question's hash.
 
-A file has slugs, statuses and the fields that filters use, and no token, URL or artifact.
+A file has slugs, statuses and the fields that filters use, but no token, URL or artifact.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _load(path: str) -> list[Run] | None:
 
 
 def _store(path: str, runs: Sequence[Run], seconds: int) -> None:
-    """Write an answer atomically, readable by its owner only, and delete those of an hour ago."""
+    """Write an answer atomically, readable by its owner only, and delete those over an hour old."""
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     _forget_old(folder)

@@ -1,4 +1,4 @@
-"""What commands share: the arguments and options, each written once."""
+"""The arguments and options that commands share, each written once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .origins import PREFIX
 from .values import duration, number, read_rate, read_stall_timeout, run_value, told_to_typer
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-"""What typer is told of every command."""
+"""Typer's settings for every command."""
 
 
 def _option(
@@ -57,7 +57,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="Slug of a run, its web address, or latest: the newest that has WORKFLOW.",
+        help="Slug or web address of a run, or latest: the newest run that has WORKFLOW.",
         autocompletion=complete_run,
     ),
 ]
@@ -98,7 +98,7 @@ RunStatus = Annotated[
         section=FETCH,
         parser=run_value("--run-status", "status", "success, failed or processing"),
         metavar="STATUS",
-        help=f"Only runs in this status; repeatable, any of them: {_STATUSES}.",
+        help=f"Only runs in this status; repeatable: {_STATUSES}.",
         autocompletion=complete_run_status,
     ),
 ]
@@ -109,7 +109,7 @@ Event = Annotated[
         section=FETCH,
         parser=run_value("--event", "event", "push, pr_update or manual"),
         metavar="EVENT",
-        help=f"Only runs that this event began; repeatable: {', '.join(EVENT_TYPES)}.",
+        help=f"Only runs started by this event; repeatable: {', '.join(EVENT_TYPES)}.",
         autocompletion=complete_event,
     ),
 ]
@@ -131,7 +131,7 @@ User = Annotated[
         section=FETCH,
         parser=run_value("--user", "user", "one that runs --json shows"),
         metavar="SLUG",
-        help="Only runs that this user began; repeatable.",
+        help="Only runs started by this user; repeatable.",
         autocompletion=complete_user,
     ),
 ]
@@ -152,18 +152,20 @@ Exclude = Annotated[
         "-x",
         section=FETCH,
         metavar="GLOB",
-        help="No artifacts that match; repeatable.",
+        help="Leave out artifacts that match; repeatable.",
     ),
 ]
 Json = Annotated[bool, _option("--json", section=SHOWN, help="Write one JSON document to stdout.")]
 Quiet = Annotated[
     bool,
-    _option("--quiet", "-q", section=SHOWN, help="Say nothing but errors and what is missing."),
+    _option("--quiet", "-q", section=SHOWN, help="Show only errors and what is missing."),
 ]
 Debug = Annotated[
     bool,
     _option(
-        "--debug", section=SHOWN, help="Show requests, retries and decisions on stderr, no secrets."
+        "--debug",
+        section=SHOWN,
+        help="Show requests, retries and decisions on stderr, without secrets.",
     ),
 ]
 Retries = Annotated[
@@ -173,7 +175,7 @@ Retries = Annotated[
         section=CONNECTION,
         parser=number("--retries", int, "a whole number of at least 0", 0),
         metavar="N",
-        help="Tries after the first of each request (5).",
+        help="Retries of each request that makes no progress (5).",
     ),
 ]
 ApiUrl = Annotated[
@@ -193,11 +195,13 @@ CaBundle = Annotated[
 WithUrls = Annotated[
     bool,
     _option(
-        "--with-urls", section=SHOWN, help="With --json: also each download_url, a key to the file."
+        "--with-urls",
+        section=SHOWN,
+        help="With --json: also show each download_url, which gives access to the file.",
     ),
 ]
 Sizes = Annotated[
-    bool, _option("--sizes", section=SHOWN, help="Ask the storage for each size, and show it.")
+    bool, _option("--sizes", section=SHOWN, help="Ask the storage for the sizes, and show them.")
 ]
 PlanSizes = Annotated[
     bool,
@@ -217,7 +221,7 @@ Limit = Annotated[
 Dir = Annotated[
     str | None,
     _option(
-        "--dir", "-d", section=PLACE, metavar="DIR", help="Output folder, made when absent (.)."
+        "--dir", "-d", section=PLACE, metavar="DIR", help="Output folder, created if absent (.)."
     ),
 ]
 Output = Annotated[
@@ -227,7 +231,7 @@ Output = Annotated[
         "-o",
         section=PLACE,
         metavar="FILE",
-        help="One artifact to this file, its folder made; - is stdout.",
+        help="Write one artifact to this file, creating its folder; - is stdout.",
     ),
 ]
 LayoutOption = Annotated[
@@ -246,7 +250,7 @@ IfExistsOption = Annotated[
         "--if-exists",
         section=EXISTING,
         metavar="|".join(IfExists),
-        help="What to do with a file that is there already (update).",
+        help="What to do with files that exist already (update).",
     ),
 ]
 Unpack = Annotated[
@@ -254,7 +258,7 @@ Unpack = Annotated[
     _option(
         "--unpack/--no-unpack",
         section=PLACE,
-        help="Make a folder of an artifact that is stored as a tar archive.",
+        help="Turn a folder that the service stores as a tar archive into a folder again.",
     ),
 ]
 Prune = Annotated[
@@ -262,7 +266,7 @@ Prune = Annotated[
     _option(
         "--prune",
         section=EXISTING,
-        help="After complete success, remove what earlier runs brought and this one lists no more.",
+        help="After complete success, remove downloaded files that are no longer listed.",
     ),
 ]
 PortablePaths = Annotated[
@@ -279,7 +283,7 @@ Jobs = Annotated[
         section=HOW,
         parser=number("--jobs", int, "a whole number of at least 1", 1),
         metavar="N",
-        help="Most storage connections at once (the tool's choice).",
+        help="At most this many storage connections at once (chosen by the tool).",
     ),
 ]
 LimitRate = Annotated[
@@ -289,7 +293,7 @@ LimitRate = Annotated[
         section=HOW,
         parser=read_rate,
         metavar="RATE",
-        help="Bytes a second in all, as in 500K or 10M (M: 1024 x 1024).",
+        help="Total bytes a second, such as 500K or 10M (M: 1024 x 1024).",
     ),
 ]
 StallTimeout = Annotated[
@@ -299,12 +303,16 @@ StallTimeout = Annotated[
         section=HOW,
         parser=read_stall_timeout,
         metavar="SECONDS",
-        help="Give up a connection that moves less than 1 byte a second this long (30).",
+        help="Give up a connection that is slower than 1 byte a second for this long (30).",
     ),
 ]
 Wait = Annotated[
     bool,
-    _option("--wait", section=FETCH, help="Follow a run in progress and fetch what becomes ready."),
+    _option(
+        "--wait",
+        section=FETCH,
+        help="Follow a run in progress, and fetch each artifact as it becomes ready.",
+    ),
 ]
 WaitTimeout = Annotated[
     str | None,
@@ -321,18 +329,18 @@ AllowMissing = Annotated[
     _option(
         "--allow-missing",
         section=SUCCESS,
-        help="Artifacts the service does not have do not fail the command.",
+        help="Succeed even if the service does not have some of the artifacts.",
     ),
 ]
 AllowEmpty = Annotated[
-    bool, _option("--allow-empty", section=SUCCESS, help="Selecting nothing is success.")
+    bool, _option("--allow-empty", section=SUCCESS, help="Succeed even if nothing is selected.")
 ]
 FailOnRunStatus = Annotated[
     bool,
     _option(
         "--fail-on-run-status",
         section=SUCCESS,
-        help="End with 10 where the run ended in failed, canceled or timeout.",
+        help="Exit with 10 if the run ended in failed, canceled or timeout.",
     ),
 ]
 FailFast = Annotated[
@@ -344,11 +352,12 @@ DryRun = Annotated[
         "--dry-run",
         "-n",
         section=SHOWN,
-        help="Show the plan, a line each; ask no storage, write nothing.",
+        help="Show the plan, one line for each artifact; download nothing, write nothing.",
     ),
 ]
 Paths = Annotated[
-    bool, _option("--paths", section=SHOWN, help="Write each finished path to stdout, a line each.")
+    bool,
+    _option("--paths", section=SHOWN, help="Write the path of each finished file to stdout."),
 ]
 Checksums = Annotated[
     str | None,
@@ -370,7 +379,7 @@ Check = Annotated[
     _option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
 ]
 NoCheck = Annotated[
-    bool, _option("--no-check", section=OTHER, help="Store the token without asking the API.")
+    bool, _option("--no-check", section=OTHER, help="Store the token without asking the API first.")
 ]
 WithToken = Annotated[
     bool, _option("--with-token", section=OTHER, help="Read the token from stdin.")

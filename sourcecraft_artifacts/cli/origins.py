@@ -11,11 +11,11 @@ from ..errors import UsageError
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
 OTHER_VARIABLES = ("SOURCECRAFT_TOKEN", "SOURCECRAFT_API_URL")
-"""Variables without the prefix, which somebody may have written with it by mistake."""
+"""Variables without the prefix, which a user may write with it by mistake."""
 
 
 def in_words_of_the_user(error: UsageError, ctx: Any) -> UsageError:
-    """Return the error with the variable's name, if the value of an option came from one."""
+    """Name the variable instead of the option, if the option's value came from a variable."""
     message = error.message
     for param in ctx.command.params if ctx is not None else ():
         variable = _variable(param, ctx)
@@ -55,7 +55,7 @@ def _known_variables(command: Any) -> set[str]:
 
 
 def nearest_of(name: str, names: Collection[str]) -> str:
-    """Return the name that is most like another, what variables have in common left aside."""
+    """Return the one of `names` that is most like `name`, not counting their common prefix."""
     from ..service.names import nearest
 
     short = {re.sub("^SOURCECRAFT_(ARTIFACTS_)?", "", one): one for one in sorted(names)}

@@ -1,4 +1,4 @@
-"""What the commands share: the settings of one run, resolved, and the client made of them."""
+"""What the commands share: the resolved settings of one command, and the API client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
-    """Check a value, and say where it comes from when it is no good. Raises `UsageError`."""
+    """Check a value. Raises `UsageError`, which says where a bad value comes from."""
     try:
         return check(value)
     except UsageError as error:
@@ -36,7 +36,7 @@ def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
 
 
 class Session:
-    """One command's settings, resolved: the command line, else the environment, else the file."""
+    """One command's settings: from the command line, else the environment, else the config file."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Session:
         self._debug = debug
         self._events = events
         self._failures_told = False
-        if not ctx.resilient_parsing:  # a shell that completes a command line is told nothing
+        if not ctx.resilient_parsing:  # completion shows no messages
             from .stderr import listen
 
             listen(debug=debug, quiet=quiet, events=events)
@@ -71,7 +71,7 @@ class Session:
 
     @cached_property
     def config(self) -> Config:
-        """The config file. Raises `UsageError`, and warns of what is unknown in it."""
+        """The config file. Raises `UsageError`, and warns of unknown keys."""
         from .config import load_config
 
         config = load_config()
@@ -106,7 +106,7 @@ class Session:
         return source is not None and source.name == "COMMANDLINE"
 
     def client(self, token: str | None = None, **settings: Any) -> Client:
-        """Return the API's client, for another token where one is given; use it as a context."""
+        """Return a client, a context manager, for `token` or the token of the settings."""
         from ..service.api import Client
 
         if token is None and self.token is not None:
@@ -115,13 +115,13 @@ class Session:
         return Client(self.api_url, token, **settings)
 
     def repo(self, option: str | None) -> str:
-        """Return the repository. Raises `UsageError` where there is none."""
+        """Return the repository. Raises `UsageError` if none is known."""
         from ..service.address import given_repo
 
         return given_repo(self.known_repo(option))
 
     def known_repo(self, option: str | None) -> str | None:
-        """Return the repository of the option, the config file or the checkout, where one is."""
+        """Return the repository of the option, the config file or the checkout, or None."""
         from ..service.address import parse_repo, repo_from_git
 
         if option:
@@ -137,7 +137,7 @@ class Session:
         pulls: Sequence[str] | None,
         users: Sequence[str] | None,
     ) -> RunFilter:
-        """Return which runs count, and warn of values that no run is known to have."""
+        """Return the filter of runs, and warn of values that the service is not known to use."""
         from ..service.runs import RunFilter
 
         values = (statuses, events, pulls, users)
@@ -160,19 +160,19 @@ class Session:
             self.needs(name, "the run `latest`", address.run == "latest")
         return address
 
-    # What a combination of options allows.
+    # Which options may be combined.
 
     def needs(self, name: str, partner: str, given: bool) -> None:
-        """Refuse an option of the command line without what it goes with. Raises `UsageError`."""
+        """Raise `UsageError` if an option is on the command line without the one it needs."""
         if not given and self.was_given(name):
-            raise UsageError(f"--{name.replace('_', '-')} goes with {partner}")
+            raise UsageError(f"--{name.replace('_', '-')} needs {partner}")
 
     def one_target(
         self, output: str | None, directory: str | None, layout: Layout | None
     ) -> tuple[str | None, str | None, Layout | None]:
-        """Keep `--output` from `--dir` and `--layout`; the command line beats the environment.
+        """Return `--output` alone, or `--dir` and `--layout`.
 
-        Raises `UsageError`.
+        The command line beats the environment. Raises `UsageError` if one of these has both.
         """
         if output is None:
             return None, directory, layout
@@ -180,7 +180,7 @@ class Session:
         for name, value in others.items():
             if value is not None and self.was_given(name) == self.was_given("output"):
                 option = "--dir" if name == "directory" else "--layout"
-                raise UsageError(f"--output does not go with {option}")
+                raise UsageError(f"--output cannot be combined with {option}")
         if not self.was_given("output") and any(map(self.was_given, others)):
             return None, directory, layout
         return output, None, None
@@ -188,9 +188,9 @@ class Session:
     def one_use_of_stdout(
         self, output: str | None, *, json: bool, paths: bool
     ) -> tuple[str | None, bool, bool]:
-        """Return what is to go to stdout: the command line beats the environment.
+        """Return what is written to stdout; the command line beats the environment.
 
-        Raises `UsageError` where two things would.
+        Raises `UsageError` if two options would write to it.
         """
         used = {"output": output == "-", "json": json, "paths": paths}
         names = [name for name in used if used[name]]
@@ -208,17 +208,17 @@ class Session:
 
     @property
     def shows_tables(self) -> bool:
-        """Whether a person reads stdout."""
+        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     def console(self) -> Console:
-        """Return rich's console for stdout, which sees to colours and widths."""
+        """Return rich's console for stdout, which handles colours and widths."""
         from ..show.tables import make_console
 
         return make_console(force_terminal=True if are_forced() else None)
 
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
-        """Return who shows the progress; with `--debug`, lines in the place of bars."""
+        """Return the reporter that shows the progress; with `--debug`, lines instead of bars."""
         from ..show.progress import make_reporter
         from .stderr import show_above
 
@@ -233,7 +233,7 @@ class Session:
         write_lines(lines)
 
     def show(self, report: Report, *, json: bool, paths: bool, may_wait: bool) -> None:
-        """Show what became of a download: on stdout for programs, on stderr for people."""
+        """Show the result of a download: on stdout for programs, on stderr for people."""
         from ..show.summary import summary_lines
 
         if not self._events:
@@ -248,7 +248,7 @@ class Session:
         self._write_report(report, json=json, paths=paths)
 
     def show_plan(self, report: Report, *, json: bool, paths: bool, sizes: bool) -> None:
-        """Show what a download would do: its plan on stdout, unless that is for programs, a sum."""
+        """Show what a download would do: a plan or document on stdout, a summary on stderr."""
         from ..show.planned import plan_lines, plan_sentence
         from ..show.summary import hint_lines, missing_lines
 

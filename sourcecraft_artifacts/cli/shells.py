@@ -118,7 +118,7 @@ def script(shell: Shell) -> str:
 
 
 def answer(command: Any, instruction: str) -> int:
-    """Write the reply to a script to stdout; return an exit status. A failure is silent.
+    """Write the reply to a script to stdout and return an exit status; a failure shows nothing.
 
     `complete_SHELL` asks for completions of the line, `source_SHELL` for the script itself.
     """
@@ -181,9 +181,9 @@ def read_line(line: str, breaks: str = "", *, fish: bool = False) -> Typed:
 
 
 def _candidates(command: Any, words: Sequence[str], word: str) -> Mapping[str, str]:
-    """Return what the word being typed could become, whole, each with its help.
+    """Return the words that the word being typed could become, each with its help text.
 
-    Commands and their parameters know what fits them; this finds the one to ask.
+    Commands and their parameters complete words themselves; this finds the one to ask.
     """
     before, args, value = "", list(words[1:]), "" if word == "=" else word
     context = _context(command, args)
@@ -194,7 +194,7 @@ def _candidates(command: Any, words: Sequence[str], word: str) -> Mapping[str, s
 
 
 def _context(command: Any, args: Sequence[str], parent: Any = None, name: str = PROGRAM) -> Any:
-    """Read the arguments as far as they go; return what the command that they lead to knows."""
+    """Parse the arguments, and return the context of the command that they name."""
     rest = iter(args)
     takes_value = {name for option in _options(command) for name in option.opts}
     for word in rest if hasattr(command, "commands") else ():
@@ -207,7 +207,7 @@ def _context(command: Any, args: Sequence[str], parent: Any = None, name: str = 
 
 
 def _answerer(context: Any, args: Sequence[str], value: str) -> Any:
-    """Return the option or argument that the word is for, or the command for names of its own."""
+    """Return the option or argument that the word is a value of, or the command for other words."""
     if value.startswith("-") and "--" not in args:
         return context.command
     for option in _options(context.command):
@@ -241,7 +241,7 @@ def _for_bash(command: Any) -> list[str]:
 
 
 def _quoted_for_bash(text: str, quote: str) -> str:
-    """Quote a reply that bash inserts behind the quote that is already open."""
+    """Quote a reply that bash inserts after the quote that is already open."""
     if quote == "'":
         return text.replace("'", r"'\''")
     special = r'(["\\$`])' if quote else r"([^\w@%+=:,./-])"

@@ -1,4 +1,4 @@
-"""Where the log goes on the command line: to stderr, in lines for people or as JSON events."""
+"""Shows the log on stderr, as lines for people or as JSON events."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = get_logger(__name__)
 class StderrHandler(logging.Handler):
     """Writes records to stderr, and ignores that stderr is closed.
 
-    It has no lock: the end of the program must not wait for a thread that a terminal blocks.
+    It has no lock: the program's end must not wait for a thread that a blocked terminal holds up.
     """
 
     def __init__(self, *, events: bool) -> None:
         super().__init__()
         self._events = events
         self.above: Callable[[str], bool] = lambda text: False
-        """Shows a message above a display that is redrawn; tells whether it did."""
+        """Shows a message above the progress bars; returns whether it did."""
 
     def createLock(self) -> None:
         """Do without a lock."""
@@ -64,14 +64,14 @@ def _error_lines(error: ArtifactsError) -> str:
 
 
 def listen(*, debug: bool = False, quiet: bool = False, events: bool = False) -> None:
-    """Write what the package logs to stderr: all of it with `debug`, with `quiet` no notices."""
+    """Show the package's log on stderr: all of it with `debug`, no notices with `quiet`."""
     package = logging.getLogger(PACKAGE)
     package.handlers = [StderrHandler(events=events)]
     package.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
 
 
 def show_above(above: Callable[[str], bool]) -> None:
-    """Let messages stand above a display that is redrawn, as long as it says that they do."""
+    """Show messages with `above`, which returns whether it showed one, instead of on stderr."""
     for handler in logging.getLogger(PACKAGE).handlers:
         if isinstance(handler, StderrHandler):
             handler.above = above
@@ -88,7 +88,7 @@ def show_end(text: str) -> None:
 
 
 def _listening() -> logging.Logger:
-    """Return the log, which also what goes wrong before a command begins can be told to."""
+    """Return the log; it shows messages even if no command has begun."""
     if not any(isinstance(h, StderrHandler) for h in logging.getLogger(PACKAGE).handlers):
         listen()
     return _log

@@ -24,9 +24,9 @@ class Nowhere(io.TextIOWrapper):
 
 
 class Patient(io.RawIOBase):
-    """A descriptor whose writes block, even if it is set not to block.
+    """A descriptor whose writes wait for room, even if it is in non-blocking mode.
 
-    Another program may have set a shared pipe not to block; a full one is then waited for.
+    Another program that shares a pipe may have set that mode.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -55,7 +55,7 @@ class Patient(io.RawIOBase):
 
 
 class _Unbuffered(io.BufferedWriter):
-    """Writes everything at once."""
+    """A writer that flushes after each write."""
 
     def write(self, data: Buffer, /) -> int:
         written = super().write(data)
@@ -67,8 +67,8 @@ def make_patient(stream: TextIO | None) -> TextIO | None:
     """Return a standard stream that writes every byte or raises OSError.
 
     Python's own stream loses the rest of a short write when it is unbuffered (`PYTHONUNBUFFERED`),
-    and what does not fit into a pipe that does not block. A replacement for a closed stream and a
-    Windows console are kept as they are.
+    and what does not fit into a non-blocking pipe. A replacement for a closed stream and a Windows
+    console are returned unchanged.
     """
     if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, Nowhere):
         return stream
@@ -97,13 +97,13 @@ def write_bytes(data: memoryview) -> None:
 
 
 def forget_stdout() -> None:
-    """Redirect stdout to nowhere; buffered output is lost."""
+    """Redirect stdout to the null device; buffered output is lost."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager
 def to_stdout() -> Iterator[None]:
-    """Turn errors of stdout into `LocalError`, or `BrokenPipeError` if its reader has gone."""
+    """Turn errors of stdout into `LocalError`; let `BrokenPipeError` pass (the reader has gone)."""
     try:
         yield
     except BrokenPipeError:
@@ -134,7 +134,7 @@ def _write(block: list[str]) -> None:
 
 
 def flush_stdout() -> None:
-    """Write what is still buffered; ignore that a reader has gone. Raises `LocalError`."""
+    """Flush stdout; a reader that has gone is no error. Raises `LocalError`."""
     try:
         with to_stdout():
             sys.stdout.flush()
@@ -143,16 +143,13 @@ def flush_stdout() -> None:
 
 
 def check_output(output: str | None, *, dry_run: bool) -> None:
-    """Refuse an `--output` that cannot be written, and say what to use. Raises `UsageError`.
-
-    That is an empty name, a folder, and stdout at a terminal.
-    """
+    """Raise `UsageError` if `--output` is an empty name, a folder, or stdout on a terminal."""
     if output == "":
-        raise UsageError("--output: an empty name is no file")
+        raise UsageError("--output: the name of the file is empty")
     if output == "-" and not dry_run and sys.stdout.isatty():
         raise UsageError(
-            "--output -: stdout is a terminal, and an artifact is no text",
-            hint="send it on with > FILE or | COMMAND, or name a file: --output FILE",
+            "--output -: stdout is a terminal, and an artifact may be binary",
+            hint="redirect it with > FILE or | COMMAND, or name a file: --output FILE",
         )
     if output and (os.path.isdir(output) or not os.path.basename(output)):
         folder = visible(output)
@@ -164,7 +161,7 @@ def check_output(output: str | None, *, dry_run: bool) -> None:
 
 
 def write_paths(report: Report) -> None:
-    """Write the path of each file that is in place, byte for byte."""
+    """Write the path of each file that is in place, in the bytes that the file system uses."""
     from ..results import Outcome
 
     there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
@@ -183,7 +180,7 @@ def write_paths(report: Report) -> None:
 
 
 def say(text: str) -> None:
-    """Write to stderr; ignore that it is closed."""
+    """Write a line to stderr, if it can be written to."""
     if not text:
         return
     try:

@@ -17,18 +17,18 @@ _ENTRY = rf"([ \t]*)(?:{_TEXT}|[A-Za-z0-9_-]+)[ \t]*=[ \t]*{_TEXT}([ \t]*(?:#.*)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read TOML, a byte order mark before it included. Raises ValueError."""
+    """Read TOML, with or without a byte order mark. Raises ValueError."""
     text = text.removeprefix(_BOM)
     if not text:
         return {}
-    import tomllib  # which takes long, and most people have no config file
+    import tomllib  # slow to import, and most people have no config file
 
     # Floats are kept as text, so that two parses compare equal even with a NaN.
     return tomllib.loads(text, parse_float=str)
 
 
 def with_token(text: str, host: str, token: str | None) -> str:
-    """Edit the lines of the `[tokens]` table, adding the table when there is none."""
+    """Edit the lines of the `[tokens]` table; add the table if there is none."""
     newline = "\r\n" if "\r\n" in text else "\n"
     if text and not text.endswith("\n"):
         text += newline

@@ -50,7 +50,7 @@ def run_value(option: str, what: str, example: str) -> Any:
 
     def read(value: str) -> str:
         if not value.strip():
-            raise UsageError(f"{option}: an empty text is no {what}", hint=f"write {example}")
+            raise UsageError(f"{option}: the {what} is empty", hint=f"write {example}")
         return value.strip()
 
     return read
@@ -61,7 +61,7 @@ def read_stall_timeout(text: str | float) -> float:
     what = "a number of seconds, more than 0"
     seconds: float = number("--stall-timeout", float, what, 0)(text)
     if not 0 < seconds <= 1e6:
-        raise UsageError("--stall-timeout must be more than 0 seconds, and a million at most")
+        raise UsageError("--stall-timeout must be more than 0 and at most 1,000,000 seconds")
     return seconds
 
 
@@ -74,7 +74,8 @@ def read_rate(text: str) -> float:
     rate = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if rate < 1:
         raise UsageError(
-            f"--limit-rate: {visible(text)} is no rate", hint="write 500K or 10M, bytes a second"
+            f"--limit-rate: {visible(text)} is not a rate",
+            hint="write 500K or 10M (bytes a second)",
         )
     return rate
 
@@ -90,7 +91,7 @@ def read_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
         raise UsageError(
-            f"--wait-timeout: {visible(text)} is no duration", hint="write 90s, 30m or 2h"
+            f"--wait-timeout: {visible(text)} is not a duration", hint="write 90s, 30m or 2h"
         )
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds

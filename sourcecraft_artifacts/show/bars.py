@@ -14,7 +14,7 @@ from rich.text import Text
 from ..results import FileResult, Outcome
 from ..text import human_size, visible
 from ..transfer.reporter import Activity
-from .summary import was_called_off
+from .summary import was_cancelled
 from .tables import encodes, make_console
 from .tracking import (
     REFRESH_TEXT,
@@ -36,7 +36,7 @@ BARS_FROM = 60
 
 
 class Signs(NamedTuple):
-    """The characters of the display: what is done, what is left, a cut."""
+    """The characters of the display: for what is done, what is left, and text cut off."""
 
     done: str
     left: str
@@ -84,7 +84,7 @@ class Bars(Tracker):
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         super().finished(activity, result)
-        if result.outcome is Outcome.FAILED and not was_called_off(result):
+        if result.outcome is Outcome.FAILED and not was_cancelled(result):
             line = Text(failure_text(activity, result))
             with self.lock:
                 self._failures.append(Text(f"{result.outcome}: ", style="red") + line)
@@ -116,7 +116,7 @@ class Bars(Tracker):
         self._print_failures()
         self._live.refresh()
 
-    def last_words(self) -> None:
+    def write_rest(self) -> None:
         self._print_failures()
         if self._live is not None:
             self._live.stop()
@@ -154,7 +154,7 @@ class Bars(Tracker):
         return [status for status in (waiting, refresh) if status]
 
     def _align(self, names: list[str], width: int) -> None:
-        """Widen the column of names, as far as there is room; it never shrinks under one's eyes."""
+        """Widen the column of names if there is room; it never shrinks, so that bars stay put."""
         bar_width = _bar_width(width)
         room = max(8, width - FACTS_WIDTH - 2 - (bar_width + 2 if bar_width else 0))
         widest = max(map(cell_len, names), default=0)
@@ -181,7 +181,7 @@ class Bars(Tracker):
         parts, bar_width = summary_parts(totals), _bar_width(width)
         line = Text()
         while len(parts) > 1 and cell_len(", ".join(parts)) > width:
-            del parts[2 if len(parts) > 2 else 1]  # the speed first, the files never
+            del parts[2 if len(parts) > 2 else 1]  # drop the speed first, and never the files
         text = ", ".join(parts)
         if bar_width and cell_len(text) + bar_width + 2 <= width:
             by_bytes = totals.sized and totals.size
@@ -214,7 +214,7 @@ def _retry_text(fetch: Fetch, now: float) -> str:
 
 @lru_cache(maxsize=256)
 def fitted(text: str, width: int, cut: str) -> str:
-    """Fill or cut a text to exactly `width` cells; its middle goes, as names differ at the end."""
+    """Pad a text to exactly `width` cells, or cut out its middle: names differ at the end."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     room = max(0, width - cell_len(cut))
@@ -225,7 +225,7 @@ def fitted(text: str, width: int, cut: str) -> str:
 
 
 def clipped(text: str, width: int, cut: str) -> str:
-    """Cut a text that is wider than `width` cells, at its end."""
+    """Cut the end off a text that is wider than `width` cells."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(set_cell_size(text, max(0, width - cell_len(cut))) + cut, width)

@@ -17,10 +17,10 @@ from ..text import visible
 
 
 def checksum_lines(report: Report) -> bytes:
-    """Return a line for each file that is in place; its path is that of the report.
+    """Return a line for each file that is in place, with its path as in the report.
 
     A path with a backslash or a line break is escaped, and its line starts with a backslash, as
-    GNU coreutils have it.
+    GNU coreutils do it.
     """
     lines = []
     for result in report.files:
@@ -43,12 +43,11 @@ def check_checksums_path(path: str, *, directory: str, output: str | None) -> No
 
     Raises `UsageError` for an empty name or a file that this run writes for another purpose,
     `Refused` for a folder, a device or the like, and `LocalError` if its folder is missing or not
-    writable.
-    The output folder, which is made when absent, may be missing.
+    writable. The output folder may be missing, as the download creates it.
     """
     folder, name = os.path.split(path)
     if name in ("", ".", "..", "-"):
-        what = f"{visible(path)} does not name a file" if path else "an empty name is no file"
+        what = f"{visible(path)} does not name a file" if path else "the name of the file is empty"
         raise UsageError(f"--checksums: {what}")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
         raise UsageError("--checksums and --output name the same file")
@@ -91,9 +90,9 @@ def _check_writable(folder: str) -> None:
 
 @contextmanager
 def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
-    """Write the checksum file, if one is wanted, together with the report.
+    """Write the checksum file, if one is wanted; the context writes the report.
 
-    Its errors are raised at the end of the context, so that the report is not lost.
+    Errors of the file are raised after the context, so that the report is not lost.
     """
     fault: ArtifactsError | None = None
     try:
@@ -103,7 +102,7 @@ def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
         fault = error
     try:
         yield
-    except (ArtifactsError, OSError):  # stdout has failed already: one error is enough
+    except (ArtifactsError, OSError):  # of two errors only the file's is shown
         if fault is None:
             raise
     if fault is not None:
@@ -120,9 +119,10 @@ def _paths(report: Report) -> Iterator[str]:
 
 
 def write_checksums(path: str, report: Report) -> None:
-    """Write the file, atomically.
+    """Write the file atomically.
 
-    Raises `LocalError`, `Refused` for an artifact of the report, a device or the like.
+    Raises `LocalError`, or `Refused` if the path is one of the artifacts, a device or the like.
+    An older file is then unchanged.
     """
     folder, name = os.path.split(path)
     place = os.path.realpath(path)
@@ -131,7 +131,7 @@ def write_checksums(path: str, report: Report) -> None:
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )
     _refuse_special(path)
-    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # 255 bytes have room for that
+    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # a name has room for 255 bytes
     try:
         with open_root(folder or ".") as directory:
             write_file(directory, name, checksum_lines(report), sync=True, temporary=temporary)

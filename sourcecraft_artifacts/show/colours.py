@@ -1,4 +1,4 @@
-"""Decides whether there are colours, and colours text that rich does not print."""
+"""Decides whether a stream gets colours, and colours text that rich does not print."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import TextIO
 
 Paint = Callable[[str, str], str]
-"""Return a text in a colour, or just as it is."""
+"""Takes a text and a colour; returns the text in that colour, or unchanged."""
 
-_CODES = {"bold": "1", "red": "31", "green": "32", "magenta": "35"}
 # A terminal's other colours are unreadable on light or on dark backgrounds.
-
-
+_CODES = {"bold": "1", "red": "31", "green": "32", "magenta": "35"}
 _STATUSES = {
     "success": "green",
     **dict.fromkeys(("failed", "missing", "timeout", "canceled", "rejected"), "red"),
@@ -20,15 +18,15 @@ _STATUSES = {
 
 
 def colour_of(status: str) -> str:
-    """Return the colour of a status: what went well, what did not, and what is neither."""
+    """Return the colour of a status: green for success, red for failure, else magenta."""
     return _STATUSES.get(status, "magenta")
 
 
 def are_wanted(stream: TextIO) -> bool:
-    """Tell whether what is written to a stream may have colours.
+    """Tell whether text for a stream gets colours.
 
-    `NO_COLOR` forbids them and `CLICOLOR_FORCE` demands them; else a terminal has them, unless
-    `TERM` says that it cannot.
+    `NO_COLOR` forbids them and `CLICOLOR_FORCE` demands them; else a terminal gets them, unless
+    `TERM` names one without colours.
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -47,12 +45,12 @@ def is_capable_term() -> bool:
 
 
 def painter(stream: TextIO | None) -> Paint:
-    """Return what paints texts for a stream."""
+    """Return the function that colours texts for a stream."""
     return painted if stream is not None and are_wanted(stream) else unpainted
 
 
 def painted(text: str, colour: str) -> str:
-    """Return a text in a colour that ends with the text."""
+    """Return a text in a colour; what follows it is not coloured."""
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if text else text
 
 

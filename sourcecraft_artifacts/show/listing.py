@@ -61,9 +61,10 @@ def listing_json(
     with_urls: bool,
     sizes: Sizes | None = None,
 ) -> str:
-    """Write a listing as one document; `download_url` is a key to the file, so only if asked.
+    """Return a listing as one JSON document.
 
-    With `sizes` each artifact has its `size` in bytes, null where it is not known.
+    `download_url` gives access to the file, so only `with_urls` includes it. With `sizes` each
+    artifact has its `size` in bytes, null where it is not known.
     """
     records = [_artifact_fields(artifact, with_urls) for artifact in artifacts]
     if sizes is not None:
@@ -99,7 +100,7 @@ def _artifact_fields(artifact: Artifact, with_urls: bool) -> dict[str, Any]:
 
 
 def runs_json(repo: str, runs: Iterable[Run]) -> str:
-    """Write runs as one document."""
+    """Return runs as one JSON document."""
     return to_json(
         {"schema_version": SCHEMA_VERSION, "repo": repo, "runs": [_run_fields(run) for run in runs]}
     )
@@ -120,9 +121,10 @@ def _run_fields(run: Run) -> dict[str, Any]:
 
 
 def local_time(stamp: str | None) -> tuple[str, str]:
-    """Read a time of the service (RFC 3339) as a person does: in the local zone, to the minute.
+    """Convert a time of the service (RFC 3339) to the local zone, to the minute.
 
-    Returns the time and its zone, `UTC` or as in `+03:00`; what is no time comes back as it is.
+    Returns the time and its zone, such as `UTC` or `+03:00`. A text that is not a time is returned
+    unchanged, with no zone.
     """
     read = moment(stamp)
     try:
@@ -136,7 +138,7 @@ def local_time(stamp: str | None) -> tuple[str, str]:
 
 
 def _times(name: str, stamps: Iterable[str | None]) -> Column:
-    """Return a column of times; the zone stands in its head, or beside each where there are two."""
+    """Return a column of times; if all are in one zone, its title names it, else each time does."""
     from .tables import Column
 
     times = [local_time(stamp) for stamp in stamps]
@@ -150,7 +152,7 @@ def _times(name: str, stamps: Iterable[str | None]) -> Column:
 def listing_table(
     artifacts: Sequence[Artifact], console: Console, sizes: Sizes | None = None
 ) -> None:
-    """Print artifacts for a person; names that all share stand once, above the table.
+    """Print artifacts as a table; names that all of them share are printed once, above it.
 
     With `sizes` the column before the path has each size in bytes, `?` where it is not known.
     """
@@ -177,7 +179,7 @@ def listing_table(
 
 
 def runs_table(runs: Sequence[Run], console: Console) -> None:
-    """Print runs for a person."""
+    """Print runs as a table."""
     from .tables import Column, print_table
 
     columns = [

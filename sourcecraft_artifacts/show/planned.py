@@ -1,4 +1,4 @@
-"""Shows what a download would do (`--dry-run`): a line for each artifact, and the sum."""
+"""Shows what a download would do (`--dry-run`): a line for each artifact, and a summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIZE_WIDTH = 10
 
 
 def action_of(result: FileResult) -> str:
-    """Return in a word what would be done about an artifact."""
+    """Return one word for what would be done with an artifact."""
     return _ACTIONS.get(result.outcome) or result.action or str(result.outcome)
 
 
@@ -41,7 +41,7 @@ def plan_lines(report: Report, *, sizes: bool = False, table: bool = False) -> I
 
 
 def plan_sentence(report: Report, *, sizes: bool = False) -> str:
-    """Say how many files would be fetched, and with `sizes` how many bytes they are in all."""
+    """Say how many files would be fetched, and with `sizes` how many bytes in all."""
     planned = [result for result in report.files if result.outcome is Outcome.PLANNED]
     fetched = [result for result in planned if result.action in FETCHED]
     would = f"Would fetch {count(len(fetched), 'file')}" if fetched else "Would fetch nothing"

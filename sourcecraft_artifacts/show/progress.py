@@ -1,4 +1,4 @@
-"""What is said on stderr while a download goes on: nothing, plain lines, events or bars."""
+"""The reporters for a download's progress on stderr: plain lines, JSON events; `bars` has bars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..text import count, human_seconds, to_json, visible
 from ..transfer.reporter import Activity, NullReporter
 from .colours import is_capable_term, painter
 from .report import error_fields
-from .summary import size_and_time, was_called_off
+from .summary import size_and_time, was_cancelled
 from .tracking import (
     REFRESH_TEXT,
     TICK,
@@ -25,11 +25,11 @@ from .tracking import (
 SUMMARY_EVERY = 5.0
 EVENTS_EVERY = 1.0
 MOST_LINES = 40
-"""Files from which on a log counts them: only failures have lines of their own."""
+"""If there are more files, plain lines count them, and only failures have their own lines."""
 
 
 class Lines(Tracker):
-    """Whole lines, collected and written at each tick at most."""
+    """Collects whole lines, and writes them at each tick."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Lines(Tracker):
             self._lines.append(line)
 
     def due(self, seconds: float) -> bool:
-        """Tell, once, that so much time has passed while something was active."""
+        """Tell whether files are active and this many seconds passed since it last said so."""
         now = self.clock()
         if not self.active or now - self._told < seconds:
             return False
@@ -65,10 +65,10 @@ class Lines(Tracker):
 
 
 class Plain(Lines):
-    """A line when a file ends or tries again, and a summary every few seconds; no cursor moves.
+    """A line when a file ends or is retried, and a summary every few seconds; no cursor moves.
 
-    Of more than a few dozen files only failures have lines of their own; the summary counts the
-    rest. What the service does not have is left to the end, where the listing is the last one.
+    With more than a few dozen files only failures have lines of their own; the summary counts the
+    rest. Unavailable artifacts are named at the end, when the listing is final.
     """
 
     tells_failures = True
@@ -106,7 +106,7 @@ class Plain(Lines):
         if result.outcome is Outcome.DOWNLOADED and not self._counts:
             name = shown_name(activity, result)
             self.say(f"{name}: {size_and_time(result.size or 0, result.seconds)}")
-        elif result.outcome is Outcome.FAILED and not was_called_off(result):
+        elif result.outcome is Outcome.FAILED and not was_cancelled(result):
             label = self._paint(f"{result.outcome}:", "red")
             self.say(f"{label} {failure_text(activity, result)}")
 
@@ -133,14 +133,15 @@ class JsonEvents(Lines):
     """One JSON object a line; sizes in bytes, times in seconds, speed in bytes a second.
 
     - started: name, size (or null), position (bytes on disk already)
-    - progress: name, size, position, stage (empty while bytes come, else what takes long); at
-      most once a second for each active file
+    - progress: name, size, position, stage (empty while bytes arrive, else what is being done);
+      at most once a second for each active file
     - retrying: name, reason, delay
-    - refreshing: count (files under way of the cube whose listing is asked again, for new URLs)
+    - refreshing: count (active files of the cube whose artifacts are listed again for new URLs)
     - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
     - waiting: what
-    - summary: done, total (files), bytes (on disk), size (known to be wanted), sized (whether
-      that is all), transferred, speed; at each new total, each second, and at the end
+    - summary: done, total (files), bytes (on disk), size (of all files, as far as known), sized
+      (whether all sizes are known), transferred, speed; when the total changes, each second, and
+      at the end
     """
 
     def _event(self, event: str, **fields: Any) -> None:
@@ -189,7 +190,7 @@ class JsonEvents(Lines):
             self._summary()
         self.flush()
 
-    def last_words(self) -> None:
+    def write_rest(self) -> None:
         self._summary()
         self.flush()
 
@@ -216,8 +217,8 @@ def make_reporter(
 ) -> NullReporter:
     """Make the reporter for `--progress`: auto, bar, plain, json or none.
 
-    `stream` is stderr by default; without one (`2>&-`) nothing is said. Bars need a terminal
-    that can move its cursor, and are plain lines elsewhere. `limit` is that of `--limit-rate`.
+    `stream` is stderr by default; if that is closed, nothing is written. Bars need a terminal that
+    can move its cursor; elsewhere lines are written. `limit` is `--limit-rate`, in bytes a second.
     """
     stream = stream or sys.stderr
     if quiet or kind == "none" or stream is None:
@@ -226,6 +227,6 @@ def make_reporter(
         return JsonEvents(stream, limit=limit)
     if kind == "plain" or not (stream.isatty() and is_capable_term()):
         return Plain(stream, limit=limit)
-    from .bars import Bars  # rich costs start-up time, so only where it is shown
+    from .bars import Bars  # rich costs start-up time
 
     return Bars(stream, limit=limit)

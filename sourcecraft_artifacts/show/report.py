@@ -1,4 +1,4 @@
-"""What became of a download as a document for programs, and each error in a line."""
+"""The report of a download as a JSON document, and a failure in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 def report_json(report: Report) -> str:
-    """Write what a download did as one document; sizes in bytes, times in seconds."""
+    """Return a report as one JSON document; sizes in bytes, times in seconds."""
     return to_json(
         {
             "schema_version": SCHEMA_VERSION,
@@ -56,10 +56,10 @@ def _file_fields(result: FileResult) -> dict[str, Any]:
 
 
 def error_fields(error: ArtifactsError | None) -> dict[str, str] | None:
-    """Give an error as the JSON outputs have it."""
+    """Return the fields of an error in JSON, or None."""
     return {"code": error.code, "message": error.message} if error else None
 
 
 def what_went_wrong(result: FileResult) -> str:
     """Say why a file failed, in one line that is safe to show."""
-    return visible(result.error.message) if result.error else "it could not be had"
+    return visible(result.error.message) if result.error else "it could not be downloaded"

@@ -1,4 +1,4 @@
-"""The end of a download for a person: what is missing, what was done and where, a way out."""
+"""The end of a download for a person: what is missing, what was done, and hints."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .colours import Paint, unpainted
 from .report import what_went_wrong
 
 LEAST_TIME = 0.05
-"""Seconds that are shown; less would be 0.0 s."""
+"""The shortest time that is shown, in seconds; less would be 0.0 s."""
 GO_ON = "run the same command again: it goes on where it stopped"
-"""What to do after an end that left something to be fetched."""
+"""The hint after a download that ended early."""
 
 
 def size_and_time(size: int, seconds: float) -> str:
-    """Say how much came in what time; a time too short to be shown says nothing."""
+    """Return a size in bytes, and the seconds that it took unless they are too few to show."""
     time = f" in {human_seconds(seconds)}" if seconds >= LEAST_TIME else ""
     return human_size(size) + time
 
 
-def was_called_off(result: FileResult) -> bool:
-    """Tell whether a file is not there because another failed first, or a signal came."""
+def was_cancelled(result: FileResult) -> bool:
+    """Tell whether a file was cancelled, by a signal or because another one failed."""
     return result.error is not None and result.error.code == "cancelled"
 
 
@@ -36,11 +36,11 @@ def summary_lines(
     may_wait: bool = False,
     paint: Paint = unpainted,
 ) -> list[str]:
-    """Say for a person what was done: what is missing, how much came and where it is, a way out.
+    """Say for a person what is missing, what was done, and what to do next.
 
-    The sentence comes behind the names, however many they are. `quiet` leaves what is missing and
-    the way out. `failures_told` leaves out the failures, which who showed the progress has named.
-    `may_wait` tells that `--wait` could be a way out.
+    The summary comes after the missing files, so that a long list does not push it off the screen.
+    `quiet` leaves it out. `failures_told` leaves out failures that the progress has already shown.
+    `may_wait` allows a hint about `--wait`.
     """
     lines = list(missing_lines(report, failures_told=failures_told, paint=paint))
     if not quiet:
@@ -51,7 +51,7 @@ def summary_lines(
 def missing_lines(
     report: Report, *, failures_told: bool = False, paint: Paint = unpainted
 ) -> Iterator[str]:
-    """Name what cannot be had, each with its reason."""
+    """Yield a line for each unavailable or failed artifact, with the reason."""
     several = len({result.artifact.address for result in report.files}) > 1
     for result in report.files:
         if result.outcome is Outcome.UNAVAILABLE:
@@ -60,16 +60,16 @@ def missing_lines(
             name = _full_name(result.artifact, several)
             yield f"{paint('unavailable:', 'magenta')} {name} ({still}{status})"
     for result in report.files:
-        if result.outcome is Outcome.FAILED and not (failures_told or was_called_off(result)):
+        if result.outcome is Outcome.FAILED and not (failures_told or was_cancelled(result)):
             name = _full_name(result.artifact, several)
             yield f"{paint('failed:', 'red')} {name}: {what_went_wrong(result)}"
-    called_off = sum(map(was_called_off, report.files))
-    if called_off:
-        yield f"{paint('called off:', 'magenta')} {count(called_off, 'file')}"
+    cancelled = sum(map(was_cancelled, report.files))
+    if cancelled:
+        yield f"{paint('cancelled:', 'magenta')} {count(cancelled, 'file')}"
 
 
 def hint_lines(report: Report, *, may_wait: bool = False) -> list[str]:
-    """Return each way out once: those of the errors, and waiting where that could help."""
+    """Return each hint once: those of the errors, and waiting if that could help."""
     hints = dict.fromkeys(result.error.hint for result in report.files if result.error)
     if may_wait and any(map(_is_awaited, report.files)):
         hints[_waiting(report)] = None
@@ -77,10 +77,10 @@ def hint_lines(report: Report, *, may_wait: bool = False) -> list[str]:
 
 
 def _waiting(report: Report) -> str | None:
-    """Say that waiting helps where the run goes on, as far as that was asked."""
+    """Say that waiting helps, unless the run is known to have ended."""
     if report.run_status in FINAL_STATUSES:
         return None
-    fetches = "--wait fetches what is still registered, as soon as it is there"
+    fetches = "--wait fetches what is still registered as soon as it is ready"
     return fetches if report.run_status else f"if run {report.run} goes on, {fetches}"
 
 
@@ -104,7 +104,7 @@ def _sentence(report: Report) -> str:
 
 
 def where(report: Report, results: Sequence[FileResult]) -> str:
-    """Say where files are, safe to show: the one file, or the folder; empty for none."""
+    """Say where files are, safe to show: the path of the only file, or the folder, or nothing."""
     paths = [result.path for result in results if result.path]
     if len(paths) > 1 and report.dir is not None:
         return _folder(report.dir)
@@ -126,7 +126,7 @@ def _resumed(report: Report) -> Iterator[str]:
 def others(
     report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int = 0, deleted: int = 0
 ) -> str:
-    """Count the files that are not fetched, by what becomes of them."""
+    """Count the files that are not fetched, by outcome."""
     numbers = {
         "awaited": awaited,
         "unchanged": unchanged + report.count(Outcome.UNCHANGED),

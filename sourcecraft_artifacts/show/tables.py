@@ -1,7 +1,7 @@
-"""Tables for a person at a terminal: what matters is never cut, whatever the width.
+"""Tables for a terminal; whatever its width, no important text is cut off.
 
-Where a table is too wide, columns give way in this order: the widest are folded onto more lines, to
-their least width; those that matter least are left out; the path moves to a line of its own.
+If a table is too wide, the widest columns are folded onto more lines, down to their least width;
+then the least important columns are left out; then the path moves to a line of its own.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _LEAST = 2
 
 
 class Column(NamedTuple):
-    """A column of texts, and how it gives way.
+    """A column of texts, and what may be done if the table is too wide.
 
     `least` is the width in cells below which it is hard to read. Of the columns with a `rank`,
-    the one with the highest is left out first. `alone` tells that it may have a line of its own.
+    the one with the highest is left out first. `alone` allows it a line of its own.
     """
 
     name: str
@@ -57,9 +57,9 @@ _MARKS = {
 
 
 def make_console(file: TextIO | None = None, *, force_terminal: bool | None = None) -> Console:
-    """Return rich's console for a stream, stdout by default, which sees to colours and widths.
+    """Return rich's console for a stream, stdout by default; it handles colours and widths.
 
-    A `COLUMNS` or `LINES` that is no size is as good as none: the terminal itself is asked.
+    A `COLUMNS` or `LINES` that is not a size is ignored: the terminal itself is asked.
     """
     environ = {
         name: value
@@ -85,9 +85,9 @@ def encodes(text: str, encoding: str) -> bool:
 def print_table(
     console: Console, statuses: Sequence[str], columns: Sequence[Column], title: str = ""
 ) -> None:
-    """Print a table of statuses, with sign and colour, and of other columns.
+    """Print a table: the statuses with their signs and colours, then the other columns.
 
-    It is written bit by bit, so that a long one begins at once.
+    It is written in batches of rows, so that a long table appears at once.
     """
     encoding = console.encoding
     marked = [_marked(status, encoding) for status in statuses]
@@ -129,14 +129,14 @@ def _shown(text: str, encoding: str) -> str:
 
 
 class Layout(NamedTuple):
-    """The columns that are shown, the widths of those beside each other, and of one below them."""
+    """The columns that are shown, the widths of those side by side, and that of one below them."""
 
     columns: Sequence[Column]
     widths: Sequence[int]
     below: int = 0
 
     def lines(self, cells: Sequence[str]) -> list[tuple[str, bool]]:
-        """Return the lines of a row, each with whether it begins with the status."""
+        """Return the lines of a row; each tells whether it begins with the status."""
         beside, alone = cells[: len(self.widths)], cells[len(self.widths) :]
         parts = [part for cell in alone for part in folded(cell, self.below)]
         return [(line, True) for line in _row(beside, self.widths)] + [
@@ -145,7 +145,7 @@ class Layout(NamedTuple):
 
 
 def arranged(columns: Sequence[Column], width: int) -> Layout:
-    """Choose the columns that a width has room for, and how wide each of them is; in cells."""
+    """Choose the columns that fit into a width, and how wide each of them is, in cells."""
     natural = {column.name: _natural(column) for column in columns}
     least = {column.name: min(natural[column.name], column.least) for column in columns}
     kept = list(columns)
@@ -172,7 +172,7 @@ def _natural(column: Column) -> int:
 
 
 def fitting(widths: Sequence[int], leasts: Sequence[int], room: int) -> list[int]:
-    """Narrow the widest columns to their least until all fit, and where that is not enough more."""
+    """Narrow the widest columns until all fit, below their least widths only if they must."""
     for floors in (leasts, [_LEAST] * len(widths)):
         most = max(widths)
         fitted = list(widths)
@@ -194,7 +194,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """Fold a text into lines of `width` cells, behind a `/` where that is in their second half."""
+    """Fold a text into lines of `width` cells, if possible after a `/` in their second half."""
     lines = []
     while cell_len(text) > width:
         line = chop_cells(text, max(width, _LEAST))[0]

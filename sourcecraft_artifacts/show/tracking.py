@@ -1,7 +1,7 @@
-"""What the reporters know: the files under way, how far the whole is, and when to write.
+"""What all progress displays share: the active files, the totals, and the timer that writes.
 
 Workers only note what happened, under a short lock. A timer thread does the writing, so that
-neither a slow terminal nor one that has gone away can hold up a transfer.
+neither a slow terminal nor a closed one can hold up a transfer.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..select import normalised
 from ..text import count, human_seconds, human_size, visible
 from ..transfer.reporter import Activity, NullReporter
 from .report import what_went_wrong
-from .summary import was_called_off
+from .summary import was_cancelled
 
 TICK = 0.1
 SPEED_WINDOW = 5.0
-LAST_WORDS = 1.0
+REST_WITHIN = 1.0
 
 Clock = Callable[[], float]
 
 
 class Guarded(io.TextIOBase):
-    """A text stream whose loss is not the download's: what it does not take is dropped."""
+    """A text stream whose errors do not end the download: what cannot be written is dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -59,7 +59,7 @@ class Guarded(io.TextIOBase):
 
 @dataclass(slots=True)
 class Fetch:
-    """A file under way: since when (seconds), from which byte, and its latest retry."""
+    """An active file: when it began (seconds), at which byte, and its latest retry."""
 
     activity: Activity
     began: float
@@ -72,21 +72,21 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How far the whole is: files, and bytes on disk, known to be wanted, received."""
+    """How far the download is: in files, bytes on disk, bytes in all, and bytes received."""
 
     done: int
     total: int
     bytes: int
     size: int
     sized: bool
-    """Whether `size` is all of it: it becomes known file by file."""
+    """Whether `size` counts every file; sizes become known file by file."""
     transferred: int
     speed: float
-    """Bytes received a second, lately."""
+    """Bytes a second, over the last seconds."""
 
 
 class Speed:
-    """Bytes a second over the last seconds."""
+    """Measures bytes a second over the last seconds."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
@@ -102,11 +102,11 @@ class Speed:
 
 
 class Tracker(NullReporter):
-    """What the reporters that do speak have in common: the facts, and the timer thread.
+    """The base of the reporters that write: the facts, and the timer thread.
 
-    `ticks` is the time between two calls of `tick` in seconds; with None it is the caller's.
-    `limit` is the most bytes a second that are asked for: what comes faster for a moment had
-    waited in a buffer, and is not told as speed.
+    `ticks` is the time between two calls of `tick` in seconds; with None the caller calls it.
+    `limit` is the rate limit in bytes a second: what comes faster for a moment had waited in a
+    buffer, and is not shown as speed.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Tracker(NullReporter):
         self.clock = clock
         self.active: dict[int, Fetch] = {}
         self._left: list[Fetch] = []
-        """What was called off: its bytes are kept, and it is not done."""
+        """Cancelled files: their bytes are kept, but they do not count as done."""
         self.lock = threading.Lock()
         self._speed = Speed()
         self._limit = limit or float("inf")
@@ -132,7 +132,7 @@ class Tracker(NullReporter):
 
     def begin(self, total: int) -> None:
         self._total = total
-        self.totals()  # from here on the speed is measured
+        self.totals()  # the speed is measured from here on
         self._wake()
 
     def waiting(self, what: str) -> None:
@@ -144,7 +144,7 @@ class Tracker(NullReporter):
                 self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
                 try:
                     self._thread.start()
-                except (RuntimeError, MemoryError):  # no thread to be had: it tells less
+                except (RuntimeError, MemoryError):  # without a thread less progress is shown
                     self._thread, self._ticks = None, None
 
     def _run(self) -> None:
@@ -163,7 +163,7 @@ class Tracker(NullReporter):
     def finished(self, activity: Activity | None, result: FileResult) -> None:
         with self.lock:
             fetch = self.active.pop(id(activity), None)
-            if was_called_off(result):
+            if was_cancelled(result):
                 self._left += [fetch] if fetch else []
                 return
             if activity is None and result.outcome not in {Outcome.DOWNLOADED, Outcome.FAILED}:
@@ -193,45 +193,45 @@ class Tracker(NullReporter):
     def reached(self) -> str:
         totals = self.totals()
         said = summary_parts(replace(totals, speed=0.0))
-        return f"{', '.join(said)} are here" if totals.total else ""
+        return f"{', '.join(said)} are on disk" if totals.total else ""
 
     def close(self) -> None:
         if self._stop.is_set():
             return
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(LAST_WORDS)
+            self._thread.join(REST_WITHIN)
             if self._thread.is_alive():
-                return  # stderr takes nothing now; the program must end all the same
-        self.last_words()
+                return  # stderr is blocked, and the program must still end
+        self.write_rest()
 
-    def last_words(self) -> None:
-        """Write what is left, at the end."""
+    def write_rest(self) -> None:
+        """Write what is left at the end."""
         self.tick()
 
 
 def shown_name(activity: Activity | None, result: FileResult) -> str:
-    """Return how a file that has ended is named, safe to show."""
+    """Return the name of a file that has ended, safe to show."""
     return visible(activity.name if activity else result.path or result.artifact.local_path)
 
 
 def failure_text(activity: Activity | None, result: FileResult) -> str:
-    """Say which file failed, and why; the artifact's path is said where the name lacks it."""
+    """Say which file failed and why, with the artifact's path if the name lacks it."""
     name, path = shown_name(activity, result), visible(normalised(result.artifact.local_path))
     which = name if name.endswith(path) else f"{name} ({path})"
     return f"{which}: {what_went_wrong(result)}"
 
 
 def summary_text(totals: Totals) -> str:
-    """Write how far the whole is, in one line."""
+    """Say in one line how far the download is."""
     return ", ".join(summary_parts(totals))
 
 
 def summary_parts(totals: Totals) -> list[str]:
-    """Say how far the whole is: files, and where it is known bytes, speed and the time left.
+    """Say how far the download is: files, and if known bytes, speed and the time left.
 
-    With `--wait` all files may have ended, and more may come: then there is no speed to tell. The
-    time left is told only where all sizes are known.
+    With `--wait` all files so far may have ended, and then no speed is shown. The time left is
+    shown only if all sizes are known.
     """
     parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
     if totals.size:
@@ -245,5 +245,5 @@ def summary_parts(totals: Totals) -> list[str]:
     return parts
 
 
-REFRESH_TEXT = "asking the listing again, for new URLs"
-"""What a person is told: URLs have expired, or never were there."""
+REFRESH_TEXT = "listing the artifacts again, for new URLs"
+"""The message when URLs have expired or were missing."""

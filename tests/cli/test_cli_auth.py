@@ -92,17 +92,17 @@ def test_a_token_that_is_refused_is_not_stored(service: FakeService, cli: Cli, s
 def test_an_api_that_cannot_tell_is_no_reason_not_to_store(
     service: FakeService, cli: Cli, answer: Response
 ) -> None:
-    """It is said that the token was not tried, and why."""
+    """A message says that the token was not checked, and why."""
     service.api.on(f"/repos/{REPO}/cicd/runs", answer)
     err = login(cli)
-    assert err.startswith(f"warning: the token could not be tried: the runs of {REPO}: ")
+    assert err.startswith(f"warning: the token could not be checked: the runs of {REPO}: ")
     assert OTHER in cli.config.read_text()
 
 
 def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
     """A closed port is told of, with nothing of the library that met it."""
     err = login(cli, SOURCECRAFT_API_URL="http://127.0.0.1:9")
-    assert "warning: the token could not be tried: " in err
+    assert "warning: the token could not be checked: " in err
     assert "Connection refused" in err
     assert OTHER in cli.config.read_text()
 
@@ -110,7 +110,7 @@ def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
 def test_without_a_repository_a_token_is_not_tried(service: FakeService, cli: Cli) -> None:
     """It is stored, and it is said how to try it; --repo names one."""
     unset: dict[str, str | None] = {"SOURCECRAFT_ARTIFACTS_REPO": None}
-    assert login(cli, **unset).startswith("the token was not tried: no repository is known")
+    assert login(cli, **unset).startswith("the token was not checked: no repository is known")
     assert service.api.requests == []
     assert login(cli, "-R", REPO, **unset).startswith("the API accepts the token")
 

@@ -40,7 +40,7 @@ def test_the_run_after_goes_on_where_it_stopped(
     if number != signal.SIGKILL:
         end, hint = finished.err.splitlines()[-2:]
         assert end.startswith("interrupted: 1 of 2 files, ")
-        assert end.endswith(" are here")
+        assert end.endswith(" are on disk")
         assert hint == "  hint: run the same command again: it goes on where it stopped"
     gate.set()
     assert tree(cli.out) == {"small": SMALL}

@@ -82,7 +82,7 @@ def test_a_value_that_nobody_knows_warns(cli: Cli) -> None:
 @pytest.mark.usefixtures("history")
 def test_filters_go_with_latest(cli: Cli, command: str, option: str) -> None:
     """A run that is named by its number passes no filter; nor is an empty text one."""
-    assert f"{option} goes with" in cli(command, "7", option, "success", code=2).err
+    assert f"{option} needs" in cli(command, "7", option, "success", code=2).err
     assert option in cli(command, "latest", option, " ", code=2).err
 
 

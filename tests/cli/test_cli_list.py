@@ -118,7 +118,7 @@ def test_a_plan_with_sizes_adds_them_up(service: FakeService, cli: Cli) -> None:
         1000,
         1048,
     ]
-    assert "error: --sizes goes with --dry-run" in cli.download("--sizes", code=2).err
+    assert "error: --sizes needs --dry-run" in cli.download("--sizes", code=2).err
 
 
 @pytest.mark.parametrize(

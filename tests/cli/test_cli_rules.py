@@ -85,7 +85,7 @@ def test_checksums_destroy_nothing(
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
-        ("", 2, "an empty name is no file"),
+        ("", 2, "the name of the file is empty"),
         ("there", 8, "there is not a plain file\n  hint: choose another name\n"),
         ("/dev/stdout", 8, "/dev/stdout is not a plain file"),
         ("missing/sums", 1, "No such file or directory\n  hint: make its folder first\n"),
@@ -139,7 +139,7 @@ def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, 
 @pytest.mark.parametrize(
     ("output", "code", "said"),
     [
-        ("", 2, "error: --output: an empty name is no file\n"),
+        ("", 2, "error: --output: the name of the file is empty\n"),
         ("x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),
         ("x/" * 3000 + "x", 1, "File name too long\n  hint: choose a shorter name\n"),
         ("missing/" + "x" * 256, 1, "File name too long\n  hint: choose a shorter name\n"),

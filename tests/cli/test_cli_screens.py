@@ -40,7 +40,7 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
     *lines, hint = screen(written)
     assert status == 6
     assert hint.strip() == (
-        "hint: if run 7 goes on, --wait fetches what is still registered, as soon as it is there"
+        "hint: if run 7 goes on, --wait fetches what is still registered as soon as it is ready"
     )
     assert [line.split(":")[:2] for line in lines[:-1]] == [
         ["failed", " out/lost"],
@@ -81,7 +81,7 @@ def test_what_fail_fast_called_off_is_one_line(service: FakeService, cli: Cli) -
         service.add(f"file{number}", BODY, Response(404))
     err = cli.download("--fail-fast", "--jobs", "1", code=6).err
     assert len([line for line in err.splitlines() if line.startswith("failed: ")]) < 50
-    (line,) = [line for line in err.splitlines() if line.startswith("called off: ")]
+    (line,) = [line for line in err.splitlines() if line.startswith("cancelled: ")]
     assert line.endswith(" files")
 
 
@@ -141,7 +141,7 @@ def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, c
     record = service.record(service.add("bare", BODY)) | {"download_url": ""}
     service.api.on(target("7", *CUBE), json_response({"artifacts": [record]}))
     err = cli.download(code=6).err
-    assert "asking the listing again, for new URLs" in err
+    assert "listing the artifacts again, for new URLs" in err
     assert "expired" not in err
 
 

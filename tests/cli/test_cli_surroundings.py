@@ -252,7 +252,7 @@ def test_without_home_and_user_all_else_works(service: FakeService, cli: Cli) ->
     assert cli("list", "7", *CUBE, wrap=NOBODY, env=env, cwd="/").out.endswith("\ta\n")
     assert cli("download", "7", *CUBE, "-o", "-", wrap=NOBODY, env=env, cwd="/").stdout == b"1"
     login = cli("auth", "login", "--with-token", stdin=b"t", wrap=NOBODY, env=env, cwd="/", code=1)
-    assert "error: no home folder is known to keep the config file in\n" in login.err
+    assert "error: no home folder is known for the config file\n" in login.err
 
 
 def test_no_home_is_no_config_and_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:

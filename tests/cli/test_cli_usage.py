@@ -58,7 +58,7 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
         (
             "list latest --run-status=",
             [
-                "error: --run-status: an empty text is no status",
+                "error: --run-status: the status is empty",
                 "  hint: write success, failed or processing",
             ],
         ),

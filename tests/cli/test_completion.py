@@ -202,7 +202,7 @@ def test_names_that_would_do_harm_are_left_out(service: FakeService, cli: Cli) -
     ("shell", "line", "offered"),
     [
         ("fish", "down", "download\t"),
-        ("fish", "list --wi", "--with-urls\tWith --json: also each download_url"),
+        ("fish", "list --wi", "--with-urls\tWith --json: also show each download_url"),
         ("fish", "download --layout=fl", "--layout=flat"),
         ("zsh", "download --layout=fl", "--layout=flat"),
         ("zsh", "list --wi", "--with-urls:With --json\\: also"),

@@ -82,9 +82,9 @@ def test_settings_and_tokens_are_read(given_file: Path) -> None:
         pytest.param(b"x = " + b"1" * 5000, "not valid TOML", id="a huge number"),
         pytest.param(b"x = " + b"[" * 50_000, "not valid TOML", id="a deep array"),
         (b'x = "\xffSECRET"', "not UTF-8"),
-        (b'tokens = "SECRET"', "not a table of texts"),
-        (b'[tokens]\nSECRET.sourcecraft.tech = "SECRET"', "not a table of texts"),
-        (b'[[tokens]]\nh = "SECRET"', "not a table of texts"),
+        (b'tokens = "SECRET"', "not a table of strings"),
+        (b'[tokens]\nSECRET.sourcecraft.tech = "SECRET"', "not a table of strings"),
+        (b'[[tokens]]\nh = "SECRET"', "not a table of strings"),
     ],
 )
 def test_a_wrong_file_is_named_but_never_quoted(file: Path, content: bytes, says: str) -> None:

@@ -15,9 +15,9 @@ from sourcecraft_artifacts.cli.origins import PREFIX, nearest_of
         ("JOBS", "many", " must be a whole number of at least 1, not many"),
         ("RETRIES", "-1", " must be a whole number of at least 0, not -1"),
         ("STALL_TIMEOUT", "soon", " must be a number of seconds, more than 0, not soon"),
-        ("STALL_TIMEOUT", "1e9", " must be more than 0 seconds, and a million at most"),
-        ("LIMIT_RATE", "fast", ": fast is no rate"),
-        ("WAIT_TIMEOUT", "later", ": later is no duration"),
+        ("STALL_TIMEOUT", "1e9", " must be more than 0 and at most 1,000,000 seconds"),
+        ("LIMIT_RATE", "fast", ": fast is not a rate"),
+        ("WAIT_TIMEOUT", "later", ": later is not a duration"),
         ("LAYOUT", "tree", ": 'tree' is not one of"),
         ("IF_EXISTS", "ask", ": 'ask' is not one of"),
         ("PROGRESS", "loud", ": 'loud' is not one of"),
@@ -46,7 +46,7 @@ def test_a_bad_value_of_a_variable_is_told_of_the_variable(
         (("--layout", "tree"), "--layout: 'tree' is not one of"),
         (("-R", "one"), "--repo: the repository must be ORG/REPO, not one"),
         (("--api-url", "ftp://h"), "--api-url: the API address ftp://h cannot be used"),
-        (("--limit-rate", "fast"), "--limit-rate: fast is no rate"),
+        (("--limit-rate", "fast"), "--limit-rate: fast is not a rate"),
     ],
 )
 def test_a_bad_value_of_an_option_is_told_of_the_option(
@@ -77,7 +77,7 @@ def test_a_bad_value_of_the_config_file_is_told_of_the_file(cli: Cli, key: str, 
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [(("OUTPUT", "DIR"), "does not go with"), (("JSON", "PATHS"), "and the variable")],
+    [(("OUTPUT", "DIR"), "cannot be combined with"), (("JSON", "PATHS"), "and the variable")],
 )
 def test_variables_that_exclude_each_other_are_both_told(
     cli: Cli, names: tuple[str, str], said: str

@@ -199,7 +199,7 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     assert stream.getvalue().splitlines() == [
         "one: retrying in 2.0 s: connection reset",
         "one: retrying: a wrong checksum",
-        "asking the listing again, for new URLs",
+        "listing the artifacts again, for new URLs",
         "one: 1.0 MiB in 0.5 s",
         "failed: two: the storage answered 500",
         "waiting: 3 of 5 cubes",
@@ -497,7 +497,7 @@ def test_waiting_stays_and_a_refresh_passes() -> None:
     bars.refreshing(1)
     assert shown(bars)[:2] == [
         "waiting: 2 of 3 cubes",
-        "asking the listing again, for new URLs",
+        "listing the artifacts again, for new URLs",
     ]
     clock.now += 10
     assert shown(bars)[0] == "waiting: 2 of 3 cubes"

@@ -191,7 +191,7 @@ def test_colours_are_for_labels_and_the_sentence() -> None:
     files = [result("a", Outcome.FAILED), result("b", Outcome.UNAVAILABLE)]
     assert summary_lines(report(*files), paint=painted) == [
         "\x1b[35munavailable:\x1b[0m b (missing)",
-        "\x1b[31mfailed:\x1b[0m a: it could not be had",
+        "\x1b[31mfailed:\x1b[0m a: it could not be downloaded",
         "\x1b[1mDownloaded nothing; 1 unavailable, 1 failed.\x1b[0m",
     ]
 
@@ -212,8 +212,8 @@ def test_however_many_are_missing_the_counts_come_last() -> None:
     called_off = TransferError("it was called off", code="cancelled")
     files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
     lines = summary_lines(report(*files))
-    assert lines[:-2] == ["failed: a: it could not be had"] * 220
-    assert lines[-2:] == ["called off: 30 files", "Downloaded nothing; 250 failed."]
+    assert lines[:-2] == ["failed: a: it could not be downloaded"] * 220
+    assert lines[-2:] == ["cancelled: 30 files", "Downloaded nothing; 250 failed."]
 
 
 def test_an_artifact_that_may_still_come_is_called_so() -> None:
@@ -224,7 +224,7 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
     ]
     missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
     assert summary_lines(report(*files), quiet=True) == missing
-    fetches = "--wait fetches what is still registered, as soon as it is there"
+    fetches = "--wait fetches what is still registered as soon as it is ready"
     hint = f"  hint: if run 12 goes on, {fetches}"
     assert summary_lines(report(*files), may_wait=True)[-1] == hint
     assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
