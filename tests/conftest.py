@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from fake_service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 from folders import KINDS, know_folders_by
+from forked import IS_POSSIBLE, Forked, ForkServer
 
 from sourcecraft_artifacts.sandbox import Sandbox
 
@@ -34,6 +35,8 @@ for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
+
+PROGRAM = "sourcecraft_artifacts"
 
 # Waits that the program draws by chance, before it tries or asks again, are short ones.
 HURRY = """
@@ -70,7 +73,10 @@ class Finished:
 class Cli:
     """The command, in a clean environment that points at the fake service."""
 
-    def __init__(self, home: Path, service: FakeService) -> None:
+    def __init__(
+        self, home: Path, service: FakeService, fork_server: ForkServer | None = None
+    ) -> None:
+        self._fork_server = fork_server
         self.cwd = home / "work"
         self.out = self.cwd / "out"
         self.cwd.mkdir()
@@ -91,15 +97,25 @@ class Cli:
         *arguments: str,
         env: Mapping[str, str | None] | None = None,
         wrap: Sequence[str] = (),
+        anew: bool = False,
         **options: Any,
     ) -> subprocess.Popen[bytes]:
-        """Start the command, behind another that execs it; None unsets a variable."""
+        """Start the command, behind another that execs it; None unsets a variable.
+
+        It is a fork of a process that has the program loaded, unless it is to start anew, or its
+        start would differ.
+        """
         merged = {**self.env, **(env or {})}
         clean = {name: value for name, value in merged.items() if value is not None}
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        command = [*wrap, sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
-        options = {"cwd": self.cwd, **pipes, **options}
-        process = subprocess.Popen(command, env=clean, **options)
+        options = {"cwd": self.cwd, "env": clean, **pipes, **options}
+        server = self._fork_server
+        process: subprocess.Popen[bytes]
+        if server and not wrap and not anew and server.serves(clean):
+            process = Forked(server, PROGRAM, *arguments, **options)
+        else:
+            command = [*wrap, sys.executable, "-P", "-m", PROGRAM, *arguments]
+            process = subprocess.Popen(command, **options)
         self._started.append(process)
         return process
 
@@ -166,10 +182,21 @@ def hurry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.fixture(scope="session")
+def fork_server(hurry: dict[str, str]) -> Iterator[ForkServer | None]:
+    """What the command is forked from, in a hurry, where that can be done."""
+    server = ForkServer({"PATH": os.environ["PATH"], **hurry}) if IS_POSSIBLE else None
+    yield server
+    if server:
+        server.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path, service: FakeService, hurry: dict[str, str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, service: FakeService, hurry: dict[str, str], fork_server: ForkServer | None
+) -> Iterator[Cli]:
     """The command in a home of its own, with a token, pointed at the service, in a hurry."""
-    cli = Cli(tmp_path, service)
+    cli = Cli(tmp_path, service, fork_server)
     cli.env |= hurry
     yield cli
     cli.close()

@@ -274,7 +274,8 @@ def test_memory_does_not_grow_with_the_size(service: FakeService, cli: Cli) -> N
     peaks = []
     for size in (1 << 20, 160 << 20):
         service.add(f"file-{size}", bytes(size))
-        process = cli.start("download", "7", *CUBE, "-q", "-d", f"out-{size}", "-i", f"*-{size}")
+        command = ["download", "7", *CUBE, "-q", "-d", f"out-{size}", "-i", f"*-{size}"]
+        process = cli.start(*command, anew=True)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         assert cli.finish(process).code == 0

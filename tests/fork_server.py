@@ -1,0 +1,157 @@
+"""A process that has the program loaded, and becomes the command in a fork, again and again.
+
+The start of Python and its imports, which are most of a short command's time, are then paid once.
+`forked.py` runs this file as a program of its own, and is the tests' side of it.
+
+What a command would read of its environment while it starts must not be decided here: the names of
+the variables that modules read while they are imported are told to the tests, which start a command
+that has other values for them as a real process.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import select
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+# What the commands import besides their own modules, sooner or later.
+_MODULES = [
+    *("concurrent.futures.thread", "pwd", "requests", "resource", "shlex", "ssl"),
+    *("platformdirs.unix", "rich.console", "rich.live", "rich.progress", "rich.table"),
+    *("tarfile", "tomllib", "typer._click._textwrap", "typer._click.decorators"),
+]
+
+
+def load() -> list[str]:
+    """Import the program, and return the names of the variables that it reads meanwhile."""
+    with _noted_reads() as names:
+        for name in (*_MODULES, *_of_the_program()):
+            importlib.import_module(name)
+    tasks = os.listdir("/proc/self/task")
+    assert len(tasks) == 1, "a process with threads must not be forked"
+    gc.collect()
+    gc.freeze()
+    return sorted(names)
+
+
+def _of_the_program() -> Iterator[str]:
+    package = importlib.import_module("sourcecraft_artifacts")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(".__main__"):
+            yield module.name
+
+
+@contextmanager
+def _noted_reads() -> Iterator[set[str]]:
+    names: set[str] = set()
+    kind: Any = type(os.environ)
+    read = kind.__getitem__
+
+    def note(environ: Any, name: str) -> Any:
+        names.add(name)
+        return read(environ, name)
+
+    kind.__getitem__ = note
+    try:
+        yield names
+    finally:
+        kind.__getitem__ = read
+
+
+def serve(requests: socket.socket) -> tuple[int, int, int, int]:
+    """Fork for each request, and tell its sender the child's id and then how it ended.
+
+    Returns in the children alone: the three standard descriptors, and the one that the request is
+    to be read from. Ends with the tests.
+    """
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    children: dict[int, tuple[int, int]] = {}
+    while True:
+        for ready, _ in poll.poll():
+            if ready in children:
+                pid, sender = children.pop(ready)
+                poll.unregister(ready)
+                os.close(ready)
+                _tell(sender, os.waitpid(pid, 0)[1])
+                os.close(sender)
+                continue
+            data, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
+            if not data:
+                os._exit(0)
+            stdin, stdout, stderr, sender = descriptors
+            pid = os.fork()
+            if not pid:
+                return stdin, stdout, stderr, sender
+            for descriptor in (stdin, stdout, stderr):
+                os.close(descriptor)
+            child = os.pidfd_open(pid)
+            children[child] = (pid, sender)
+            poll.register(child, select.POLLIN)
+            _tell(sender, pid)
+
+
+def _tell(sender: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # the test has ended
+        os.write(sender, number.to_bytes(4, sys.byteorder))
+
+
+def become(stdin: int, stdout: int, stderr: int, sender: int) -> dict[str, Any]:
+    """Take on what a new process is given, and nothing else; return the request."""
+    with open(sender, closefd=False) as asked:
+        request: dict[str, Any] = json.load(asked)
+    if request["start_new_session"]:
+        os.setsid()
+    for standard, given in enumerate((stdin, stdout, stderr)):
+        os.dup2(given, standard)
+    os.closerange(3, 1 << 20)
+    os.umask(request["umask"])
+    os.chdir(request["cwd"])
+    # With no locale in the environment, Python sets one as it starts (PEP 538).
+    coerced = {name: os.environ[name] for name in ("LC_CTYPE",) if name in os.environ}
+    os.environ.clear()
+    os.environ.update(request["env"] | coerced)
+    for standard, name in enumerate(("stdin", "stdout", "stderr")):
+        made = _renewed(getattr(sys, name), standard)
+        setattr(sys, name, made)
+        setattr(sys, f"__{name}__", made)
+    sys.argv = ["-m", *request["arguments"]]
+    sys.orig_argv = [sys.executable, "-P", "-m", request["module"], *request["arguments"]]
+    return request
+
+
+def _renewed(stream: TextIO, descriptor: int) -> Any:
+    """Make a standard stream as Python makes it when it starts."""
+    raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
+    raw.name = stream.name
+    made: Any = io.TextIOWrapper(
+        io.BufferedReader(raw) if descriptor == 0 else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline=None if descriptor == 0 else "\n",
+        line_buffering=descriptor == 2 or raw.isatty(),
+    )
+    made.mode = stream.mode
+    return made
+
+
+def main() -> None:
+    """Serve the tests; in a child, run the module that is asked for as `python -m` runs it."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    requests.sendall(json.dumps(load()).encode())
+    request = become(*serve(requests))
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
