@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO, Self
@@ -161,6 +161,8 @@ class ScriptedServer:
 
     def close(self) -> None:
         """End every wait and every connection, within a second."""
+        if self._closing.is_set():  # the port may be another server's by now
+            return
         deadline = time.monotonic() + 0.8
         self._closing.set()
         # A connection of our own wakes accept() on every system, unlike closing the listener.
@@ -290,6 +292,14 @@ class ScriptedServer:
     def _wait_for(self, gate: threading.Event) -> None:
         while not gate.is_set():
             self._pause(_POLL)
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections, and that no other server gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def json_response(value: object, status: int = 200, **headers: str) -> Response:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import trustme
+from servers import closed_port
 
 from sourcecraft_artifacts import network
 from sourcecraft_artifacts.errors import UsageError
@@ -263,16 +264,16 @@ def test_an_address_that_refuses_gives_way_at_once(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
     """A refusal is an answer: the next address waits for nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        refusing = closed.getsockname()
-    found = [(socket.AF_INET, 1, 6, "", at) for at in (refusing, listener.getsockname())]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(network, "_HEAD_START", 60)
-    with network.open_socket("host.example", 443, 10) as sock:
-        assert sock.getpeername() == listener.getsockname()
-    found.pop()
-    with pytest.raises(ConnectionRefusedError):
-        network.open_socket("host.example", 443, 10)
+    with closed_port() as port:
+        addresses = ("127.0.0.1", port), listener.getsockname()
+        found = [(socket.AF_INET, 1, 6, "", at) for at in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with network.open_socket("host.example", 443, 10) as sock:
+            assert sock.getpeername() == listener.getsockname()
+        found.pop()
+        with pytest.raises(ConnectionRefusedError):
+            network.open_socket("host.example", 443, 10)
 
 
 @pytest.mark.usefixtures("lost")

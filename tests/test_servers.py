@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import trustme
-from servers import Headers, Received, Response, ScriptedServer, json_response, ranged
+from servers import (
+    Headers,
+    Received,
+    Response,
+    ScriptedServer,
+    closed_port,
+    json_response,
+    ranged,
+)
 
 BODY = b"0123456789"
 
@@ -223,6 +231,26 @@ def test_close_ends_every_wait(answer: Response, start: bytes) -> None:
     assert (got, threading.active_count()) == (start, threads)
     assert time.monotonic() - began < 1
     connection.close()
+
+
+def test_a_server_closes_once() -> None:
+    """Its port may be another server's afterwards, which no connection of ours must reach."""
+    with ScriptedServer() as server:
+        server.close()
+        with socket.create_server(("127.0.0.1", server.port)) as other:
+            server.close()
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.accept()
+
+
+def test_a_closed_port_stays_closed() -> None:
+    """It refuses, and no server gets it while somebody relies on that."""
+    with closed_port() as port:
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
 
 
 def test_drip_headers_never_end(server: ScriptedServer, client: http.client.HTTPConnection) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 from fake_service import CUBE, DATES, REPO, FakeService, problem, target, tree
-from servers import Response, json_response
+from servers import Response, closed_port, json_response
 
 LISTING = target("7", *CUBE)
 ALL_CLOSED = "<&- >&- 2>&-"
@@ -159,12 +159,12 @@ def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: R
     assert len(asked) == 1 or code == 5  # then the nearest names are looked for
 
 
-def test_an_api_that_is_not_there(service: FakeService, cli: Cli) -> None:
+def test_an_api_that_is_not_there(cli: Cli) -> None:
     """A refused connection is exit 7 and says where it went."""
-    address = service.api.url
-    service.api.close()
-    finished = cli("list", "7", *CUBE, "--retries", "0", code=7)
-    assert address.removeprefix("http://").split(":")[0] in finished.err
+    with closed_port() as port:
+        env = {"SOURCECRAFT_API_URL": f"http://127.0.0.1:{port}"}
+        finished = cli("list", "7", *CUBE, "--retries", "0", env=env, code=7)
+    assert f"cannot reach 127.0.0.1:{port}: Connection refused" in finished.err
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -16,7 +16,7 @@ import pytest
 import trustme
 from fake_service import eventually
 from loops import Net
-from servers import Response, ScriptedServer
+from servers import Response, ScriptedServer, closed_port
 
 from sourcecraft_artifacts.errors import BrokenTransfer, TransferError
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS
@@ -575,9 +575,7 @@ def test_a_handshake_that_fails(
 
 def test_nobody_listens(storage: Net) -> None:
     """A closed port is worth another try."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(BrokenTransfer, match="could not be reached"):
+    with closed_port() as port, pytest.raises(BrokenTransfer, match="could not be reached"):
         storage.get(f"http://127.0.0.1:{port}/")
 
 
