@@ -2,7 +2,7 @@
 
 As a library: a `Client` for the API, the records that it returns, `list_artifacts` and
 `download` with a `Request`, a reporter and a `Report`, and the errors. Names are imported when
-they are first used, so that importing the package costs next to nothing.
+they are first used, so that importing the package takes almost no time.
 
     from sourcecraft_artifacts import Address, Client, Request, download
 
@@ -74,7 +74,7 @@ __all__ = sorted(_HOME)
 
 
 def __dir__() -> "list[str]":
-    """Name what is public beside what is loaded, so that help() shows it."""
+    """List the public names too, before they are imported, so that help() shows them."""
     return sorted({*globals(), *__all__})
 
 

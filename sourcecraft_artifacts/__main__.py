@@ -16,9 +16,9 @@ again: a tenth of the time.
 
 
 def main() -> "NoReturn":
-    """Run the program, and exit."""
+    """Run the program and exit."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        # Until the program can end in order, Ctrl-C ends it without a traceback.
+        # Until the program handles signals, Ctrl-C ends it without a traceback.
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     import gc
 

@@ -1,4 +1,4 @@
-"""How long to wait before a request is tried again: exponential backoff with full jitter."""
+"""How long to wait before a retry: exponential back-off with full jitter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def backoff(
     """Return the seconds to wait after `attempt` failures in a row (1 for the first).
 
     The delay is random, below a ceiling that doubles from 0.5 s to 30 s. It is at least
-    `retry_after`, of which at most 60 s count.
+    `retry_after`, but not longer than 60 s for that.
     """
     ceiling = min(_LONGEST_BACKOFF, _BASE * 2.0 ** min(max(attempt - 1, 0), 16))
     return max(random() * ceiling, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))

@@ -13,7 +13,7 @@ class Layout(StrEnum):
 
 
 class IfExists(StrEnum):
-    """What happens to a file that is there already."""
+    """What happens to a file that exists already."""
 
     UPDATE = "update"
     SKIP = "skip"

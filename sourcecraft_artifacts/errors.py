@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit status that each of it ends with.
+"""The errors, and the exit status of each.
 
     ArtifactsError               code        exit
     ├── LocalError               local          1
@@ -9,12 +9,13 @@
     ├── ApiError                 api            7
     ├── Refused                  refused        8
     ├── WaitTimeout              wait_timeout   9
-    └── TransferError            (its own)      6   one artifact could not be had
-        ├── ExpiredUrl           expired        6   the runner asks the listing again
-        └── BrokenTransfer       (its own)      6   the runner tries again
-            └── Busy             busy           6   after as long as the storage asks for
+    └── TransferError            (its own)      6   one artifact could not be downloaded
+        ├── UnsafeUrl            unsafe_url     8   the storage redirects to an unsafe URL
+        ├── ExpiredUrl           expired        6   the artifacts are listed again, for a new URL
+        └── BrokenTransfer       (its own)      6   retryable
+            └── Busy             busy           6   retryable after the time that the storage wants
 
-`Interrupted` is no error: a signal asked the program to end.
+`Interrupted` is not an error: a signal asked the program to end.
 """
 
 import errno
@@ -53,7 +54,7 @@ class ArtifactsError(Exception):
 
 
 class LocalError(ArtifactsError):
-    """This machine refused: disk full, no permission, a vanished folder."""
+    """A fault of this machine: disk full, no permission, a folder that is gone."""
 
 
 class UsageError(ArtifactsError):
@@ -64,7 +65,7 @@ class UsageError(ArtifactsError):
 
 
 class NothingMatched(ArtifactsError):
-    """The selection holds no artifact."""
+    """The selection has no artifacts."""
 
     exit_code = ExitCode.NOTHING
     code = "nothing"
@@ -92,7 +93,7 @@ class ApiError(ArtifactsError):
 
 
 class Refused(ArtifactsError):
-    """Going on would be unsafe, or would overwrite what is not ours."""
+    """To go on would be unsafe, or would replace a file that this tool did not write."""
 
     exit_code = ExitCode.REFUSED
     code = "refused"
@@ -106,7 +107,7 @@ class WaitTimeout(ArtifactsError):
 
 
 class TransferError(ArtifactsError):
-    """One artifact could not be had; `code` says why, and the others go on."""
+    """One artifact could not be downloaded; `code` says why, and the others go on."""
 
     exit_code = ExitCode.INCOMPLETE
 
@@ -116,7 +117,7 @@ class TransferError(ArtifactsError):
 
 
 class UnsafeUrl(TransferError):
-    """The storage redirects to a URL that no request may go to; nothing was sent there."""
+    """The storage redirects to an unsafe URL; no request was sent there."""
 
     exit_code = ExitCode.REFUSED
 
@@ -125,21 +126,21 @@ class UnsafeUrl(TransferError):
 
 
 class ExpiredUrl(TransferError):
-    """The storage no longer accepts this `download_url`, or knows nothing under it."""
+    """The storage no longer accepts this `download_url`, or has no object there."""
 
     def __init__(self, message: str, *, code: str = "expired") -> None:
         super().__init__(message, code=code)
 
 
 class BrokenTransfer(TransferError):
-    """The connection failed, stalled or ended early: worth another try."""
+    """The connection failed, stalled or ended early; retryable."""
 
     def __init__(self, message: str, *, code: str = "network") -> None:
         super().__init__(message, code=code)
 
 
 class Busy(BrokenTransfer):
-    """The storage asks for patience (429, 503): `retry_after` is in seconds, where it says."""
+    """The storage is busy (429, 503); `retry_after` is in seconds, or None if it does not say."""
 
     def __init__(self, message: str, retry_after: float | None) -> None:
         super().__init__(message, code="busy")
@@ -149,7 +150,7 @@ class Busy(BrokenTransfer):
 class Interrupted(BaseException):
     """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number.
 
-    `reached` says how far it had come, and `hint` what to do next, where there is something to say.
+    `reached` says how far a download had come, and `hint` what to do next; either may be empty.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -160,13 +161,13 @@ class Interrupted(BaseException):
 
 
 class Cancelled(Exception):
-    """The download was called off while this worker was at it."""
+    """The download was cancelled while this worker was busy."""
 
 
 def bug(error: Exception) -> LocalError:
-    """Return what to say of an error that nobody thought of: its kind and its place.
+    """Describe an unexpected error by its type and place alone.
 
-    Its text, or a traceback, may hold a secret.
+    Its text and its traceback may hold a secret.
     """
     where, place = error.__traceback__, "?"
     while where is not None:
@@ -176,7 +177,7 @@ def bug(error: Exception) -> LocalError:
 
 
 def local_fault(error: OSError, path: str) -> LocalError:
-    """Return what a failure of this machine's means to the user."""
+    """Return the error for a file that cannot be written, with a hint."""
     hints = {
         errno.ENOSPC: "make room and run the same command again: it goes on where it stopped",
         errno.EDQUOT: "make room and run the same command again: it goes on where it stopped",
@@ -191,10 +192,10 @@ def local_fault(error: OSError, path: str) -> LocalError:
 
 
 def named_file_fault(error: OSError, path: str) -> LocalError:
-    """Return the same for a file that the user named, where the way out is another name."""
+    """Return the error for a file that the user named; the hint is often another name."""
     hints = {
         errno.ENAMETOOLONG: "choose a shorter name",
-        errno.ENOENT: "make its folder first",
+        errno.ENOENT: "create its folder first",
         errno.ENOTDIR: "choose another folder for it",
         errno.EROFS: "choose another folder for it",
     }

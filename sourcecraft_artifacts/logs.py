@@ -1,8 +1,8 @@
 """The package's loggers, below `sourcecraft_artifacts`; they remove secrets.
 
-They are silent until a program adds a handler, as the command line does. Levels: DEBUG for
-requests, retries and decisions, INFO for what a person may like to know, WARNING for requested
-artifacts that are unavailable.
+They show nothing until a program adds a handler, as the command line does. Levels: DEBUG for
+requests, retries and decisions, INFO for notices, WARNING for requested artifacts that are
+unavailable.
 """
 
 import logging
@@ -20,12 +20,12 @@ class RedactingFilter(logging.Filter):
         self._secrets: set[str] = set()
 
     def hide(self, secret: str) -> None:
-        """Redact a secret from now on; fewer than four characters are none, and would hit words."""
+        """Redact a secret from now on; one of fewer than four characters could be part of words."""
         if len(secret) >= 4:
             self._secrets.add(secret)
 
     def redacted(self, text: str) -> str:
-        """Return a text without what must not be shown."""
+        """Return a text without secrets."""
         return without_secrets(text, sorted(self._secrets))
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ from .errors import ApiError
 
 ACTIVE_STATUSES = ("created", "prepared", "processing", "awaiting_approval")
 FINAL_STATUSES = ("success", "failed", "canceled", "timeout", "skipped", "rejected")
-"""Of runs, workflows, tasks and cubes; what awaits approval goes on once that is given."""
+"""The statuses of runs, workflows, tasks and cubes; one that awaits an approval may still go on."""
 FAILED_STATUSES = ("failed", "canceled", "timeout")
 EVENT_TYPES = ("push", "pr_update", "manual", "restart", "schedule", "repository_event")
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
@@ -36,10 +36,10 @@ def moment(stamp: str | None) -> datetime | None:
 
 
 class ArtifactDates(NamedTuple):
-    """When an artifact came to be, in the service's words (RFC 3339); None where it is silent.
+    """The times of an artifact (RFC 3339), as the service sent them; None if it sent none.
 
-    `registered_at`: the run announced it. `obtained_at`: its bytes were stored. `updated_at`: its
-    last change.
+    `registered_at`: when the run announced it. `obtained_at`: when its bytes were stored.
+    `updated_at`: when it last changed.
     """
 
     registered_at: str | None = None
@@ -69,9 +69,9 @@ class Artifact(NamedTuple):
     """One artifact of a cube.
 
     `address`: its cube. `local_path`: its path in the cube, as the service sent it, unchecked.
-    `status`: `success`, or `registered`, `failed` or `missing`, which have no bytes. `dates`: when
-    it came to be. `id`: the service's name for it. `download_url`: a temporary key to its bytes, or
-    None; never show it.
+    `status`: `success`, or `registered`, `failed` or `missing`, which have no bytes. `dates`: its
+    times. `id`: the service's name for it. `download_url`: a temporary URL that gives access to its
+    bytes, or None; never show it.
     """
 
     address: CubeAddress
@@ -94,9 +94,9 @@ class Artifact(NamedTuple):
 
 
 class Cube(NamedTuple):
-    """A cube of a task: the step of a run that leaves artifacts.
+    """A cube of a task: the step of a run that produces artifacts.
 
-    `slug` is its name, `status` a word of the service, `finished_at` None before it has ended.
+    `slug` is its name, `status` a word of the service, `finished_at` its end (RFC 3339) or None.
     """
 
     slug: str
@@ -118,7 +118,7 @@ class Task(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether its status is final (`skipped`, say): then its cubes have ended too."""
+        """Whether its status is final, such as `skipped`; then its cubes have ended too."""
         return self.status in FINAL_STATUSES
 
 
@@ -131,17 +131,17 @@ class Workflow(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether its status is final (`skipped`, say): then its cubes have ended too."""
+        """Whether its status is final, such as `skipped`; then its tasks have ended too."""
         return self.status in FINAL_STATUSES
 
 
 class Run(NamedTuple):
     """A CI run.
 
-    `slug`: its number within the repository. `status` and `event_type` (what began it): words of
+    `slug`: its number within the repository. `status` and `event_type` (what started it): words of
     the service. `created_at`, `started_at`, `finished_at`, `updated_at`: times (RFC 3339), or None.
-    `pull`: the slug of its pull request, or None. `user`: who began it, or None. `workflows`: empty
-    where the service has not told them. `error_messages`: what it says of its errors.
+    `pull`: the slug of its pull request, or None. `user`: who started it, or None. `workflows`: may
+    be empty in a list of runs. `error_messages`: the run's own error messages.
     """
 
     slug: str
@@ -186,7 +186,7 @@ def _text(data: Mapping[str, Any], key: str) -> str:
         return value
     if isinstance(value, int | float):
         return str(value)
-    raise ApiError(f"the API's answer is misshapen: {key} is not text")
+    raise ApiError(f"the API's response is malformed: {key} is not a string")
 
 
 def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -195,7 +195,7 @@ def _object(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         return {}
     if isinstance(value, dict):
         return value
-    raise ApiError(f"the API's answer is misshapen: {key} is not an object")
+    raise ApiError(f"the API's response is malformed: {key} is not an object")
 
 
 def _slug_of(reference: Any) -> str | None:
@@ -205,26 +205,23 @@ def _slug_of(reference: Any) -> str | None:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """Read texts that are only shown: what is none is passed over."""
+    """Read strings that are only shown; other values are ignored."""
     texts = value if isinstance(value, list) else [value]
     return tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
 
 
 def objects(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Read a list of objects; absent and null are empty.
-
-    Raises `ApiError` where it is anything else.
-    """
+    """Read a list of objects; absent and null are empty. Raises `ApiError` for anything else."""
     value = data.get(key)
     if value is None:
         return []
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return value
-    raise ApiError(f"the API's answer is misshapen: {key} is not a list of objects")
+    raise ApiError(f"the API's response is malformed: {key} is not a list of objects")
 
 
 def read_artifact(address: CubeAddress, data: Mapping[str, Any]) -> Artifact:
-    """Read one artifact of a listing. Raises `ApiError` where it is misshapen."""
+    """Read one artifact of a listing. Raises `ApiError` if it is malformed."""
     dates = _object(data, "dates")
     return Artifact(
         address=address,
@@ -241,7 +238,7 @@ def read_artifact(address: CubeAddress, data: Mapping[str, Any]) -> Artifact:
 
 
 def read_run(data: Mapping[str, Any]) -> Run:
-    """Read one run. Raises `ApiError` where it is misshapen."""
+    """Read one run. Raises `ApiError` if it is malformed."""
     dates = _object(data, "dates")
     return Run(
         slug=_text(data, "slug"),

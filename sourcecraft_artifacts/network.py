@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
-# Needed on Windows alone, where Ctrl-C does not interrupt an endless wait for a lock.
 _LARGEST_BUNDLE = 64 << 20
 """The largest file of CAs that is read, in bytes."""
 _LONGEST_WAIT = 0.5
+"""The longest wait for a lock, in seconds: on Windows, Ctrl-C does not interrupt one."""
 _HEAD_START = 0.25
-"""Seconds that an address has for itself before the next one is tried beside it."""
+"""Seconds after which the next address of a host is tried too (RFC 8305)."""
 
 
 class DeadlinePassed(Exception):
@@ -40,9 +40,9 @@ class DeadlinePassed(Exception):
 def within(seconds: float, call: Callable[[], T]) -> T:
     """Return what `call` returns, or raise what it raises, if that takes `seconds` at most.
 
-    It runs in a daemon thread, so that neither dripping data nor a silent name server holds the
-    caller, and a signal ends the wait at once. Raises `DeadlinePassed`; the thread is then left
-    to end by itself.
+    It runs in a daemon thread, so that neither slow data nor a silent name server can hold up the
+    caller, and a signal ends the wait at once. Raises `DeadlinePassed`; the thread then ends by
+    itself.
     """
     box: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
@@ -54,7 +54,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     try:
         threading.Thread(target=run, daemon=True, name="exchange").start()
-    except (RuntimeError, MemoryError):  # no thread to be had: only the deadline is lost
+    except (RuntimeError, MemoryError):  # without a thread there is no deadline
         run()
     result, error = _await(box, time.monotonic() + seconds)
     if error is None:
@@ -68,7 +68,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 def in_threads(ask: Callable[[A], T], things: Iterable[A], at_once: int) -> Generator[T]:
     """Yield what `ask` returns for each thing, in order, or raise what it raises.
 
-    Up to `at_once` are asked at the same time; where the system has no threads, one by one.
+    Up to `at_once` calls run at the same time; if no thread can be started, they run one by one.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -78,7 +78,7 @@ def in_threads(ask: Callable[[A], T], things: Iterable[A], at_once: int) -> Gene
         for thing in things:
             try:
                 coming.append(pool.submit(ask, thing).result)
-            except RuntimeError:  # no more threads: it is asked here when it is its turn
+            except RuntimeError:  # without a thread it runs here, in its turn
                 coming.append(partial(ask, thing))
         for result in coming:
             yield result()
@@ -97,10 +97,10 @@ def _await(box: SimpleQueue[T], end: float) -> T:
 
 
 def open_socket(host: str, port: int, timeout: float) -> socket.socket:
-    """Connect to the first address of a host that answers, within `timeout` seconds for all.
+    """Connect to the first address of a host that answers, within `timeout` seconds in all.
 
-    They are raced (RFC 8305): each starts a quarter of a second after the one before it, or when
-    that has failed, IPv6 and IPv4 in turn. The socket is non-blocking. Raises OSError.
+    The addresses are raced (RFC 8305), IPv6 and IPv4 in turn: each starts a quarter of a second
+    after the one before it, or when that has failed. The socket is non-blocking. Raises OSError.
     """
     import socket
     from selectors import EVENT_WRITE, DefaultSelector
@@ -151,7 +151,7 @@ def _start(family: int, address: Any) -> socket.socket:
 
 
 def _in_turn(addresses: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    """Order addresses so that the families take turns, the system's first choice first."""
+    """Order addresses so that IPv6 and IPv4 alternate, the system's first choice first."""
     first = [one for one in addresses if one[0] == addresses[0][0]]
     others = [one for one in addresses if one[0] != addresses[0][0]]
     mixed = [one for pair in zip(first, others, strict=False) for one in pair]
@@ -178,7 +178,7 @@ def _proxy(scheme: str, authority: str) -> str | None:
 
 
 def _checked_proxy(proxy: str, scheme: str) -> str:
-    """Return a proxy's address with its scheme. No message quotes it: it may contain a password."""
+    """Return a proxy's address with its scheme. No message shows it, as it may have a password."""
     setting = f"the proxy for {scheme}{_proxy_setting(scheme)}"
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
@@ -191,7 +191,7 @@ def _checked_proxy(proxy: str, scheme: str) -> str:
     if parts.scheme.lower().startswith("socks") and find_spec("socks") is None:
         raise UsageError(
             f"{setting} is a SOCKS proxy, and the package PySocks is not installed",
-            hint="install PySocks beside this tool, or name an HTTP proxy",
+            hint="install PySocks beside this tool, or use an HTTP proxy",
         )
     return proxy
 
@@ -223,8 +223,8 @@ def shown_proxy(proxy: str) -> str:
 def ca_bundle(option: str | None) -> str | None:
     """Return the file or folder of trusted CAs that the option or the environment names.
 
-    `--ca-bundle`, else `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`; None where none is set.
-    Raises `UsageError` where it does not exist.
+    The order is `--ca-bundle`, `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE`; None if none is set. Raises
+    `UsageError` if it does not exist or is too large.
     """
     for setting, path in (
         ("--ca-bundle", option),
@@ -234,7 +234,7 @@ def ca_bundle(option: str | None) -> str | None:
         if path:
             folder_allowed = setting != "SSL_CERT_FILE"
             if not (os.path.isfile(path) or (folder_allowed and os.path.isdir(path))):
-                raise UsageError(f"{setting} names '{visible(path)}', which is no file of CAs")
+                raise UsageError(f"{setting} names '{visible(path)}', which is not a file of CAs")
             if os.stat(path).st_size > _LARGEST_BUNDLE:
                 raise UsageError(f"{setting} names '{visible(path)}', which is too large for CAs")
             return path
@@ -251,10 +251,10 @@ _building = threading.Lock()
 
 
 def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return the context of every TLS connection that trusts the CAs in a file or folder.
+    """Return the TLS context that trusts the CAs in a file or folder, by default those of requests.
 
-    Without one, the CAs that come with requests. TLS 1.2 at least, certificate and host name
-    checked. Built once, since reading the CAs takes 10 ms. Raises `UsageError` where none are.
+    It demands TLS 1.2 or newer and checks certificate and host name. It is built once, as reading
+    the CAs takes 10 ms. Raises `UsageError` if there are no CAs.
     """
     with _building:
         return _context(ca_bundle)
@@ -284,7 +284,7 @@ def _context(path: str | None) -> ssl.SSLContext:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the exception that the others were raised from."""
+    """Return the exception that is the cause of all others in the chain."""
     while cause := error.__cause__ or (not error.__suppress_context__ and error.__context__):
         error = cause
     return error
@@ -294,7 +294,7 @@ def root_cause(error: BaseException) -> BaseException:
 _UNTRUSTED = {
     9: "it is not valid yet",
     10: "it has expired",
-    18: "it is signed by itself",
+    18: "it is self-signed",
     19: "its CA is not known",
     20: "its CA is not known",
     62: "it is for another host",
@@ -318,17 +318,17 @@ def explain(cause: BaseException, timeout: float) -> str:
         case socket.gaierror():
             return "its name cannot be resolved"
         case TimeoutError():
-            return f"nothing was heard for {timeout:g} s"
+            return f"it sent nothing for {timeout:g} s"
         case OSError() if refused := _TUNNEL_REFUSED.match(str(cause)):
-            # Nothing more of its text: a proxy may repeat the password that it received.
+            # Only the status of its text is shown: a proxy may repeat the password.
             return f"the proxy refused the connection with {refused[1]}"
         case RemoteDisconnected():
-            return "it closed the connection without an answer"
+            return "it closed the connection without a response"
         case OSError():
             return os.strerror(cause.errno) if cause.errno else "the connection broke"
         case IncompleteRead():
-            return "the answer is broken: it ended early"
+            return "the response is malformed: it ended early"
         case BadStatusLine():
-            return "the answer is broken: it has no status"
-    # No text: what a library says of an answer or an address may quote a secret in it.
-    return "the answer is broken"
+            return "the response is malformed: it has no status"
+    # The exception's text is not shown: it may quote a secret in the response or the address.
+    return "the response is malformed"

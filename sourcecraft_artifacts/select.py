@@ -22,18 +22,18 @@ def normalised(local_path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def name_pattern(glob: str) -> re.Pattern[str]:
-    """Compile a glob over a whole name, in which `*` and `?` also match a `/`."""
+    """Compile a glob for a whole name, in which `*` and `?` also match a `/`."""
     return re.compile(_translated(_STARS.sub("*", glob), "."), re.DOTALL)
 
 
 @lru_cache(maxsize=1024)
 def path_pattern(glob: str) -> re.Pattern[str]:
-    """Compile a glob over a whole normalised path, for use with `fullmatch`.
+    """Compile a glob for a whole normalised path, for use with `fullmatch`.
 
-    `*` and `?` stay inside one component and `**` crosses them, also none: `a/**/b` matches
-    `a/b`. Without a `/` the glob is for the file name; with a `/` at its end, for what stands
-    there and all below: an artifact may be a folder, whose normalised path has lost its `/`. `.`
-    and `./` are for the path that has nothing left.
+    `*` and `?` stay inside one component; `**` matches any number of components, also none:
+    `a/**/b` matches `a/b`. Without a `/` the glob is for the file name. With a `/` at its end it
+    matches that path and all below it: an artifact may be a folder, whose normalised path has lost
+    its `/`. `.` and `./` match the empty path.
     """
     if glob in (".", "./"):
         return re.compile("")
@@ -48,9 +48,9 @@ def path_pattern(glob: str) -> re.Pattern[str]:
 def _translated(glob: str, any_character: str) -> str:
     """Translate a glob into a regular expression; `*` and `?` match `any_character`.
 
-    Paths come from outside, so one could be crafted to match in very many ways. Therefore each star
-    but the last stops at the first place where the text behind it matches, without backtracking:
-    the next star covers the rest. Matching then takes time about linear in the path's length.
+    Paths come from outside, and a crafted one could make a regular expression backtrack very long.
+    Therefore each star but the last stops at the first place where the text after it matches, for
+    good; the next star covers the rest. Matching then takes about linear time in the path's length.
     """
     first, *rest = _WIDE.split(glob)
     pattern = _narrow(first, any_character, last=not rest)
@@ -65,7 +65,7 @@ def _translated(glob: str, any_character: str) -> str:
 
 
 def _narrow(glob: str, any_character: str, *, last: bool) -> str:
-    """Translate the part between two `**`; the part behind the `last` one reaches to the end."""
+    """Translate the part between two `**`; the part after the `last` one reaches to the end."""
     first, *pieces = (_fixed(piece, any_character) for piece in glob.split("*"))
     for at, piece in enumerate(pieces, start=1):
         to_the_end = last and at == len(pieces)
@@ -79,8 +79,10 @@ def _fixed(glob: str, any_character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The patterns that select artifacts: those that match an `include` (or all, if there is none),
-    except those that match an `exclude`. One pattern may be given as it is. Raises `UsageError`."""
+    """Selects artifacts that match an `include` (or all, if there is none) and no `exclude`.
+
+    A single pattern may be given as a string. Raises `UsageError`.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ class Selection:
             object.__setattr__(self, name, texts(name, getattr(self, name)))
 
     def matches(self, local_path: str) -> bool:
-        """Tell whether an artifact is wanted, by its path as the service sent it."""
+        """Tell whether an artifact is selected, given its path as the service sent it."""
         path = normalised(local_path)
         if self.include and not _any_matches(self.include, path):
             return False

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to show and to parse."""
+"""Makes text from outside safe to show, and writes numbers and lists for people."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def _escaped(character: str) -> str:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Write JSON in plain printable ASCII, so that no locale can break it."""
+    """Return JSON in printable ASCII, which every locale can write."""
     return json.dumps(value, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
 
 
@@ -41,7 +41,7 @@ def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 def human_size(size: float) -> str:
-    """Write a number of bytes as a person reads it, in powers of 1024."""
+    """Return a number of bytes for people, in powers of 1024: `1.5 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -50,7 +50,7 @@ def human_size(size: float) -> str:
 
 
 def human_seconds(seconds: float) -> str:
-    """Write a duration as a person reads it."""
+    """Return a duration in seconds for people: `1.5 s`, `2 min 05 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -59,9 +59,9 @@ def human_seconds(seconds: float) -> str:
 
 
 def some_of(names: Iterable[str], most: int = 10) -> str:
-    """Name the first of many, and say how many more there are: `a, b and 3 more`.
+    """Join the first names, and say how many more there are: `a, b and 3 more`.
 
-    Of a name over 200 characters only the beginning is shown.
+    A name is cut after 200 characters.
     """
     found = list(names)
     left = len(found) - most
@@ -70,5 +70,5 @@ def some_of(names: Iterable[str], most: int = 10) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number and its noun: `1 artifact`, `2 artifacts`."""
+    """Return a number and its noun: `1 artifact`, `2 artifacts`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

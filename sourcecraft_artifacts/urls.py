@@ -1,7 +1,8 @@
-"""Which URLs may be requested, judged by their text alone.
+"""Decides which URLs may be requested, by their text alone.
 
-Stricter than RFC 3986 wherever two parsers could see different hosts in one URL. `urllib.parse`
-reads an accepted URL in the same way, and its path and query can be sent byte for byte as UTF-8.
+It is stricter than RFC 3986 wherever two parsers could see different hosts in one URL.
+`urllib.parse` reads an accepted URL in the same way, and its path and query can be sent byte for
+byte as UTF-8.
 """
 
 import re
@@ -47,7 +48,7 @@ def _authority_reason(authority: str, *, secure: bool) -> str | None:
 
 
 def _possible(name: str | None, ipv6: str | None, port: str | None) -> bool:
-    """Whether the parts that the pattern found can be a host (RFC 1035, RFC 4291) and a port."""
+    """Tell whether the matched parts can be a host (RFC 1035, RFC 4291) and a port."""
     if port is not None and not 0 < int(port) < 65536:
         return False
     if name is not None:
@@ -66,9 +67,9 @@ def _is_ipv6(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, without brackets, is `localhost`, in 127.0.0.0/8, or `::1`.
+    """Tell whether a host, without brackets, is `localhost`, in 127.0.0.0/8, or `::1`.
 
-    Nothing is looked up. Other spellings of those (`127.1`, `::ffff:127.0.0.1`) are not accepted.
+    Names are not looked up, and other spellings (`127.1`, `::ffff:127.0.0.1`) are not accepted.
     """
     if host.lower() == "localhost":
         return True

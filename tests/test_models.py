@@ -28,7 +28,7 @@ def test_unknown_values_are_kept_as_they_are() -> None:
 @pytest.mark.parametrize("data", [{"dates": []}, {"local_path": {}}, {"status": ["x"]}])
 def test_misshapen_answers_are_api_errors(data: dict[str, object]) -> None:
     """A wrong type says which field is wrong."""
-    with pytest.raises(ApiError, match="misshapen"):
+    with pytest.raises(ApiError, match="malformed"):
         read_artifact(CUBE, data)
 
 

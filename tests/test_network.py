@@ -203,7 +203,7 @@ def test_root_cause_stops_where_the_chain_is_cut() -> None:
 def test_an_unknown_fault_is_named_without_its_text() -> None:
     """A library may quote an address, and a password in it."""
     shown = network.explain(ValueError("http://u:s3cret@p"), 30)
-    assert shown == "the answer is broken"
+    assert shown == "the response is malformed"
 
 
 # Addresses that are raced.

@@ -1,6 +1,6 @@
 """What is in a folder, and why it is trusted.
 
-Begin with `tree` and `directory` for what is below the output folder, `manifest` for what is known
-of the files there, `partial` for incomplete files, `paths` for where an artifact may land. May
-import `http` (versions, checksums) and the ground; opens no connection.
+Begin with `tree` and `directory` for the folders below the output folder, `manifest` for what is
+known of the files there, `partial` for incomplete files, `paths` for where an artifact may land. It
+may import `http` (versions, checksums) and the ground; it opens no connection.
 """

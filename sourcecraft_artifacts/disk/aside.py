@@ -1,6 +1,6 @@
-"""A folder beside the partial data in which an archive is unpacked before anything is in place.
+"""Unpacks an archive into a folder beside the partial data, before any file is put in place.
 
-Its files have numbers for names: nothing that an archive says becomes a name here.
+Files in that folder have numbers as names: no name from the archive is used there.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _BLOCK = 1 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
 FEW = 100
-"""Files, or folders, up to which each is synced by itself."""
+"""Up to this many files or folders, each is synced by itself."""
 _MANY = 30_000
-"""Members from which on an archive is looked through before more files are made."""
+"""After this many members, the rest of the archive is checked before more files are made."""
 _LARGEST_EMPTY = 1 << 20
 
 Check = Callable[[], None]
-"""Raises Cancelled where the work is called off."""
+"""Raises `Cancelled` if the download was cancelled."""
 
 
 def reader_of(descriptor: int, size: int, check: Check = lambda: None) -> Read:
-    """Return a function that reads an archive's bytes, decompressed and bounded.
+    """Return a function that reads an archive's decompressed bytes, up to a limit.
 
-    Raises `CannotRead`; what is returned raises `UnsafeArchive`, and OSError.
+    Raises `CannotRead`; the function raises `UnsafeArchive` beyond the limit, and OSError.
     """
     at = 0
     most, came = most_bytes(size), 0
@@ -70,8 +70,8 @@ def _pread(descriptor: int, count: int, at: int) -> bytes:
 def is_archive(descriptor: int, size: int, name: Name) -> bool:
     """Tell from its first bytes whether a file is a tar archive, compressed or not.
 
-    One that is empty is nothing but zeros: it is believed where the name can only be a folder's.
-    Raises `CannotRead` where that cannot be told, and OSError.
+    An empty archive is all zeros; such a file counts as one only if its name can only be a
+    folder's. Raises `CannotRead` if the file cannot be decompressed, and OSError.
     """
     start = _pread(descriptor, BLOCK, 0)
     if not (is_compressed(start) or is_header(start) or (name.is_explicit and start[:1] == b"\0")):
@@ -95,7 +95,7 @@ def is_archive(descriptor: int, size: int, name: Name) -> bool:
 
 
 def is_folder(descriptor: int, size: int, name: Name, check: Check) -> bool:
-    """Tell from the names in an archive whether it is to be unpacked under this name."""
+    """Tell from the names in an archive whether an artifact of this name is to be unpacked."""
     if name.form is Form.FOLDER:
         return True
     found = Contents()
@@ -114,7 +114,7 @@ def is_folder(descriptor: int, size: int, name: Name, check: Check) -> bool:
 
 
 class Aside:
-    """The numbered files of one archive, in a folder of their own; `remove` it in the end."""
+    """The unpacked, numbered files of one archive, in a folder that `remove` deletes."""
 
     def __init__(self, above: Directory, name: str) -> None:
         self._above = above
@@ -126,9 +126,10 @@ class Aside:
     def fill(
         self, descriptor: int, size: int, check: Check, tell: Callable[[str], None]
     ) -> Contents:
-        """Unpack an archive of `size` bytes; nothing is put on the disk for sure yet.
+        """Unpack an archive of `size` bytes; nothing is synced yet.
 
-        Raises `UnsafeArchive`, `CannotRead`, Cancelled, and OSError.
+        Raises `UnsafeArchive`, `CannotRead`, `Cancelled` and OSError; files that were made until
+        then stay until `remove`.
         """
         found, left = Contents(), most_bytes(size)
         read = reader_of(descriptor, size, check)
@@ -152,7 +153,7 @@ class Aside:
             if found.count % _TELL_EVERY == 0:
                 tell(f"unpacking, {found.count:,} so far")
         while read(_BLOCK):
-            pass  # so that also the end of what was compressed is checked
+            pass  # the decompressor verifies the checksum at the end of its data
         return found
 
     def _next(self) -> str:
@@ -173,7 +174,7 @@ class Aside:
             os.close(descriptor)
 
     def _copy(self, original: Stored) -> Stored:
-        """Make another file of the same bytes."""
+        """Make another file with the same bytes."""
         if original.target is not None:
             self.directory.symlink(original.target, self._next())
             return original._replace(number=self._count)
@@ -200,9 +201,10 @@ class Aside:
         return Stored(self._count, target=member.target)
 
     def sync(self) -> None:
-        """Put all of it on the disk. Raises OSError.
+        """Sync all files. Raises OSError.
 
-        A few files are waited for one by one: others may have much to write to the file system.
+        A few files are synced one by one: syncing the file system could wait for the data of
+        other programs.
         """
         if self._count > FEW and sync_file_system(self.directory):
             return
@@ -222,7 +224,7 @@ class Aside:
 
 
 def _count_all(descriptor: int, size: int, check: Check) -> None:
-    """Look through the whole of an archive before many files are made. Raises `UnsafeArchive`."""
+    """Check the whole archive's size and number of members. Raises `UnsafeArchive`."""
     left = most_bytes(size)
     for number, member in enumerate(TarReader(reader_of(descriptor, size, check)), start=1):
         left -= member.size
@@ -233,7 +235,7 @@ def _count_all(descriptor: int, size: int, check: Check) -> None:
 
 
 def _finished(descriptor: int, number: int, digest: Any, mtime_ns: int) -> Stored:
-    """Give a file its time, and return what is to be recorded of it."""
+    """Set a file's modification time, and return its record."""
     if os.utime in os.supports_fd:
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
     found = os.fstat(descriptor)
@@ -242,7 +244,7 @@ def _finished(descriptor: int, number: int, digest: Any, mtime_ns: int) -> Store
 
 
 def remove_folder(above: Directory, name: str) -> None:
-    """Remove a folder of numbered files, where it is there, as far as that can be done."""
+    """Remove a folder of numbered files if it exists; errors are ignored."""
     with suppress(OSError):
         if above.lstat(name) is None:
             return
@@ -253,14 +255,14 @@ def remove_folder(above: Directory, name: str) -> None:
 
 
 def sync_file_system(directory: Directory) -> bool:
-    """Put all on the disk that waits for it in a folder's file system, where Linux can do that.
+    """Sync the file system of a folder; return False if that is not possible. Raises OSError.
 
-    Thousands of small files are there sooner than if each of them were waited for. Raises OSError.
+    For thousands of small files this is faster than to sync each of them. Only Linux can do it.
     """
     number = directory.descriptor
     if number is None:
         return False
-    import ctypes  # which takes long, and few runs need it
+    import ctypes  # slow to import, and few runs need it
 
     try:
         syncfs = ctypes.CDLL(None, use_errno=True).syncfs

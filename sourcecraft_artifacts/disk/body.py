@@ -1,4 +1,4 @@
-"""The open part file of one version of an object: bytes at their offsets, synced, closed once."""
+"""The open part file of one version of an object: bytes are written at their offsets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Body:
         self._lost: OSError | None = None
 
     def close(self) -> None:
-        """Close it; harmless twice."""
+        """Close it; it may be closed already."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Put the bytes on the disk. Raises OSError, and the same one from then on.
+        """Sync the bytes. Raises OSError; after an error, each later call raises it again.
 
-        After an error Linux counts pages as clean that never reached the disk, and tells of it
-        once: no later fsync can be believed.
+        Linux reports an error once and then counts the pages as clean, although they never reached
+        the disk: a later fsync that succeeds means nothing.
         """
         if self._lost is not None:
             raise self._lost
@@ -38,14 +38,14 @@ class Body:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a sync failed: what was written is not known to reach the disk."""
+        """Whether a sync failed: the bytes may never reach the disk."""
         return self._lost is not None
 
 
 def start_writing(descriptor: int, start: int = 0, count: int = 0) -> None:
-    """Have the system begin to put bytes from an offset on, or all, on the disk.
+    """Ask the system to begin writing to the disk `count` bytes from `start`, or all (0).
 
-    That is what this advice does on Linux, before it drops pages that are on the disk already.
+    On Linux this advice does that, and then drops pages that are on the disk already.
     """
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError):

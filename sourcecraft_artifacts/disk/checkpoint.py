@@ -56,7 +56,7 @@ class Checkpoint:
             raise ValueError("it is of another version")
         validator, size = value["validator"], value["size"]
         if not _SENDABLE.fullmatch(validator) or type(size) is not int or size <= 0:
-            raise ValueError("it names no version of an object")
+            raise ValueError("its validator or size is not valid")
         digests = _read_digests(value["digests"])
         return cls(Version(validator, size), digests, _read_sums(value["sums"], size))
 

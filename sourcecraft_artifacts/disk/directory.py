@@ -1,4 +1,4 @@
-"""One open folder, in which everything is done by single names, so that no symlink is followed."""
+"""One open folder; all operations in it take a single name, so that no symlink is followed."""
 
 import errno
 import os
@@ -11,21 +11,21 @@ from ..text import visible
 from .locks import Lock, try_lock
 
 _HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.rmdir} <= os.supports_dir_fd
-# Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
+# Without O_NONBLOCK, opening a FIFO would wait for ever.
 _SAFELY: int = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )
-_IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD says EMLINK for what O_NOFOLLOW refuses
+_IS_LINK = {errno.ELOOP, errno.EMLINK}  # FreeBSD uses EMLINK when O_NOFOLLOW refuses a symlink
 CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_CLOSED = 2**31 - 1  # no descriptor; None, and at times -1, would mean the current folder
+_CLOSED = 2**31 - 1  # not a descriptor; None, and at times -1, would mean the current folder
 _NAME_SURROGATE = 0x20000000  # the reparse tags of junctions and mount points have this bit
 
 
 class _Handle:
-    """A descriptor, closed when nobody has it in hand any more.
+    """A descriptor, which is closed when the last reference to it is gone.
 
-    Were it closed under a thread that is about to use its number, the next folder to be opened
-    would get that number, and the thread's file.
+    If it were closed while another thread is about to use its number, the next folder to be opened
+    could get that number, and the thread would work in the wrong folder.
     """
 
     __slots__ = ("number",)
@@ -39,10 +39,10 @@ class _Handle:
 
 
 class Directory:
-    """One open folder. All is done through its descriptor, wherever its path leads by now.
+    """One open folder; operations use its descriptor, so that it does not matter if it is moved.
 
-    Names are single components. `OSError` comes through, but `Refused` says that something
-    stands in the way: a symlink, which is never followed, or a file instead of a folder.
+    Names are single components. Raises OSError, or `Refused` if something is in the way: a symlink,
+    which is never followed, or a file instead of a folder.
     """
 
     def __init__(self, path: str, descriptor: int | None) -> None:
@@ -67,11 +67,11 @@ class Directory:
 
     @property
     def descriptor(self) -> int | None:
-        """The open folder, where the system opens files relative to one."""
+        """The descriptor; None on systems that cannot open files relative to a folder."""
         return self._handle.number
 
     def lstat(self, name: str) -> os.stat_result | None:
-        """Look at a name without following it; None when there is nothing."""
+        """Return the `lstat` of a name; None if nothing is there."""
         handle = self._handle
         try:
             return os.lstat(self._at(name), dir_fd=handle.number)
@@ -79,14 +79,14 @@ class Directory:
             return None
 
     def stat(self) -> os.stat_result:
-        """Look at the folder itself."""
+        """Return the `stat` of the folder itself."""
         handle = self._handle
         return os.stat(self.path) if handle.number is None else os.fstat(handle.number)
 
     def child(self, name: str, *, create: bool) -> "Directory":
-        """Open a folder in this one, made when absent with `create`.
+        """Open a folder in this one; with `create`, create it if it is absent.
 
-        Raises `Refused` for a symlink or a file, `FileNotFoundError` without `create`.
+        Raises `Refused` for a symlink or a file, and OSError: `FileNotFoundError` without `create`.
         """
         if create:
             handle = self._handle
@@ -105,7 +105,7 @@ class Directory:
         return Directory(os.path.join(self.path, name), descriptor)
 
     def replace(self, name: str, target: "Directory", target_name: str) -> None:
-        """Move a file over a name, atomically; a symlink there is replaced, not followed."""
+        """Move a file to a name, atomically; a file or symlink there is replaced, not followed."""
         handle, other = self._handle, target._handle
         os.replace(
             self._at(name),
@@ -115,12 +115,12 @@ class Directory:
         )
 
     def chmod(self, name: str, mode: int) -> None:
-        """Give a plain file its permission bits."""
+        """Set the permission bits of a plain file."""
         handle = self._handle
         os.chmod(self._at(name), mode, dir_fd=handle.number)
 
     def chgrp(self, name: str, group: int) -> None:
-        """Give a file to a group, by its number."""
+        """Set the group of a file, by its number."""
         handle = self._handle
         os.chown(self._at(name), -1, group, dir_fd=handle.number, follow_symlinks=False)
 
@@ -139,7 +139,7 @@ class Directory:
         return os.readlink(self._at(name), dir_fd=handle.number)
 
     def symlink(self, target: str, name: str) -> None:
-        """Make a symlink. Raises `FileExistsError` where something stands."""
+        """Make a symlink. Raises `FileExistsError` if the name exists."""
         handle = self._handle
         os.symlink(target, self._at(name), dir_fd=handle.number)
 
@@ -149,23 +149,23 @@ class Directory:
         os.rmdir(self._at(name), dir_fd=handle.number)
 
     def listdir(self) -> list[str]:
-        """List the names in this folder, in no order."""
+        """Return the names in this folder, in no order."""
         handle = self._handle
         return os.listdir(self.path if handle.number is None else handle.number)
 
     def sync(self) -> None:
-        """Put the folder's names on the disk, where its file system can."""
+        """Sync the names in the folder, if its file system can."""
         handle = self._handle
         if handle.number is not None:
             sync_file(handle.number)
 
     def lock(self) -> Lock:
-        """Try to take an exclusive lock on the folder itself, until it is closed."""
+        """Try to take an exclusive lock on the folder itself, which lasts until it is closed."""
         handle = self._handle
         return Lock.NONE if handle.number is None else try_lock(handle.number)
 
     def close(self) -> None:
-        """Give the descriptor back, after what is under way; what is tried afterwards fails."""
+        """Close the folder when operations in progress have ended; later ones fail."""
         if self._handle.number is not None:
             self._handle = _Handle(_CLOSED)
 
@@ -185,10 +185,10 @@ class Directory:
 
 
 class PathDirectory(Directory):
-    """A folder known by its path alone, where the system opens nothing relative to a folder.
+    """A folder known by its path alone, for systems that cannot open files relative to a folder.
 
-    Each step first looks for links from the output folder down; a swap after that look goes
-    unseen, which such systems (Windows) leave no way to prevent.
+    Each operation first looks for links from the output folder down. Such systems (Windows) leave
+    no way to notice a link that somebody puts there after that look.
     """
 
     def __init__(self, path: str, above: "PathDirectory | None" = None) -> None:
@@ -226,15 +226,15 @@ class PathDirectory(Directory):
 
 
 def _is_link(found: os.stat_result) -> bool:
-    """Tell whether a name leads elsewhere: a symlink, or a junction of Windows."""
+    """Tell whether a file is a symlink, or a junction of Windows."""
     tag: int = getattr(found, "st_reparse_tag", 0)
     return stat.S_ISLNK(found.st_mode) or bool(tag & _NAME_SURROGATE)
 
 
 def sync_file(descriptor: int) -> None:
-    """Put an open file, or the names in a folder, on the disk; not where that cannot be had.
+    """Sync an open file, or the names in an open folder. Raises OSError.
 
-    Some network and FUSE file systems have no such thing. Raises OSError where it failed.
+    Some network and FUSE file systems cannot sync; that is no error.
     """
     try:
         os.fsync(descriptor)
@@ -244,7 +244,7 @@ def sync_file(descriptor: int) -> None:
 
 
 def open_root(path: str) -> Directory:
-    """Open the output folder itself, which may be a symlink: the user named it."""
+    """Open a folder that the user named, which may be a symlink. Raises OSError."""
     if _HAS_DIR_FD:
         return Directory(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY))
     if not stat.S_ISDIR(os.stat(path).st_mode):
@@ -253,10 +253,10 @@ def open_root(path: str) -> Directory:
 
 
 def refuse_special(path: str) -> None:
-    """Raise `Refused` where a file that the user named would replace what is no plain file.
+    """Raise `Refused` if a path that the user named exists and is not a plain file.
 
-    That is a folder, a FIFO, a device, a link to one, and what leads through /dev or /proc to an
-    open file, as /dev/stdout does.
+    That is a folder, a FIFO, a device, a link to one of these, or a path in /dev or /proc, such as
+    /dev/stdout, which stands for an open file.
     """
     place = path
     for _ in range(40):  # as many links as Linux follows

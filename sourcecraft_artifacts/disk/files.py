@@ -1,4 +1,4 @@
-"""Reads and writes our small files in open folders as a whole, and moves other files."""
+"""Reads and writes this tool's own small files as a whole, and moves other files."""
 
 from __future__ import annotations
 

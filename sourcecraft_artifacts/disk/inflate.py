@@ -130,10 +130,10 @@ class _Inflated:
         try:
             return self._one.decompress(data, count)
         except MemoryError as error:
-            raise UnsafeArchive("to unpack it takes more memory than is right") from error
+            raise UnsafeArchive("to unpack it takes too much memory") from error
         except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
-            if "emory" in str(error):  # the limit that an xz file's decompressor was given
-                raise UnsafeArchive("to unpack it takes more memory than is right") from error
+            if "emory" in str(error):  # an xz file's decompressor reached its memory limit
+                raise UnsafeArchive("to unpack it takes too much memory") from error
             raise UnsafeArchive("its compressed data are damaged") from error
 
     def _finds_another(self) -> bool:

@@ -51,7 +51,7 @@ class Journal:
         """
         descriptor, lines = self._open(), values
         if not os.fstat(descriptor).st_nlink:
-            # Another run took this one for dead, and has read only a part of this journal.
+            # Another run took this one for ended, and has read only a part of this journal.
             self._outdated.append(descriptor)
             self._descriptor = -1
             descriptor, lines = self._open(), {**before, **values}
@@ -137,7 +137,7 @@ class Journals:
             known = _Known(seen.st_ino, 0, [])
         if name == self._own.name:
             if known.offset + self._own.added == seen.st_size:
-                known.offset = seen.st_size  # what it wrote itself is known to this run
+                known.offset = seen.st_size  # this run knows its own lines
             self._own.added = 0
         if known.offset == seen.st_size and stat.S_ISREG(seen.st_mode):
             return known

@@ -1,4 +1,4 @@
-"""What this tool put into an output folder, and how it knows that.
+"""Records what this tool put into an output folder.
 
 `manifest.json` is written as a whole at the end of a run. Until then a line is added to the journal
 beside it before each file is moved to its final name, so that a file which a killed run had just
@@ -52,12 +52,12 @@ class Manifest:
         self._lock = threading.Lock()
         self._files: dict[str, Any] = {}
         self._mine: dict[str, Any] = {}
-        """What this run knows better than the files on disk."""
+        """Entries of this run, which are newer than those on disk."""
         self._dropped: set[str] = set()
         self._base: dict[str, Any] = {}
         """The entries of the manifest when it was read."""
         self._seen: tuple[int, ...] | None = None
-        """What distinguishes that manifest from a newer one."""
+        """Inode, time and size of that manifest, by which a newer one is noticed."""
         self._changed = False
         self.damaged = False
         self.exists = False
@@ -188,8 +188,8 @@ class Manifest:
                 rivals.setdefault(place, []).append(files[place])
             elif place in files and not _is_intended(files[place]):
                 continue
-            # Whether it was the first file at its place, the line says itself: a later run
-            # may have found that one, and have been killed before it replaced it.
+            # `intended` is taken from the line itself: a later run may have found that file in
+            # place, and have been killed before it replaced it.
             files[place] = value
         for place, values in rivals.items():
             files[place] = self._standing(place, [files[place], *reversed(values)])
@@ -213,7 +213,7 @@ class Manifest:
             self.damaged = True
 
     def _standing(self, place: str, values: list[Any]) -> Any:
-        """Choose from several entries for a place the one that is true of it, else the first."""
+        """Choose the entry that matches the file at a place, else the first one."""
         found = self._look(place) if self._look is not None else None
         for value in values if found is not None else ():
             entry = entry_of(value)
@@ -245,7 +245,7 @@ def _read_files(text: bytes, where: str) -> dict[str, Any]:
         )
     files = value["files"]
     if version != SCHEMA or not isinstance(files, dict):
-        raise ValueError("it is of no known version")
+        raise ValueError("its version is unknown")
     return files
 
 

@@ -121,7 +121,7 @@ class Contents:
         """Return the member that a hard link refers to."""
         found = self.files.get(normal_name(member.target))
         if found is None:
-            raise UnsafeArchive(f"{member.name} in it is a link to what did not come before it")
+            raise UnsafeArchive(f"{member.name} in it is a link to a file that is not before it")
         return found
 
 
@@ -262,7 +262,7 @@ def link_flaw(path: str, target: str, folders: set[str], *, portable: bool) -> s
     the archive's own folders.
     """
     if not path:
-        return "is all that there is"
+        return "has no name of its own"
     if not target or target.startswith("/"):
         return "leads to an absolute path" if target else "leads nowhere"
     here, is_named = path.split("/")[:-1], False
@@ -276,4 +276,4 @@ def link_flaw(path: str, target: str, folders: set[str], *, portable: bool) -> s
             here.pop()
     names = tuple(part for part in components(target) if part != "..")
     flaw = path_flaw(names, portable=portable) if names else None
-    return f"leads to what cannot be used: {flaw}" if flaw else None
+    return f"leads to a path that cannot be used: {flaw}" if flaw else None

@@ -1,10 +1,9 @@
-"""Partial data: the received bytes of one object, resumable after whatever ends the program.
+"""Partial data: the received bytes of one object, which a later run can resume.
 
-A part is two files with one stem: `STEM.part` holds bytes at their final offsets, `STEM.json`
-(the checkpoint) has checksums of them, and says of which version of the object they are. Each
-run gives a part a stem of its own, by an atomic rename that only one of two runs can win, and a
-part never changes its version: a restart makes a new file. So two runs that a lock failed to keep
-apart cannot mix their bytes.
+A part is two files with one stem: `STEM.part` has bytes at their final offsets, `STEM.json` (the
+checkpoint) has their checksums and the version of the object. Each run renames a part to a stem of
+its own; the rename is atomic, so only one of two runs gets it. A part never changes its version: a
+restart makes a new file. So even without locks two runs cannot mix their bytes.
 """
 
 from __future__ import annotations
@@ -24,27 +23,26 @@ from .spans import Span, added, gaps
 from .sums import Read, Sum, Sums
 
 LARGE = 8 << 20
-"""Bytes from which an object takes long to hash and to sync."""
+"""An object of at least this many bytes takes long to hash and to sync."""
 BLOCK = 1 << 20
-"""Bytes that are read back at once to be hashed."""
+"""How many bytes are read back at a time to be hashed."""
 FIRST_CHECKPOINT = 1 << 20
-"""Bytes after which a first checkpoint is written at once; then with each quarter more."""
+"""The first checkpoint is written after this many bytes, the next ones after a quarter more."""
 _HAND_OVER = 8 << 20
-"""Hashed bytes that the system is asked to put on the disk at once."""
+"""After so many more hashed bytes, the system is asked to write them to the disk."""
 _MOST_AT_ONCE = 128 << 20
 _MOST_AT_THE_END = 512 << 20
-"""Bytes whose checksums one checkpoint takes: what lacks them is fetched again after a kill."""
+"""The most bytes that a checkpoint reads for checksums; after a kill the rest is fetched again."""
 
 
 class Partial:
-    """The bytes of one object as they gather, for one thread at a time; `position` for any.
+    """The received bytes of one object; for one thread at a time, but any may read `position`.
 
-    What is on disk after any method is either a part that a later run resumes, or nothing that
-    it would trust.
+    After any method, a later run either can resume what is on disk or does not trust it.
     """
 
     keeps = True
-    """Whether its bytes can be taken back, to be fetched once more."""
+    """Whether bytes can be dropped and fetched again."""
 
     def __init__(self, directory: Directory, stem: str, checkpoint: Checkpoint | None) -> None:
         self.directory = directory
@@ -56,15 +54,15 @@ class Partial:
         self._done: list[Span] = []
         self._digests: Digests | None = None
         self._late: dict[str, bytes] = {}
-        """Digests that came when the first bytes had been hashed without them."""
+        """Digests that the storage sent after the first bytes had been hashed without them."""
         self._handed_over = 0
         self._sums = Sums(0)
         self._synced: list[Sum] = []
-        """Of what surely is on the disk."""
+        """The checksums of synced bytes."""
         self._saved = False
-        """Whether there is a checkpoint on the disk."""
+        """Whether a checkpoint file exists."""
         self._next_checkpoint = FIRST_CHECKPOINT
-        """The position, in bytes, at which the next checkpoint is due whatever the time."""
+        """The position, in bytes, at which `write` makes the next checkpoint."""
         self._sealed = False
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -82,17 +80,17 @@ class Partial:
 
     @property
     def size(self) -> int | None:
-        """The object's size in bytes, where it is known."""
+        """The object's size in bytes, or None if it is not known."""
         return self.version.size if self.version else None
 
     @property
     def is_large(self) -> bool:
-        """Whether it is so large that hashing and syncing it take long."""
+        """Whether it takes long to hash and to sync."""
         return (self.size or 0) >= LARGE
 
     @property
     def lacks(self) -> list[Span]:
-        """The spans that are not here, of an object of known size."""
+        """The missing spans of an object of known size."""
         return gaps(self._done, self.size or 0)
 
     @property
@@ -101,7 +99,7 @@ class Partial:
         return self.version is not None and self.position == self.size
 
     def restart(self, version: Version, expected: dict[str, bytes]) -> None:
-        """Begin a version of the object, dropping the bytes of another one.
+        """Begin a version of the object, and drop the bytes of another version.
 
         `expected` are the digests that the storage sent for it. Raises OSError.
         """
@@ -111,7 +109,7 @@ class Partial:
         self._set_version(version, expected)
 
     def write(self, data: memoryview, at: int) -> None:
-        """Write bytes at their offset, and hash what is in order. Raises OSError as it comes."""
+        """Write bytes at their offset, and hash them if they are next in order. Raises OSError."""
         left = data
         while left:
             left = left[write_at(self.descriptor, left, at + len(data) - len(left)) :]
@@ -125,20 +123,20 @@ class Partial:
                 self.checkpoint()
 
     def expect(self, version: Version, digests: dict[str, bytes]) -> None:
-        """Have the whole checked for digests that a later answer named, if it is of that version.
+        """Add digests of a later response to those that are checked, if it is of this version.
 
-        Where the first bytes were hashed without them, `digest` reads all of it once more.
+        If bytes were hashed already without them, `digest` reads the whole object once more.
         """
         if digests and self._digests is not None and version == self.version:
             self._late = agreed(self._late, self._digests.expect(digests))
 
     def end_at(self, size: int) -> None:
-        """Settle the size of an object that the storage told none of."""
+        """Set the size of an object for which the storage sent no size."""
         if self.version is not None:
             self.version = Version(self.version.validator, size)
 
     def catch_up(self, buffer: memoryview) -> bool:
-        """Hash a bufferful of what is there in order and was not hashed; False where that is all.
+        """Read and hash a buffer of bytes that are next in order; return whether there are more.
 
         Raises OSError.
         """
@@ -149,9 +147,9 @@ class Partial:
         return self._digests.position < there
 
     def digest(self) -> str:
-        """Return the SHA-256 of the complete object, its other digests checked.
+        """Return the SHA-256 of the complete object, and check the storage's digests.
 
-        Raises TransferError where one differs from what the storage sent, and OSError.
+        Raises `TransferError` if a digest differs, and OSError.
         """
         assert self._digests is not None, "there is nothing to hash"
         buffer = memoryview(bytearray(0))
@@ -174,10 +172,10 @@ class Partial:
         digests.update(buffer[:count])
 
     def checkpoint(self, *, most: int = _MOST_AT_ONCE) -> None:
-        """Write down which bytes are here.
+        """Write a checkpoint: which bytes are here, with their checksums.
 
-        A new run trusts them no further than their checksums hold; those of `most` bytes are
-        taken. Raises OSError; an older checkpoint then stays.
+        At most `most` bytes are read for checksums. A later run trusts bytes whose checksums still
+        match. Raises OSError; an older checkpoint then stays.
         """
         version = self.version
         if version is None or not version.resumable or not (self._body or self._sealed):
@@ -195,7 +193,7 @@ class Partial:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Put what is here on the disk, and write that down. Raises OSError."""
+        """Sync the bytes, and write a checkpoint of them. Raises OSError."""
         if self.version is not None and self.version.resumable and self._body is not None:
             self._learn(_MOST_AT_ONCE)
             self._body.sync()
@@ -204,9 +202,9 @@ class Partial:
                 self._save(self.version, sync=True)
 
     def start_writing(self) -> None:
-        """Have the system begin to put hashed bytes of a large object on the disk.
+        """Ask the system to begin writing hashed bytes of a large object to the disk.
 
-        The sync at the end is short then.
+        The sync at the end is then short.
         """
         if self._body is not None and self._digests is not None and self.is_large:
             start, end = self._handed_over, self._digests.position
@@ -215,12 +213,12 @@ class Partial:
                 start_writing(self._body.descriptor, start, end - start)
 
     def start_sync(self) -> None:
-        """Have the system begin to put all bytes on the disk: syncing many is quick then."""
+        """Ask the system to begin writing all bytes to the disk, so that syncing many is quick."""
         if self._body is not None:
             start_writing(self._body.descriptor)
 
     def suspend(self) -> None:
-        """Leave the part for a later run; without a validator it is of no use and removed."""
+        """Leave the part for a later run; a part that cannot be resumed is removed."""
         if self._body is not None and self._body.is_lost:
             self._fall_back()
         elif self.version is not None and self.version.resumable and self.position:
@@ -231,7 +229,7 @@ class Partial:
             self.forget()
 
     def forget(self) -> None:
-        """Drop all bytes; the files are removed."""
+        """Drop all bytes and remove the files."""
         if self._body is not None:
             self._close()
             self._remove(f"{self.stem}.json")
@@ -242,11 +240,10 @@ class Partial:
         self._done, self._sums, self._synced, self._saved = [], Sums(0), [], False
 
     def seal(self, *, sync: bool = True) -> os.stat_result:
-        """Put the complete bytes on the disk and close them, ready to be moved.
+        """Sync the complete part and close it, ready to be moved; return its `stat`.
 
-        Without `sync` they are only closed: what is made of them is put on the disk instead.
-
-        Raises LocalError where they are not as many as the object's, and OSError.
+        Without `sync` it is only closed: the files that are unpacked from it are synced instead.
+        Raises `LocalError` if its size is not the object's, and OSError.
         """
         assert self._body is not None, "there is nothing to seal"
         try:
@@ -257,23 +254,21 @@ class Partial:
             raise
         found = os.fstat(self._body.descriptor)
         if found.st_size != self.size:
-            raise LocalError(f"{self.part_name} was changed by others")
+            raise LocalError(f"{self.part_name} was changed by another program")
         self._close()
         self._sealed = True
         return found
 
     def placed(self) -> None:
-        """Remove the checkpoint of a part that was moved to its final name."""
+        """Remove the checkpoint of a part that was moved to its final name; errors are ignored."""
         self._sealed = False
         if self._saved:
             self._remove(f"{self.stem}.json")
 
-    # How it works inside.
-
     def _fall_back(self) -> None:
-        """Keep, after a sync that failed, what an earlier one had put on the disk.
+        """After a sync that failed, keep what was synced before.
 
-        What came since is in the memory of the system at most, and passes for written.
+        Later bytes may be in the system's memory alone, although they can be read.
         """
         if self._synced and self.version is not None:
             self._sums = Sums(self.version.size or 0, self._synced)
@@ -289,15 +284,15 @@ class Partial:
         size = checkpoint.version.size or 0
         if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             self._close()
-            raise ValueError("it is longer than the object, or it has another name elsewhere")
+            raise ValueError("it is longer than the object, not a plain file, or has other names")
         sums = Sums(size, checkpoint.sums).verified(_reader(self._body.descriptor))
         if not sums:
             self._close()
-            raise ValueError("nothing of it is as it was written")
+            raise ValueError("none of its checksums match")
         self._set_version(checkpoint.version, checkpoint.digests)
         self._sums, self._saved, self._done = sums, True, sums.spans
         if self._done == [(0, size)]:
-            # Without the last byte, so that the storage has to confirm the version.
+            # The last byte is fetched again, so that the storage confirms the version.
             self._done = [(0, size - 1)] if size > 1 else []
         self.position = sum(end - start for start, end in self._done)
         self._next_checkpoint = self.position + FIRST_CHECKPOINT
@@ -309,7 +304,7 @@ class Partial:
         self._next_checkpoint = FIRST_CHECKPOINT
 
     def _save(self, version: Version, *, sync: bool) -> None:
-        assert self._digests is not None, "what has a version is hashed"
+        assert self._digests is not None, "a part with a version has digests"
         expected = {**self._digests.expected, **self._late}
         saved = Checkpoint(version, expected, list(self._sums))
         write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=sync)

@@ -1,6 +1,6 @@
-"""Where artifacts may land: paths from outside, judged by component.
+"""Decides where artifacts may land: paths from outside are checked by component.
 
-Nothing is repaired: what is not plainly below the output folder is refused.
+No path is repaired: one that is not plainly below the output folder is refused.
 """
 
 import os
@@ -30,9 +30,9 @@ class UnsafePath(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SafePath:
-    """A place strictly below the output folder; there is no other way to name one.
+    """A place strictly below the output folder; only this type is ever joined to that.
 
-    Raises `UnsafePath` for components that break a rule which holds on every system.
+    Raises `UnsafePath` for components that break a rule for all systems.
     """
 
     parts: tuple[str, ...]
@@ -51,7 +51,7 @@ class SafePath:
 
 
 def safe_path(local_path: str, *, portable: bool) -> SafePath:
-    """Judge a path from outside; with `portable`, and on Windows, by the Windows rules too.
+    """Check a path from outside; with `portable`, and on Windows, by the Windows rules too.
 
     Raises `UnsafePath`.
     """
@@ -59,13 +59,13 @@ def safe_path(local_path: str, *, portable: bool) -> SafePath:
 
 
 def nested_path(address: CubeAddress, local_path: str, *, portable: bool) -> SafePath:
-    """Lay out `workflow/task/cube/local_path`. Raises `UnsafePath`, also for the cube's names."""
+    """Return `workflow/task/cube/local_path`. Raises `UnsafePath`, also for the cube's names."""
     below = safe_path(local_path, portable=portable).parts
     return _place((address.workflow, address.task, address.cube, *below), portable)
 
 
 def flat_path(local_path: str, *, portable: bool) -> SafePath:
-    """Lay out the file's name alone. Raises `UnsafePath`, also for the folders that it loses."""
+    """Return the file's name alone. Raises `UnsafePath`, also for the folders that it loses."""
     return _place((safe_path(local_path, portable=portable).name,), portable)
 
 
@@ -77,9 +77,9 @@ def _place(parts: tuple[str, ...], portable: bool) -> SafePath:
 
 
 def path_flaw(parts: tuple[str, ...], *, portable: bool) -> str | None:
-    """Say why these components may not be used; None when they may.
+    """Return why these components may not be used; None if they may.
 
-    With `portable`, and on Windows, by the Windows rules too.
+    With `portable`, and on Windows, the Windows rules apply too.
     """
     flaw = _flaw(parts)
     if flaw is None and (portable or os.name == "nt"):
@@ -88,7 +88,7 @@ def path_flaw(parts: tuple[str, ...], *, portable: bool) -> str | None:
 
 
 def _flaw(parts: tuple[str, ...]) -> str | None:
-    """Say why these components are refused on every system; None when they are not."""
+    """Return why these components are refused on every system; None if they are not."""
     if not parts:
         return "it is empty"
     if ".." in parts:
@@ -120,7 +120,7 @@ def _names_state_folder(name: str) -> bool:
 
 
 def _portable_flaw(parts: tuple[str, ...]) -> str | None:
-    """Say why Windows would refuse these components or misread them; None when it would not."""
+    """Return why Windows would refuse or misread these components; None if it would not."""
     for name in parts:
         if found := _UNPORTABLE.search(name):
             return f"it has the character {found[0]}, which Windows refuses or misreads"
@@ -137,26 +137,26 @@ def fold_key(text: str) -> str:
     """Make texts equal that are a canonical caseless match (Unicode 3.13, D145)."""
     if text.isascii():
         return text.lower()
-    # What is decomposed stays so when folded: D145's second normalisation would change nothing.
+    # Decomposed text stays decomposed when folded: D145's second normalisation changes nothing.
     return unicodedata.normalize("NFD", text).casefold()
 
 
 @dataclass(frozen=True, slots=True)
 class Collision:
-    """Paths that cannot all be had in one folder, by their indexes in the plan, and why."""
+    """Paths that cannot be in one folder together, by their indexes in the plan, and why."""
 
     indexes: tuple[int, ...]
     reason: str
 
 
 def collisions(paths: Sequence[SafePath], *, fold: bool) -> list[Collision]:
-    """Find the paths that would land on one another, with `fold` also by case and normalisation.
+    """Find paths that collide; with `fold`, also those that differ by case or normalisation.
 
-    Takes time linear in the paths' length but for one sort, and memory likewise.
+    Time and memory are linear in the paths' length, except for one sort.
     """
     groups: dict[str, list[int]] = {}
     for index, place in enumerate(paths):
-        # Names hold no NUL, so it sorts a folder's contents right behind the folder's own name.
+        # Names have no NUL, so that a folder's contents sort right after the folder's own name.
         key = "\0".join(place.parts)
         groups.setdefault(fold_key(key) if fold else key, []).append(index)
     found = [_same_place(paths, group) for group in groups.values() if len(group) > 1]
@@ -171,7 +171,7 @@ def _same_place(paths: Sequence[SafePath], group: list[int]) -> Collision:
 
 
 def _folders_of_others(groups: dict[str, list[int]]) -> Iterator[Collision]:
-    """Yield each path that is a folder, with the paths of which it is the nearest one."""
+    """Yield each path that is a folder of others, with the paths whose nearest folder it is."""
     below: dict[str, list[int]] = {}
     above: list[str] = []
     for key in sorted(groups):
@@ -185,10 +185,10 @@ def _folders_of_others(groups: dict[str, list[int]]) -> Iterator[Collision]:
 
 
 def folds_names(directory: str) -> bool:
-    """Tell whether names that differ by case, or by normalisation, are one file there.
+    """Tell whether names that differ by case or normalisation are the same file in a folder.
 
-    Writes nothing: asks for an existing name with its case swapped, in the folder itself or
-    in the nearest one above it on the same file system. With no such name, answers False.
+    Nothing is written: it looks for an existing name with its case swapped, in the folder itself
+    or in the nearest one above it on the same file system. Without such a name it returns False.
     """
     if sys.platform in ("win32", "darwin"):
         return True
@@ -204,7 +204,7 @@ def folds_names(directory: str) -> bool:
         swapped = name.swapcase()
         found = os.lstat(os.path.join(folder, swapped))
         same = os.path.samestat(os.lstat(os.path.join(folder, name)), found)
-        # Where files have another number at each look, two names for one are not both listed.
+        # On some file systems inode numbers change; there, the listing has only one of the names.
         return same or swapped not in os.listdir(folder)
     except OSError:
         return False

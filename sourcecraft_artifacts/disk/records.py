@@ -14,9 +14,9 @@ from .directory import Directory
 from .members import Stored
 
 Records = Mapping[str, Stored]
-"""By path below the artifact's base; an empty folder's path ends with `/`."""
+"""Members by their paths below the artifact's base; an empty folder's path ends with `/`."""
 Places = tuple[tuple[str, Stored], ...]
-"""By place in the output folder; several places may be the same file."""
+"""Members with their places in the output folder; two places may be the same file."""
 FOLDER = Stored(0)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -34,7 +34,7 @@ def to_json(record: Stored) -> dict[str, Any]:
 def from_json(value: Any) -> Stored:
     """Read a member. Raises LookupError or TypeError for anything else."""
     if not isinstance(value, dict):
-        raise TypeError("it is no member")
+        raise TypeError("it is not a member")
     if not value:
         return FOLDER
     if "link" in value:
@@ -60,9 +60,9 @@ def files_of(records: Records) -> Iterator[tuple[str, Stored]]:
 
 
 def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = True) -> bool:
-    """Tell whether a file is as recorded, by its time or else by its bytes.
+    """Tell whether a file is as recorded: by its modification time, or else by its bytes.
 
-    `exactly` asks for the same permissions too. Raises OSError.
+    With `exactly`, its permissions must be as recorded too. Raises OSError.
     """
     found = parent.lstat(name)
     if found is None:

@@ -1,8 +1,8 @@
 """Reads tar archives as a stream, member by member, and trusts nothing in them.
 
 All forms in use are read: the old one, ustar and pax (POSIX.1-2024, `pax`, "ustar Interchange
-Format"), GNU with its long names and its sparse files. Python's `tarfile` is not used: it ends
-silently if an archive was cut between two members, and is slower.
+Format"), GNU with its long names and its sparse files. Python's `tarfile` is not used: it does not
+notice if an archive was cut between two members, and it is slower.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Kind(Enum):
 class Member(NamedTuple):
     """One member as the archive has it: `size` in bytes, `mtime_ns` in nanoseconds since 1970.
 
-    `target` is where a link leads. Names are as written; nothing is judged yet.
+    `target` is where a link leads. Names are as written in the archive, unchecked.
     """
 
     name: str
@@ -79,7 +79,7 @@ Spans = list[tuple[int, int]]
 
 
 def is_header(block: bytes) -> bool:
-    """Tell whether the first 512 bytes of a file are a tar header: its checksum says so."""
+    """Tell whether the first 512 bytes of a file are a tar header, by its checksum."""
     return len(block) >= BLOCK and bool(block[0]) and _checksum_is_right(block[:BLOCK])
 
 
@@ -88,7 +88,7 @@ class TarReader:
 
     `read` takes a number of bytes and returns as many or fewer, none at the end. Iterate, and read
     `content` before the next member; unread content is skipped. The memory is that of one member's
-    headers. Raises `UnsafeArchive` for a damaged archive or one that is not to be trusted.
+    headers. Raises `UnsafeArchive` for a damaged or unsafe archive.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
@@ -188,7 +188,7 @@ class TarReader:
             header = bytes(self._take(BLOCK))
             if not header[0] and not header.strip(b"\0"):
                 if said or records:
-                    raise UnsafeArchive("it ends behind a header whose member is missing")
+                    raise UnsafeArchive("it ends after a header whose member is missing")
                 return None
             if not _checksum_is_right(header):
                 raise UnsafeArchive("a header in it is damaged")
@@ -216,7 +216,7 @@ class TarReader:
     ) -> Member:
         name = said.get(b"path") or _header_name(header)
         if kind not in _KINDS:
-            reason = _REFUSED.get(kind, "of a kind that is not known")
+            reason = _REFUSED.get(kind, "of an unknown kind")
             raise UnsafeArchive(f"{_text(name)} in it is {reason}")
         what = _KINDS[kind]
         if what is Kind.FILE and kind != b"S" and name.endswith(b"/"):
@@ -224,7 +224,7 @@ class TarReader:
         if said.get(b"size"):
             size = _decimal(said[b"size"])
         if what is not Kind.FILE and kind != b"D":
-            size = 0  # for links and folders no bytes follow, whatever the number
+            size = 0  # no bytes follow links and folders, whatever their size says
         self._spans, self._size = None, size
         self._left, self._filling = size, -size % BLOCK
         if what is Kind.FILE:
@@ -243,7 +243,7 @@ class TarReader:
     def _sparse(
         self, header: bytes, kind: bytes, said: dict[bytes, bytes], records: Records
     ) -> bytes | None:
-        """Read where the data of a sparse file belong; return its name, if it has one there."""
+        """Read where the data of a sparse file belong; return the name there, if there is one."""
         if kind != b"S" and not said:
             return None
         if kind == b"S":
@@ -378,7 +378,7 @@ def _pax_records(content: bytes) -> Records:
         record = content[at + len(digits) + 1 : at + length]
         key, equals, value = record.partition(b"=")
         if length < len(digits) + 4 or at + length > len(content):
-            raise UnsafeArchive("a header in it lies about its length")
+            raise UnsafeArchive("a header in it has a wrong length")
         if not equals or not value.endswith(b"\n") or not key:
             raise UnsafeArchive("a header in it is damaged")
         if b"\0" in value and key in (b"path", b"linkpath", _SPARSE + b"name"):

@@ -20,14 +20,14 @@ _PATH_MAX = 4096  # bytes with the final NUL, as on Linux
 
 
 def refuse_too_long(path: str) -> None:
-    """Fail for a path that is too long for the system, which we could create step by step."""
+    """Raise OSError for a path too long for the system; created step by step it would succeed."""
     if len(os.fsencode(path)) >= _PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 def most_cached() -> int:
-    """Return how many folders may be kept open: an eighth of the files that may be open."""
-    with suppress(ImportError, OSError, ValueError):  # Windows, or a program that is confined
+    """Return how many folders may be kept open: an eighth of the limit of open files."""
+    with suppress(ImportError, OSError, ValueError):  # Windows, or a confined program
         import resource
 
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,7 +64,7 @@ class Tree:
 
     @classmethod
     def open(cls, path: str, create: bool) -> Self:
-        """Open the output folder, made when absent with `create`. Raises `LocalError`."""
+        """Open the output folder; with `create`, create it if absent. Raises `LocalError`."""
         try:
             if create:
                 os.makedirs(path, exist_ok=True)

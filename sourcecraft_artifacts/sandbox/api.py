@@ -22,7 +22,7 @@ _Named = TypeVar("_Named", Run, Workflow, Task, Cube)
 
 
 class Problem(Exception):
-    """A response other than 200, with its error code and more headers."""
+    """An error response: its status, error code and additional headers."""
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Problem(Exception):
 class Api:
     """Answers the endpoints that the downloader uses.
 
-    `elapsed` tells how many seconds of a live run have passed.
+    `elapsed` returns how many seconds ago a live run was created.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Api:
         self._count = itertools.count(1)
 
     def answer(self, request: Request) -> Reply:
-        """Return the answer to `request`, errors included."""
+        """Return the response to a request, which may be an error."""
         request_id = f"sandbox-{next(self._count):06}"
         status = 200
         headers: Headers = (("X-Request-Id", request_id),)
@@ -104,7 +104,7 @@ class Api:
     def _artifacts(self, run: Run, workflow: str, task: str, cube: str) -> list[Json]:
         tasks = _named(run.workflows, workflow, "workflow").tasks
         found = _named(_named(tasks, task, "task").cubes, cube, "cube")
-        if cube.startswith("#"):  # An internal cube, for which the service may fail to answer.
+        if cube.startswith("#"):  # an internal cube, for which the service may return an error
             raise Problem(400, "ValidationError", f"cube_slug is not valid: {cube}")
         return self._view(run).artifacts(workflow, task, found, self._sign)
 
@@ -130,5 +130,5 @@ def _missing(message: str) -> Problem:
 def _number(fields: dict[str, list[str]], name: str, default: int) -> int:
     text = fields.get(name, [str(default)])[0]
     if not re.fullmatch("0|[1-9][0-9]{0,19}", text) or int(text) >= 1 << 64:
-        raise Problem(400, "ValidationError", f"{name} is not a number that makes sense: {text}")
+        raise Problem(400, "ValidationError", f"{name} is not a valid number: {text}")
     return int(text)

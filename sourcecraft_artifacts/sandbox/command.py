@@ -1,4 +1,4 @@
-"""The `sandbox` command: runs a child within a sandbox, or serves until it is told to stop."""
+"""The `sandbox` command: runs a command with a sandbox, or serves one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ The sandbox serves until Ctrl-C.
 
 
 def run_sandbox(command: Sequence[str]) -> int:
-    """Run `command` within a sandbox, or serve one until Ctrl-C where there is none.
+    """Run `command` with a sandbox, or serve one until Ctrl-C if there is no command.
 
-    Returns the exit status: the command's, 128+N where signal N ended it, 127 where it was not
-    found and 126 where it cannot be run, as shells do; of a server 0 after SIGINT, 143 after
-    SIGTERM.
+    Returns the command's exit status as shells give it: 128+N if signal N ended it, 127 if it was
+    not found, 126 if it cannot be run. Without a command: 0 after SIGINT, 143 after SIGTERM.
     """
     with Sandbox() as sandbox:
         if command:
@@ -39,7 +38,7 @@ def run_sandbox(command: Sequence[str]) -> int:
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that exempt loopback from the proxies of `environ`."""
-    # If both are set, the one in lower case counts.
+    # If both are set, the one in lower case is used.
     known = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     value = known if known.strip() == "*" else ",".join(filter(None, [known, "127.0.0.1"]))
     return {"NO_PROXY": value, "no_proxy": value}
@@ -111,7 +110,7 @@ def _in_foreground() -> bool:
 
 @contextmanager
 def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
-    # What is ignored, as in the background of a shell, stays so: the command is in there too.
+    # A signal that the parent ignores, such as a shell with a background job, stays ignored.
     numbers = [
         number
         for number in (signal.SIGINT, signal.SIGTERM)

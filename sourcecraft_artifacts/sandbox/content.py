@@ -14,7 +14,7 @@ BLOCK = 1 << 20
 
 
 class Content(ABC):
-    """What the storage needs to know of an object.
+    """The content of an object in the storage.
 
     `size` is in bytes; objects with the same `identity` have the same bytes.
     """
@@ -29,7 +29,7 @@ class Content(ABC):
 
     @cached_property
     def etag(self) -> str:
-        """A strong validator (RFC 9110, 8.8.3) that takes no pass over the content."""
+        """A strong validator (RFC 9110, 8.8.3), made without reading the content."""
         return f'"{hashlib.sha256(self._identity).hexdigest()[:32]}"'
 
     @cached_property
@@ -56,8 +56,8 @@ class Inline(Content):
 class Generated(Content):
     """Pseudo-random content of `size` bytes, the same for the same `seed` everywhere.
 
-    Each block is a slice of one shared tile, at an offset that depends on the seed and the block's
-    number: reading copies nothing, and no two blocks are alike.
+    Each block is a slice of one shared buffer, at an offset that depends on the seed and the
+    block's number, so that reading copies nothing and blocks differ.
     """
 
     def __init__(self, seed: str, size: int) -> None:

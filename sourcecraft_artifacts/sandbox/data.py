@@ -1,8 +1,8 @@
-"""The records a repository is made of.
+"""The records that make up a repository.
 
 Every run is a timeline: `begins`, `ends` and `ready` are seconds after the run was created. A
-finished run is seen from its far end; a live one from the seconds that have passed since the
-sandbox started.
+finished run is shown as it is after its end, a live run as it is after as many seconds as have
+passed since the sandbox started.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from .content import Content, Inline
 
 FINAL = frozenset({"success", "failed", "canceled", "timeout", "skipped", "rejected"})
-"""The statuses that a run, workflow, task or cube does not leave."""
+"""The statuses of a run, workflow, task or cube that has ended."""
 
 EPOCH = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
-"""The creation time of runs that have none of their own."""
+"""The default creation time of a run."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact; `status` holds from `ready` on, in seconds (None: when its cube ends)."""
+    """One artifact; it has its `status` from second `ready` on (None: when its cube ends)."""
 
     local_path: str
     content: Content = field(default_factory=Inline)
@@ -31,7 +31,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Cube:
-    """One cube with its final status; from `begins` until it is `approved` it awaits that."""
+    """One cube with its final status; from `begins` to `approved` it awaits an approval."""
 
     slug: str
     artifacts: tuple[Artifact, ...] = ()
@@ -66,7 +66,7 @@ class Workflow:
 class Run:
     """One run; its status follows from its cubes. `pull` is the slug of a pull request.
 
-    `error_messages` are told once it has ended.
+    `error_messages` are shown once it has ended.
     """
 
     slug: str
@@ -85,7 +85,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Repository:
-    """What the sandbox serves: `org_repo` is `ORG/REPO`, `runs` stand newest first."""
+    """What the sandbox serves: `org_repo` is `ORG/REPO`, `runs` are newest first."""
 
     org_repo: str
     runs: tuple[Run, ...] = ()

@@ -20,7 +20,7 @@ NEWEST = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 def sample_repository() -> Repository:
     """Return the sample repository, whose run 45 goes on for 25 seconds.
 
-    In the last of them it awaits an approval, which comes by itself.
+    From second 13 to 23 it awaits an approval, which comes by itself.
     """
     recent = (_going_on(), _failed(), _showpiece(), _pull_request(), _canceled())
     return Repository("sandbox/demo", (*recent, *(_older(number) for number in range(40, 14, -1))))
@@ -134,7 +134,7 @@ def _app(number: int, ready: float | None = None) -> Artifact:
 
 
 def _dist(number: int) -> Artifact:
-    """Return a folder, stored as the service stores one: below its own name."""
+    """Return a folder as the service stores it: the members are below its own name."""
     page, script = _html(f"Demo {number}", "It works."), 'console.log("It works.");\n'
     members = (
         *(_folder("dist"), _file("dist/index.html", page), _folder("dist/assets")),
@@ -146,7 +146,7 @@ def _dist(number: int) -> Artifact:
 
 
 def _node_modules() -> Artifact:
-    """Return a folder with a symlink and an executable, stored without its own name."""
+    """Return a folder with a symlink and an executable; the members are not below its name."""
     package = {"name": "is-odd", "version": "3.0.1", "bin": {"is-odd": "cli.js"}}
     script = "#!/usr/bin/env node\nconsole.log(Number(process.argv[2]) % 2 !== 0);\n"
     members = (
@@ -173,7 +173,7 @@ def _html(title: str, text: str) -> str:
     return f"{head}<p>{text}</p>\n</html>\n"
 
 
-# Both archives store their member as it is: what a compressor makes of it differs between releases.
+# Archives are not compressed: releases of a compressor may write different bytes.
 
 
 def _zip(name: str, data: bytes) -> bytes:

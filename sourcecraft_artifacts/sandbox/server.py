@@ -21,13 +21,13 @@ from .storage import PREFIX, Storage
 LONGEST_LINE = 1 << 16
 MOST_FIELDS = 100
 SMALL_BODY = 1 << 16
-"""The largest body, in bytes, that is sent together with its head."""
+"""The largest body, in bytes, that is sent together with its headers."""
 
 
 class Sandbox:
     """Serves a repository on 127.0.0.1 for as long as the context lasts.
 
-    `url_lifetime` is in seconds of `clock`, which live runs follow too.
+    `url_lifetime` is in seconds of `clock`, which also drives live runs.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ def _head(request: Request, reply: Reply) -> bytes:
 
 
 def _read_request(reader: BufferedIOBase) -> Request | None:
-    """Read one request and drop its body; None at the end. Raises ValueError if it is malformed."""
+    """Read one request and drop its body; None at the end. Raises ValueError if malformed."""
     line = _read_line(reader)
     if not line:
         return None

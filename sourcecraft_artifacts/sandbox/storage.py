@@ -1,4 +1,4 @@
-"""The storage: objects behind signed, expiring URLs, by single ranges (RFC 9110, 14)."""
+"""The storage: objects behind signed, expiring URLs, with single ranges (RFC 9110, 14)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .content import Content
 from .http import Headers, Reply, Request, text_reply
 
 PREFIX = "/storage/"
-"""The path below which everything is storage."""
+"""The paths of the storage begin with this."""
 
 LARGEST_CHECKED = 64 << 20
-"""The largest object, in bytes, that has a checksum: S3 has none for big ones either."""
+"""The largest object, in bytes, that has a checksum; S3 has none for big objects either."""
 
 _QUERY = re.compile(r"X-Expires=([0-9]{1,20})&X-Signature=([0-9a-f]{64})")
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,99})-([0-9]{0,99})|-([0-9]{1,99}))", re.IGNORECASE)
@@ -33,7 +33,7 @@ class Denied(Exception):
 
 
 class Storage:
-    """Issues URLs that are valid for `lifetime` seconds of `clock`, and serves them."""
+    """Makes URLs that are valid for `lifetime` seconds of `clock`, and serves their objects."""
 
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
         self._lifetime = lifetime
@@ -78,10 +78,10 @@ class Storage:
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:
-    """Read a Range header for an object of `size` bytes as its start and its stop.
+    """Read a Range header for an object of `size` bytes; return the range's start and stop.
 
-    Returns None for the whole object, also for several ranges or an unreadable one. A start that is
-    not before the stop is a range that cannot be satisfied.
+    Returns None for the whole object, also for several ranges or an unreadable one. If the start is
+    not before the stop, the range cannot be satisfied.
     """
     found = _RANGE.fullmatch(text)
     if found is None:

@@ -1,5 +1,6 @@
-"""The API of the service: endpoints, responses, listings, settings of access.
+"""The API of the service: endpoints, responses, listings, token.
 
 Begin with `api` for the client, `listing` for what an address selects, `access` for the token and
-where it may go. May import the ground; requests is known here and to `network`.
+the host that it is bound to. It may import the ground; only this wing and `network` import
+requests.
 """

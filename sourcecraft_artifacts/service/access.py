@@ -1,4 +1,4 @@
-"""The API's address and the token for it, checked: no message of this module holds a token."""
+"""Checks the API's address and the token for it; no message of this module holds a token."""
 
 import re
 import string
@@ -14,7 +14,8 @@ DEFAULT_API_URL = "https://api.sourcecraft.tech"
 def check_api_url(url: str) -> str:
     """Check the address of the API and drop its trailing slashes.
 
-    https, or http on loopback; no user info, query or fragment. Raises `UsageError`.
+    It must be https, or http on loopback, without user info, query or fragment. Raises
+    `UsageError`.
     """
     if not isinstance(url, str):
         raise checks.refused("api_url", "a text", url)
@@ -32,7 +33,7 @@ def check_api_url(url: str) -> str:
 def api_host(api_url: str) -> str:
     """Return the host that a token is bound to, from a checked API address.
 
-    In lower case, with the port unless it is the default one of the scheme.
+    It is in lower case, with the port unless that is the scheme's default.
     """
     from urllib.parse import urlsplit
 
@@ -43,10 +44,10 @@ def api_host(api_url: str) -> str:
 
 
 def clean_token(text: str, what: str = "the token") -> str:
-    """Trim ASCII whitespace around a token, and check only that it can be sent.
+    """Trim ASCII whitespace around a token, and check that it can be sent.
 
-    Raises `UsageError`, without the token, when nothing is left or when it holds control or
-    non-ASCII characters, which no header value may hold (RFC 9110, 5.5).
+    Raises `UsageError`, which does not show the token, if it is empty or has control or non-ASCII
+    characters, which no header value may have (RFC 9110, 5.5).
     """
     token = text.strip(string.whitespace)
     if not token:
@@ -59,5 +60,5 @@ def clean_token(text: str, what: str = "the token") -> str:
 
 
 def masked(token: str) -> str:
-    """Show the last four characters of a token, and none at all of a short one."""
+    """Return a token with all but its last four characters hidden; of a short one, all."""
     return "****" + (token[-4:] if len(token) >= 16 else "")

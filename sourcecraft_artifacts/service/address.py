@@ -1,7 +1,7 @@
-"""Where artifacts live: the repository, the run, and the names below it.
+"""Reads addresses of artifacts: the repository, the run, and the names below it.
 
-A repository comes from the command line, or from the web address of a run, or from the
-environment and the config file, or from the `origin` remote of a git checkout, in this order.
+The repository comes from the first of these that names one: the command line, the web address of a
+run, the environment, the config file, the `origin` remote of a git checkout.
 """
 
 import os
@@ -23,7 +23,7 @@ _WEB = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LARGEST_CONFIG = 1 << 20
-"""Bytes of a git config that git is asked to read."""
+"""The largest git config, in bytes, that git is asked to read."""
 _REMOTE = re.compile(
     r"(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
     r"|(?:[^/:@]*@)?ssh\.sourcecraft\.dev:/?"
@@ -67,7 +67,7 @@ class Address:
 
     @property
     def exact(self) -> bool:
-        """Whether three plain names are given, so that the run need not be read."""
+        """Whether there are three plain names, so that the run need not be read."""
         names = (self.workflow, self.task, self.cube)
         return all(name is not None and not _is_glob(name) for name in names)
 
@@ -81,8 +81,8 @@ def parse_address(
 ) -> Address:
     """Read RUN, the names after it, and the repository.
 
-    `explicit_repo` is the one of the command line: it must not contradict a web address.
-    `default_repo` is called only when neither of them names one. Raises `UsageError`.
+    `explicit_repo` is from the command line, and must not contradict a web address. `default_repo`
+    is called only if neither of them names a repository. Raises `UsageError`.
     """
     if explicit_repo is not None:
         explicit_repo = parse_repo(explicit_repo)
@@ -94,7 +94,7 @@ def parse_address(
 
 
 def _split(names: Sequence[str | None]) -> Sequence[str | None]:
-    """Split `WORKFLOW/TASK/CUBE`, as messages write it, where it stands alone."""
+    """Split a single `WORKFLOW/TASK/CUBE`, the form that messages use, into its names."""
     first, *more = names or [None]
     parts = (first or "").rstrip("/").split("/")
     if any(more) or len(parts) > len(_NAMES) or not all(parts):
@@ -122,20 +122,23 @@ def _repo_of_web_address(text: str) -> str | None:
 
 
 def looks_like_web_address(text: str) -> bool:
-    """Whether RUN is meant as a web address, right or wrong, and not as a slug."""
+    """Tell whether RUN is meant as a web address, valid or not, rather than as a slug."""
     return "://" in text or text.lower().startswith("sourcecraft.dev/")
 
 
 def given_repo(repo: str | None, run: str = "") -> str:
-    """Return the repository that something names, checked. Raises `UsageError`, also for none."""
+    """Check a repository. Raises `UsageError` if it is malformed, or None.
+
+    `run` is the first argument: if it looks like a repository, the error says so.
+    """
     if repo is None:
         origin = foreign_origin(os.curdir)
-        where = "the current folder is no checkout from SourceCraft"
+        where = "the current folder is not a checkout from SourceCraft"
         if origin:
             where = f"the remote origin of the current folder is not on SourceCraft: {origin}"
         hint = "use --repo ORG/REPO, or give the web address of the run"
         if re.fullmatch(r"[^/]+/[^/]+", run):
-            hint = f"a repository is named by -R {visible(run)}, and a run comes first"
+            hint = f"to name the repository, use -R {visible(run)}; the first argument is a run"
         raise UsageError(f"no repository is given, and {where}", hint=hint)
     return parse_repo(repo)
 
@@ -151,13 +154,13 @@ def _web_address(text: str, names: Sequence[str | None], explicit_repo: str | No
     if len(own) + len(more) > len(_NAMES):
         raise UsageError(
             f"too many names: the web address has {' and '.join(_NAMES[: len(own)])} already",
-            hint="names after a web address continue it, down to CUBE",
+            hint="names after a web address continue it, up to CUBE",
         )
     return Address(repo, run, *_checked_names([*own, *more]))
 
 
 def _read_web_address(text: str) -> list[str]:
-    """Read `org/repo`, the run and the names, percent-decoded one by one (RFC 3986, 2.4)."""
+    """Read `org/repo`, the run and the names, each percent-decoded by itself (RFC 3986, 2.4)."""
     from urllib.parse import unquote
 
     match = _WEB.fullmatch(_checked("the web address", text))
@@ -201,9 +204,9 @@ def _is_glob(name: str) -> bool:
 
 
 def name_matches(pattern: str | None, name: str) -> bool:
-    """Whether a name is the pattern, or matches it as a glob; None matches every name.
+    """Tell whether a name is the pattern, or matches it as a glob; None matches every name.
 
-    `*` and `?` are special and match any character; brackets are ordinary.
+    `*` and `?` are special and match any character; brackets are ordinary characters.
     """
     if pattern is None or pattern == name:
         return True
@@ -213,14 +216,14 @@ def name_matches(pattern: str | None, name: str) -> bool:
 def repo_from_git(directory: str) -> str | None:
     """Read the repository from the `origin` remote of the checkout around a folder.
 
-    None when there is none, when it is not on SourceCraft, or when git is missing or takes more
-    than 2 seconds. Nothing is raised or shown: a remote may hold a password.
+    Returns None if there is no such remote, if it is not on SourceCraft, or if git is missing or
+    takes more than 2 seconds. Nothing is raised or shown, as a remote may hold a password.
     """
     return repo_from_remote(_origin(directory))
 
 
 def foreign_origin(directory: str) -> str | None:
-    """Return what the `origin` of a checkout is, without user info, safe to show, or None."""
+    """Return the `origin` of a checkout without user info, safe to show, or None."""
     url = re.sub(r"^([a-z+]+://)?[^/@]*@", lambda found: found[1] or "", _origin(directory))
     return visible(re.split(r"[?#]", url)[0]) if url and "@" not in url else None
 
@@ -247,15 +250,15 @@ def _origin(directory: str) -> str:
 
 
 def _is_readable_checkout(directory: str) -> bool:
-    """Tell whether git can read the config of the checkout around a folder without harm.
+    """Tell whether it is safe to let git read the config of the checkout around a folder.
 
-    It would wait for a FIFO, and keep all of a device in memory.
+    Git would wait for a FIFO for ever, and read all of a device into memory.
     """
     folder = os.path.abspath(directory)
     while not os.path.lexists(config := os.path.join(folder, ".git", "config")):
         above = os.path.dirname(folder)
         if above == folder:
-            return True  # what is elsewhere, git alone can find
+            return True  # git also knows other places for a config
         folder = above
     return os.path.isfile(config) and os.path.getsize(config) <= _LARGEST_CONFIG
 

@@ -1,7 +1,7 @@
 """The endpoints of the service that the tool uses, over requests.
 
-A bare transport adapter sends requests that are prepared here, because a session would read
-`.netrc`, keep cookies and look at redirects.
+A transport adapter sends requests that are prepared here. A session of requests would read
+`.netrc`, keep cookies and follow redirects.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ from .responses import (
 
 _log = get_logger(__name__)
 _SILENCE = 2.0
-"""Seconds of retries after which a person is told of them."""
+"""Seconds of retries after which a message tells of them."""
 _MAX_BODY = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _PIECE = 64 * 1024
 _CONNECTIONS = 64
-# A service may send an empty or a known page; many in a row mean that the pages go in circles.
+# A service may send an empty or a repeated page; many in a row mean that its pages never end.
 _MOST_STALE_PAGES = 20
 
 
 class Client:
     """The service's API for one token, for use by several threads at once.
 
-    `timeout` bounds each connect and each silence, `deadline` a whole exchange, both in seconds;
-    `max_body` is in bytes, decoded. Tries are repeated `retries` times, with `sleep` in between.
-    Each exchange is logged. Raises `UsageError` for an address of
-    the API that a token must not be sent to, a malformed token, proxy or CA bundle.
+    `timeout` limits each connect and each silence, `deadline` a whole exchange, both in seconds;
+    `max_body` limits a decoded body, in bytes. A request that fails with a retryable error is
+    repeated up to `retries` times, with `sleep` in between. Each exchange is logged. Raises
+    `UsageError` for an address that a token must not be sent to, and for a malformed token, proxy
+    or CA bundle. The methods raise `ApiError`, `AuthError` and `NotFound`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Client:
     ) -> None:
         api_url = check_api_url(api_url)
         if not isinstance(token, str | None):
-            raise UsageError("token must be a text or None")
+            raise UsageError("token must be a string or None")
         checks.whole("retries", retries, 0)
         for name, seconds in {"timeout": timeout, "deadline": deadline}.items():
             checks.number(name, seconds, 0, above=True)
@@ -109,10 +110,10 @@ class Client:
         return read_run(self._get(_path(repo, "runs", run), f"run {run} of {repo}"))
 
     def runs(self, repo: str, *, page_size: int = 50, most_pages: int = 1000) -> Iterator[Run]:
-        """Yield the runs of a repository in the order of the service; pages are asked for lazily.
+        """Yield the runs of a repository in the service's order; pages are requested lazily.
 
-        A run that comes twice is yielded once. Raises `ApiError` where the pages go in circles, and
-        at the end where there are more than `most_pages`.
+        A run that comes twice is yielded once. Raises `ApiError` if the pages repeat without end,
+        and `MorePages` after `most_pages` if there are more.
         """
         path = _path(repo, "runs")
         known: set[str] = set()
@@ -131,12 +132,12 @@ class Client:
                 return
             stale = stale + 1 if len(known) == before else 0
             if stale > _MOST_STALE_PAGES:
-                raise ApiError(f"the runs of {visible(repo)}: the API's pages come to no end")
+                raise ApiError(f"the runs of {visible(repo)}: the API's pages do not end")
         unread = f"there are more than {most_pages:,} pages of them"
         raise MorePages(f"the runs of {visible(repo)}: {unread}", most_pages)
 
     def _get(self, path: str, asked: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the object that the API answers with; `asked` says in words what was asked for."""
+        """Request a JSON object; messages describe it as `asked`. Raises `ApiError` and others."""
         asked = visible(asked)
         target = f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
         told = time.monotonic()
@@ -164,7 +165,7 @@ class Client:
         return content(answer, asked, self._host, self._token)
 
     def _exchange(self, target: str, asked: str) -> Response:
-        """Send one request and read all of its answer. Raises `RetryableError` and `ApiError`."""
+        """Send one request and read the whole response. Raises `RetryableError` and `ApiError`."""
         request = self._template.copy()
         # Preparing would decode `%2E`; a URL that is set afterwards is sent byte for byte.
         request.url = self._base + target
@@ -175,16 +176,16 @@ class Client:
                 self._deadline, lambda: self._adapter.exchange(request, self._timeout, proxy, limit)
             )
         except network.DeadlinePassed:
-            late = f"{self._host} gave no whole answer within {self._deadline:g} s"
+            late = f"{self._host} did not finish its response within {self._deadline:g} s"
             raise ApiError(f"{asked}: {late}") from None
         except _TooLong:
-            raise ApiError(f"{asked}: the answer is longer than {limit:,} bytes") from None
+            raise ApiError(f"{asked}: the response is longer than {limit:,} bytes") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             via = f" through the proxy {visible(network.shown_proxy(proxy))}" if proxy else ""
             cause = network.root_cause(error)
             reason = f"cannot reach {self._host}{via}: {network.explain(cause, self._timeout)}"
             if isinstance(cause, ssl.SSLCertVerificationError):
-                hint = "if it is signed by a CA of your own, name that with --ca-bundle"
+                hint = "if a CA of your own signed it, use --ca-bundle FILE"
                 raise ApiError(f"{asked}: {reason}", hint=hint) from error
             raise RetryableError(without_secrets(reason, self._secrets)) from error
 
@@ -194,13 +195,13 @@ class Client:
 
 
 class _TooLong(Exception):
-    """The body is longer than what is accepted."""
+    """The body is longer than the limit."""
 
 
 class _Adapter(HTTPAdapter):
     """Sends prepared requests, with one TLS context for all connections.
 
-    requests would read the CAs again for each of them, at 10 ms of CPU.
+    requests would read the CAs again for each connection, which takes 10 ms of CPU time.
     """
 
     def __init__(self, ca_bundle: str | None) -> None:
@@ -236,7 +237,7 @@ class _Adapter(HTTPAdapter):
     def exchange(
         self, request: requests.PreparedRequest, timeout: float, proxy: str | None, limit: int
     ) -> Response:
-        """Send a request and read its answer, of at most `limit` bytes. Raises `_TooLong`."""
+        """Send a request and read the response, of at most `limit` bytes. Raises `_TooLong`."""
         proxies = {"http": proxy, "https": proxy} if proxy else None
         response = self.send(request, stream=True, timeout=timeout, proxies=proxies)
         try:
@@ -258,7 +259,7 @@ def _body(raw: Any, limit: int) -> bytes:
 
 
 def _error_body(raw: Any) -> bytes:
-    """Read the start of an error's body; the status counts even if reading fails."""
+    """Read the beginning of an error's body; if that fails, the status is enough."""
     try:
         return bytes(raw.read(_MAX_ERROR_BODY, decode_content=True))
     except (urllib3.exceptions.HTTPError, OSError):
@@ -284,11 +285,11 @@ def _path(repo: str, kind: str, *names: str) -> str:
 def segment(name: str) -> str:
     """Percent-encode a name as one segment of a path (RFC 3986, 3.3).
 
-    Dots are encoded in `.` and `..`, which would steer the path otherwise. Raises `UsageError`
-    where the name is empty.
+    The dots of `.` and `..` are encoded too, or the path would lead elsewhere. Raises `UsageError`
+    if the name is empty.
     """
     if not isinstance(name, str):
-        raise UsageError("a name in the address must be a text")
+        raise UsageError("a name in the address must be a string")
     if not name:
         raise UsageError("a name in the address is empty: ORG/REPO, RUN, WORKFLOW, TASK or CUBE")
     if name in (".", ".."):

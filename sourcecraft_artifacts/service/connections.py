@@ -1,4 +1,4 @@
-"""Connections to the API that race a host's addresses, as those to the storage do."""
+"""Connections to the API that race a host's addresses, like those to the storage."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from .. import network
 
 _LONGEST = 60.0
-"""Seconds to connect where a connection has no timeout of its own."""
+"""Seconds to connect if a connection has no timeout of its own."""
 
 
 def _connected(connection: Any) -> socket.socket:
-    """Connect to the host or proxy of a connection, all its addresses within one timeout.
+    """Connect to the host or proxy of a connection; one timeout covers all its addresses.
 
     Raises urllib3's errors.
     """

@@ -1,4 +1,4 @@
-"""From an address to the artifacts below it: which run, which cubes, what each of them left."""
+"""Lists the artifacts below an address: finds the run and the cubes, and asks for each cube."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .not_found import nearest_run, require
 from .runs import LATEST, RunFilter, resolved
 
 AT_ONCE = 16
-"""Cubes that are asked for at the same time."""
+"""How many cubes are asked for at the same time."""
 _MOST_TOLD = 10
 
 _log = get_logger(__name__)
@@ -28,7 +28,7 @@ Named = TypeVar("Named", Workflow, Task)
 
 
 class Api(Protocol):
-    """What is needed of the API."""
+    """The part of the API that is used here."""
 
     def artifacts(self, address: CubeAddress) -> list[Artifact]: ...
     def run(self, repo: str, run: str) -> Run: ...
@@ -39,12 +39,18 @@ class Api(Protocol):
 class Listing:
     """The artifacts below an address.
 
-    `repo` and `run` (a slug) say where; `artifacts` are in the service's order. `ended`: no more
-    can come. `run_ended`: the whole run has ended, where that was asked. `awaited`: selected cubes
-    that have not ended, of which those in `held` await an approval. `others`: the cubes of the run,
-    where none is selected. `nameless`, `unlisted`, `failures`: cubes that cannot be asked for, that
-    the service does not list, that could not be listed. `run_status`, `error_messages`: what the
-    run says.
+    - `repo` and `run` (a slug): where they are.
+    - `artifacts`: in the order of the service.
+    - `ended`: whether no more artifacts can come.
+    - `run_ended`: whether the whole run has ended, if it was read.
+    - `awaited`: the selected cubes that have not ended, as `workflow/task/cube`.
+    - `others`: the cubes of the run, if none is selected.
+    - `nameless`: a remark if the run has cubes without a name, which cannot be asked for.
+    - `unlisted`: cubes that have ended and for which the service has no listing (404).
+    - `held`: the cubes of the run that await an approval.
+    - `run_status`: the status of the run, if it was read.
+    - `error_messages`: the run's own error messages.
+    - `failures`: why cubes could not be listed; `artifacts` lacks theirs.
     """
 
     repo: str
@@ -52,27 +58,18 @@ class Listing:
     artifacts: tuple[Artifact, ...]
     ended: bool = True
     run_ended: bool = True
-    """Whether the whole run has ended, where that was asked."""
     awaited: tuple[str, ...] = ()
-    """The selected cubes that have not ended, as `workflow/task/cube`."""
     others: tuple[str, ...] = ()
-    """Where no cube is selected: those that the run has."""
     nameless: str = ""
-    """What is said of cubes that have no name, and cannot be asked for."""
     unlisted: tuple[str, ...] = ()
-    """Ended cubes of the run for which the service has no listing (404)."""
     held: frozenset[str] = frozenset()
-    """Those of `awaited` that await an approval."""
     run_status: str | None = None
-    """The status of the run, where it was read."""
     error_messages: tuple[str, ...] = ()
-    """What the run says of its errors."""
     failures: tuple[ArtifactsError, ...] = ()
-    """Why cubes could not be listed: what they left is not among the artifacts."""
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know of the listing, safe to show; nothing when it is whole."""
+        """What is missing from the listing, in lines that are safe to show."""
         remarks = [f"failed: {error.message}" for error in self.failures[:_MOST_TOLD]]
         left = len(self.failures) - _MOST_TOLD
         if left > 0:
@@ -86,7 +83,7 @@ class Listing:
 
 
 def tell_remarks(listing: Listing) -> None:
-    """Tell what of the things asked for the service does not even list."""
+    """Warn of what is missing from a listing."""
     for remark in listing.remarks:
         _log.warning("%s", remark)
 
@@ -94,15 +91,16 @@ def tell_remarks(listing: Listing) -> None:
 def list_artifacts(
     api: Api, address: Address, *, runs: RunFilter | None = None, watch: bool = False
 ) -> Listing:
-    """List what is below an address; `runs` says which runs count where its run is `latest`.
+    """List the artifacts below an address; `runs` filters the runs if its run is `latest`.
 
-    Three plain names make one request; anything wider, and `watch`, which asks also how far the
-    cubes are, reads the run and then asks for each selected cube. A cube that cannot be listed is
-    named in the listing, and the others are there. Raises `ArtifactsError`, also where no cube can.
+    An address with three plain names takes one request. A wider one, or `watch`, which also wants
+    the statuses of the cubes, takes one request for the run and one for each selected cube. If some
+    cubes cannot be listed, the listing names them. Raises `ArtifactsError`, also if no cube can be
+    listed.
     """
     checks.instance("address", address, Address)
     if runs not in (None, RunFilter()) and address.run != LATEST:
-        raise UsageError("runs goes with the run `latest`")
+        raise UsageError("runs needs the run `latest`")
     address = resolved(api, address, runs or RunFilter())
     if address.exact and not watch:
         cube = CubeAddress(
@@ -121,7 +119,7 @@ def list_artifacts(
     except NotFound as error:
         raise nearest_run(api, address, error) from error
     cubes = select_cubes(run, address, partial=watch and not run.ended)
-    # Asked after the run: what ended by then has its artifacts in these listings.
+    # Requested after the run, so that the listings of cubes that have ended are final.
     listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
     awaited = tuple(cube.path for cube, ended in cubes if not ended)
     return Listing(
@@ -146,7 +144,7 @@ def list_artifacts(
 
 
 def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
-    """Return the error that says which name of an exact address is not there, where one is not."""
+    """Return the error that says which name of an exact address does not exist, if one does not."""
     try:
         run = api.run(address.repo, address.run)
     except NotFound:
@@ -191,13 +189,13 @@ def _cube_names(run: Run) -> Iterator[str]:
 def is_internal(cube: str) -> bool:
     """Tell whether a cube is one of the service's own, such as `#git-clone`, by its name.
 
-    They leave no artifacts, and the API may fail to answer for them.
+    They have no artifacts, and the API may answer with an error for them.
     """
     return cube.startswith("#")
 
 
 _Answer = list[Artifact] | ArtifactsError
-"""What a cube left, or why that cannot be told; a 404 may just be a cube that left nothing yet."""
+"""A cube's artifacts, or the error; a 404 may mean that it has none yet."""
 
 
 def _artifacts(api: Api, cube: CubeAddress) -> _Answer:
@@ -214,7 +212,7 @@ def _is_failure(answer: _Answer) -> TypeGuard[ArtifactsError]:
 def _in_parallel(
     ask: Callable[[CubeAddress], _Answer], cubes: Sequence[CubeAddress]
 ) -> list[_Answer]:
-    """Ask for all cubes. Raises the first failure where nothing but failures comes."""
+    """Ask for all cubes. Raises the first failure if the first ones all fail."""
     if len(cubes) <= 1:
         return _not_all_failures([ask(cube) for cube in cubes])
     with closing(in_threads(ask, cubes, min(AT_ONCE, len(cubes)))) as coming:
@@ -231,19 +229,18 @@ def _not_all_failures(answers: list[_Answer]) -> list[_Answer]:
 def select_cubes(
     run: Run, address: Address, *, partial: bool = False
 ) -> list[tuple[CubeAddress, bool]]:
-    """Return the cubes of a run that an address selects, each once, with whether it has ended.
+    """Return the cubes of a run that an address selects, each with whether it has ended.
 
-    In a run that has ended all have, and so they have in a workflow or task that has. A cube of the
-    service's own is selected only where the address names it with its `#`. Raises `NotFound`, with
-    the nearest names, for a plain name that is not there; not with `partial`, when the run may
-    still get it.
+    All cubes of a run, workflow or task that has ended count as ended. Internal cubes are selected
+    only if the address names them with their `#`. Raises `NotFound`, with the nearest names, for a
+    plain name that does not exist; not with `partial`, as the run may still get it.
     """
     workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
     where = f"workflow {address.workflow or '*'} of run {run.slug}"
     tasks = [(w, t) for w in workflows for t in w.tasks]
     picked = set(map(id, _chosen([t for _, t in tasks], address.task, "task", where, partial)))
     where = f"task {address.task or '*'} of run {run.slug}"
-    # What has no name cannot be asked for.
+    # A cube without a full name cannot be asked for.
     found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
     found = [(w, t, c) for w, t, c in found if w.slug and t.slug and c.slug]
     if not is_internal(address.cube or ""):

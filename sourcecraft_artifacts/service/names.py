@@ -1,4 +1,4 @@
-"""Names in messages: the existing names, those most like the wanted one first."""
+"""Names in messages: existing names, those most like the wanted one first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a run, workflow, task or cube that is not there: what may have been meant."""
+"""Errors for a run, workflow, task or cube that does not exist: they name the nearest ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
 
 
 class Api(Protocol):
-    """What is needed of the API."""
+    """The part of the API that is used here."""
 
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
 def require(pattern: str | None, names: Iterable[str], kind: str, where: str) -> None:
-    """Raise NotFound for a plain name; a glob may well match nothing."""
+    """Raise NotFound if `pattern` is a plain name; a glob may match nothing."""
     if pattern is None or "*" in pattern or "?" in pattern:
         return
     there = nearest(pattern, names)
@@ -33,7 +33,7 @@ def require(pattern: str | None, names: Iterable[str], kind: str, where: str) ->
 
 
 def nearest_run(api: Api, address: Address, error: NotFound) -> NotFound:
-    """Return the error for a run that is not there, with what there is, at one request more."""
+    """Return the error for a run that does not exist, with the nearest ones; one more request."""
     try:
         runs = [run for run in islice(api.runs(address.repo, most_pages=1), _RUNS_READ) if run.slug]
     except ArtifactsError:
@@ -42,10 +42,10 @@ def nearest_run(api: Api, address: Address, error: NotFound) -> NotFound:
 
 
 def _hint(address: Address, runs: Sequence[Run]) -> str:
-    """Say what may have been meant, given the newest runs; empty where there are none."""
+    """Guess what was meant, given the newest runs; empty if there are none."""
     run = visible(address.run)
     if re.fullmatch(r"[^/]+/[^/]+", address.run):
-        return f"{_ORDER}; a repository is named by -R {run}"
+        return f"{_ORDER}; to name a repository, use -R {run}"
     if not runs:
         return ""
     if any(one.slug == address.run for known in runs for one in known.workflows):

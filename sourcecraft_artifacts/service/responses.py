@@ -1,6 +1,6 @@
-"""What an answer of the API means: the object that it holds, or the error that it tells.
+"""Reads responses of the API: a response is an object or an error.
 
-Nothing is asked here: an `Response` is what has come, whoever sent for it.
+Nothing is requested here: a `Response` is complete, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..models import Artifact, CubeAddress, objects, read_artifact
 from ..text import visible, without_secrets
 
 _MOST_VALUES = 3_000_000
-"""Commas and brackets of a body that is parsed. 64 MiB of listing have a third of that; of `{},`
-they have 44 million, which take gigabytes once parsed."""
+"""The most commas and brackets in a body that is parsed. 64 MiB of a listing have a third of that;
+64 MiB of `{},` have 44 million, which take gigabytes once parsed."""
 _EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
 _MAY_HOLD_A_KEY = re.compile(r'"\s*:|\\[/u]|[?&][\w.~%+-]+=')
-"""What a listing among other text shows of itself: a member, an escaped slash, a query."""
+"""Signs that a text has a piece of a listing: a member, an escaped slash, a query."""
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _FINAL_5XX = frozenset({501, 505})
 _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
@@ -31,7 +31,7 @@ _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TO
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer of the API. `whole` is false where only the end of the connection ended it."""
+    """One response of the API; `whole` is false if only the connection's end marks its end."""
 
     status: int
     reason: str
@@ -41,7 +41,7 @@ class Response:
 
 
 class RetryableError(Exception):
-    """A fault that another try may not meet; `retry_after` is in seconds."""
+    """A retryable fault; `retry_after` is the server's wish, in seconds."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class RetryableError(Exception):
 
 
 class MorePages(ApiError):
-    """There are more pages than were to be read; `pages` is how many those were."""
+    """There are more pages than the limit; `pages` is how many were read."""
 
     def __init__(self, message: str, pages: int) -> None:
         super().__init__(message)
@@ -57,17 +57,16 @@ class MorePages(ApiError):
 
 
 def content(answer: Response, asked: str, host: str, token: str | None) -> dict[str, Any]:
-    """Return the object that an answer holds.
+    """Return the object in a response.
 
-    The errors name the `host` that answered and what was `asked` for, in words, and never the
-    `token` that was sent. Raises `RetryableError` where another try may do better, else `ApiError`,
-    `AuthError` or `NotFound`.
+    Errors name the `host` and what was `asked` for, and never the `token` that was sent. Raises
+    `RetryableError` if another try may succeed, else `ApiError`, `AuthError` or `NotFound`.
     """
     secrets = [token] if token else []
     if 200 <= answer.status < 300:
         value = _whole_object(answer, asked, host, secrets)
         if value.get("error_code") and not value.keys() & _EXPECTED:
-            # The service's own form of an error, whatever the status says.
+            # The service reports an error in this form even with a status of success.
             raise ApiError(f"{asked}: {host} answered {describe(answer, secrets)}")
         return value
     reason = f"{host} answered {describe(answer, secrets)}"
@@ -89,7 +88,7 @@ def _whole_object(
 
 
 def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:
-    """Return the error for a status that no other try would change."""
+    """Return the error for a status that is not retryable."""
     if status in (401, 403):
         doubt = "the token may have expired, or lack permission for this repository"
         return AuthError(
@@ -104,7 +103,7 @@ def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> Artifa
 
 
 def read_object(answer: Response, secrets: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a body as one JSON object. Raises `ApiError`, which says only what came instead."""
+    """Read a body as one JSON object. Raises `ApiError`, which says what came instead."""
     if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ApiError("more values than a listing has")
     try:
@@ -116,7 +115,7 @@ def read_object(answer: Response, secrets: Sequence[str] = ()) -> dict[str, Any]
     except ValueError:
         raise ApiError(_not_json(answer, secrets)) from None
     if not isinstance(value, dict):
-        raise ApiError("JSON that is no object")
+        raise ApiError("JSON that is not an object")
     return value
 
 
@@ -129,7 +128,7 @@ def _not_json(answer: Response, secrets: Sequence[str]) -> str:
     kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
     redacted = without_secrets(text, secrets)
     excerpt = ""
-    # What comes with a success may be a piece of a listing; a page of a proxy shows itself.
+    # A success may hold a piece of a listing; a proxy's page begins with `<`.
     is_told = answer.status >= 300 or text.startswith("<")
     if is_told and not _MAY_HOLD_A_KEY.search(redacted):
         plain = _MARKUP.sub(" ", redacted[:_EXAMINED])
@@ -138,8 +137,8 @@ def _not_json(answer: Response, secrets: Sequence[str]) -> str:
 
 
 def describe(answer: Response, secrets: Sequence[str] = ()) -> str:
-    """Say what an answer that is no success holds, in one line that is safe to show."""
-    if answer.status == 407:  # a proxy's, which may repeat the password that it was shown
+    """Describe a response that is not a success, in one line that is safe to show."""
+    if answer.status == 407:  # from a proxy, whose text may repeat the password
         return "407 Proxy Authentication Required"
     status = f"{answer.status} {_safe(answer.reason, secrets)}".rstrip()
     if 300 <= answer.status < 400 and "Location" in answer.headers:
@@ -160,7 +159,7 @@ def describe(answer: Response, secrets: Sequence[str] = ()) -> str:
 
 
 def _details(details: object, secrets: Sequence[str]) -> str:
-    """Write an error's details in a line, as `page_size: too large`, whatever form they have."""
+    """Return an error's details, in any JSON form, as one line such as `page_size: too large`."""
     if isinstance(details, dict):
         pairs = (f"{key}: {_plain(value)}" for key, value in details.items() if value)
         return _safe(", ".join(pairs), secrets)
@@ -172,7 +171,7 @@ def _plain(value: object) -> str:
 
 
 def request_note(answer: Response, secrets: Sequence[str]) -> str:
-    """Return what a log line adds to name the request, empty where no header does."""
+    """Return the request id for a log line; empty if no header has one."""
     value = answer.headers.get("X-Request-Id", "")
     return f" (request_id {_safe(value, secrets)})" if value else ""
 
@@ -191,14 +190,14 @@ def _safe(value: object, secrets: Sequence[str]) -> str:
 
 
 def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:
-    """Read the listing of a cube; those alike in all but their URLs are one.
+    """Read the listing of a cube; artifacts that differ only in id and URL count once.
 
-    Raises `ApiError` where it is misshapen.
+    Raises `ApiError` if it is malformed.
     """
     known: dict[Artifact, Artifact] = {}
     for item in objects(listing, "artifacts"):
         artifact = read_artifact(address, item)
-        # Never by the id: it is not public yet.
+        # The id is not compared: it is not in public use yet.
         same = artifact._replace(id="", download_url=None)
         if same not in known or known[same].download_url is None:
             known[same] = artifact
@@ -206,8 +205,8 @@ def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Art
 
 
 def read_page_token(page: Mapping[str, Any]) -> str:
-    """Read which page comes next, empty for none. Raises `ApiError` where it is misshapen."""
+    """Return the token of the next page, empty for none. Raises `ApiError` if it is malformed."""
     token = page.get("next_page_token") or ""
     if not isinstance(token, str):
-        raise ApiError("the API's answer is misshapen: next_page_token is not text")
+        raise ApiError("the API's response is malformed: next_page_token is not a string")
     return token

@@ -1,4 +1,4 @@
-"""Finds the run that is meant: the newest that passes the filters and has the workflow."""
+"""Finds the run that `latest` means: the newest that passes the filters and has the workflow."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs count: those that match any value of each field; an empty field matches all.
+    """Passes runs that match any value of each field; an empty field matches all runs.
 
-    `statuses` and `events` are compared without regard to case; `pulls` and `users` are slugs.
-    One value may be given as it is. Raises `UsageError`.
+    `statuses` and `events` are compared without regard to case; `pulls` and `users` are slugs. A
+    single value may be given as a string. Raises `UsageError`.
     """
 
     statuses: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class RunFilter:
             object.__setattr__(self, name, checks.texts(name, getattr(self, name)))
 
     def passes(self, run: Run) -> bool:
-        """Tell whether a run counts."""
+        """Tell whether a run passes."""
         return (
             _is_among(run.status.lower(), [value.lower() for value in self.statuses])
             and _is_among(run.event_type.lower(), [value.lower() for value in self.events])
@@ -74,7 +74,7 @@ class RunFilter:
             for value in values:
                 if value.lower() not in known[name]:
                     there = some_of(nearest(value, known[name]))
-                    yield f"{visible(value)} is no {name} that is known; known are {there}"
+                    yield f"{visible(value)} is not a known {name}; known are {there}"
 
 
 def _is_among(value: str | None, wanted: Sequence[str]) -> bool:
@@ -84,8 +84,8 @@ def _is_among(value: str | None, wanted: Sequence[str]) -> bool:
 class NewestRuns:
     """The newest of the wanted runs; no more pages are read than necessary.
 
-    The service's order is not documented. While runs come newest first, the rest is taken to be
-    older; once they do not, all pages are read, up to the limit.
+    The service's order is not documented. As long as runs come newest first, the rest is taken to
+    be older; otherwise all pages are read, up to the limit.
     """
 
     def __init__(self, runs: Iterable[Run], wanted: Callable[[Run], bool] = lambda run: True):
@@ -99,7 +99,7 @@ class NewestRuns:
         """A remark on runs that were not read; empty if all were."""
 
     def first(self, limit: int) -> list[Run]:
-        """Return the newest `limit` of them, newest first; a later call with more reads on."""
+        """Return the newest `limit` runs, newest first; may be called again with a higher limit."""
         while not (self._ordered and len(self._kept) >= limit and self._seen >= _SAMPLE):
             if not self._read_one():
                 break
@@ -125,7 +125,7 @@ class NewestRuns:
 
 
 def newest_runs(api: Api, repo: str, chosen: RunFilter | None = None) -> NewestRuns:
-    """Return the newest runs of a repository that pass, yet to be read."""
+    """Return the newest runs of a repository that pass; they are read on demand."""
     wanted = (chosen or RunFilter()).passes
     return NewestRuns(
         api.runs(repo, most_pages=MOST_PAGES), lambda run: bool(run.slug) and wanted(run)
@@ -143,9 +143,9 @@ def _age(run: Run) -> tuple[datetime, int]:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The run that `latest` means, and how many newer ones lack the wanted workflow.
+    """The run that `latest` means, and how many newer runs lack the wanted workflow.
 
-    `untold` of those have no workflows yet.
+    Of those, `untold` have no workflows yet.
     """
 
     run: Run
@@ -174,11 +174,10 @@ def find_latest(
     *,
     ask_again: Callable[[Run], bool] = lambda run: False,
 ) -> Latest:
-    """Return the newest run that passes and has a workflow of that name, or one the glob matches.
+    """Return the newest run that passes and has a workflow that the name or glob matches.
 
-    A run that is listed without workflows is requested by itself. One that is in progress and has
-    none yet is requested again as long as `ask_again` (which may wait) returns true. Raises
-    `NotFound`.
+    A run that is listed without workflows is requested by itself. A run in progress that has none
+    yet is requested again as long as `ask_again` (which may wait) returns true. Raises `NotFound`.
     """
     chosen = chosen or RunFilter()
     newest = newest_runs(api, repo, chosen)
@@ -205,7 +204,7 @@ def resolved(
     *,
     ask_again: Callable[[Run], bool] = lambda run: False,
 ) -> Address:
-    """Put the slug of a run in the place of `latest`, and tell which. Raises as `find_latest`."""
+    """Replace `latest` by the slug of the run, and log which it is. Raises as `find_latest`."""
     if address.run != LATEST:
         return address
     latest = find_latest(api, address.repo, chosen, address.workflow, ask_again=ask_again)

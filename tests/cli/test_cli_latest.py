@@ -71,7 +71,7 @@ def test_what_the_chosen_run_lacks_is_not_found(cli: Cli) -> None:
 def test_a_value_that_nobody_knows_warns(cli: Cli) -> None:
     """It may be new, so that it is asked for all the same."""
     finished = cli("list", "latest", "--run-status", "cancelled", code=5)
-    assert "warning: cancelled is no status that is known; known are canceled" in finished.err
+    assert "warning: cancelled is not a known status; known are canceled" in finished.err
     assert "warning" not in cli("list", "latest", "--run-status", "CANCELED").err
 
 

@@ -24,7 +24,7 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
             2,
             "ci is a workflow, and the run comes first, as in: latest ci",
         ),
-        (["acme/app", "12"], 2, f"{ORDER}; a repository is named by -R acme/app"),
+        (["acme/app", "12"], 2, f"{ORDER}; to name a repository, use -R acme/app"),
         (["newest"], 2, f"hint: {ORDER}; there is run 7"),
     ],
 )
@@ -86,7 +86,7 @@ def test_the_repository_as_people_paste_it(service: FakeService, cli: Cli, repo:
 def test_a_repository_in_the_place_of_the_run(cli: Cli) -> None:
     """Without any repository, too, the way to name one is told."""
     finished = cli("list", "acme/app", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)
-    assert "a repository is named by -R acme/app" in finished.err
+    assert "to name the repository, use -R acme/app" in finished.err
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_a_foreign_origin_is_named(cli: Cli, remote: str, shown: str) -> None:
     finished = cli("list", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)
     assert "pa55" not in finished.err
     assert "word" not in finished.err
-    assert shown in finished.err or "no checkout from SourceCraft" in finished.err
+    assert shown in finished.err or "not a checkout from SourceCraft" in finished.err

@@ -726,7 +726,7 @@ def test_a_part_that_others_change_is_not_sealed(directory: Directory, tmp_path:
     assert partial.digest() == SHA256
     with (tmp_path / partial.part_name).open("ab") as file:
         file.write(b"more")
-    with pytest.raises(LocalError, match="changed by others"):
+    with pytest.raises(LocalError, match="changed by another program"):
         partial.seal()
     partial.forget()
 

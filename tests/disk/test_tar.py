@@ -155,12 +155,12 @@ LIES = {
     "character device": (archive(header("dev", kind=b"3")), "dev in it is a device"),
     "block device": (archive(header("dev", kind=b"4")), "dev in it is a device"),
     "fifo": (archive(header("pipe", kind=b"6")), "pipe in it is a FIFO"),
-    "unknown kind": (archive(header("odd", kind=b"q")), "odd in it is of a kind that is not known"),
+    "unknown kind": (archive(header("odd", kind=b"q")), "odd in it is of an unknown kind"),
     "other volume": (archive(header("rest", kind=b"M")), "rest in it is a piece of a file"),
-    "pax length": (archive(pax(b"99 path=a\n"), member("b")), "lies about its length"),
-    "pax short length": (archive(pax(b"3 path=a\n"), member("b")), "lies about its length"),
-    "pax no length": (archive(pax(b"path=a\n"), member("b")), "lies about its length"),
-    "pax negative": (archive(pax(b"-9 path=a\n"), member("b")), "lies about its length"),
+    "pax length": (archive(pax(b"99 path=a\n"), member("b")), "has a wrong length"),
+    "pax short length": (archive(pax(b"3 path=a\n"), member("b")), "has a wrong length"),
+    "pax no length": (archive(pax(b"path=a\n"), member("b")), "has a wrong length"),
+    "pax negative": (archive(pax(b"-9 path=a\n"), member("b")), "has a wrong length"),
     "pax no equals": (archive(pax(b"8 patha\n"), member("b")), "a header in it is damaged"),
     "pax no break": (archive(pax(b"9 path=ab"), member("b")), "a header in it is damaged"),
     "pax NUL": (archive(pax(record("path", b"a\0b")), member("b")), "a name in it holds a NUL"),
@@ -168,7 +168,7 @@ LIES = {
     "pax size": (archive(pax(record("size", "-1")), member("b")), "a number in it is damaged"),
     "pax size beyond": (archive(pax(record("size", "9999")), member("b")), "it was cut short"),
     "pax size text": (archive(pax(record("size", "1_0")), member("b")), "a number in it is dam"),
-    "pax alone": (archive(pax(record("path", "a"))), "it ends behind a header whose member is mis"),
+    "pax alone": (archive(pax(record("path", "a"))), "it ends after a header whose member is mis"),
     "pax huge": (archive(header("x", HUGE, b"x") + bytes(HUGE)), "a header in it is too large"),
     "pax many": (
         archive(*[pax(record("comment", "x" * 300_000))] * 5, member("b")),
@@ -178,7 +178,7 @@ LIES = {
     "size for all": (archive(pax(record("size", "1"), kind=b"g"), member("b")), "to all members"),
     "long name NUL": (archive(long_name(b"a\0b\0"), member("b")), "a long name in it holds a NUL"),
     "long name huge": (archive(long_name(b"a" * HUGE), member("b")), "a header in it is too large"),
-    "long name alone": (archive(long_name(b"a" * 200)), "it ends behind a header whose member"),
+    "long name alone": (archive(long_name(b"a" * 200)), "it ends after a header whose member"),
 }
 
 
@@ -445,7 +445,7 @@ def test_an_xz_file_that_wants_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused from some size of its dictionary on."""
     data = lzma.compress(bytes(2000))
     monkeypatch.setattr(inflate, "_MOST_MEMORY", 1 << 20)
-    assert reason(data) == "to unpack it takes more memory than is right"
+    assert reason(data) == "to unpack it takes too much memory"
 
 
 def test_a_compression_that_this_python_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

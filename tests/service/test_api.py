@@ -495,7 +495,7 @@ def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
 def test_silence_is_tried_again(desk: Desk) -> None:
     """`timeout` bounds it."""
     assert desk.listing(Response(hang=True), json_response(LISTING), timeout=0.05) == ["a"]
-    assert "nothing was heard for 0.05 s" in "".join(desk.lines)
+    assert "it sent nothing for 0.05 s" in "".join(desk.lines)
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_silence_is_tried_again(desk: Desk) -> None:
 def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Response) -> None:
     """A byte now and then outlives every read timeout, and is not asked for again."""
     fault = desk.fault(dripping, deadline=0.1)
-    assert "no whole answer within 0.1 s" in fault.message
+    assert "did not finish its response within 0.1 s" in fault.message
     assert desk.slept == []
 
 
@@ -554,8 +554,8 @@ def test_gzip_is_read(desk: Desk) -> None:
         (b"<p>https:\\u002f\\u002fs/a\\u003fx=" + SECRET.encode(), "text/html instead of JSON"),
         (b"<p>HTTPS://s/a?x=" + SECRET.encode(), "'HTTPS://s/a?[redacted]'"),
         (b"<p>see /a?x=" + SECRET.encode(), "text/html instead of JSON"),
-        (b"[]", "200 with JSON that is no object"),
-        (b"null", "200 with JSON that is no object"),
+        (b"[]", "200 with JSON that is not an object"),
+        (b"null", "200 with JSON that is not an object"),
         (b"[" * 100_000, "200 with JSON nested too deeply"),
         (b'{"a":' * 100_000, "200 with JSON nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "200 with malformed JSON"),
@@ -675,7 +675,7 @@ def test_pages_in_circles_are_an_api_error(desk: Desk) -> None:
     """Ever new tokens without a new run do not go on for ever."""
     numbers = iter(range(1000))
     desk.server.on("/", lambda received: page(1, token=f"t{next(numbers)}"))
-    with pytest.raises(ApiError, match="no end"):
+    with pytest.raises(ApiError, match="pages do not end"):
         list(desk.client().runs("o/r"))
     assert len(desk.server.requests) == 22
 

@@ -119,9 +119,9 @@ def test_any_value_of_a_filter_and_all_filters(chosen: RunFilter, passes: bool) 
 def test_values_that_no_run_has_are_doubted() -> None:
     """The known ones are named, the nearest first; pulls and users are anybody's guess."""
     (doubt,) = RunFilter(("cancelled", "success"), ("push",), ("x",), ("y",)).doubts()
-    assert doubt.startswith("cancelled is no status that is known; known are canceled, ")
+    assert doubt.startswith("cancelled is not a known status; known are canceled, ")
     (doubt,) = RunFilter(events=("pull\x1b",)).doubts()
-    assert doubt.startswith("pull\\x1b is no event that is known; known are push, ")
+    assert doubt.startswith("pull\\x1b is not a known event; known are push, ")
 
 
 def test_latest_has_the_workflow() -> None:
