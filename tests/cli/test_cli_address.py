@@ -1,4 +1,4 @@
-"""Which run and which cubes an address means, and how little is asked to find out."""
+"""Which run and cubes an address selects, and how few requests that takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hid
     ],
 )
 def test_globs(service: FakeService, cli: Cli, arguments: list[str], chosen: set[str]) -> None:
-    """`*` stays inside a component, `**` crosses them, a bare pattern is a file name."""
+    """`*` stays inside a component, `**` crosses them; a glob without `/` is for the file name."""
     for name in NAMES:
         service.add(name)
     lines = cli("list", *arguments, "7", *CUBE, "--allow-empty").out.splitlines()
@@ -37,7 +37,7 @@ def test_globs(service: FakeService, cli: Cli, arguments: list[str], chosen: set
 def test_a_wide_address_reads_the_run_once_and_cubes_at_once(
     service: FakeService, cli: Cli
 ) -> None:
-    """The selected cubes alone are asked, several at a time, each name as one segment."""
+    """Only the selected cubes are requested, several at a time, each name as one path segment."""
     odd = ("a/b c%2F", "?#", "ы")
     for cube in (odd, CUBE, ("ci", "test", "linux")):
         service.add("same.txt", cube=cube)
@@ -75,7 +75,7 @@ def test_a_wide_address_reads_the_run_once_and_cubes_at_once(
 def test_names_and_globs_choose_cubes(
     service: FakeService, cli: Cli, names: list[str], code: int, cubes: set[tuple[str, ...]]
 ) -> None:
-    """A plain name that is not in the run is not found."""
+    """A plain name that is not in the run is exit 5; a glob may match nothing."""
     for cube in (CUBE, ("ci", "test", "linux"), ("deploy", "build", "linux")):
         service.add("same.txt", cube=cube)
     lines = cli("list", "7", *names, code=code).out.splitlines()
@@ -83,7 +83,7 @@ def test_names_and_globs_choose_cubes(
 
 
 def test_a_cube_that_the_run_lists_twice_is_asked_for_once(service: FakeService, cli: Cli) -> None:
-    """An address is one place to ask, however often the run names it, as after a restart."""
+    """A cube that the run lists twice, as after a restart, is requested once."""
     service.add("same.txt", b"1")
     run = service.run_record(service.runs["7"])
     cube = {"slug": "linux", "status": "success"}
@@ -100,7 +100,7 @@ def test_a_cube_that_the_run_lists_twice_is_asked_for_once(service: FakeService,
 def test_a_cube_without_a_listing_is_told(
     service: FakeService, cli: Cli, command: list[str], quiet: list[str]
 ) -> None:
-    """A 404 for a cube that the run names is no failure, but never silent."""
+    """A 404 for a cube that the run names is not a failure, but a warning names the cube."""
     service.add("a.txt", b"1")
     run = service.run_record(service.runs["7"])
     cubes = [{"slug": slug, "status": "success"} for slug in ("linux", "mac", "")]
@@ -119,7 +119,7 @@ MAC, CLONE = ("ci", "build", "mac"), ("ci", "build", "#git-clone")
 def test_a_listing_that_fails_leaves_the_others(
     service: FakeService, cli: Cli, command: list[str], status: int
 ) -> None:
-    """The cube is named with the reason, and not all that was asked for is there: 6."""
+    """A cube that cannot be listed is named with the reason, the others are shown: exit 6."""
     for cube in (CUBE, MAC):
         service.add("a.txt", b"1", cube=cube)
     service.api.on(target("7", *MAC), problem(status, "out of order"))
@@ -137,7 +137,7 @@ def test_a_listing_that_fails_leaves_the_others(
 def test_nothing_but_failures_are_one(
     service: FakeService, cli: Cli, status: int, code: int
 ) -> None:
-    """Where no cube can be listed, the API is at fault, and is not asked for ever."""
+    """If no cube can be listed, the first error is shown, and not every cube is tried."""
     for number in range(300):
         service.add("a.txt", cube=("ci", "build", f"c{number}"))
     service.api.on(f"/repos/{REPO}/cicd/artifacts/", problem(status, "no"))
@@ -149,7 +149,7 @@ def test_nothing_but_failures_are_one(
 def test_cubes_of_the_service_itself_are_silence(
     service: FakeService, cli: Cli, status: int
 ) -> None:
-    """They are asked for only by name, and leave nothing to miss; nor are they told of."""
+    """Internal cubes are requested only by name; a failure to list them is not reported."""
     service.add("a.txt", b"1")
     service.runs["7"].cubes[CLONE] = "success"
     service.api.on(target("7", *CLONE), problem(status, "no"))
@@ -164,7 +164,7 @@ def test_cubes_of_the_service_itself_are_silence(
 def test_a_download_that_waits_tells_at_the_end_what_could_not_be_listed(
     service: FakeService, cli: Cli
 ) -> None:
-    """A listing that fails while the run goes on may still come."""
+    """With --wait, a listing that fails is reported only if it still fails at the end."""
     for cube in (CUBE, MAC):
         service.add("a.txt", b"1", cube=cube)
     run = service.runs["7"]
@@ -184,7 +184,7 @@ def test_a_download_that_waits_tells_at_the_end_what_could_not_be_listed(
 
 
 def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:
-    """A slug stays one segment, whatever it contains."""
+    """A name stays one path segment, whatever it contains."""
     cli("list", "..", "..", ".", "..", code=(2, 5))
     assert not any("/.." in received.target for received in service.api.requests)
 
@@ -196,7 +196,7 @@ def test_dots_as_names_do_not_climb(service: FakeService, cli: Cli) -> None:
 def test_latest_is_the_newest_run_in_any_order(
     service: FakeService, cli: Cli, page: int, arguments: list[str], run: str
 ) -> None:
-    """The newest by creation wins wherever it stands, and is named on stderr."""
+    """The run that was created last wins, in any order of the list, and is named on stderr."""
     service.page = page
     for slug, status, hour in [("3", "success", 3), ("10", "success", 1), ("8", "success", 8)]:
         service.add_run(slug, status, f"2026-11-01T0{hour}:00:00Z")
@@ -208,7 +208,7 @@ def test_latest_is_the_newest_run_in_any_order(
 
 
 def test_runs_pages_as_far_as_it_must(service: FakeService, cli: Cli) -> None:
-    """Columns, document, limit and page tokens are as promised; hostile text is visible."""
+    """Columns, JSON, limit and page tokens are as documented; hostile text is made visible."""
     service.page = 2
     for slug in range(9, 1, -1):
         service.add_run(str(slug), created_at=f"2026-11-0{slug}T00:00:00Z")
@@ -236,7 +236,7 @@ WEB = f"https://sourcecraft.dev/{REPO}/cicd/runs/7"
 def test_a_web_address_names_the_repository_too(
     service: FakeService, cli: Cli, address: list[str]
 ) -> None:
-    """The address bar of the browser is a valid RUN, before the variable's repository."""
+    """A web address is a valid RUN, and its repository beats the variable's."""
     service.add("a.txt")
     env = {"SOURCECRAFT_ARTIFACTS_REPO": "not/this"}
     assert cli("list", *address, "--json", env=env).json["repo"] == REPO
@@ -251,7 +251,7 @@ def test_a_web_address_names_the_repository_too(
     ],
 )
 def test_the_git_remote_is_the_last_resort(service: FakeService, cli: Cli, remote: str) -> None:
-    """In a checkout no repository need be named; its user info is never printed."""
+    """In a checkout the repository may be omitted; the remote's user info is never printed."""
     service.add("a.txt")
     for command in (["init", "-q"], ["remote", "add", "origin", remote]):
         subprocess.run(["git", *command], cwd=cli.cwd, env=cli.env, check=True)
@@ -262,7 +262,7 @@ def test_the_git_remote_is_the_last_resort(service: FakeService, cli: Cli, remot
 
 
 def test_the_command_line_beats_the_environment(service: FakeService, cli: Cli) -> None:
-    """Every option has a variable, and loses to the argument; no repository at all is usage."""
+    """An option beats its variable; without any repository it is exit 2."""
     service.add("a.txt")
     service.add("b.txt")
     env = {

@@ -1,4 +1,4 @@
-"""Tokens, configuration and the sandbox, from outside."""
+"""The token, the configuration and the sandbox, through the installed command."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NO_TOKEN = {"SOURCECRAFT_TOKEN": None}
 
 
 def sent(service: FakeService) -> str | None:
-    """The Authorization header of the last API request."""
+    """Return the Authorization header of the last API request."""
     return service.api.requests[-1].header("Authorization")
 
 
 def test_a_token_is_stored_shown_masked_and_removed(service: FakeService, cli: Cli) -> None:
-    """login, status, use, logout; the file is private and keeps what else it held."""
+    """login, status, use, logout; the file is private and keeps its other content."""
     service.add("a")
     cli("auth", "status", env=NO_TOKEN, code=4)
     cli.config.parent.mkdir(parents=True)
@@ -52,13 +52,13 @@ def test_a_token_is_stored_shown_masked_and_removed(service: FakeService, cli: C
 
 
 def login(cli: Cli, *arguments: str, **env: str | None) -> str:
-    """What `auth login` says of another token."""
+    """Return what `auth login` prints about another token."""
     command = ("auth", "login", "--with-token", *arguments)
     return cli(*command, stdin=OTHER.encode(), env=NO_TOKEN | env).err
 
 
 def test_a_token_is_tried_before_it_is_stored(service: FakeService, cli: Cli) -> None:
-    """One page of the repository's runs is asked for with it, and nothing else."""
+    """login requests one page of the repository's runs with the new token, and nothing else."""
     service.add_run("7")
     service.add_run("8")
     err = login(cli)
@@ -71,7 +71,7 @@ def test_a_token_is_tried_before_it_is_stored(service: FakeService, cli: Cli) ->
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_is_refused_is_not_stored(service: FakeService, cli: Cli, status: int) -> None:
-    """The refusal is told with the service's words, and what was stored before stays."""
+    """The message has the service's text, and the token stored before is kept."""
     login(cli)
     before = cli.config.read_bytes()
     service.api.on(f"/repos/{REPO}/cicd/runs", problem(status, "who are you"))
@@ -100,7 +100,7 @@ def test_an_api_that_cannot_tell_is_no_reason_not_to_store(
 
 
 def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
-    """A closed port is told of, with nothing of the library that met it."""
+    """A refused connection is a warning without a library's text; the token is stored."""
     err = login(cli, SOURCECRAFT_API_URL="http://127.0.0.1:9")
     assert "warning: the token could not be checked: " in err
     assert "Connection refused" in err
@@ -108,7 +108,7 @@ def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
 
 
 def test_without_a_repository_a_token_is_not_tried(service: FakeService, cli: Cli) -> None:
-    """It is stored, and it is said how to try it; --repo names one."""
+    """The token is stored unchecked, and a message names --repo, with which it is checked."""
     unset: dict[str, str | None] = {"SOURCECRAFT_ARTIFACTS_REPO": None}
     assert login(cli, **unset).startswith("the token was not checked: no repository is known")
     assert service.api.requests == []
@@ -116,7 +116,7 @@ def test_without_a_repository_a_token_is_not_tried(service: FakeService, cli: Cl
 
 
 def test_status_asks_when_told_to(service: FakeService, cli: Cli) -> None:
-    """Its answer is the exit status: accepted, refused, not to be reached, nothing to ask for."""
+    """With --check the exit status says whether the token was accepted, refused or not checked."""
     service.add_run("7")
     assert "check" not in cli("auth", "status").out
     assert service.api.requests == []
@@ -137,7 +137,7 @@ def test_status_asks_when_told_to(service: FakeService, cli: Cli) -> None:
 
 
 def test_the_environment_beats_the_file_and_hosts_are_bound(service: FakeService, cli: Cli) -> None:
-    """The variable wins; a stored token goes to the host it was stored for, and to no other."""
+    """The variable wins; a stored token is sent only to the host that it was stored for."""
     service.add("a")
     cli("auth", "login", "--with-token", stdin=OTHER.encode(), env=NO_TOKEN)
     cli("list", "7", *CUBE)
@@ -152,7 +152,7 @@ def test_the_environment_beats_the_file_and_hosts_are_bound(service: FakeService
 
 
 def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
-    """A token typed at the prompt is stored, and stays off the screen."""
+    """A token typed at the prompt is stored, and is not shown on the terminal."""
     master, slave = pty.openpty()
     process = cli.start(
         "auth",
@@ -180,7 +180,7 @@ def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("token", ["a\nb-secret", "tök-secret", "a\x01b-secret", "a\x7fb-secret"])
 def test_malformed_tokens(service: FakeService, cli: Cli, token: str) -> None:
-    """Control and non-ASCII characters are usage errors wherever the token comes from."""
+    """Control and non-ASCII characters in a token are exit 2, wherever it comes from."""
     service.add("a")
     said = cli("list", "7", *CUBE, env={"SOURCECRAFT_TOKEN": token}, code=2).err
     said += cli("auth", "login", "--with-token", stdin=token.encode(), env=NO_TOKEN, code=2).err
@@ -190,7 +190,7 @@ def test_malformed_tokens(service: FakeService, cli: Cli, token: str) -> None:
 
 
 def test_a_padded_token_is_trimmed(service: FakeService, cli: Cli) -> None:
-    """Whitespace around a pasted token does no harm; an empty one on stdin is usage."""
+    """Whitespace around a token is ignored; an empty token on stdin is exit 2."""
     service.add("a")
     cli("list", "7", *CUBE, env={"SOURCECRAFT_TOKEN": f" \t{TOKEN}\r\n"})
     assert sent(service) == f"Bearer {TOKEN}"
@@ -210,7 +210,7 @@ def test_a_padded_token_is_trimmed(service: FakeService, cli: Cli) -> None:
     ],
 )
 def test_a_bad_config_names_itself(service: FakeService, cli: Cli, text: str) -> None:
-    """Bad configuration is exit 2, names the file, and prints no token from it."""
+    """A bad config file is exit 2; the message names the file, and shows no token."""
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text(text)
     unset = {"SOURCECRAFT_API_URL": None, "HTTPS_PROXY": "http://127.0.0.1:1"}
@@ -220,7 +220,7 @@ def test_a_bad_config_names_itself(service: FakeService, cli: Cli, text: str) ->
 
 
 def test_the_config_file_names_the_api(service: FakeService, cli: Cli) -> None:
-    """`api_url` of the file is used last, after the option and the variable."""
+    """`api_url` in the file counts only without the option and the variable."""
     service.add("a")
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text(f'api_url = "{service.api.url}/"\n')
@@ -232,7 +232,7 @@ def test_the_config_file_names_the_api(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_refusal_without_a_token_says_how_to_log_in(service: FakeService, cli: Cli) -> None:
-    """401, 403 and 404 of a private repository name it, and 401 and 403 say what to do."""
+    """A 401, 403 or 404 without a token is described, with a hint how to log in."""
     for status, code in ((401, 4), (403, 4), (404, 5)):
         service.api.on(f"/repos/{REPO}/cicd/", json_response({"message": "hidden"}, status))
         said = cli("list", "7", *CUBE, env=NO_TOKEN, code=code).err
@@ -241,7 +241,7 @@ def test_a_refusal_without_a_token_says_how_to_log_in(service: FakeService, cli:
 
 
 def test_the_sandbox_runs_a_command_and_ends_with_its_status(cli: Cli) -> None:
-    """The command finds its settings in the environment; nothing of the user's is needed."""
+    """The command gets the sandbox's settings in its environment, and none of the user's."""
     unset = dict.fromkeys(
         ("SOURCECRAFT_API_URL", "SOURCECRAFT_TOKEN", "SOURCECRAFT_ARTIFACTS_REPO")
     )
@@ -253,12 +253,12 @@ def test_the_sandbox_runs_a_command_and_ends_with_its_status(cli: Cli) -> None:
 
 
 def run_in(cli: Cli, settings: dict[str, str], *arguments: str, code: int = 0) -> str:
-    """The output of the command in a sandbox that is running."""
+    """Return the output of a command that uses a running sandbox."""
     return cli(*arguments, env=settings, code=code).out
 
 
 def test_the_sandbox_serves_a_sample_that_is_always_the_same(cli: Cli) -> None:
-    """Its export lines lead to runs, downloads and all four artifact statuses, twice alike."""
+    """The export lines lead to runs, downloads and all artifact statuses, the same each time."""
     seen: list[object] = []
     for attempt in ("one", "two"):
         process = cli.start("sandbox")

@@ -1,4 +1,4 @@
-"""`download`, from outside: what lands where, what stays, what is told."""
+"""`download` through the installed command: what it writes, keeps and reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINARY = bytes(range(256)) + b"\r\n\r\n\x1a"
 
 
 def test_a_second_run_asks_the_storage_nothing(service: FakeService, cli: Cli) -> None:
-    """The first run leaves files and a manifest, the second only asks the API."""
+    """The first run leaves files and a manifest; the second sends requests only to the API."""
     service.add("dist/ёж.bin", BINARY)
     service.add("./empty", b"")
     first = cli.download()
@@ -40,7 +40,7 @@ def test_a_second_run_asks_the_storage_nothing(service: FakeService, cli: Cli) -
 
 
 def test_a_folder_collects_several_downloads(service: FakeService, cli: Cli) -> None:
-    """A second cube in the same folder does not make the first forgotten."""
+    """A second cube in the same folder keeps the manifest's entries of the first."""
     other = ("ci", "test", "linux")
     service.add("a", b"1")
     service.add("b", b"2", cube=other)
@@ -52,7 +52,7 @@ def test_a_folder_collects_several_downloads(service: FakeService, cli: Cli) -> 
 
 
 def test_the_report_is_the_promised_document(service: FakeService, cli: Cli) -> None:
-    """Each file has all its keys, the summary counts, and one error is told apart."""
+    """Each file has all its keys, the summary counts them, and an error is in its file."""
     service.add("dist/a", BINARY)
     service.add("lost", b"", Response(404, body=b"<Error>NoSuchKey</Error>"))
     service.add("later", status="registered")
@@ -101,7 +101,7 @@ def test_the_report_is_the_promised_document(service: FakeService, cli: Cli) -> 
     ],
 )
 def test_layouts(service: FakeService, cli: Cli, arguments: list[str], places: list[str]) -> None:
-    """`auto` mirrors one exactly named cube and nests all else; `--paths` names what came."""
+    """`auto` is mirror for one exactly named cube, else nested; `--paths` names the files."""
     service.add("dist/a.txt", b"a")
     service.add("b.txt", b"b", cube=("ci", "test", "linux"))
     finished = cli("download", "7", *arguments, "--dir", "out", "--paths")
@@ -110,7 +110,7 @@ def test_layouts(service: FakeService, cli: Cli, arguments: list[str], places: l
 
 
 def test_one_artifact_to_a_file_or_to_stdout(service: FakeService, cli: Cli) -> None:
-    """`-o` replaces its file and leaves no folder behind; `-` is byte for byte."""
+    """`-o FILE` replaces FILE and leaves no state folder; `-o -` writes the exact bytes."""
     service.add("dist/a.bin", BINARY)
     (cli.cwd / "b.bin").write_bytes(b"old")
     assert cli("download", "7", *CUBE, "-o", "b.bin").stdout == b""
@@ -124,7 +124,7 @@ def test_one_artifact_to_a_file_or_to_stdout(service: FakeService, cli: Cli) -> 
 
 
 def test_dry_run_writes_nothing(service: FakeService, cli: Cli) -> None:
-    """The plan is shown, as a report too, and neither storage nor disk is touched."""
+    """The plan is shown, also as JSON, without a storage request or a write."""
     service.add("dist/a", b"1")
     assert cli.download("--dry-run", "--json").outcomes == {"dist/a": "planned"}
     shown = cli.download("-n")
@@ -139,7 +139,7 @@ def test_dry_run_writes_nothing(service: FakeService, cli: Cli) -> None:
 def test_unavailable_artifacts(
     service: FakeService, cli: Cli, arguments: list[str], code: int
 ) -> None:
-    """What the service does not have is shown, and fails the command unless allowed."""
+    """Unavailable artifacts are shown, and are exit 6 without --allow-missing."""
     service.add("here", b"1")
     names = {f"no-{status}": status for status in ("registered", "failed", "missing")}
     for name, status in names.items():
@@ -152,7 +152,7 @@ def test_unavailable_artifacts(
 
 
 def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
-    """Nothing is exit 3 with a list of what there is, unless allowed."""
+    """An empty selection is exit 3 with a list of what there is, without --allow-empty."""
     service.add("dist/there.txt", b"1")
     assert "there.txt" in cli.download("-i", "nope", code=3).err
     assert "build" in cli("download", "7", "ci", "nope*", "-d", "out", code=3).err
@@ -165,7 +165,7 @@ def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize(("arguments", "most"), [(["--fail-fast"], 1), ([], 9)])
 def test_fail_fast(service: FakeService, cli: Cli, arguments: list[str], most: int) -> None:
-    """The first failure ends it only when asked to; else all others are fetched."""
+    """With --fail-fast the first failure ends the download; else all others are fetched."""
     for at in range(8):
         service.add(f"lost-{at}", b"", Response(404))
     service.add("there", b"1")
@@ -176,7 +176,7 @@ def test_fail_fast(service: FakeService, cli: Cli, arguments: list[str], most: i
 
 
 def test_jobs_bound_the_connections(service: FakeService, cli: Cli) -> None:
-    """Several come at a time, never more connections than allowed, slices included."""
+    """Connections, slices included, are several at a time and never more than --jobs."""
     together = threading.Barrier(3)
 
     def reply(received: Received) -> Response:
@@ -196,7 +196,7 @@ def test_jobs_bound_the_connections(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_manifest_that_lies_costs_no_data(service: FakeService, cli: Cli) -> None:
-    """A damaged manifest makes files strangers: refused or fetched again, never a crash."""
+    """With a damaged manifest no file counts as ours: it is refused or fetched again."""
     service.add("a", b"1")
     cli.download()
     for garbage in (b"", b"{", b"[]", b'{"files": 7}', b"\xff\xfe"):
@@ -223,7 +223,7 @@ def test_a_manifest_that_lies_costs_no_data(service: FakeService, cli: Cli) -> N
     ],
 )
 def test_usage_errors_ask_nobody(service: FakeService, cli: Cli, arguments: list[str]) -> None:
-    """Bad arguments are exit 2 before any request, and write nothing."""
+    """Bad arguments are exit 2 before any request, and nothing is written."""
     service.add("a")
     assert cli("download", "7", *CUBE, *arguments, code=2).err
     assert service.api.requests == []
@@ -231,7 +231,7 @@ def test_usage_errors_ask_nobody(service: FakeService, cli: Cli, arguments: list
 
 
 def test_one_file_cannot_hold_several_artifacts(service: FakeService, cli: Cli) -> None:
-    """`-o` with more than one selected artifact is usage, before any transfer."""
+    """`-o` with more than one selected artifact is exit 2, before any transfer."""
     service.add("a")
     service.add("b")
     cli("download", "7", *CUBE, "-o", "f", code=2)
@@ -240,7 +240,7 @@ def test_one_file_cannot_hold_several_artifacts(service: FakeService, cli: Cli) 
 
 
 def test_odd_folders(service: FakeService, cli: Cli, tmp_path: Path) -> None:
-    """A file for DIR is a local fault; DIR itself may be a symlink, or come from a variable."""
+    """A file as DIR is exit 1; DIR may be a symlink, or come from its variable."""
     service.add("a", b"1")
     (cli.cwd / "file").write_bytes(b"theirs")
     cli("download", "7", *CUBE, "-d", "file", code=1)

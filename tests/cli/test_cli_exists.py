@@ -1,4 +1,4 @@
-"""`--if-exists`, from outside: each mode against each thing that may stand in the way."""
+"""`--if-exists` through the installed command: each mode for each state of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATES = ["right", "touched", "stale", "damaged", "rewritten", "stranger", "abse
 
 
 def prepare(service: FakeService, cli: Cli, states: list[str]) -> None:
-    """Bring about each state of a file that a second download may meet."""
+    """Create each state of a file that a second download may find."""
     for state in states:
         service.add(state, b"new " + state.encode())
     mine = {"right", "touched", "stale", "damaged", "rewritten"}
@@ -54,12 +54,12 @@ def prepare(service: FakeService, cli: Cli, states: list[str]) -> None:
 def test_if_exists(
     service: FakeService, cli: Cli, mode: str, left_out: list[str], outcome: dict[str, str]
 ) -> None:
-    """What is not left alone is downloaded: the truth table of the modes."""
+    """The truth table of the modes: files that are not kept are downloaded."""
     states = [state for state in STATES if state not in left_out]
     prepare(service, cli, states)
     before = tree(cli.out)
     outcomes = cli.download("--json", "--if-exists", mode).outcomes
-    if mode == "skip":  # Whether what is right is skipped or unchanged, is not promised.
+    if mode == "skip":  # Whether a correct file is reported as skipped or unchanged is open.
         outcomes |= {"right": "skipped", "touched": "skipped"}
     assert outcomes == {state: outcome.get(state, "downloaded") for state in states}
     after = tree(cli.out)
@@ -84,7 +84,7 @@ def test_if_exists(
     ],
 )
 def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str) -> None:
-    """One file in the way refuses the plan before any transfer, by name."""
+    """One file in the way refuses the plan before any transfer, and the message names it."""
     prepare(service, cli, [state, "absent"])
     before = tree(cli.out)
     finished = cli.download("--if-exists", mode, code=8)

@@ -1,4 +1,4 @@
-"""A folder that the service stores as an archive comes out as a folder."""
+"""Folders that the service stores as archives become folders again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXPECTED = {"dist/a.js": b"a" * 700, "dist/sub/b.js": b"b"}
 
 
 def below(prefix: str, files: dict[str, bytes | str | None]) -> dict[str, bytes | str | None]:
-    """The same files further down."""
+    """Return the same files below a prefix."""
     return {f"{prefix}{name}": content for name, content in files.items()}
 
 
@@ -43,7 +43,7 @@ def below(prefix: str, files: dict[str, bytes | str | None]) -> dict[str, bytes 
 def test_a_folder_arrives_as_a_folder(
     service: FakeService, cli: Cli, compression: str, prefix: str
 ) -> None:
-    """With the folder's name in front or without, compressed or not."""
+    """An archive, compressed or not, becomes a folder, with or without the folder's name in it."""
     service.add("./dist/", COMPRESSIONS[compression](packed(below(prefix, FILES))))
     finished = cli.download("--json")
     assert tree(cli.out) == EXPECTED
@@ -58,7 +58,7 @@ def test_a_folder_arrives_as_a_folder(
     assert cli("verify", "out").out == "out/dist/a.js: OK\nout/dist/sub/b.js: OK\n"
 
 
-# The local_path, what its archive holds, and what is there afterwards.
+# The local_path, the contents of the archive, and the expected files.
 FORMS: list[tuple[str, dict[str, bytes | str | None], dict[str, bytes]]] = [
     ("dist", below("dist/", FILES), EXPECTED),
     ("out/sheets", {"sheets/a": b"1"}, {"out/sheets/a": b"1"}),
@@ -86,7 +86,7 @@ def test_forms(
     files: dict[str, bytes | str | None],
     expected: dict[str, bytes],
 ) -> None:
-    """Whatever the name says of it, the place is that of the files; the second run asks nothing."""
+    """For each form of local_path the files are in the right place; a second run keeps them."""
     service.add(local_path, packed(files))
     paths = cli.download("--paths", "--checksums", "sums").out.splitlines()
     assert tree(cli.out) == expected
@@ -101,7 +101,7 @@ def test_forms(
 
 @pytest.mark.parametrize("local_path", ["data.bin", "app.tar", "app.tgz", "dist/*.tgz"])
 def test_an_archive_that_stays(service: FakeService, cli: Cli, local_path: str) -> None:
-    """Its name is not its members'; one whose name does not say so is said to be one."""
+    """An archive of other names is kept; a message says so if its name does not."""
     body = packed(FILES)
     service.add(local_path, body)
     said = cli.download().err
@@ -112,7 +112,7 @@ def test_an_archive_that_stays(service: FakeService, cli: Cli, local_path: str) 
 
 @pytest.mark.parametrize("data", [archive(folder("dist/")), archive(folder("./")), bytes(10240)])
 def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes) -> None:
-    """It is there, and known to be right."""
+    """An empty folder is created, and is unchanged for the second run."""
     service.add("dist/", data)
     assert cli.download("--json").json["files"][0]["members"] == 0
     assert list((cli.out / "dist").iterdir()) == []
@@ -123,7 +123,7 @@ def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes) -> None:
 
 
 def test_modes_links_and_empty_folders(service: FakeService, cli: Cli) -> None:
-    """Permission bits under the umask and nothing else; a hard link is a file of its own."""
+    """Permission bits are kept under the umask; a hard link becomes a file of its own."""
     service.add(
         "dist",
         archive(
@@ -152,7 +152,7 @@ def test_modes_links_and_empty_folders(service: FakeService, cli: Cli) -> None:
 
 
 def test_no_unpack_leaves_it_as_it_came(service: FakeService, cli: Cli) -> None:
-    """And to change one's mind needs the archive: it is fetched where it is there no more."""
+    """--no-unpack keeps the archive; then --unpack needs no transfer, as it is still there."""
     body = packed(below("dist/", FILES))
     service.add("dist", body)
     cli.download("--no-unpack")
@@ -177,14 +177,14 @@ def test_a_file_goes_to_output_as_it_is(service: FakeService, cli: Cli) -> None:
 
 
 def renew(service: FakeService, body: bytes, version: str = "2") -> None:
-    """Put another version in the place of the first artifact."""
+    """Replace the first artifact by another version."""
     stored = service.artifacts[0]
     stored.dates = {**stored.dates, "updated_at": version}
     stored.replies = [ranged(body, etag=f'"{version}"')]
 
 
 def test_a_changed_folder_loses_what_it_lost(service: FakeService, cli: Cli) -> None:
-    """Files that are as they were left go, with their folders; what was changed stays."""
+    """Files that a new version lacks are removed if unchanged; files that were changed stay."""
     old = {"a": b"1", "b": b"2", "gone/x": b"3", "gone/y": b"4", "left/z": b"5", "kept": b"6"}
     service.add("dist", packed({f"dist/{name}": body for name, body in old.items()}))
     cli.download()
@@ -210,7 +210,7 @@ def test_a_changed_folder_loses_what_it_lost(service: FakeService, cli: Cli) -> 
 
 @pytest.mark.parametrize("rule", ["update", "skip", "overwrite", "error"])
 def test_what_stands_in_the_folder_already(service: FakeService, cli: Cli, rule: str) -> None:
-    """Each member is judged by itself; only `error` refuses the folder."""
+    """--if-exists applies to each member; only `error` refuses an existing folder."""
     service.add("dist", packed(below("dist/", FILES)))
     service.add("other.txt", b"o")
     (cli.out / "dist").mkdir(parents=True)
@@ -227,7 +227,7 @@ def test_what_stands_in_the_folder_already(service: FakeService, cli: Cli, rule:
 
 
 def test_a_stranger_at_a_member(service: FakeService, cli: Cli) -> None:
-    """It stays, and nothing of the artifact is put in place, unless the user says which."""
+    """A file of somebody else stays, and nothing is put in place, without skip or overwrite."""
     service.add("dist", packed(below("dist/", FILES)))
     service.add("other.txt", b"o")
     (cli.out / "dist").mkdir(parents=True)
@@ -247,7 +247,7 @@ def test_a_stranger_at_a_member(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_plain_file_where_a_folder_stands(service: FakeService, cli: Cli) -> None:
-    """It is refused when it is known, and the folder stays."""
+    """A plain file is refused where a folder exists, and the folder stays."""
     service.add("app", b"no archive")
     service.add("other.txt", b"o")
     (cli.out / "app").mkdir(parents=True)
@@ -260,7 +260,7 @@ def test_a_plain_file_where_a_folder_stands(service: FakeService, cli: Cli) -> N
 
 
 def test_a_folder_where_a_stranger_s_file_stands(service: FakeService, cli: Cli) -> None:
-    """As for any artifact: refused before any transfer, or replaced where that is asked for."""
+    """A file in a folder's place is refused before any transfer, or overwritten if asked for."""
     service.add("dist", packed(below("dist/", FILES)))
     cli.out.mkdir()
     (cli.out / "dist").write_bytes(b"mine")
@@ -271,7 +271,7 @@ def test_a_folder_where_a_stranger_s_file_stands(service: FakeService, cli: Cli)
 
 
 def test_a_file_that_became_a_folder(service: FakeService, cli: Cli) -> None:
-    """And a folder that became a file again."""
+    """A file that becomes a folder is replaced, and so is the folder that becomes a file."""
     service.add("dist", b"plain")
     cli.download()
     renew(service, packed(below("dist/", FILES)))
@@ -284,7 +284,7 @@ def test_a_file_that_became_a_folder(service: FakeService, cli: Cli) -> None:
 
 
 def test_empty_folders_of_a_killed_run_are_no_obstacle(service: FakeService, cli: Cli) -> None:
-    """It removed files, and did not come to remove the folders that they were in."""
+    """Folders that a killed run left empty are replaced by a file."""
     service.add("dist", packed({"dist/a/b/c": b"1", "dist/d": b"2"}))
     cli.download()
     (cli.out / "dist/a/b/c").unlink()
@@ -297,7 +297,7 @@ def test_empty_folders_of_a_killed_run_are_no_obstacle(service: FakeService, cli
 
 
 def test_members_of_two_artifacts(service: FakeService, cli: Cli) -> None:
-    """They may share a folder, and never a file."""
+    """Two artifacts may share a folder, but not a file."""
     service.add("dist/*.deb", packed({"dist/a.deb": b"1"}))
     service.add("dist/*.rpm", packed({"dist/a.rpm": b"2"}))
     service.add("dist/*.txt", packed({"dist/a.deb": b"3", "dist/x.txt": b"4"}))
@@ -310,7 +310,7 @@ def test_members_of_two_artifacts(service: FakeService, cli: Cli) -> None:
 
 
 def test_the_plan_names_the_folder(service: FakeService, cli: Cli) -> None:
-    """Nothing is fetched to find out what it is."""
+    """A plan names the folder, without a request to the storage."""
     service.add("dist", packed(below("dist/", FILES)))
     assert cli.download("-n").out == "download\tout/dist\n"
     cli.download("--no-unpack")
@@ -325,14 +325,14 @@ def test_the_plan_names_the_folder(service: FakeService, cli: Cli) -> None:
     [("nested", "ci/build/linux/x/dist"), ("flat", "dist"), ("mirror", "x/dist")],
 )
 def test_layouts(service: FakeService, cli: Cli, layout: str, where: str) -> None:
-    """The folder lands where a file would, and keeps what is below it as it is."""
+    """With each layout the folder is where a file would be, and its members are below it."""
     service.add("x/dist", packed(below("dist/", FILES)))
     cli.download("--layout", layout)
     assert tree(cli.out) == {f"{where}/{name}": body for name, body in FILES.items()}
 
 
 def test_what_the_manifest_holds(service: FakeService, cli: Cli) -> None:
-    """Each member under its artifact, with size, SHA-256, mode and time."""
+    """The manifest has each member under its artifact, with size, SHA-256, mode and time."""
     service.add("dist", packed(below("dist/", FILES)))
     cli.download()
     entry = json.loads((cli.out / STATE / "manifest.json").read_text())["files"]["dist"]
@@ -374,7 +374,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_hostile_archives(service: FakeService, cli: Cli, attack: str) -> None:
-    """The artifact fails by name, nothing of it is in place, and the others go on."""
+    """An unsafe archive fails by name, none of its files is in place, and the others go on."""
     (cli.cwd / "secret").write_bytes(b"secret")
     service.add("dist", HOSTILE[attack])
     service.add("other.txt", b"o")
@@ -394,7 +394,7 @@ def test_hostile_archives(service: FakeService, cli: Cli, attack: str) -> None:
 
 
 def test_archives_that_become_too_large(service: FakeService, cli: Cli) -> None:
-    """Gigabytes of zeros in some megabytes, and holes that nobody wrote, are never made."""
+    """Megabytes that expand to gigabytes, or to huge holes, are refused before they are written."""
     zeros = zlib.compressobj(1, wbits=31)
     packed_zeros = zeros.compress(header("dist/zeros", 4 << 30)) + zeros.compress(bytes(1 << 20))
     service.add("zeros", packed_zeros + zeros.flush())
@@ -407,7 +407,7 @@ def test_archives_that_become_too_large(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_million_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than that are refused before most of them are made."""
+    """An archive with more than a million members is refused before most of them are made."""
     made: list[str] = []
     monkeypatch.setattr(aside, "MOST_MEMBERS", 300)
     monkeypatch.setattr(aside, "_MANY", 20)

@@ -1,4 +1,4 @@
-"""Ends that nobody planned, from outside: kill, signals, full disks, and the run after."""
+"""Unplanned ends through the installed command: kills, signals, full disks, and the run after."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = b"small"
 def test_the_run_after_goes_on_where_it_stopped(
     service: FakeService, cli: Cli, number: int, code: int
 ) -> None:
-    """Partial data outlives the end, no final name is half a body, whole files are not asked."""
+    """The next run resumes and refetches no whole file; no final name is incomplete."""
     gate = threading.Event()
     service.add("small", SMALL)
     large = service.add("large", LARGE, held(LARGE, gate))
@@ -52,7 +52,7 @@ def test_the_run_after_goes_on_where_it_stopped(
     assert tree(cli.out) == {"small": SMALL, "large": LARGE}
     assert partial_bytes(cli.out) == 0
     assert 0 < report.json["summary"]["bytes"] <= len(LARGE) - (1 << 20)
-    # Several are under way at once: each list has its own order.
+    # Several files are active at once: each list has its own order.
     assert sorted(map(repr, large.requests)) == sorted(map(repr, service.storage.requests))
     for received in large.requests:
         assert (received.header("Range") or "").startswith("bytes=")
@@ -60,7 +60,7 @@ def test_the_run_after_goes_on_where_it_stopped(
 
 
 def test_a_run_after_a_change_starts_over(service: FakeService, cli: Cli) -> None:
-    """Partial data of an object that has changed meanwhile is not mixed into the new one."""
+    """Partial data of an object that has changed is not mixed into the new version."""
     other = LARGE[::-1]
     cut = ranged(LARGE, cut_first=3 << 20)
     stored = service.add("large", LARGE, cut, Response(404))
@@ -74,12 +74,12 @@ def test_a_run_after_a_change_starts_over(service: FakeService, cli: Cli) -> Non
 
 
 def come_or_ended(cli: Cli, process: subprocess.Popen[bytes], enough: int) -> bool:
-    """Whether so many files have their names, or no more will come."""
+    """Tell whether this many files are in place, or the run has ended."""
     return len(tree(cli.out)) >= enough or process.poll() is not None
 
 
 def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> None:
-    """Whatever instant a kill hits, the next run finds its own files and no strangers."""
+    """After a kill at any moment, the next run recognises all files as its own."""
     names = [f"dir-{at % 7}/file-{at}" for at in range(300)]
     for name in names:
         service.add(name, name.encode())
@@ -92,13 +92,13 @@ def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> Non
     cli.download()
     assert tree(cli.out) == {name: name.encode() for name in names}
     assert partial_bytes(cli.out) == 0
-    # Fetched again is what was on its way, or complete and about to be put in place.
+    # Files in transfer, or complete and about to be put in place, are fetched again.
     assert len(service.storage.requests) <= len(names) + 3 * (4 + 2 * 24)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_every_wait(service: FakeService, cli: Cli, number: int, code: int) -> None:
-    """A silent storage, a long Retry-After and a body that stops do not hold the program up."""
+    """A silent storage, a long Retry-After or a stalled body does not delay a signal."""
     for at in range(8):
         service.add(f"hang-{at}", LARGE, Response(hang=True))
     service.add("busy", LARGE, Response(503, {"Retry-After": "50"}))
@@ -114,7 +114,7 @@ def test_signals_end_every_wait(service: FakeService, cli: Cli, number: int, cod
 
 @pytest.mark.parametrize("command", ["list", "download"])
 def test_ctrl_c_ends_a_silent_api(service: FakeService, cli: Cli, command: str) -> None:
-    """Waiting for the listing ends at once as well."""
+    """A signal also ends the wait for a listing at once."""
     service.api.on(f"/repos/{REPO}/cicd/", Response(hang=True))
     process = cli.start(command, "7", *CUBE)
     eventually(lambda: service.api.requests, "the listing is asked")
@@ -130,7 +130,7 @@ TINY = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=2m none out && exec
 
 @pytest.mark.parametrize("wrap", [LIMITED, TINY])
 def test_a_full_disk(service: FakeService, cli: Cli, wrap: tuple[str, ...]) -> None:
-    """No room is a local fault; nothing half gets its name, and the next run goes on."""
+    """A full disk is exit 1, no final name is incomplete, and the next run goes on."""
     cli.out.mkdir()
     tried = shutil.which(wrap[0]) and subprocess.run([*wrap, "true"], cwd=cli.cwd, check=False)
     if not tried or tried.returncode:
@@ -147,7 +147,7 @@ def test_a_full_disk(service: FakeService, cli: Cli, wrap: tuple[str, ...]) -> N
 
 
 def test_a_reader_that_leaves_a_full_stdout(service: FakeService, cli: Cli) -> None:
-    """`-o -` into a closed pipe ends quietly, and into a full disk as a local fault."""
+    """`-o -` to a closed pipe ends quietly, and to a full disk with exit 1."""
     service.add("large", LARGE)
     process = cli.start("download", "7", *CUBE, "-o", "-", "-q")
     assert process.stdout
@@ -183,7 +183,7 @@ def test_two_at_once_in_one_folder(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_two_at_once_to_one_file(service: FakeService, cli: Cli, killed: bool) -> None:
-    """The second waits for the first, or goes on where it was killed; nothing else is left."""
+    """The second process waits for the first, or resumes its part, and leaves no other file."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate))
     command = ("download", "7", *CUBE, "-o", "file", "-j", "1")

@@ -1,4 +1,4 @@
-"""`latest` and the filters of runs, from outside."""
+"""`latest` and the filters of runs, through the installed command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REVIEW = ("review", "check", "lint")
 
 @pytest.fixture
 def history(service: FakeService) -> FakeService:
-    """Four runs of two workflows, by two people."""
+    """Serve four runs of two workflows, started by two users."""
     for slug, status, event, pull, user in [
         ("9", "failed", "push", None, "ann"),
         ("8", "success", "pr_update", "17", "bob"),
@@ -40,7 +40,7 @@ FILTERS = [
 def test_filters_hold_for_runs_and_for_latest(
     cli: Cli, options: list[str], slugs: list[str]
 ) -> None:
-    """Each is repeatable; `runs` shows what `latest` of the same filters chooses from."""
+    """Filters are repeatable; `runs` shows the runs from which `latest` chooses."""
     assert [line.split("\t")[0] for line in cli("runs", *options).out.splitlines()] == slugs
     listed = cli("list", "latest", *options, "--json", code=0 if slugs else 5)
     assert not slugs or listed.json["run"] == slugs[0]
@@ -50,7 +50,7 @@ def test_filters_hold_for_runs_and_for_latest(
 
 @pytest.mark.usefixtures("history")
 def test_latest_with_a_workflow_is_the_newest_that_has_it(cli: Cli) -> None:
-    """Runs that were passed over are counted where the chosen one is named."""
+    """A message names the run, and counts newer runs without the workflow."""
     finished = cli("list", "latest", "review", "--json")
     assert finished.json["run"] == "8"
     assert "latest is run 8 of org/repo (success, pr_update" in finished.err
@@ -60,7 +60,7 @@ def test_latest_with_a_workflow_is_the_newest_that_has_it(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("history")
 def test_what_the_chosen_run_lacks_is_not_found(cli: Cli) -> None:
-    """A task that only an older run has is no reason to take that one silently."""
+    """A task that only an older run has is exit 5: that run is not used instead."""
     assert "no task site" in cli("list", "latest", "review", "site", code=5).err
     finished = cli("list", "latest", "deploy", code=5)
     assert "no workflow deploy in the 4 newest runs" in finished.err
@@ -69,7 +69,7 @@ def test_what_the_chosen_run_lacks_is_not_found(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("history")
 def test_a_value_that_nobody_knows_warns(cli: Cli) -> None:
-    """It may be new, so that it is asked for all the same."""
+    """An unknown value of a filter is a warning, and is still sent through."""
     finished = cli("list", "latest", "--run-status", "cancelled", code=5)
     assert "warning: cancelled is not a known status; known are canceled" in finished.err
     assert "warning" not in cli("list", "latest", "--run-status", "CANCELED").err
@@ -81,7 +81,7 @@ def test_a_value_that_nobody_knows_warns(cli: Cli) -> None:
 )
 @pytest.mark.usefixtures("history")
 def test_filters_go_with_latest(cli: Cli, command: str, option: str) -> None:
-    """A run that is named by its number passes no filter; nor is an empty text one."""
+    """A filter with a numbered run, or with an empty value, is exit 2."""
     assert f"{option} needs" in cli(command, "7", option, "success", code=2).err
     assert option in cli(command, "latest", option, " ", code=2).err
 
@@ -90,7 +90,7 @@ def test_filters_go_with_latest(cli: Cli, command: str, option: str) -> None:
 def test_wait_asks_a_run_that_has_just_begun_again(
     history: FakeService, cli: Cli, timeout: str
 ) -> None:
-    """Its workflows decide whether it is meant, and `--wait-timeout` holds for that too."""
+    """--wait asks for a new run again until its workflows are known, or --wait-timeout passes."""
     begun = history.add_run("10", "created", "2026-11-10T09:00:00Z")
     untold = history.run_record(begun)
     history.add("new.txt", b"new", run="10")

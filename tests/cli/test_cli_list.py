@@ -1,4 +1,4 @@
-"""`list` and `runs`, from outside: what scripts read, whom they ask, how they end."""
+"""`list` and `runs` through the installed command: output, requests, exit statuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTILE = "a\x1b[31m\tb\nc\u202e[red]x[/nope]:bomb:\x9b"
 
 
 def test_a_cube_is_one_request_and_lines_of_six_columns(service: FakeService, cli: Cli) -> None:
-    """Three plain names ask the artifacts endpoint once; the order is that of the service."""
+    """Three plain names take one request to the artifacts endpoint; the service's order is kept."""
     service.add("z/last.bin", b"1")
     service.add("./dist", status="registered", dates={})
     finished = cli("list", "-q", "7", "ci", "build", "linux")
@@ -33,7 +33,7 @@ def test_a_cube_is_one_request_and_lines_of_six_columns(service: FakeService, cl
 
 
 def test_json_keeps_the_temporary_urls_to_itself(service: FakeService, cli: Cli) -> None:
-    """The document is the promised one; `download_url` comes only when asked for."""
+    """The JSON is as documented; it has `download_url` only with --with-urls."""
     stored = service.add(HOSTILE, b"1")
     entry: dict[str, Any] = {"workflow": "ci", "task": "build", "cube": "linux", "id": "id-0"}
     entry |= {"local_path": HOSTILE, "status": "success", "dates": DATES}
@@ -45,7 +45,7 @@ def test_json_keeps_the_temporary_urls_to_itself(service: FakeService, cli: Cli)
 
 @pytest.mark.parametrize("body", [{}, {"artifacts": None}, {"artifacts": []}, {"new": {"x": 1}}])
 def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str, Any]) -> None:
-    """Absent, null and empty are one, and print nothing."""
+    """An absent, null or empty list is exit 0 and prints nothing."""
     service.api.on(LISTING, json_response(body))
     assert cli("list", "7", *CUBE).stdout == b""
 
@@ -63,7 +63,7 @@ def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str
 def test_a_selection_that_leaves_nothing_names_what_there_is(
     service: FakeService, cli: Cli, selection: tuple[str, ...], there: str
 ) -> None:
-    """It is exit 3 without a document, as with `download`; `--allow-empty` makes it success."""
+    """It is exit 3 without JSON, as with `download`; with --allow-empty it is exit 0."""
     service.add("a")
     service.add("b/c")
     for form in ([], ["--json"]):
@@ -75,7 +75,7 @@ def test_a_selection_that_leaves_nothing_names_what_there_is(
 
 
 def test_where_there_is_nothing_nothing_is_selected_in_vain(service: FakeService, cli: Cli) -> None:
-    """A cube, or a run, without artifacts is success also with a selection."""
+    """A cube or run without artifacts is exit 0, also with a selection."""
     service.add_run("7").cubes[CUBE] = "success"
     service.add_run("8")
     for address in (["7", *CUBE], ["7"], ["8"]):
@@ -83,7 +83,7 @@ def test_where_there_is_nothing_nothing_is_selected_in_vain(service: FakeService
 
 
 def test_sizes_are_asked_of_the_storage(service: FakeService, cli: Cli) -> None:
-    """With one GET for the first byte of each that there is; what is not known is null."""
+    """--sizes sends one GET for the first byte of each artifact; an unknown size is null."""
     for number in range(30):
         service.add(f"file{number}", b"x" * number)
     service.add("lost", b"1", Response(404))
@@ -103,7 +103,7 @@ def test_sizes_are_asked_of_the_storage(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_plan_with_sizes_adds_them_up(service: FakeService, cli: Cli) -> None:
-    """What would be fetched, and no more; without `-n` the option says what it goes with."""
+    """A plan adds up the sizes of what it would fetch; without `-n` --sizes is exit 2."""
     service.add("kept", b"x" * 5000)
     cli.download()
     service.add("a", b"x" * 1000)
@@ -142,7 +142,7 @@ def test_a_plan_with_sizes_adds_them_up(service: FakeService, cli: Cli) -> None:
     ],
 )
 def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: Response) -> None:
-    """Each fault has its exit status; described errors show all three of their parts."""
+    """Each API error has its exit status, and its message has all parts of the service's."""
     service.api.on(LISTING, answer)
     service.api.on("/moved", json_response({"artifacts": []}))
     finished = cli("list", "7", *CUBE, "--retries", "0", code=code)
@@ -160,7 +160,7 @@ def test_how_api_errors_end(service: FakeService, cli: Cli, code: int, answer: R
 
 
 def test_an_api_that_is_not_there(cli: Cli) -> None:
-    """A refused connection is exit 7 and says where it went."""
+    """A refused connection is exit 7, and the message names the host."""
     with closed_port() as port:
         env = {"SOURCECRAFT_API_URL": f"http://127.0.0.1:{port}"}
         finished = cli("list", "7", *CUBE, "--retries", "0", env=env, code=7)
@@ -169,7 +169,7 @@ def test_an_api_that_is_not_there(cli: Cli) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_busy_answers_are_tried_again(service: FakeService, cli: Cli, status: int) -> None:
-    """Rate limits and short outages wait and go on."""
+    """Rate limits and short outages are retried."""
     busy = Response(status, {"Retry-After": "0"}, b"<html>busy</html>")
     reset = Response(200, body=b"{}", reset_after=1)
     service.api.on(LISTING, busy, reset, json_response({"artifacts": []}))
@@ -181,7 +181,7 @@ def test_busy_answers_are_tried_again(service: FakeService, cli: Cli, status: in
 def test_a_closed_stdout_ends_quietly(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """`list | head -1` over 20,000 artifacts says nothing, whoever closes first."""
+    """`list | head -1` over 20,000 artifacts ends with nothing on stderr."""
     record = service.record(service.add("dist/file"))
     many = [{**record, "local_path": f"dist/file-{at}"} for at in range(20_000)]
     service.api.on(LISTING, json_response({"artifacts": many}))
@@ -205,7 +205,7 @@ def test_a_closed_stdout_ends_quietly(
     ],
 )
 def test_streams_that_are_not_there(service: FakeService, cli: Cli, arguments: list[str]) -> None:
-    """A program started with stdout or all streams closed, as by a daemon, ends quietly."""
+    """A program started without stdout, or without any stream, ends without a message."""
     service.add("a", b"1")
     for closed in (">&-", ALL_CLOSED):
         wrap = ("sh", "-c", f'exec "$@" {closed}', "sh")
@@ -214,7 +214,7 @@ def test_streams_that_are_not_there(service: FakeService, cli: Cli, arguments: l
 
 
 def test_an_output_that_is_not_there(service: FakeService, cli: Cli) -> None:
-    """Nor does a file take the place of a stdout that was asked for."""
+    """`-o -` without stdout is exit 1, and no other file gets the bytes."""
     service.add("a", b"1")
     wrap = ("sh", "-c", f'exec "$@" {ALL_CLOSED}', "sh")
     cli("download", "7", "-o", "-", "-q", wrap=wrap, code=(0, 1))
@@ -239,7 +239,7 @@ REPORTS = [
 def test_a_full_stdout_is_a_local_fault(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """Output that cannot be written is not success, however little of it there is."""
+    """Output that cannot be written is exit 1, however short it is."""
     service.add("a", b"1")
     cli.download()
     with open("/dev/full", "wb") as full:
@@ -248,7 +248,7 @@ def test_a_full_stdout_is_a_local_fault(
 
 
 def test_a_report_without_its_end_is_a_local_fault(service: FakeService, cli: Cli) -> None:
-    """Where the beginning had room, the rest is missed all the same."""
+    """It is exit 1 also if only the end of the output cannot be written."""
     for number in range(50):
         service.add(f"a{number}", b"1")
     limited = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh")
@@ -274,7 +274,7 @@ def test_a_report_without_its_end_is_a_local_fault(service: FakeService, cli: Cl
 def test_a_reader_that_has_left_is_no_fault(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """Nobody reads the first byte, as with `| true`: quiet, and success."""
+    """A reader that leaves before the first byte, as `| true` does, is exit 0 and quiet."""
     service.add("a", b"1")
     cli.download()
     reader, writer = os.pipe()
@@ -287,7 +287,7 @@ def test_a_reader_that_has_left_is_no_fault(
 
 
 def test_hostile_text_is_made_visible(service: FakeService, cli: Cli) -> None:
-    """Controls, bidi and escapes never reach a reader, and nothing is read as markup."""
+    """Control, bidi and escape characters are made visible, and text is not read as markup."""
     service.add(HOSTILE, dates={"updated_at": "now\r"}, cube=("ci", "b\tc", "linux"))
     plain = cli("list", "7", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}).out
     assert plain.count("\t") == 5
@@ -311,7 +311,7 @@ def test_hostile_text_is_made_visible(service: FakeService, cli: Cli) -> None:
 
 
 def test_the_document_survives_a_locale_without_unicode(service: FakeService, cli: Cli) -> None:
-    """Cyrillic names go through a C locale as JSON and as lines."""
+    """Cyrillic names are written in a C locale, as JSON and as lines."""
     service.add("отчёт.txt")
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     assert json.loads(cli("list", "7", "--json", env=ascii_only).stdout)["artifacts"]
@@ -339,7 +339,7 @@ def test_usage_errors_ask_nobody(service: FakeService, cli: Cli, arguments: list
 
 
 def test_help_and_version_stand_alone(cli: Cli) -> None:
-    """`--version` prints one line; `-h` works on every command."""
+    """`--version` prints one line; `-h` works with every command."""
     assert cli("--version").out.startswith("sourcecraft-artifacts ")
     for command in ("list", "download", "runs", "verify", "auth", "sandbox"):
         assert "Usage" in cli(command, "-h").out

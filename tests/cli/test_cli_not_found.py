@@ -1,4 +1,4 @@
-"""Names that are not there: what may have been meant, and what an address may look like."""
+"""Names that do not exist, and the forms of addresses."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
 def test_the_nearest_names_are_told(
     service: FakeService, cli: Cli, arguments: list[str], requests: int, told: str
 ) -> None:
-    """It costs one request more, and two for a run that an exact address names."""
+    """The nearest names take one more request; for the run of an exact address they take two."""
     service.add("a.txt")
     assert told in cli("list", *arguments, code=5).err
     assert len(service.api.requests) == requests
 
 
 def test_a_cube_that_is_there_is_not_talked_away(service: FakeService, cli: Cli) -> None:
-    """Where all names are right, the service's own answer stands."""
+    """If all names exist, the service's own error is shown."""
     service.add("a.txt")
     service.api.on(target("7", *CUBE), problem(404, "nothing here"))
     finished = cli("list", "7", *CUBE, code=5)
@@ -58,7 +58,7 @@ def test_a_cube_that_is_there_is_not_talked_away(service: FakeService, cli: Cli)
     ],
 )
 def test_addresses_as_people_paste_them(service: FakeService, cli: Cli, address: list[str]) -> None:
-    """What the tool prints, and what reports of the API hold, are addresses too."""
+    """Addresses as the tool prints them, and as API reports have them, are accepted."""
     service.add("a.txt")
     assert len(cli("list", *address).out.splitlines()) == 1
 
@@ -76,7 +76,7 @@ def test_addresses_as_people_paste_them(service: FakeService, cli: Cli, address:
     ],
 )
 def test_the_repository_as_people_paste_it(service: FakeService, cli: Cli, repo: str) -> None:
-    """The option takes what a browser and git show; user info is never printed."""
+    """--repo accepts web addresses and git remotes; their user info is never printed."""
     service.add("a.txt")
     finished = cli("list", "7", "-R", repo, "--json", "--debug")
     assert finished.json["repo"] == REPO
@@ -84,7 +84,7 @@ def test_the_repository_as_people_paste_it(service: FakeService, cli: Cli, repo:
 
 
 def test_a_repository_in_the_place_of_the_run(cli: Cli) -> None:
-    """Without any repository, too, the way to name one is told."""
+    """A repository as RUN is exit 2 with a hint about -R, also if no repository is known."""
     finished = cli("list", "acme/app", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)
     assert "to name the repository, use -R acme/app" in finished.err
 
@@ -98,7 +98,7 @@ def test_a_repository_in_the_place_of_the_run(cli: Cli) -> None:
     ],
 )
 def test_a_foreign_origin_is_named(cli: Cli, remote: str, shown: str) -> None:
-    """Whoever stands in another checkout sees why there is no repository, and no password."""
+    """In a checkout from elsewhere the message names its host, without the password."""
     for command in (["init", "-q"], ["remote", "add", "origin", remote]):
         subprocess.run(["git", *command], cwd=cli.cwd, env=cli.env, check=True)
     finished = cli("list", "7", env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=2)

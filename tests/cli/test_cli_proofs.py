@@ -1,4 +1,4 @@
-"""What proves that bytes are the right ones, from outside: validators, checksums, partial data."""
+"""Validators, checksums and partial data through the installed command."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ OTHER = BODY[::-1]
 
 
 def b64(data: bytes) -> str:
-    """Bytes as checksum headers carry them."""
+    """Encode bytes as checksum headers do."""
     return base64.b64encode(data).decode()
 
 
 def md5(body: bytes) -> str:
-    """The MD5 of a body, as headers carry it."""
+    """Return the MD5 of a body as headers have it."""
     return b64(hashlib.md5(body, usedforsecurity=False).digest())
 
 
 def sha256(body: bytes) -> str:
-    """The SHA-256 of a body, as headers carry it."""
+    """Return the SHA-256 of a body as headers have it."""
     return b64(hashlib.sha256(body).digest())
 
 
 def dated(body: bytes, age: int, cut: int | None = None) -> Reply:
-    """Storage that tells when an object was last changed, and not what time it is."""
+    """Serve a body with a Last-Modified header and without a Date header."""
     at = formatdate(time.time() - age, usegmt=True)
     return ranged(body, etag=None, last_modified=at, cut_first=cut)
 
 
 def test_a_young_date_without_a_date_is_no_validator(service: FakeService, cli: Cli) -> None:
-    """An object that was rewritten within the second of its Last-Modified is not mixed."""
+    """An object that was rewritten in the second of its Last-Modified is not mixed."""
     ages = (-90_000, -2, 0, 30)
     for age in ages:
         service.add(f"a{age}", OTHER, dated(BODY, age, 50_000), dated(OTHER, age))
@@ -49,14 +49,14 @@ def test_a_young_date_without_a_date_is_no_validator(service: FakeService, cli: 
 
 
 def test_a_young_date_is_no_validator_for_a_stream(service: FakeService, cli: Cli) -> None:
-    """What was sent cannot be taken back: the change is told instead."""
+    """To stdout, where bytes cannot be dropped, the changed object is an error."""
     service.add("a", OTHER, dated(BODY, 0, 50_000), dated(OTHER, 0))
     finished = cli("download", "7", *CUBE, "-o", "-", code=6)
     assert finished.stdout == BODY[:50_000]
 
 
 def test_an_old_date_without_a_date_is_one(service: FakeService, cli: Cli) -> None:
-    """What was last changed an hour ago goes on at its byte."""
+    """An object last changed an hour ago is resumed at its byte."""
     service.add("a", BODY, dated(BODY, 3600, 50_000))
     cli.download()
     assert tree(cli.out) == {"a": BODY}
@@ -79,7 +79,7 @@ TWICE = [
 
 
 def test_each_of_several_checksums_is_checked(service: FakeService, cli: Cli) -> None:
-    """A header that came twice, alike or not, is as good as its values are."""
+    """If a checksum header comes twice, each of its values is checked."""
     for at, (pairs, _) in enumerate(TWICE):
         service.add(f"file-{at}", BODY, Response(200, [("ETag", '"v1"'), *pairs], BODY))
     report = cli.download("--json", "--retries", "0", code=6)
@@ -99,7 +99,7 @@ WHOLE = [
 def test_a_checksum_that_comes_with_the_rest_alone(
     service: FakeService, cli: Cli, again: bool
 ) -> None:
-    """It counts for the whole, in the same run and in the one after."""
+    """A checksum in a 206 is checked for the whole object, in this run and the next."""
     for at, (name, *values) in enumerate(WHOLE):
         for what, value in zip(("good", "bad"), values, strict=True):
             whole = ranged(BODY, headers={name: value})
@@ -116,7 +116,7 @@ def test_a_checksum_that_comes_with_the_rest_alone(
 
 
 def test_a_hash_of_the_stored_form_is_no_hash_of_this_one(service: FakeService, cli: Cli) -> None:
-    """What the storage unpacks on the way has another hash than what it keeps."""
+    """The hash of a compressed stored form is not compared with the decompressed bytes."""
     packed = gzip.compress(BODY)
     hashes = {"x-goog-hash": f"crc32c=AAAAAA==,md5={md5(packed)}"}
     stored = {**hashes, "x-goog-stored-content-encoding": "gzip"}
@@ -149,7 +149,7 @@ UNASKED = {
 
 
 def test_a_part_that_is_the_whole(service: FakeService, cli: Cli) -> None:
-    """A 206 that nobody asked for is taken where it says that it has all bytes, and has them."""
+    """An unrequested 206 is accepted if it has all bytes of the object."""
     for what, (reply, _) in UNASKED.items():
         service.add(what, BODY, reply)
     report = cli.download("--json", "--retries", "0", code=6)
@@ -160,7 +160,7 @@ def test_a_part_that_is_the_whole(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("what", ["206", "206 in chunks", "206 that ends early"])
 def test_a_part_that_is_the_whole_to_a_stream(service: FakeService, cli: Cli, what: str) -> None:
-    """`-o -` takes it as well, and notices what is missing."""
+    """`-o -` accepts such a 206 too, and notices missing bytes."""
     reply, code = UNASKED[what]
     service.add("a", BODY, reply)
     finished = cli("download", "7", *CUBE, "-o", "-", "--retries", "0", code=code)
@@ -168,7 +168,7 @@ def test_a_part_that_is_the_whole_to_a_stream(service: FakeService, cli: Cli, wh
 
 
 def parts(folder: Path) -> list[Path]:
-    """The files of partial data."""
+    """Return the files of partial data."""
     return sorted(path for path in folder.rglob("*.part") if STATE in str(path))
 
 
@@ -176,7 +176,7 @@ DAMAGE = ["flip first", "flip last", "flip middle", "hole", "cut", "zeros", "oth
 
 
 def damage(path: Path, how: str) -> None:
-    """Do to partial data what a disk, a crash or a person may do."""
+    """Damage partial data as a disk, a crash or a person could."""
     body = bytearray(path.read_bytes())
     if how.startswith("flip"):
         body[{"first": 0, "last": -1, "middle": len(body) // 2}[how[5:]]] ^= 4
@@ -196,7 +196,7 @@ def damage(path: Path, how: str) -> None:
 
 
 def test_partial_data_that_was_damaged_meanwhile(service: FakeService, cli: Cli) -> None:
-    """Without any checksum of the storage's, a bit that flipped between two runs is noticed."""
+    """A bit that flips between two runs is noticed, also without the storage's checksum."""
     for how in DAMAGE:
         service.add(how, BODY, ranged(BODY, cut_first=50_000), ranged(BODY))
     cli.download("--retries", "0", code=6)
@@ -212,7 +212,7 @@ def test_partial_data_that_was_damaged_meanwhile(service: FakeService, cli: Cli)
 def test_partial_data_of_one_file_that_was_damaged(
     service: FakeService, cli: Cli, how: str
 ) -> None:
-    """The same for what lies beside the FILE of `-o`."""
+    """A bit that flips in the part beside the FILE of `-o` is noticed too."""
     service.add("a", BODY, ranged(BODY, cut_first=50_000), ranged(BODY))
     command = ("download", "7", *CUBE, "-o", "file", "--retries", "0")
     cli(*command, code=6)

@@ -1,4 +1,4 @@
-"""A folder that follows the latest run holds that and nothing else of ours."""
+"""`--prune`: a folder that follows the latest run has its files and no older ones."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OTHER = ("ci", "build", "mac")
 
 
 def known(cli: Cli) -> set[str]:
-    """The places that the manifest knows."""
+    """Return the places in the manifest."""
     return set(json.loads((cli.out / STATE / "manifest.json").read_text())["files"])
 
 
 @pytest.fixture
 def two_runs(service: FakeService, cli: Cli) -> None:
-    """Run 7 was downloaded; run 8 lacks some of it."""
+    """Download run 7, and serve a run 8 that lacks some of its artifacts."""
     for name in ("same.txt", "gone.txt", "sub/gone.txt", "changed.txt", "touched.txt"):
         service.add(name, name.encode())
     service.add("dist", packed({"dist/a": b"1", "dist/sub/b": b"2", "dist/mine": b"3"}))
@@ -47,7 +47,7 @@ LEFT = {
 
 @pytest.mark.usefixtures("two_runs")
 def test_only_what_is_ours_and_listed_no_more_goes(cli: Cli) -> None:
-    """Strangers, changed files and what another cube left stay; the report says what went."""
+    """Strangers, changed files and other cubes' files stay; the report has what was removed."""
     before = tree(cli.out)
     newer = ("download", "8", "ci", "build", "linux", "-d", "out", "--prune")
     planned = cli(*newer, "-n").out.splitlines()
@@ -81,7 +81,7 @@ def test_only_what_is_ours_and_listed_no_more_goes(cli: Cli) -> None:
     ],
 )
 def test_what_the_selection_does_not_cover_stays(cli: Cli, options: tuple[str, ...]) -> None:
-    """Another layout, other globs, another cube, nothing selected, or all of it listed still."""
+    """Nothing goes with another layout, other globs, another cube, or an empty selection."""
     before = set(tree(cli.out))
     code = (0, 5, 8) if "mac" in options or options[0] == "7" else 0
     cli("download", *options, "-d", "out", "--prune", code=code)
@@ -90,7 +90,7 @@ def test_what_the_selection_does_not_cover_stays(cli: Cli, options: tuple[str, .
 
 @pytest.mark.usefixtures("two_runs")
 def test_nothing_goes_where_something_is_missing(service: FakeService, cli: Cli) -> None:
-    """After a failure, for a run that goes on, or while an artifact is not there."""
+    """Nothing goes after a failure, in a run in progress, or with an unavailable artifact."""
     before = set(tree(cli.out))
     newer = ("download", "8", "ci", "build", "linux", "-d", "out", "--prune")
     lacking = service.add("late.txt", b"late", run="8", status="registered")
@@ -107,12 +107,12 @@ def test_nothing_goes_where_something_is_missing(service: FakeService, cli: Cli)
 
 
 def test_prune_is_for_a_folder(cli: Cli) -> None:
-    """A single file has no others."""
+    """--prune with -o is exit 2."""
     cli("download", "7", "ci", "build", "linux", "-o", "x", "--prune", code=2)
 
 
 def test_a_symlink_in_the_place_of_a_file_stays(service: FakeService, cli: Cli) -> None:
-    """It is not as it was left, whatever it leads to."""
+    """A symlink in a file's place is not removed, whatever its target."""
     service.add("a", b"1")
     service.add("b", b"2", run="8")
     cli.download()

@@ -1,4 +1,4 @@
-"""Rules where two options, two settings or two readings of an answer meet."""
+"""Rules for options, settings and responses that meet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLOW = ("ci", "test", "slow")
 
 @pytest.fixture
 def waiting(service: FakeService) -> FakeService:
-    """A run that goes on, with an artifact that does not come."""
+    """Serve a run in progress, with an artifact that does not become ready."""
     service.add_run("7", "processing").cubes[SLOW] = "processing"
     service.add("quick", BODY)
     service.add("later", status="registered", cube=SLOW)
@@ -30,7 +30,7 @@ def waiting(service: FakeService) -> FakeService:
 @pytest.mark.parametrize("output", ["x", "-"])
 @pytest.mark.usefixtures("waiting")
 def test_waiting_for_one_has_an_end(cli: Cli, output: str) -> None:
-    """`-o` with a time-out that passes is exit 9, not before, and leaves no file."""
+    """`-o` with a --wait-timeout that passes is exit 9, not earlier, and leaves no file."""
     began = time.monotonic()
     command = ("download", "7", *SLOW, "-o", output, "--wait", "--wait-timeout", "0.3s")
     selections: list[tuple[str, ...]] = [("-i", "later"), ("-i", "nothing")]
@@ -55,7 +55,7 @@ def test_waiting_for_one_has_an_end(cli: Cli, output: str) -> None:
 def test_refusals_do_not_wait(
     waiting: FakeService, cli: Cli, options: tuple[str, ...], code: int
 ) -> None:
-    """What can be said at once is said at once."""
+    """With --wait, a command that is refused or needs no transfer ends at once."""
     (cli.cwd / "there").write_bytes(b"old")
     cli("download", "7", "--wait", *options, code=code)
     assert waiting.listings() <= 2
@@ -74,7 +74,7 @@ def test_refusals_do_not_wait(
 def test_checksums_destroy_nothing(
     service: FakeService, cli: Cli, arguments: tuple[str, ...], code: int
 ) -> None:
-    """The file of checksums never takes the place of what else is written."""
+    """--checksums is refused if its file is one that the run writes for another purpose."""
     service.add("a", BODY)
     cli("download", "7", *CUBE, *arguments, code=code)
     ours = ("manifest.json", ".gitignore")
@@ -99,7 +99,7 @@ def test_checksums_destroy_nothing(
 def test_a_file_of_checksums_is_judged_first(
     service: FakeService, cli: Cli, name: str, code: int, said: str
 ) -> None:
-    """What can be known of it is told before anything is asked for."""
+    """A --checksums that cannot be written is refused before any request."""
     service.add("a", BODY)
     (cli.cwd / "there").mkdir()
     (cli.cwd / "file").write_bytes(b"")
@@ -114,14 +114,14 @@ def test_a_file_of_checksums_is_judged_first(
 def test_a_file_of_checksums_may_be_where_the_artifacts_go(
     service: FakeService, cli: Cli, name: str
 ) -> None:
-    """In an output folder that is made, or above it; a name may be as long as any."""
+    """It may be in or above the output folder, which is created; its name may have 255 bytes."""
     service.add("a", BODY)
     cli("download", "7", *CUBE, "-d", "out/deep", "--checksums", name)
     assert (cli.cwd / name).read_bytes().endswith(b"  out/deep/a\n")
 
 
 def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, cli: Cli) -> None:
-    """What was downloaded is told all the same, then why the command fails."""
+    """The report is written even if the checksum file cannot be, and then the error is shown."""
     service.add("a", BODY)
     for option in ("--json", "--paths"):
         finished = cli.download(option, "--checksums", "out/a", code=8)
@@ -155,7 +155,7 @@ def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, 
 def test_an_output_that_cannot_be_is_no_transfer(
     service: FakeService, cli: Cli, output: str, code: int, said: str
 ) -> None:
-    """The storage is not asked for what could not get its name."""
+    """An --output that cannot be written is refused before any request to the storage."""
     service.add("a", BODY)
     assert cli("download", "7", *CUBE, "-o", output, code=code).err.endswith(said)
     assert service.storage.requests == []
@@ -174,7 +174,7 @@ def test_an_output_that_cannot_be_is_no_transfer(
 def test_the_command_line_beats_the_environment(
     service: FakeService, cli: Cli, variable: str, arguments: tuple[str, ...]
 ) -> None:
-    """A variable gives way to an option that it does not go with."""
+    """A variable is ignored if an option that excludes it is on the command line."""
     service.add("a", BODY)
     finished = cli(*arguments, env={f"SOURCECRAFT_ARTIFACTS_{variable}": "1"})
     assert finished.stdout
@@ -184,7 +184,7 @@ def test_the_command_line_beats_the_environment(
 def test_an_error_with_status_200_is_an_error(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """The service's form of an error is not taken for an empty answer."""
+    """A 200 with the service's form of an error is not taken for an empty listing."""
     error = {"error_code": "PermissionDenied", "message": "no way", "request_id": "q2"}
     for target in ("runs", "runs/7", "artifacts", "artifacts/7/ci/build/linux"):
         service.api.on(f"/repos/{REPO}/cicd/{target}", json_response(error))
@@ -195,13 +195,13 @@ def test_an_error_with_status_200_is_an_error(
 @pytest.mark.parametrize("arguments", [("--version",), ("-h",), ("list", "-h")])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_help_into_a_full_disk_is_a_local_fault(cli: Cli, arguments: tuple[str, ...]) -> None:
-    """What the parser itself prints keeps to the exit statuses as well."""
+    """Help that cannot be written is exit 1 too."""
     with open("/dev/full", "wb") as full:
         assert "No space left" in cli(*arguments, stdout=full, code=1).err
 
 
 def test_a_cube_without_a_listing_is_told_of(service: FakeService, cli: Cli) -> None:
-    """A 404 for a cube that the run names is no failure, and not passed over in silence."""
+    """A 404 for a cube that the run names is not a failure, but is reported."""
     service.add("a", BODY)
     run = service.add_run("7")
     run.cubes[("ci", "build", "linux")] = "success"
@@ -214,7 +214,7 @@ def test_a_cube_without_a_listing_is_told_of(service: FakeService, cli: Cli) -> 
 
 @pytest.mark.parametrize("output", ["new/deep/file", "new//file", "./new/file"])
 def test_the_folder_of_an_output_is_made(service: FakeService, cli: Cli, output: str) -> None:
-    """As that of `--dir` is; a plan makes none."""
+    """The folder of --output is created, as that of --dir is; not by a plan."""
     service.add("a", BODY)
     command = ("download", "7", *CUBE, "-o", output)
     planned = cli(*command, "-n")
@@ -235,7 +235,7 @@ def test_the_folder_of_an_output_is_made(service: FakeService, cli: Cli, output:
 def test_a_folder_made_in_vain_is_removed(
     service: FakeService, cli: Cli, artifact: dict[str, str], arguments: tuple[str, ...], code: int
 ) -> None:
-    """Where nothing came there is nothing left; a folder that was there stays."""
+    """If nothing is written, a folder created for --output is removed; an older one stays."""
     service.add("a", BODY, Response(404), **artifact)
     (cli.cwd / "there").mkdir()
     cli("download", "7", *CUBE, "-o", "there/new/file", *arguments, code=code)
@@ -244,7 +244,7 @@ def test_a_folder_made_in_vain_is_removed(
 
 
 def test_a_folder_is_no_file(service: FakeService, cli: Cli) -> None:
-    """What to write instead is said before anybody is asked."""
+    """A folder as --output is refused before any request, with a hint what to write."""
     (cli.cwd / "there").mkdir()
     finished = cli("download", "7", *CUBE, "-o", "there", code=2)
     assert "error: --output: there is a folder\n  hint: --dir there downloads" in finished.err
@@ -252,7 +252,7 @@ def test_a_folder_is_no_file(service: FakeService, cli: Cli) -> None:
 
 
 def test_bytes_do_not_go_to_a_terminal(service: FakeService, cli: Cli) -> None:
-    """`-o -` is for pipes and files; a plan of it may be looked at."""
+    """`-o -` is refused on a terminal, but not for a plan."""
     service.add("a", BODY)
     command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", "download", "7", *CUBE]
     status, written = picture.on_terminal([*command, "-o", "-"], cli.cwd, cli.env)

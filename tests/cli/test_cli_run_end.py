@@ -1,4 +1,4 @@
-"""How a run ended: said, reported, and where that is wanted the exit status."""
+"""How a run ended: in a message, in the report, and as an exit status if asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLOW = ("ci", "test", "slow")
 
 
 def ended(service: FakeService, status: str, artifact: str = "success") -> None:
-    """Declare a run that has ended so, with one artifact."""
+    """Serve a run that ended with this status, with one artifact."""
     service.add_run("7", status, errors=("Cube linux ended\x1b with 1", " "))
     service.add("a.txt", b"1", status=artifact)
 
@@ -33,7 +33,7 @@ def ended(service: FakeService, status: str, artifact: str = "success") -> None:
 def test_the_end_of_a_run(
     service: FakeService, cli: Cli, status: str, artifact: str, options: list[str], code: int
 ) -> None:
-    """It is told unless it is success, stands in the report, and is 10 where that is asked for."""
+    """An end other than success is shown and reported; --fail-on-run-status makes it exit 10."""
     ended(service, status, artifact)
     finished = cli("download", "7", "--wait", "-d", "out", "--json", *options, code=code)
     told = f"run 7 ended in {status}: Cube linux ended\\x1b with 1" in finished.err
@@ -46,7 +46,7 @@ def test_the_end_of_a_run(
 def test_an_exact_address_reads_the_run_where_its_status_counts(
     service: FakeService, cli: Cli, options: list[str], status: str | None
 ) -> None:
-    """Without that it makes one request, and the status is not known; nothing is followed."""
+    """Only --fail-on-run-status reads the run of an exact address; its status is else unknown."""
     ended(service, "failed")
     finished = cli.download("--json", *options, code=10 if options else 0)
     assert finished.json.get("run_status") == status
@@ -54,7 +54,7 @@ def test_an_exact_address_reads_the_run_where_its_status_counts(
 
 
 def test_an_approval_is_waited_for(service: FakeService, cli: Cli) -> None:
-    """What goes on once it is given has not ended; what awaits it is said."""
+    """--wait waits for a run that awaits an approval, and says so."""
     run = service.add_run("7", "awaiting_approval")
     service.add("a.txt", b"1", cube=SLOW)
     service.add("b.txt", b"2", cube=CUBE)
@@ -71,7 +71,7 @@ def test_an_approval_is_waited_for(service: FakeService, cli: Cli) -> None:
 def test_what_was_skipped_or_rejected_is_not_waited_for(
     service: FakeService, cli: Cli, status: str
 ) -> None:
-    """Neither as a run nor as a cube of a run that goes on."""
+    """--wait does not wait for skipped or rejected runs and cubes."""
     run = service.add_run("7", status)
     service.add("a.txt", b"1")
     run.cubes[SLOW] = "created"

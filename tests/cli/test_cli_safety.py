@@ -1,4 +1,4 @@
-"""What comes from outside, from outside: hostile paths, URLs, links and texts."""
+"""Hostile paths, URLs, links and texts, through the installed command."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SAFE = {
 
 
 def refused(service: FakeService, cli: Cli, *arguments: str) -> str:
-    """What is said of a plan that is refused, with nothing asked and nothing written."""
+    """Return the message of a refused plan; check that nothing was requested or written."""
     finished = cli.download(*arguments, code=8)
     assert service.storage.requests == []
     assert os.listdir(cli.cwd) == []
@@ -80,7 +80,7 @@ def refused(service: FakeService, cli: Cli, *arguments: str) -> str:
 
 
 def test_unsafe_paths_refuse_the_plan_by_name(service: FakeService, cli: Cli) -> None:
-    """Every offender is named in one go; leaving them out is the way round."""
+    """Each unsafe path is named in one message; --exclude leaves them out."""
     for path in UNSAFE:
         service.add(path, b"evil")
     service.add("good", b"good")
@@ -93,7 +93,7 @@ def test_unsafe_paths_refuse_the_plan_by_name(service: FakeService, cli: Cli) ->
 
 
 def test_an_unsafe_path_is_refused_for_a_single_file_too(service: FakeService, cli: Cli) -> None:
-    """In a list of one the refusal is the same, and `--exclude` leaves it out."""
+    """A single unsafe path is refused in the same way; --exclude leaves it out."""
     service.add("../evil.txt", b"evil")
     service.add("good", b"good")
     assert "../evil.txt" in refused(service, cli, "-i", "evil.txt")
@@ -103,7 +103,7 @@ def test_an_unsafe_path_is_refused_for_a_single_file_too(service: FakeService, c
 
 @pytest.mark.skipif(os.name != "posix", reason="these names are refused on Windows")
 def test_odd_but_safe_paths_land_below_the_folder(service: FakeService, cli: Cli) -> None:
-    """What is judged by component is not judged by substring."""
+    """Paths are checked by component: odd but safe names are accepted."""
     for path, place in SAFE.items():
         service.add(path, place.encode())
     finished = cli.download("--progress", "plain")
@@ -114,7 +114,7 @@ def test_odd_but_safe_paths_land_below_the_folder(service: FakeService, cli: Cli
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others name files in Unicode always")
 def test_names_that_the_system_cannot_write(service: FakeService, cli: Cli) -> None:
-    """Where file names are ASCII, others are stored or told apart, by name, and never a crash."""
+    """Under an ASCII locale, names are stored or refused one by one, without a crash."""
     service.add("отчёт", b"1")
     service.add("plain", b"2")
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -125,7 +125,7 @@ def test_names_that_the_system_cannot_write(service: FakeService, cli: Cli) -> N
 
 
 def test_portable_paths_judge_as_windows_does(service: FakeService, cli: Cli) -> None:
-    """`--portable-paths` refuses the names and the foldings of other systems, all by name."""
+    """`--portable-paths` refuses names and foldings of other systems, each by name."""
     pairs = ["Readme", "README", "nfc-\u00e9", "nfd-e\u0301".replace("nfd", "nfc"), "Dir/a", "dir"]
     for path in (*WINDOWS, *pairs, "good"):
         service.add(path, b"x")
@@ -182,7 +182,7 @@ URLS = [
 
 
 def test_unsafe_urls_refuse_the_plan_by_name(service: FakeService, cli: Cli) -> None:
-    """A URL must be https, or http on loopback, without user info; none of it is printed."""
+    """URLs must be https, or http on loopback, without user info; refused ones are not printed."""
     for at, url in enumerate(URLS):
         service.add(f"file-{at:02}", url=url)
     service.add("good", b"x")
@@ -195,7 +195,7 @@ def test_unsafe_urls_refuse_the_plan_by_name(service: FakeService, cli: Cli) -> 
 def test_symlinks_below_the_folder_are_not_followed(
     service: FakeService, cli: Cli, tmp_path: Path
 ) -> None:
-    """Linked folders and files, dangling or not, are refused or left alone in every mode."""
+    """Linked folders and files, dangling or not, are refused or kept with each --if-exists."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "victim").write_bytes(b"theirs")
@@ -215,7 +215,7 @@ def test_symlinks_below_the_folder_are_not_followed(
 def test_a_linked_state_is_not_followed(
     service: FakeService, cli: Cli, tmp_path: Path, where: str
 ) -> None:
-    """The state folder is held to the same rule as the files."""
+    """A symlink in the state folder's place is not followed either."""
     outside = tmp_path / "outside"
     service.add("file", b"x")
     cli.download()
@@ -231,7 +231,7 @@ def test_a_linked_state_is_not_followed(
 def test_a_folder_swapped_for_a_link_meanwhile(
     service: FakeService, cli: Cli, tmp_path: Path
 ) -> None:
-    """A link that appears during the transfer does not lead outside either."""
+    """A folder that is swapped for a symlink during the transfer does not lead outside."""
     outside = tmp_path / "outside"
     outside.mkdir()
     gate = threading.Event()
@@ -248,7 +248,7 @@ def test_a_folder_swapped_for_a_link_meanwhile(
 
 
 def test_a_hard_link_is_replaced_not_written_through(service: FakeService, cli: Cli) -> None:
-    """Replacing a file leaves its other names with the old bytes."""
+    """A file that is replaced keeps its old bytes under its other names."""
     service.add("file", b"new")
     cli.out.mkdir()
     (cli.cwd / "theirs").write_bytes(b"theirs")

@@ -1,4 +1,4 @@
-"""What a person or the reader of a log is told of a download: each thing once."""
+"""What is shown of a download on a terminal and in a log: each fact once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL = "ci/build/linux: "
 
 @pytest.fixture
 def mixed(service: FakeService) -> FakeService:
-    """One artifact that is there, one that the storage lost, one that was never delivered."""
+    """Serve an artifact that is there, one that the storage lost, and one still registered."""
     service.add("good", BODY)
     service.add("lost", BODY, Response(404))
     service.add("never", status="registered")
@@ -28,14 +28,14 @@ def mixed(service: FakeService) -> FakeService:
 
 
 def on_terminal(cli: Cli, *arguments: str, **env: str) -> tuple[int, str]:
-    """Run the command at a terminal, and give its exit status and all that it wrote."""
+    """Run the command on a terminal; return its exit status and all that it wrote."""
     command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
     return picture.on_terminal(command, cli.cwd, cli.env | env)
 
 
 @pytest.mark.usefixtures("mixed")
 def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
-    """A failure is named when it happens, above the sentence that counts it."""
+    """A failure is named when it happens, above the summary that counts it."""
     status, written = on_terminal(cli, "download", "7", *CUBE, "-d", "out")
     *lines, hint = screen(written)
     assert status == 6
@@ -53,7 +53,7 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
 @pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize("size", ["0", "wide"])
 def test_a_size_that_is_none_is_not_taken(cli: Cli, size: str) -> None:
-    """A terminal whose COLUMNS and LINES are nonsense gets its tables, and names what failed."""
+    """With invalid COLUMNS and LINES a terminal shows tables and failures as usual."""
     for command in (["list", "7"], ["runs"]):
         status, written = on_terminal(cli, *command, COLUMNS=size, LINES=size)
         assert (status, written) == on_terminal(cli, *command, COLUMNS="80", LINES="24")
@@ -65,7 +65,7 @@ def test_a_size_that_is_none_is_not_taken(cli: Cli, size: str) -> None:
 @pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize("options", [(), ("--progress", "none"), ("-q",)])
 def test_a_log_is_told_each_thing_once(cli: Cli, options: tuple[str, ...]) -> None:
-    """With whatever progress, each missing artifact is named by one line, with its reason."""
+    """With any --progress, one line names each missing artifact and its reason."""
     err = cli.download(*options, code=6).err
     (lost,) = [line for line in err.splitlines() if "lost" in line]
     (never,) = [line for line in err.splitlines() if "never" in line]
@@ -75,7 +75,7 @@ def test_a_log_is_told_each_thing_once(cli: Cli, options: tuple[str, ...]) -> No
 
 
 def test_what_fail_fast_called_off_is_one_line(service: FakeService, cli: Cli) -> None:
-    """A hundred files that were not tried are no hundred failures."""
+    """A hundred files that --fail-fast cancelled are one line."""
     service.add("lost", BODY, Response(404))
     for number in range(100):
         service.add(f"file{number}", BODY, Response(404))
@@ -86,7 +86,7 @@ def test_what_fail_fast_called_off_is_one_line(service: FakeService, cli: Cli) -
 
 
 def test_a_plan_without_work_says_so(service: FakeService, cli: Cli) -> None:
-    """A dry run never says what was downloaded."""
+    """A dry run never says that something was downloaded."""
     service.add("good", BODY)
     cli.download()
     planned = cli.download("-n")
@@ -97,7 +97,7 @@ def test_a_plan_without_work_says_so(service: FakeService, cli: Cli) -> None:
 @pytest.mark.parametrize("to", [("-d", "out"), ("-i", "never", "-o", "file")])
 @pytest.mark.usefixtures("mixed")
 def test_a_quiet_plan_says_why_it_fails(cli: Cli, to: tuple[str, ...]) -> None:
-    """Exit status 6 is never without a word."""
+    """With -q, a plan that ends with exit 6 says why."""
     finished = cli("download", "7", *CUBE, "-n", "-q", *to, code=6)
     assert finished.err == "unavailable: never (still registered)\n"
     assert finished.out.splitlines()[-1].startswith("unavailable\t")
@@ -107,7 +107,7 @@ def test_a_quiet_plan_says_why_it_fails(cli: Cli, to: tuple[str, ...]) -> None:
 def test_a_plan_to_wait_counts_on_what_may_come(
     service: FakeService, cli: Cli, to: tuple[str, ...]
 ) -> None:
-    """What a cube in progress still owes is planned; what it gave up is unavailable."""
+    """With --wait, artifacts of a cube in progress are planned; a failed one is unavailable."""
     service.add_run("7", "processing").cubes[SLOW] = "processing"
     service.add("later", status="registered", cube=SLOW)
     finished = cli("download", "7", "--wait", "-n", "--json", *to)
@@ -127,7 +127,7 @@ def test_a_plan_to_wait_counts_on_what_may_come(
 
 
 def test_a_file_that_is_left_has_its_size(service: FakeService, cli: Cli) -> None:
-    """`--if-exists skip` tells as much of `-o` as it does of a folder."""
+    """`--if-exists skip` reports the size of a file with `-o` as it does in a folder."""
     service.add("good", BODY)
     (cli.cwd / "file").write_bytes(b"stranger")
     (file,) = cli("download", "7", *CUBE, "-o", "file", "--if-exists", "skip", "--json").json[
@@ -137,7 +137,7 @@ def test_a_file_that_is_left_has_its_size(service: FakeService, cli: Cli) -> Non
 
 
 def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, cli: Cli) -> None:
-    """That it came without a URL is no expiry: it needs one, whatever the reason."""
+    """An artifact that is listed without a URL is not reported as expired."""
     record = service.record(service.add("bare", BODY)) | {"download_url": ""}
     service.api.on(target("7", *CUBE), json_response({"artifacts": [record]}))
     err = cli.download(code=6).err
@@ -158,7 +158,7 @@ def test_an_artifact_without_a_url_is_not_called_expired(service: FakeService, c
 def test_without_an_outcome_there_is_no_document(
     service: FakeService, cli: Cli, arguments: tuple[str, ...], code: int
 ) -> None:
-    """With --json stdout is a whole report or empty, and stderr says why."""
+    """With --json stdout has a whole report or nothing, and stderr says why."""
     service.add("good", BODY)
     (cli.cwd / "there").mkdir()
     (cli.cwd / "there" / "good").write_bytes(b"")
@@ -182,7 +182,7 @@ REPAIRS = [
 def test_verify_says_how_to_repair(
     service: FakeService, cli: Cli, arguments: tuple[str, ...], command: str
 ) -> None:
-    """The command is whole, and a plain download: run as it stands, it mends the folder."""
+    """The hint is a whole download command, which repairs the folder."""
     service.add("a/good file", BODY)
     cli("download", *arguments, "-d", "out")
     (path,) = list(cli.out.rglob("good file"))
@@ -196,7 +196,7 @@ def test_verify_says_how_to_repair(
 
 
 def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: Cli) -> None:
-    """What cannot be said in one command is not claimed."""
+    """If no single command would repair the folder, the hint leaves out the run."""
     service.add("a", BODY)
     service.add("b", BODY, run="8")
     cli.download()
@@ -208,7 +208,7 @@ def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: 
 
 
 def test_a_refusal_names_the_path_on_disk(service: FakeService, cli: Cli) -> None:
-    """The file in the way can be copied from the message."""
+    """The message has the path of the file in the way, DIR included."""
     service.add("dir/a", BODY)
     (cli.out / "ci/build/linux/dir").mkdir(parents=True)
     (cli.out / "ci/build/linux/dir/a").write_bytes(b"mine")
@@ -228,7 +228,7 @@ def test_a_refusal_names_the_path_on_disk(service: FakeService, cli: Cli) -> Non
 )
 @pytest.mark.usefixtures("mixed")
 def test_colours_in_a_pipe(cli: Cli, env: dict[str, str], coloured: bool) -> None:
-    """Only where CLICOLOR_FORCE asks for them, and NO_COLOR does not forbid them."""
+    """A pipe gets colours only with CLICOLOR_FORCE and without NO_COLOR."""
     shown = [cli("list", "7", env=env).out, cli("runs", env=env).out]
     shown += [cli.download(env=env, code=6).err, cli("list", "9", env=env, code=5).err]
     assert ["\x1b[" in text for text in shown] == [coloured] * 4
@@ -240,7 +240,7 @@ def test_colours_in_a_pipe(cli: Cli, env: dict[str, str], coloured: bool) -> Non
     ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
 def test_colours_at_a_terminal(cli: Cli, env: dict[str, str], coloured: bool) -> None:
-    """Everywhere, unless NO_COLOR or TERM say otherwise."""
+    """A terminal gets colours, except with NO_COLOR or a TERM without colours."""
     colour = re.compile(r"\x1b\[3[0-9]m")
     for command in (["list", "7"], ["runs"], ["list", "9"], ["download", "7", *CUBE]):
         _, written = on_terminal(cli, *command, **env)

@@ -1,7 +1,7 @@
-"""Where the token and the signed URLs go, from outside: to their one place and nowhere else.
+"""The token and the signed URLs go to their one place and nowhere else.
 
-Every run of the command is searched for both by `Cli.finish`, and every request of the storage for
-credentials by the `service` fixture; these tests bring about the moments when they might leak.
+`Cli.finish` searches the output of every run for both, and the `service` fixture searches every
+request to the storage for credentials; these tests create situations in which they could leak.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BODY = bytes(range(256)) * 20_000
 
 
 def bytes_below(folder: Path) -> bytes:
-    """The names and the contents of all files, in one piece."""
+    """Return the names and contents of all files, joined."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return b"\n".join(str(path).encode() + path.read_bytes() for path in files)
 
@@ -38,7 +38,7 @@ def bytes_below(folder: Path) -> bytes:
 def test_troubled_transfers_tell_no_secrets(
     service: FakeService, cli: Cli, arguments: list[str]
 ) -> None:
-    """Retries, refreshes, redirects, errors that echo the URL, refused connections: no secret."""
+    """Retries, new URLs, redirects, errors and refused connections show no secret."""
     with ScriptedServer(host="localhost") as gone:
         dead = f"{gone.url}/x?X-Signature={SIGNATURE}"
     moved = {"Location": f"/final?X-Signature={SIGNATURE}"}
@@ -60,7 +60,7 @@ def test_troubled_transfers_tell_no_secrets(
 
 
 def test_partial_data_tells_no_secrets(service: FakeService, cli: Cli) -> None:
-    """What a killed run leaves behind holds no key to the file."""
+    """A killed run leaves no URL or token on disk."""
     service.add("large", BODY, held(BODY, threading.Event()))
     process = cli.start("download", "7", *CUBE, "-d", "out", "--debug")
     eventually(lambda: partial_bytes(cli.out), "something is on disk")
@@ -72,7 +72,7 @@ def test_partial_data_tells_no_secrets(service: FakeService, cli: Cli) -> None:
 
 
 def test_an_api_error_that_echoes_the_token(service: FakeService, cli: Cli) -> None:
-    """A service that repeats what it was sent does not put it on the screen."""
+    """A token that the service repeats in an error is not shown."""
 
     def echo(received: Received) -> Response:
         return problem(403, f"bad {received.header('Authorization')} \x1b[31m[red]hm[/nope]\u202e")
@@ -98,7 +98,7 @@ def test_the_token_goes_to_the_api_alone(service: FakeService, cli: Cli, tmp_pat
 
 
 def test_api_redirects_are_not_followed(service: FakeService, cli: Cli) -> None:
-    """A redirect of the API is an error, and the other origin is not asked."""
+    """A redirect of the API is an error, and its target gets no request."""
     moved = {"Location": f"{service.storage.url}/elsewhere"}
     for status in (301, 302, 307, 308):
         service.api.on(target("7", *CUBE), Response(status, moved))
@@ -108,7 +108,7 @@ def test_api_redirects_are_not_followed(service: FakeService, cli: Cli) -> None:
 
 
 def test_proxies_are_honoured_and_their_passwords_kept(service: FakeService, cli: Cli) -> None:
-    """Requests go through HTTP_PROXY but for NO_PROXY, whose user info is never shown."""
+    """HTTP_PROXY and NO_PROXY are honoured, and the proxy's user info is never shown."""
     answer = json_response({"artifacts": []})
     with ScriptedServer() as proxy:
         proxy.on("http://", answer)
@@ -139,6 +139,6 @@ def test_proxies_are_honoured_and_their_passwords_kept(service: FakeService, cli
     ],
 )
 def test_an_unsafe_api_address_is_usage(cli: Cli, url: str) -> None:
-    """Plain http stays on loopback, and user info in an address is refused unprinted."""
+    """An API address with http off loopback or with user info is exit 2, and is not shown."""
     finished = cli("list", "7", *CUBE, "--api-url", url, code=2)
     assert "pa55word" not in finished.err

@@ -1,4 +1,4 @@
-"""Where the program finds itself: who ignores signals, what folder, what home, what stdout."""
+"""The command's surroundings: ignored signals, a deleted folder, no home, odd stdouts."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sourcecraft_artifacts.cli import config, name_cache
 
 LARGE = os.urandom(3 << 20)
 
-# Stdout: every byte, or a status that is not 0.
+# Stdout gets every byte, or the exit status is not 0.
 
 
 def make_small(pipe: int) -> None:
-    """Let a pipe hold as little as it can, where the system lets one say so."""
+    """Give a pipe the smallest capacity that the system allows."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
 
 
 def held_by(pipe: int) -> int:
-    """Return how many bytes wait in a pipe."""
+    """Return how many bytes are in a pipe."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class SlowReader:
-    """The far end of a pipe that does not block whoever writes to it."""
+    """The reading end of a non-blocking pipe."""
 
     def __init__(self) -> None:
         self.got = bytearray()
@@ -52,14 +52,14 @@ class SlowReader:
         os.close(self._end)
 
     def whole(self) -> bytes:
-        """Return all that came, when nobody writes any more."""
+        """Return all bytes, until no process writes any more."""
         os.close(self.writer)
         self._thread.join()
         return bytes(self.got)
 
 
 def many(service: FakeService) -> None:
-    """Have the service list more than a pipe holds."""
+    """List more artifacts than a pipe holds."""
     for number in range(400):
         service.add(f"{'a-long-name-' * 18}{number}.bin", b"1")
 
@@ -72,7 +72,7 @@ UNBUFFERED = [{}, {"PYTHONUNBUFFERED": "1"}]
 def test_a_pipe_that_does_not_block_gets_every_byte(
     service: FakeService, cli: Cli, arguments: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """What does not fit is waited for, however stdout is buffered."""
+    """The program waits until a full non-blocking pipe has room, however stdout is buffered."""
     many(service)
     command, *options = arguments
     wanted = cli(command, "7", *CUBE, *options).stdout
@@ -81,7 +81,7 @@ def test_a_pipe_that_does_not_block_gets_every_byte(
     finished = cli(command, "7", *CUBE, *options, "-q", stdout=reader.writer, env=env)
     assert finished.err == ""
     got = reader.whole()
-    if command == "download":  # its report has the time that it took
+    if command == "download":  # its report has times
         assert json.loads(got)["files"] == json.loads(wanted)["files"]
     else:
         assert got == wanted
@@ -90,7 +90,7 @@ def test_a_pipe_that_does_not_block_gets_every_byte(
 def test_an_artifact_goes_whole_into_a_pipe_that_does_not_block(
     service: FakeService, cli: Cli
 ) -> None:
-    """`-o -` waits for its reader as well."""
+    """`-o -` waits for room in the pipe too."""
     service.add("large", LARGE)
     reader = SlowReader()
     cli("download", "7", *CUBE, "-o", "-", stdout=reader.writer)
@@ -102,7 +102,7 @@ def test_an_artifact_goes_whole_into_a_pipe_that_does_not_block(
 def test_what_the_parser_prints_comes_whole(
     cli: Cli, arguments: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """Help and scripts are written as all else is."""
+    """Help and completion scripts are written as a whole too."""
     wanted = cli(*arguments).stdout
     reader = SlowReader()
     cli(*arguments, stdout=reader.writer, env=env)
@@ -114,7 +114,7 @@ def test_what_the_parser_prints_comes_whole(
 def test_a_file_that_is_cut_short_is_a_fault(
     service: FakeService, cli: Cli, arguments: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    """A write that takes a part only is followed by another, which tells that there is no room."""
+    """After a short write the rest is written too, which then reports the full disk."""
     many(service)
     command, *options = arguments
     limited = ("sh", "-c", 'ulimit -f 80 && exec "$@"', "sh")
@@ -126,7 +126,7 @@ def test_a_file_that_is_cut_short_is_a_fault(
 
 
 def test_notices_into_a_pipe_that_does_not_block_come_whole(service: FakeService, cli: Cli) -> None:
-    """Stderr is waited for as well: what went wrong must not get lost."""
+    """The program waits for room in stderr too, so that no message is lost."""
     for number in range(400):
         service.add(f"{'a-long-name-' * 18}{number}.bin", status="failed")
     wanted = cli.download(code=6).err
@@ -137,7 +137,7 @@ def test_notices_into_a_pipe_that_does_not_block_come_whole(service: FakeService
 
 
 def test_ctrl_c_ends_a_program_that_is_stuck_in_stdout(service: FakeService, cli: Cli) -> None:
-    """Nobody reads: a signal ends it all the same."""
+    """A signal ends a program that is blocked by a full stdout."""
     many(service)
     reader, writer = os.pipe()
     make_small(writer)
@@ -156,7 +156,7 @@ IGNORING = ("sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh")
 
 
 def test_signals_that_are_ignored_stay_so(service: FakeService, cli: Cli) -> None:
-    """Whoever starts the program so, as a shell its jobs in background, wants it to go on."""
+    """A signal that the parent ignores, as a shell does for background jobs, stays ignored."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate))
     process = cli.start("download", "7", *CUBE, "-d", "out", wrap=IGNORING)
@@ -169,7 +169,7 @@ def test_signals_that_are_ignored_stay_so(service: FakeService, cli: Cli) -> Non
 
 
 def test_one_ignored_signal_leaves_the_other(service: FakeService, cli: Cli) -> None:
-    """A job in the background of a shell ignores Ctrl-C and can still be ended."""
+    """A background job that ignores SIGINT can be ended with SIGTERM."""
     service.api.on(f"/repos/{REPO}/cicd/", Response(hang=True))
     background = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
     process = cli.start("list", "7", *CUBE, wrap=background)
@@ -180,7 +180,7 @@ def test_one_ignored_signal_leaves_the_other(service: FakeService, cli: Cli) -> 
 
 
 def test_the_sandbox_ignores_what_is_ignored(cli: Cli) -> None:
-    """Its command runs to the end, as if the sandbox were not there."""
+    """The sandbox's command runs to its end despite ignored signals."""
     child = "kill -INT $PPID; kill -TERM $PPID; kill -INT $$; kill -TERM $$; echo whole"
     assert cli("sandbox", "--", "sh", "-c", child, wrap=IGNORING).stdout == b"whole\n"
 
@@ -206,7 +206,7 @@ LOST = ("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh")
 def test_a_deleted_folder_is_told_of(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """It is said what is not there: the folder that the program is in."""
+    """The message says that the current folder has been deleted."""
     service.add("a", b"1")
     err = cli(*arguments, wrap=LOST, code=1).err
     assert err.startswith("error: the current folder has been deleted\n  hint: ")
@@ -214,13 +214,13 @@ def test_a_deleted_folder_is_told_of(
 
 
 def test_a_deleted_folder_names_no_repository(cli: Cli) -> None:
-    """Where the checkout is to say it, the folder is what is missing."""
+    """If the checkout would name the repository, the message is about the deleted folder."""
     err = cli("list", "7", wrap=LOST, env={"SOURCECRAFT_ARTIFACTS_REPO": None}, code=1).err
     assert err.startswith("error: the current folder has been deleted\n")
 
 
 def test_a_deleted_folder_that_is_not_needed_is_no_fault(service: FakeService, cli: Cli) -> None:
-    """What is named in full is where it was, and a listing needs no folder at all."""
+    """Absolute paths, and commands without a path, work in a deleted folder."""
     service.add("a", b"1")
     cli("list", "7", *CUBE, wrap=LOST)
     assert cli("download", "7", *CUBE, "-o", "-", wrap=LOST).stdout == b"1"
@@ -236,7 +236,7 @@ NOBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
 
 
 def test_without_home_and_user_all_else_works(service: FakeService, cli: Cli) -> None:
-    """A container runs under a number that no list of users has: there is no config file then."""
+    """Without a home or user name, as in a container, all commands but `auth login` work."""
     service.add("a", b"1")
     env = {"HOME": None, "XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None, "PYTHONPATH": None}
     clean = {k: v for k, v in {**cli.env, **env}.items() if v is not None}
@@ -256,7 +256,7 @@ def test_without_home_and_user_all_else_works(service: FakeService, cli: Cli) ->
 
 
 def test_no_home_is_no_config_and_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What platformdirs raises where it finds no home is no more than that."""
+    """If platformdirs finds no home, there is no config file and no cache."""
 
     def homeless(*_: object, **__: object) -> str:
         raise RuntimeError("Could not determine home directory.")

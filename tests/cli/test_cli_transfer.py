@@ -1,4 +1,4 @@
-"""The transfer, from outside: storages that break, lie and change under it."""
+"""The transfer through the installed command, with storages that fail, lie and change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKED = b"123456789"
 
 
 def b64(data: bytes) -> str:
-    """Bytes as checksum headers carry them."""
+    """Encode bytes as checksum headers do."""
     return base64.b64encode(data).decode()
 
 
@@ -69,19 +69,19 @@ def test_checksums_decide_what_gets_its_name(service: FakeService, cli: Cli) -> 
 
 
 def same_etag_other_total(received: Received) -> Response:
-    """Claim that the same object has got longer."""
+    """Respond with a larger total for the same ETag."""
     return ranged(BODY + b"more")(received)
 
 
 def whole_or_part_of_other(received: Received) -> Response:
-    """Ignore If-Range and serve the range of another object."""
+    """Ignore If-Range, and serve the range of another object."""
     kept = [pair for pair in received.headers if pair[0].lower() != "if-range"]
     bare = Received(received.method, received.target, tuple(kept))
     return ranged(OTHER, etag='"v2"')(bare)
 
 
 def parts(received: Received) -> Response:
-    """Response a range with multipart/byteranges, and anything else with the whole body."""
+    """Answer a range with multipart/byteranges, and other requests with the whole body."""
     if received.header("Range") in (None, "bytes=0-"):
         return ranged(BODY)(received)
     kind = {"Content-Type": "multipart/byteranges; boundary=B", "ETag": '"v1"'}
@@ -89,7 +89,7 @@ def parts(received: Received) -> Response:
 
 
 def cut(etag: str | None = '"v1"', last_modified: str | None = None) -> Reply:
-    """The old body, broken off in the middle."""
+    """Serve the old body, and close the connection in the middle."""
     good = ranged(BODY, etag=etag, last_modified=last_modified, cut_first=50_000)
     return lambda received: good(received)
 
@@ -122,7 +122,7 @@ BROKEN: list[tuple[str, bytes, list[Reply]]] = [
 
 
 def test_broken_transfers_end_with_the_exact_bytes(service: FakeService, cli: Cli) -> None:
-    """Whatever the second answer is, it is never mixed into the first one's bytes."""
+    """Whatever the second response is, its bytes are never mixed with the first one's."""
     for name, body, replies in BROKEN:
         service.add(name, body, *replies)
     cli.download("-j", "8")
@@ -135,7 +135,7 @@ def test_broken_transfers_end_with_the_exact_bytes(service: FakeService, cli: Cl
 
 
 def test_a_checksum_seen_before_a_cut_still_counts(service: FakeService, cli: Cli) -> None:
-    """A liar that keeps the ETag of the old object and serves the new one's rest is caught."""
+    """A storage that sends another object's rest under the old ETag is noticed."""
     promise = {"Content-MD5": b64(hashlib.md5(BODY).digest())}
     service.add("a", BODY, ranged(BODY, headers=promise, cut_first=50_000), ranged(OTHER))
     cli.download(code=(0, 6))
@@ -146,7 +146,7 @@ def test_a_checksum_seen_before_a_cut_still_counts(service: FakeService, cli: Cl
 def test_a_storage_that_never_delivers(
     service: FakeService, cli: Cli, arguments: tuple[str, ...]
 ) -> None:
-    """A cut that comes again and again ends, with exit 6 and the older file untouched."""
+    """A storage that always cuts is exit 6, and the older file stays."""
     service.add("older", BODY, Response(200, (), BODY, cut_after=500))
     (cli.cwd / "older").write_bytes(b"older")
     cli("download", "7", *CUBE, "--if-exists", "overwrite", *arguments, code=6)
@@ -155,7 +155,7 @@ def test_a_storage_that_never_delivers(
 
 
 def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli) -> None:
-    """`--retries 1` is two requests; Retry-After is not cut short; what is lost is listed once."""
+    """`--retries 1` means two requests; Retry-After is waited for; a lost file is listed once."""
     arrivals: list[float] = []
 
     def busy(_: Received) -> Response:
@@ -171,7 +171,7 @@ def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli
 
 
 def test_silence_is_given_up(service: FakeService, cli: Cli) -> None:
-    """No head, a head that drips and a body that drips slower than a byte a second are bounded."""
+    """Slow or missing headers, and a body slower than a byte a second, are given up."""
     service.add("hang", BODY, Response(hang=True))
     service.add("head", BODY, Response(200, (), BODY, drip_headers=1.8))
     service.add("body", BODY, Response(200, (), BODY, drip=1.8))
@@ -180,7 +180,7 @@ def test_silence_is_given_up(service: FakeService, cli: Cli) -> None:
 
 
 def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli) -> None:
-    """All that wait share one new listing; the transfer goes on at the same byte."""
+    """All files share one new listing, and each transfer resumes at the same byte."""
     for at, status in enumerate((403, 401, 400, 410) * 3):
         service.add(f"file-{at}", BODY).expired = status
     service.stale_listings = 1
@@ -199,7 +199,7 @@ def test_expired_urls_are_refreshed_once_for_all(service: FakeService, cli: Cli)
 
 
 def test_what_is_recorded_is_what_was_listed_last(service: FakeService, cli: Cli) -> None:
-    """A file that came by a newer listing has the dates of that one: it is right already."""
+    """A file fetched with a newer listing's URL has that listing's dates: it is unchanged next."""
 
     def replace_and_refuse(_: Received) -> Response:
         stored.dates["updated_at"] = "2026-11-02T00:00:00Z"
@@ -214,7 +214,7 @@ def test_what_is_recorded_is_what_was_listed_last(service: FakeService, cli: Cli
 
 @pytest.mark.parametrize("still_listed", [True, False])
 def test_a_url_that_no_listing_revives(service: FakeService, cli: Cli, still_listed: bool) -> None:
-    """A storage that refuses every URL ends soon, and takes no other artifact with it."""
+    """A storage that refuses every URL of an artifact fails it soon, and the others succeed."""
 
     def refuse(_: Received) -> Response:
         lost.run = "7" if still_listed else "gone"
@@ -230,7 +230,7 @@ ODD_URL = "/x/%7Ea/../b//./%2f%2F+%20;p?sig=a%2Fb/../~&&x=%7e;?=&q='(*)"
 
 
 def test_urls_are_sent_byte_for_byte(service: FakeService, cli: Cli) -> None:
-    """A signature holds for the very bytes of a URL, a redirect's too."""
+    """URLs, also of redirects, are sent byte for byte, so that signatures stay valid."""
     service.add("a", url=service.storage.url + ODD_URL)
     moved = {"Location": service.storage.url + "/moved" + ODD_URL}
     service.storage.on("/x/", Response(302, moved))
@@ -247,7 +247,7 @@ def test_urls_are_sent_byte_for_byte(service: FakeService, cli: Cli) -> None:
 def test_redirects_are_bounded_and_under_the_rule(
     service: FakeService, cli: Cli, location: str
 ) -> None:
-    """Storage may redirect within the rule for URLs, and not for ever."""
+    """Redirects must be to safe URLs, and are limited in number."""
     service.add("a", BODY, Response(302, {"Location": location}))
     service.storage.on("/loop", Response(307, {"Location": "/loop"}))
     code = {"/loop": 6, "": (6, 8), "//": (6, 8)}.get(location, 8)
@@ -258,7 +258,7 @@ def test_redirects_are_bounded_and_under_the_rule(
 
 
 def test_slices_of_a_changing_object_are_not_mixed(service: FakeService, cli: Cli) -> None:
-    """A large object that changes under its slices ends whole, old or new."""
+    """A large object that changes between its slices ends whole, old or new."""
     old, new = bytes(24 << 20), b"\1" * (24 << 20)
     service.add("large", old, ranged(old), ranged(new, etag='"v2"'))
     service.add("steady", new, ranged(new))
@@ -270,7 +270,7 @@ def test_slices_of_a_changing_object_are_not_mixed(service: FakeService, cli: Cl
 
 @pytest.mark.skipif(sys.platform != "linux", reason="maxrss is in KiB on Linux alone")
 def test_memory_does_not_grow_with_the_size(service: FakeService, cli: Cli) -> None:
-    """160 MiB pass through a process that stays well below that."""
+    """Memory for 160 MiB stays well below that."""
     peaks = []
     for size in (1 << 20, 160 << 20):
         service.add(f"file-{size}", bytes(size))

@@ -1,4 +1,4 @@
-"""What is said of arguments that are no good, and what the help pages show."""
+"""Errors in arguments, and the help pages."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
 def test_a_usage_error_is_told_as_any_other(
     service: FakeService, cli: Cli, arguments: str, said: list[str]
 ) -> None:
-    """In the option's own words, with what to do; nobody is asked and stdout stays empty."""
+    """The message names the option and what to do; nothing is requested, stdout stays empty."""
     finished = cli(*arguments.split(), code=2)
     assert finished.err.splitlines() == said
     assert finished.stdout == b""
@@ -75,7 +75,7 @@ def test_a_usage_error_is_told_as_any_other(
 
 
 def test_what_an_argument_holds_is_made_visible(cli: Cli) -> None:
-    """A pasted escape does not reach the terminal."""
+    """An escape character in an argument is made visible."""
     for arguments in (["list", "7", "--no\x1b[2J\nx"], ["runs", "-L", "\x1b[2J"], ["\x1b[2J"]):
         err = cli(*arguments, code=2).err
         assert "\x1b" not in err
@@ -83,7 +83,7 @@ def test_what_an_argument_holds_is_made_visible(cli: Cli) -> None:
 
 
 def test_numbers_come_from_the_environment_too(service: FakeService, cli: Cli) -> None:
-    """A variable is read as its option is."""
+    """A variable is parsed as its option is."""
     service.add("a", b"1")
     cli.download(env={"SOURCECRAFT_ARTIFACTS_JOBS": "2"})
 
@@ -109,7 +109,7 @@ def test_variables_of_lists_and_flags(
     arguments: tuple[str, ...],
     shown: list[str],
 ) -> None:
-    """Lists are split at blanks, an option replaces them, and what is empty is not set."""
+    """Lists are split at blanks, an option replaces them, and an empty variable counts as unset."""
     for name in ("a.txt", "b.txt", "c d.txt"):
         service.add(name)
     env = {f"SOURCECRAFT_ARTIFACTS_{name}": value for name, value in variables.items()}
@@ -119,7 +119,7 @@ def test_variables_of_lists_and_flags(
 
 @pytest.mark.parametrize("command", ["", "auth"])
 def test_without_arguments_there_is_help(cli: Cli, command: str) -> None:
-    """It goes to stderr, since nothing was asked for, and is exit 2."""
+    """Without arguments the help goes to stderr, and it is exit 2."""
     finished = cli(*command.split(), code=2)
     assert finished.stdout == b""
     assert finished.err.startswith("Usage: ")
@@ -132,7 +132,7 @@ def test_without_arguments_there_is_help(cli: Cli, command: str) -> None:
     ["", "list", "download", "runs", "verify", "auth", "auth login", "auth status", "sandbox"],
 )
 def test_help_is_for_people(cli: Cli, command: str) -> None:
-    """No mark of the libraries inside is in it: no braces, no range, no type's name."""
+    """Help shows nothing of the parser: no braces, ranges or type names."""
     out = cli(*command.split(), "--help", env={"COLUMNS": "80"}).out
     out = out.replace("< token.txt", "")
     assert not [mark for mark in ("{", "<", "x>=", "INTEGER", "TEXT", "_number") if mark in out]
@@ -144,7 +144,7 @@ def test_help_is_for_people(cli: Cli, command: str) -> None:
 def test_an_empty_path_is_named_in_the_list_of_what_there_is(
     service: FakeService, cli: Cli
 ) -> None:
-    """Nothing between two commas would look like a fault of ours."""
+    """An empty local_path has a visible name in the list of what there is."""
     for path in ("ok", ""):
         service.add(path, b"1")
     finished = cli("download", "7", *CUBE, "-i", "nope", code=3)

@@ -1,4 +1,4 @@
-"""Waiting, verifying, checksums, rates and progress, from outside."""
+"""--wait, verify, checksums, rates and progress through the installed command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODY = bytes(range(256)) * 1200
 
 
 def test_wait_fetches_each_artifact_as_it_becomes_ready(service: FakeService, cli: Cli) -> None:
-    """The run ends only after the first artifact was fetched: who waits for the end, hangs."""
+    """An artifact is fetched before the run ends: this run ends only then."""
     late = ("ci", "test", "slow")
     service.add_run("7", "created")
 
@@ -49,7 +49,7 @@ def test_wait_fetches_each_artifact_as_it_becomes_ready(service: FakeService, cl
 
 
 def test_wait_has_an_end(service: FakeService, cli: Cli) -> None:
-    """`--wait-timeout` is exit 9, with what was ready in its place."""
+    """`--wait-timeout` is exit 9, with what was ready in place."""
     service.add_run("7", "processing").cubes[("ci", "test", "slow")] = "processing"
     service.add("quick", BODY)
     service.add("later", status="registered", cube=("ci", "test", "slow"))
@@ -60,7 +60,7 @@ def test_wait_has_an_end(service: FakeService, cli: Cli) -> None:
 
 
 def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> None:
-    """A cube that has ended is not held up by others; what it lacks then is unavailable."""
+    """--wait ends when the selected cubes have ended; what they lack then is unavailable."""
     service.add_run("7", "processing").cubes[("ci", "test", "slow")] = "processing"
     service.add("quick", BODY)
     service.add("never", status="registered")
@@ -69,7 +69,7 @@ def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> No
 
 
 def test_wait_ends_with_a_run_whose_status_is_not_known(service: FakeService, cli: Cli) -> None:
-    """A status that the service came to have later does not hold up what has ended."""
+    """An unknown status does not keep --wait waiting if the run has an end time."""
     service.add_run("7", "archiving").cubes[("ci", "test", "never")] = "skipped"
     service.add("quick", BODY)
     cli("download", "7", "--wait", "--wait-timeout", "2s", "-d", "out")
@@ -81,7 +81,7 @@ NEWER = DATES | {"updated_at": "2026-11-02T10:02:00Z"}
 
 
 def go_on_until(service: FakeService, change: Callable[[], object]) -> None:
-    """Let a run go on until it is read again, and be changed and ended by then."""
+    """Let a run go on until it is read again, then change it and end it."""
     run = service.add_run("7", "processing")
     run.cubes |= {CUBE: "success", SLOW: "processing"}
 
@@ -98,9 +98,9 @@ def go_on_until(service: FakeService, change: Callable[[], object]) -> None:
 def test_wait_replaces_what_changed_after_it_was_fetched(
     service: FakeService, cli: Cli, if_exists: str
 ) -> None:
-    """An artifact is right by its dates: newer ones of a later listing are fetched again.
+    """An artifact with newer dates in a later listing is fetched again.
 
-    What this run put there itself is never in its own way.
+    A file that this run put in place itself is replaced.
     """
     same = service.add("same", BODY)
     quick = service.add("quick", BODY)
@@ -120,7 +120,7 @@ def test_wait_replaces_what_changed_after_it_was_fetched(
 
 
 def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, cli: Cli) -> None:
-    """Bytes that were asked for by an older listing are not taken for those of the last one."""
+    """Bytes fetched by an older listing are not recorded as those of the last one."""
     seen = threading.Event()
 
     def first(received: Received) -> Response:
@@ -144,7 +144,7 @@ def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, c
 
 
 def test_wait_replaces_what_was_right_when_it_began(service: FakeService, cli: Cli) -> None:
-    """A file of an earlier run is kept only as long as it is the one that is listed."""
+    """A file of an earlier run is replaced when a later listing has another version."""
     quick = service.add("quick", BODY)
     cli("download", "7", "-d", "out")
 
@@ -167,7 +167,7 @@ def test_wait_replaces_what_was_right_when_it_began(service: FakeService, cli: C
 def test_what_is_refused_late_leaves_what_was_fetched(
     service: FakeService, cli: Cli, late: str, arguments: list[str], named: str
 ) -> None:
-    """The report and the checksums have what is in place, and the message says that it stays."""
+    """After a late refusal the report and the checksums have the files that are in place."""
     service.add("quick", BODY)
 
     def change() -> None:
@@ -185,7 +185,7 @@ def test_what_is_refused_late_leaves_what_was_fetched(
 
 
 def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, cli: Cli) -> None:
-    """Any error that ends the waiting comes behind the report of what is in place."""
+    """After an API error the report has the files that are in place."""
     service.add_run("7", "processing").cubes[SLOW] = "processing"
     service.add("quick", BODY)
     going_on = json_response(service.run_record(service.runs["7"]))
@@ -199,7 +199,7 @@ def test_an_api_that_is_lost_late_leaves_what_was_fetched(service: FakeService, 
 def test_what_is_listed_no_more_stays_in_the_report(
     service: FakeService, cli: Cli, others: list[str]
 ) -> None:
-    """The report has all that this run put in place, also when nothing else is left."""
+    """The report keeps files that this run put in place, even if they are no longer listed."""
     quick = service.add("quick", BODY)
 
     def change() -> None:
@@ -216,7 +216,7 @@ def test_what_is_listed_no_more_stays_in_the_report(
 
 
 def test_fail_fast_ends_the_waiting_too(service: FakeService, cli: Cli) -> None:
-    """What becomes ready after the first failure is not fetched, and nobody waits for it."""
+    """--fail-fast also ends the wait, and what becomes ready later is not fetched."""
     lost = service.add("lost", BODY, Response(404))
 
     def change() -> None:
@@ -231,7 +231,7 @@ def test_fail_fast_ends_the_waiting_too(service: FakeService, cli: Cli) -> None:
 def test_wait_tells_of_a_cube_without_a_listing_at_the_end(
     service: FakeService, cli: Cli, later: bool, told: int
 ) -> None:
-    """A listing that is not there yet when its cube ends is none that is missing."""
+    """A listing that appears after its cube has ended is not reported as missing."""
     mac, slow = ("ci", "build", "mac"), ("ci", "test", "slow")
     service.add("quick", BODY)
     service.add("late", BODY, cube=mac)
@@ -252,7 +252,7 @@ def test_wait_tells_of_a_cube_without_a_listing_at_the_end(
 
 
 def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) -> None:
-    """A line a file; damage that keeps size and time is found; the network is not used."""
+    """verify prints a line for each file, finds damage that keeps size and time, and is offline."""
     for name in ("good", "sly", "cut", "lost", "linked"):
         service.add(f"dir/{name}", BODY)
     cli.download()
@@ -287,7 +287,7 @@ def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) 
 
 @pytest.mark.parametrize("manifest", [None, b"", b"{}", b"[]", b'{"files": [1]}', b"\xff"])
 def test_verify_without_a_sane_manifest(cli: Cli, manifest: bytes | None) -> None:
-    """A folder that cannot be checked is never reported as good."""
+    """A folder without a readable manifest never passes verify."""
     (cli.out / STATE).mkdir(parents=True)
     if manifest is not None:
         (cli.out / STATE / "manifest.json").write_bytes(manifest)
@@ -295,7 +295,7 @@ def test_verify_without_a_sane_manifest(cli: Cli, manifest: bytes | None) -> Non
 
 
 def test_a_hostile_manifest_leads_nowhere(service: FakeService, cli: Cli) -> None:
-    """Paths of a manifest that came with the folder are judged as those of the service are."""
+    """Paths in a manifest are checked as strictly as those of the service."""
     service.add("inside-file", BODY)
     cli.download()
     (cli.cwd / "victim").write_bytes(BODY)
@@ -309,7 +309,7 @@ def test_a_hostile_manifest_leads_nowhere(service: FakeService, cli: Cli) -> Non
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs sha256sum")
 def test_checksums_are_what_sha256sum_accepts(service: FakeService, cli: Cli) -> None:
-    """Odd names included, after a first and after a second run."""
+    """sha256sum accepts the file, odd names included, after a first and a second run."""
     for name in ("plain", "dir/two words", "back\\slash", "*star", "отчёт"):
         service.add(name, name.encode())
     for _ in range(2):
@@ -325,7 +325,7 @@ def test_checksums_are_what_sha256sum_accepts(service: FakeService, cli: Cli) ->
 
 
 def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:
-    """600 kB at 600K a second take their time, on however many connections."""
+    """600 kB at 600K a second take about a second, on any number of connections."""
     service.add("one", BODY)
     service.add("two", BODY)
     began = time.monotonic()
@@ -334,7 +334,7 @@ def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:
 
 
 def test_progress_as_events(service: FakeService, cli: Cli) -> None:
-    """With `json` every line on stderr is an event, whatever happens."""
+    """With `json` every line on stderr is an event."""
     service.add("good", BODY)
     service.add("lost", BODY, Response(404))
     service.add("odd\u202e", BODY, Response(503, {"Retry-After": "0"}), ranged(BODY))
@@ -349,7 +349,7 @@ def test_progress_as_events(service: FakeService, cli: Cli) -> None:
 def test_progress_as_lines(
     service: FakeService, cli: Cli, arguments: list[str], shown: bool
 ) -> None:
-    """Away from a terminal a plain line tells that a file has ended; no escape, no bar."""
+    """Without a terminal each file that ends is a plain line without escapes."""
     for name in ("alpha", "omega"):
         service.add(name, BODY)
     finished = cli.download(*arguments, env={"CLICOLOR_FORCE": None, "TERM": "xterm-256color"})
@@ -360,7 +360,7 @@ def test_progress_as_lines(
 
 
 def test_quiet_is_silent_but_for_errors(service: FakeService, cli: Cli) -> None:
-    """`-q` leaves the errors."""
+    """With `-q` only errors are shown."""
     service.add("good", BODY)
     assert cli.download("-q").err == ""
     service.add("lost", BODY, Response(404))

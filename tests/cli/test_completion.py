@@ -1,4 +1,4 @@
-"""Completion of names: what is offered, how it is kept, and that it never disturbs."""
+"""Completion of names: which are offered, how they are cached, and that failures are silent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BREAKS = " \t\n\"'><=;|&(:"
 def complete(
     cli: Cli, line: str, env: Mapping[str, str | None] | None = None, *, shell: str = "fish"
 ) -> list[str]:
-    """Press Tab at the end of a line; nothing may come but candidates."""
+    """Press Tab at the end of a line; check that only candidates are printed."""
     asked = {VARIABLE: f"complete_{shell}", "_TYPER_COMPLETE_ARGS": f"program {line}"}
     finished = cli.finish(cli.start(env={**asked, **(env or {})}))
     assert (finished.code, finished.err) == (0, "")
@@ -32,7 +32,7 @@ def complete(
 
 @pytest.fixture
 def names(service: FakeService) -> FakeService:
-    """A service with two runs, of which the newer goes on."""
+    """Serve two runs, of which the newer is in progress."""
     service.add_run("8", "processing", "2026-11-02T09:00:00Z", pull="17")
     service.add("a", run="8", cube=("ci", "build", "macos"))
     for cube in (("ci", "build", "linux"), ("ci", "test", "unit"), ("docs", "site", "html")):
@@ -71,14 +71,14 @@ OFFERED = {
 
 
 def test_names_are_offered(names: FakeService, cli: Cli) -> None:
-    """Each place of an address is completed from the service, with the status of what it is."""
+    """Each part of an address is completed from the service, with the status of each name."""
     for line, offered in OFFERED.items():
         assert complete(cli, line) == offered, line
 
 
 @pytest.mark.usefixtures("names")
 def test_the_settings_are_found_as_by_the_commands(cli: Cli) -> None:
-    """What is typed, else the environment, else the config file, else the checkout tells where."""
+    """Settings come from the line, the environment, the config file, or the checkout."""
     url = cli.env.pop("SOURCECRAFT_API_URL")
     other = {"SOURCECRAFT_API_URL": "http://127.0.0.1:1", "SOURCECRAFT_ARTIFACTS_REPO": "no/where"}
     assert complete(cli, f"list --api-url={url} -R {REPO} 7 d", other) == ["docs"]
@@ -96,7 +96,7 @@ def test_the_settings_are_found_as_by_the_commands(cli: Cli) -> None:
 
 
 def cached(cli: Cli) -> list[Path]:
-    """The files of the cache, the oldest first."""
+    """Return the cache files, the oldest first."""
     folder = Path(cli.env["XDG_CACHE_HOME"], "sourcecraft-artifacts")
     return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
 
@@ -107,7 +107,7 @@ def cached(cli: Cli) -> list[Path]:
 def test_an_answer_is_kept_for_a_while(
     names: FakeService, cli: Cli, line: str, seconds: int
 ) -> None:
-    """The next key asks nothing; an old answer is asked for again, sooner while it can change."""
+    """The next Tab sends no request; a cached answer expires, sooner if the run may change."""
     offered = complete(cli, line)
     (path,) = cached(cli)
     for age, asked in ((0, 1), (seconds - 10, 1), (seconds + 1, 2)):
@@ -117,7 +117,7 @@ def test_an_answer_is_kept_for_a_while(
 
 
 def test_the_cache_is_private(names: FakeService, cli: Cli) -> None:
-    """Only its owner can read it, and there is nothing in it that would be worth it."""
+    """Only the owner can read the cache, and it has no secrets."""
     for line in ("list ", "list 7 "):
         complete(cli, line)
     for path in cached(cli):
@@ -127,7 +127,7 @@ def test_the_cache_is_private(names: FakeService, cli: Cli) -> None:
 
 
 def test_a_cache_that_is_no_good_is_done_without(names: FakeService, cli: Cli) -> None:
-    """Broken files are replaced, old ones removed, and a folder that cannot be is not needed."""
+    """Broken cache files are replaced, old ones removed; without a cache folder it works too."""
     complete(cli, "list 7 ")
     (path,) = cached(cli)
     for content in ("", "[]", "{}", '{"seconds": 1e9, "runs": [{"slug": {}}]}', "\xff"):
@@ -156,7 +156,7 @@ def test_a_cache_that_is_no_good_is_done_without(names: FakeService, cli: Cli) -
 def test_a_failure_is_silent_and_soon(
     service: FakeService, cli: Cli, answer: Response | None
 ) -> None:
-    """Where the service does not answer, there are no names, no words about it and no waiting."""
+    """If the service does not answer, completion ends soon without names or messages."""
     if answer:
         service.api.on("/", answer)
         service.api.on(f"/repos/{REPO}/cicd/", answer)
@@ -180,19 +180,19 @@ def test_a_failure_is_silent_and_soon(
     ids=str,
 )
 def test_bad_settings_are_silent(cli: Cli, env: dict[str, str | None]) -> None:
-    """What a command would complain about is none of completion's business."""
+    """Settings that a command would refuse show no message."""
     assert complete(cli, "list ", env) == [LATEST]
 
 
 def test_a_bad_config_file_is_silent(cli: Cli) -> None:
-    """Nor is a config file that cannot be read."""
+    """A config file that cannot be read shows no message."""
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text("= nonsense")
     assert complete(cli, "list ") == [LATEST]
 
 
 def test_names_that_would_do_harm_are_left_out(service: FakeService, cli: Cli) -> None:
-    """No name that steers the terminal, spans lines or would be an option gets on the line."""
+    """Names with control characters or line breaks, or like options, are left out."""
     for name in ("--api-url=https://evil.example", "-x", "a\x1b[2Jb", "a\nb", "a\u202eb", "good"):
         service.add("a", cube=(name, "build", "linux"))
     assert complete(cli, "list 7 ") == ["good"]
@@ -212,14 +212,14 @@ def test_names_that_would_do_harm_are_left_out(service: FakeService, cli: Cli) -
     ],
 )
 def test_commands_and_options_are_offered(cli: Cli, shell: str, line: str, offered: str) -> None:
-    """What the program knows by itself is completed with no service."""
+    """Commands and options are completed without the service."""
     (found,) = complete(cli, line, {"COMP_WORDBREAKS": BREAKS}, shell=shell)
     assert found.startswith(offered)
 
 
 @pytest.mark.usefixtures("names")
 def test_bash_may_tell_its_words_alone(cli: Cli) -> None:
-    """Without the line itself, the words are read, and the names are given as they are."""
+    """Without the line itself, the words are used, and names are returned unquoted."""
     env = {"_TYPER_COMPLETE_ARGS": "", "COMP_WORDS": "program\nlist\n7\nd", "COMP_CWORD": "3"}
     assert complete(cli, "", env, shell="bash") == ["docs"]
     env |= {"COMP_WORDS": "program\nlist\n7\n", "COMP_CWORD": "3"}
@@ -227,7 +227,7 @@ def test_bash_may_tell_its_words_alone(cli: Cli) -> None:
 
 
 def test_powershell_gets_quoted_names(service: FakeService, cli: Cli) -> None:
-    """PowerShell puts the text on the line as it is, so it is quoted where that is needed."""
+    """PowerShell inserts the text as it is, so it is quoted if necessary."""
     for name in ("it's $x", "plain-1"):
         service.add("a", cube=(name, "build", "linux"))
     env = {"_TYPER_COMPLETE_ARGS": "program\nlist\n7"}
@@ -240,7 +240,7 @@ def test_powershell_gets_quoted_names(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("instruction", ["complete_tcsh", "nonsense", "complete_", "x_bash", "_"])
 def test_an_unknown_instruction_is_silent(cli: Cli, instruction: str) -> None:
-    """A script that asks for something else gets nothing."""
+    """An unknown instruction of a script gets an empty reply."""
     finished = cli.finish(cli.start(env={VARIABLE: instruction}))
     assert (finished.code, finished.stdout, finished.err) == (1, b"", "")
 
@@ -268,10 +268,10 @@ def test_an_unknown_instruction_is_silent(cli: Cli, instruction: str) -> None:
 def test_a_line_is_read_as_a_shell_does(
     line: str, words: list[str], word: str, quote: str, held: int
 ) -> None:
-    """Quotes are resolved, and it is known which piece of the last word bash will replace."""
+    """Quotes are resolved, and the part of the last word that bash replaces is known."""
     assert read_line(line, BREAKS) == Typed(words, word, quote, held)
 
 
 def test_fish_escapes_within_single_quotes() -> None:
-    """In fish, a backslash escapes a quote and a backslash between single quotes too."""
+    """In fish, a backslash also escapes a quote and a backslash between single quotes."""
     assert read_line(r"p 'it\'s \\ \n", fish=True) == Typed(["p"], r"it's \ \n", "'", 0)

@@ -29,13 +29,13 @@ API = f"https://{HOST}"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A config file that does not exist yet, in a folder that does not either."""
+    """Return the path of a config file that does not exist, in a folder that does not exist."""
     return tmp_path / "folder" / "config.toml"
 
 
 @pytest.fixture
 def given_file(file: Path) -> Path:
-    """A config file as a person writes one."""
+    """Write a config file as a person could."""
     file.parent.mkdir()
     file.write_text(
         "# mine\n"
@@ -56,14 +56,14 @@ def mode(path: Path) -> int:
 
 
 def test_an_absent_file_is_an_empty_one(file: Path) -> None:
-    """No config is no error, and reading leaves nothing behind."""
+    """An absent config file counts as empty, and reading creates nothing."""
     assert load_config(str(file)) == Config(str(file))
     assert load_config(str(file / "below" / "config.toml")).tokens == {}
     assert not file.parent.exists()
 
 
 def test_settings_and_tokens_are_read(given_file: Path) -> None:
-    """Unknown keys are let be; a byte order mark too; empty texts are unset; hosts fold case."""
+    """Unknown keys and a byte order mark are fine; empty strings are unset; hosts ignore case."""
     config = load_config(str(given_file))
     assert (config.repo, config.api_url, config.tokens[HOST]) == ("o/r", None, "old-SECRET")
     given_file.write_text('\ufeffrepo = ""\napi_url = "http://[::1]:9"\n[tokens]\n"A.B" = "x"\n')
@@ -88,7 +88,7 @@ def test_settings_and_tokens_are_read(given_file: Path) -> None:
     ],
 )
 def test_a_wrong_file_is_named_but_never_quoted(file: Path, content: bytes, says: str) -> None:
-    """The message tells where to look; the file stays as it is, also by a login."""
+    """The message says where, without the file's text; a login then changes nothing."""
     file.parent.mkdir()
     file.write_bytes(content)
     for act in (lambda: load_config(str(file)), lambda: save_token(HOST, "t", str(file))):
@@ -101,7 +101,7 @@ def test_a_wrong_file_is_named_but_never_quoted(file: Path, content: bytes, says
 
 @pytest.mark.parametrize("content", ["repo = 5", "api_url = []"])
 def test_a_setting_of_a_wrong_type_is_named(file: Path, content: str) -> None:
-    """The message tells the key and the file."""
+    """The message names the key and the file."""
     file.parent.mkdir()
     file.write_text(content)
     with pytest.raises(UsageError, match=f"{content.split()[0]} in the config file {file}"):
@@ -109,7 +109,7 @@ def test_a_setting_of_a_wrong_type_is_named(file: Path, content: str) -> None:
 
 
 def test_an_unreadable_file_is_a_usage_error(file: Path) -> None:
-    """A fault of reading is told apart from an absent file."""
+    """A file that cannot be read is an error, unlike an absent one."""
     file.mkdir(parents=True)
     with pytest.raises(UsageError, match="cannot be read"):
         load_config(str(file))
@@ -118,7 +118,7 @@ def test_an_unreadable_file_is_a_usage_error(file: Path) -> None:
 def test_a_home_that_may_not_be_entered_holds_no_config(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a container with another user's HOME the variable is all that is needed."""
+    """If HOME is another user's folder, as in a container, there is no config file."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -128,7 +128,7 @@ def test_a_home_that_may_not_be_entered_holds_no_config(
 
 
 def test_a_first_login_makes_a_private_file_in_a_private_folder(file: Path) -> None:
-    """Whatever the umask, nobody else may read the token."""
+    """Whatever the umask, only the owner can read the token."""
     umask = os.umask(0)
     try:
         save_token(HOST.upper(), "  tok en\n", str(file))
@@ -150,7 +150,7 @@ def test_a_login_changes_one_line(given_file: Path) -> None:
 
 
 def test_another_host_stands_after_the_last_one(given_file: Path) -> None:
-    """A new line does not get between a comment and its table."""
+    """A new line is not put between a comment and its table."""
     before = given_file.read_text()
     save_token("127.0.0.1:80", "t", str(given_file))
     kept = '"other.example.org" = "kept"\n'
@@ -158,7 +158,7 @@ def test_another_host_stands_after_the_last_one(given_file: Path) -> None:
 
 
 def test_a_logout_removes_one_line(given_file: Path) -> None:
-    """Removing what is not there writes nothing."""
+    """A logout without a stored token writes nothing."""
     before = given_file.read_text()
     assert not remove_token("absent.example.org", str(given_file))
     assert given_file.read_text() == before
@@ -182,7 +182,7 @@ def test_a_logout_removes_one_line(given_file: Path) -> None:
     ],
 )
 def test_odd_forms_of_the_file_are_edited_well(file: Path, before: str, after: str) -> None:
-    """Line ends, quotes, texts of several lines and spellings of a host are all minded."""
+    """Line ends, quotes, strings of several lines and spellings of a host are handled."""
     file.parent.mkdir()
     file.write_bytes(before.encode())
     save_token("h", "t", str(file))
@@ -192,7 +192,7 @@ def test_odd_forms_of_the_file_are_edited_well(file: Path, before: str, after: s
 
 @pytest.mark.parametrize("content", ['tokens = { "h" = "SECRET" }\n', 'tokens.h = "SECRET"\n'])
 def test_a_form_that_is_not_edited_is_left_to_the_user(file: Path, content: str) -> None:
-    """Rather no change than a wrong one; reading it works all the same."""
+    """A form that cannot be edited is read, but not changed."""
     file.parent.mkdir()
     file.write_text(content)
     assert load_config(str(file)).tokens == {"h": "SECRET"}
@@ -205,7 +205,7 @@ def test_a_form_that_is_not_edited_is_left_to_the_user(file: Path, content: str)
 
 
 def test_a_linked_file_stays_linked(given_file: Path, tmp_path: Path) -> None:
-    """Managers of dotfiles keep the real file elsewhere; also where it is still to be made."""
+    """If the file is a symlink, its target is written, also if that is absent."""
     for target in (given_file, tmp_path / "new" / "config.toml"):
         link = tmp_path / "link.toml"
         link.unlink(missing_ok=True)
@@ -216,7 +216,7 @@ def test_a_linked_file_stays_linked(given_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_device_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A config linked to `/dev/null` is meant to stay empty."""
+    """A config file linked to `/dev/null` is not replaced."""
     monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("replaced"))
     link = tmp_path / "config.toml"
     link.symlink_to(os.devnull)
@@ -227,7 +227,7 @@ def test_a_device_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_failed_write_leaves_the_old_file(
     given_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk costs neither the old tokens nor a stray file."""
+    """A full disk keeps the old file and leaves no temporary one."""
     before = given_file.read_bytes()
 
     def full(descriptor: int) -> None:
@@ -242,14 +242,14 @@ def test_a_failed_write_leaves_the_old_file(
 
 
 def test_a_folder_that_cannot_be_made_is_a_local_error(tmp_path: Path) -> None:
-    """The message names the file, the hint another way."""
+    """The message names the file, and the hint names the variable."""
     (tmp_path / "file").touch()
     with pytest.raises(LocalError, match="cannot be written"):
         save_token(HOST, "t", str(tmp_path / "file" / "below" / "config.toml"))
 
 
 def test_without_a_home_there_is_no_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `~` left standing is no folder of the current one."""
+    """Without a home folder, a folder named `~` is not used."""
     monkeypatch.setattr("platformdirs.user_config_dir", lambda *_, **__: "~/.config/x")
     assert load_config().tokens == {}
     with pytest.raises(LocalError, match="no home folder") as caught:
@@ -288,13 +288,13 @@ def test_the_file_stands_in_the_users_config_folder(
 def test_the_variable_beats_the_token_of_this_host_alone(
     environ: Mapping[str, str], tokens: Mapping[str, str], api_url: str, found: str | None
 ) -> None:
-    """A stored token is bound to its API host; empty is unset."""
+    """A stored token is used for its API host only; an empty variable is unset."""
     token = find_token(environ, Config("/c.toml", tokens=tokens), api_url)
     assert (token and token.value) == found
 
 
 def test_a_token_knows_where_it_comes_from() -> None:
-    """So that `auth status` and errors can say it; a good variable hides a bad file."""
+    """A token names its source for messages; a valid variable makes the file irrelevant."""
     config = Config("/c.toml", tokens={HOST: "bad\x1bSECRET"})
     token = find_token({"SOURCECRAFT_TOKEN": "t"}, config, API)
     assert token == Token("t", "the variable SOURCECRAFT_TOKEN")
@@ -306,7 +306,7 @@ def test_a_token_knows_where_it_comes_from() -> None:
 
 @pytest.mark.parametrize("text", ["", " \t\r\n", "SEC\nRET", "SEC\x00RET", "SECRET\x7f", "SECRETы"])
 def test_a_malformed_token_is_refused_unseen(text: str) -> None:
-    """Control and non-ASCII characters cannot stand in a header."""
+    """Control and non-ASCII characters are refused, and the token is not shown."""
     with pytest.raises(UsageError) as caught:
         clean_token(text)
     assert "SEC" not in caught.value.message
@@ -317,7 +317,7 @@ def test_a_malformed_token_is_refused_unseen(text: str) -> None:
     [("", "****"), ("x" * 15, "****"), ("abcdefghijklmnop", "****mnop")],
 )
 def test_a_masked_token_shows_four_characters_at_most(token: str, shown: str) -> None:
-    """Of a short one they would be too much."""
+    """A short token is hidden completely."""
     assert masked(token) == shown
 
 
@@ -334,7 +334,7 @@ def test_a_masked_token_shows_four_characters_at_most(token: str, shown: str) ->
     ],
 )
 def test_the_api_has_an_address_and_a_host(url: str, checked: str, host: str) -> None:
-    """https anywhere, http on loopback; a token is bound to the host and an unusual port."""
+    """An address is https, or http on loopback; a token's host includes an unusual port."""
     assert check_api_url(url) == checked
     assert api_host(checked) == host
 
@@ -354,7 +354,7 @@ def test_the_api_has_an_address_and_a_host(url: str, checked: str, host: str) ->
     ],
 )
 def test_another_api_address_is_a_usage_error(url: str) -> None:
-    """The message holds neither secrets nor escape characters, and the hint a good one."""
+    """The message shows no secrets or escape characters, and the hint shows a valid address."""
     with pytest.raises(UsageError) as caught:
         check_api_url(url)
     assert "SECRET" not in caught.value.message
@@ -413,7 +413,7 @@ def test_any_file_keeps_all_but_its_tokens(
     host: str,
     token: str,
 ) -> None:
-    """A login and a logout over a file of any form read back, and touch no byte elsewhere."""
+    """In any file, a login and a logout change nothing but the token."""
     file = tmp_path_factory.mktemp("config") / "config.toml"
     head = f"{before}\n{tables}\n".replace("\n", newline)
     tail = rest.replace("\n", newline)
@@ -434,7 +434,7 @@ def test_any_file_keeps_all_but_its_tokens(
 def test_no_bytes_in_a_config_file_are_a_crash(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    """Reading and saving end well or with an error of ours, and then change nothing."""
+    """Any bytes are read and saved, or refused with an error and no change."""
     file = tmp_path_factory.mktemp("config") / "config.toml"
     file.write_bytes(content)
     try:

@@ -1,4 +1,4 @@
-"""The help pages: sections, examples, and the words that lead to them."""
+"""The help pages: sections, examples, and the commands `help` and `version`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMANDS = ["list", "download", "runs", "verify", "sandbox", "auth login"]
 
 
 def command_of(path: str) -> Any:
-    """Return the program's own description of a command."""
+    """Return the program's object for a command."""
     found: Any = typer.main.get_command(app)
     for word in path.split():
         found = found.commands[word]
@@ -36,7 +36,7 @@ def paragraphs(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("path", ["list", "download", "runs"])
 def test_options_stand_in_sections(cli: Cli, path: str) -> None:
-    """Each option is in one section, the sections in order; only help itself is of no kind."""
+    """Each option is in one section, and the sections are in order."""
     page = paragraphs(cli(*path.split(), "--help", env={"COLUMNS": "80"}).out)
     shown = {title: lines for title, lines in page.items() if title in SECTIONS}
     assert list(shown) == [title for title in SECTIONS if title in shown]
@@ -52,7 +52,7 @@ def test_options_stand_in_sections(cli: Cli, path: str) -> None:
 @pytest.mark.parametrize("path", COMMANDS)
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_examples_are_not_broken(cli: Cli, path: str, columns: int) -> None:
-    """Each is one line at 80 columns; at 40 it goes on between words, as a shell reads it on."""
+    """Each example is one line at 80 columns; at 40 it is folded between words."""
     page = paragraphs(cli(*path.split(), "--help", env={"COLUMNS": str(columns)}).out)
     shown, examples = page["Examples"], command_of(path).epilog.splitlines()
     if columns >= 80:
@@ -71,7 +71,7 @@ def test_examples_are_not_broken(cli: Cli, path: str, columns: int) -> None:
     ],
 )
 def test_a_command_is_folded_between_words(command: str, width: int, lines: list[str]) -> None:
-    """No word is broken, whatever the width."""
+    """No word is broken at any width."""
     assert [line.rstrip() for line in folded_command(command, width)] == lines
 
 
@@ -86,7 +86,7 @@ def test_a_command_is_folded_between_words(command: str, width: int, lines: list
     ],
 )
 def test_words_lead_to_the_options(cli: Cli, words: list[str], options: list[str]) -> None:
-    """`help` and `version` as words do what the options do."""
+    """`help` and `version` do what `--help` and `--version` do."""
     said = cli(*words)
     assert said.out == cli(*options).out
     assert said.out.startswith(("Usage: ", PROGRAM))
@@ -94,7 +94,7 @@ def test_words_lead_to_the_options(cli: Cli, words: list[str], options: list[str
 
 
 def test_help_about_nothing_is_a_usage_error(cli: Cli) -> None:
-    """A word that is no command is refused as elsewhere."""
+    """`help` with an unknown command is exit 2."""
     finished = cli("help", "downlaod", code=2)
     assert finished.out == ""
     assert finished.err.startswith("error: no such command 'downlaod'. Did you mean 'download'?")

@@ -1,4 +1,4 @@
-"""Where a value came from, and what of the surroundings belongs to nothing."""
+"""The source of a value in messages, and unknown variables and keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sourcecraft_artifacts.cli.origins import PREFIX, nearest_of
 def test_a_bad_value_of_a_variable_is_told_of_the_variable(
     service: FakeService, cli: Cli, variable: str, value: str, said: str
 ) -> None:
-    """Whoever gave no option is not told of one, but of the variable that it came from."""
+    """The message for a bad value from a variable names the variable, not the option."""
     service.add("a", b"1")
     name, option = f"{PREFIX}{variable}", f"--{variable.lower().replace('_', '-')}"
     env = {"SOURCECRAFT_API_URL": None} if variable == "API_URL" else {}
@@ -52,21 +52,21 @@ def test_a_bad_value_of_a_variable_is_told_of_the_variable(
 def test_a_bad_value_of_an_option_is_told_of_the_option(
     cli: Cli, arguments: tuple[str, ...], said: str
 ) -> None:
-    """The option is named, whatever the variable of its name holds."""
+    """The message for a bad value of an option names the option, even if its variable is set."""
     for variable in ("LAYOUT", "REPO", "API_URL", "LIMIT_RATE"):
         env = {f"{PREFIX}{variable}": arguments[1]} if variable.lower() in said else {}
         assert cli.download(*arguments, env=env, code=2).err.startswith(f"error: {said}")
 
 
 def test_of_two_variables_the_one_with_the_value_is_told(cli: Cli) -> None:
-    """An option that has two variables is told as it was given."""
+    """If an option has two variables, the message names the one that is set."""
     err = cli("runs", env={"SOURCECRAFT_API_URL": "ftp://h"}, code=2).err
     assert err.startswith("error: the variable SOURCECRAFT_API_URL: the API address")
 
 
 @pytest.mark.parametrize(("key", "value"), [("repo", "one"), ("api_url", "ftp://h")])
 def test_a_bad_value_of_the_config_file_is_told_of_the_file(cli: Cli, key: str, value: str) -> None:
-    """The file is named, and neither an option nor a variable."""
+    """The message for a bad value in the config file names the file."""
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text(f'{key} = "{value}"\n')
     unset = {"SOURCECRAFT_API_URL": None} if key == "api_url" else {f"{PREFIX}REPO": None}
@@ -82,7 +82,7 @@ def test_a_bad_value_of_the_config_file_is_told_of_the_file(cli: Cli, key: str, 
 def test_variables_that_exclude_each_other_are_both_told(
     cli: Cli, names: tuple[str, str], said: str
 ) -> None:
-    """What came from variables is told of them, also where two do not go together."""
+    """If two variables cannot be combined, the message names both."""
     env = {f"{PREFIX}{name}": "1" for name in names}
     first = cli("download", "7", *CUBE, env=env, code=2).err.splitlines()[0]
     assert first.startswith(f"error: the variable {PREFIX}{names[0]} {said}")
@@ -102,7 +102,7 @@ def test_variables_that_exclude_each_other_are_both_told(
 def test_a_variable_that_belongs_to_no_option_is_told(
     service: FakeService, cli: Cli, name: str, likely: str
 ) -> None:
-    """A typo is named with what it may have meant; its value is not shown, and all goes on."""
+    """A misspelt variable is a warning with the nearest name, without its value."""
     service.add("a", b"1")
     err = cli("list", "7", *CUBE, env={f"{PREFIX}{name}": "s3cret"}).err
     said = f"warning: the variable {PREFIX}{name} belongs to no option; did you mean {likely}?"
@@ -113,21 +113,21 @@ def test_a_variable_that_belongs_to_no_option_is_told(
 def test_each_command_tells_of_unknown_variables(
     service: FakeService, cli: Cli, command: tuple[str, ...]
 ) -> None:
-    """Also a command that asks nobody looks at its variables."""
+    """Commands without requests warn of unknown variables too."""
     service.add("a", b"1")
     cli.download()
     assert f"did you mean {PREFIX}QUIET?" in cli(*command, env={f"{PREFIX}QUITE": "1"}).err
 
 
 def test_variables_of_other_commands_are_no_typos(service: FakeService, cli: Cli) -> None:
-    """One environment serves all commands; what has no prefix of ours is somebody else's."""
+    """Variables of other commands, and those without the prefix, are no warning."""
     service.add("a", b"1")
     env = {f"{PREFIX}LIMIT": "3", f"{PREFIX}DIR": "out", "SOURCECRAFT_RUN": "7", f"X{PREFIX}": "1"}
     assert cli("list", "7", *CUBE, env=env).err == ""
 
 
 def test_an_unknown_key_of_the_config_file_is_told(service: FakeService, cli: Cli) -> None:
-    """A typo in the file is named with its place, and no value of the file is shown."""
+    """An unknown key is a warning with the file's path, without any value."""
     service.add("a", b"1")
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text('rebo = "s3cret/x"\n[token]\n"h" = "s3cret"\n["\\u001b"]\n')
@@ -140,7 +140,7 @@ def test_an_unknown_key_of_the_config_file_is_told(service: FakeService, cli: Cl
 
 
 def test_the_nearest_name_is_looked_for_behind_the_prefix() -> None:
-    """What all variables have in common makes none of them more alike."""
+    """The common prefix does not count when names are compared."""
     names = {f"{PREFIX}DIR", f"{PREFIX}JOBS", "SOURCECRAFT_TOKEN"}
     assert nearest_of(f"{PREFIX}JOB", names) == f"{PREFIX}JOBS"
     assert nearest_of(f"{PREFIX}TOKEN", names) == "SOURCECRAFT_TOKEN"

@@ -1,4 +1,4 @@
-"""The command behind an HTTP proxy that wants a password: what goes through, what is told."""
+"""The command behind an HTTP proxy that wants a password."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NETRC = "default login bob password netrc-pa55\n"
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """An HTTP proxy on loopback, as a context; `requests` is what it was asked.
+    """An HTTP proxy on loopback, as a context manager; `requests` has what it received.
 
-    It forwards absolute targets (RFC 9112, 3.2.2), one a connection, and tunnels for CONNECT. To
-    whoever lacks the password it says what it got instead.
+    It forwards absolute targets (RFC 9112, 3.2.2), one per connection, and tunnels for CONNECT. A
+    407 repeats the password that it received.
     """
 
     daemon_threads = True
@@ -49,7 +49,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def url(self, user_info: str = QUOTED) -> str:
-        """The proxy's address, with user info in it."""
+        """The proxy's address, with user info."""
         return f"http://{user_info}@127.0.0.1:{self.server_address[1]}"
 
 
@@ -99,7 +99,7 @@ class _Visit(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    """A proxy."""
+    """Start a proxy."""
     with Proxy() as proxy:
         yield proxy
 
@@ -128,13 +128,13 @@ class Https(Servers):
 
 @pytest.fixture
 def https(tmp_path: Path) -> Iterator[Https]:
-    """A service with TLS."""
+    """Start a service with TLS."""
     with Https(tmp_path) as https:
         yield https
 
 
 def through(cli: Cli, env: Mapping[str, str | None], *arguments: str, code: int = 0) -> Finished:
-    """Download beside a hostile .netrc; no password is told by it, or left."""
+    """Download through a proxy beside a hostile .netrc; check that no password leaks."""
     netrc = cli.cwd.parent / ".netrc"
     netrc.write_text(NETRC)
     netrc.chmod(0o600)
@@ -148,7 +148,7 @@ def through(cli: Cli, env: Mapping[str, str | None], *arguments: str, code: int 
 
 
 def test_plain_requests_are_forwarded(service: FakeService, cli: Cli, proxy: Proxy) -> None:
-    """Each carries the proxy's password to the proxy, which the service does not see."""
+    """Each request sends the password to the proxy, and the service does not get it."""
     service.add("one", BODY)
     service.add("two", BODY)
     through(cli, {"HTTP_PROXY": proxy.url()})
@@ -163,7 +163,7 @@ def test_plain_requests_are_forwarded(service: FakeService, cli: Cli, proxy: Pro
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_tls_goes_through_tunnels(cli: Cli, proxy: Proxy, https: Https, variable: str) -> None:
-    """The proxy learns hosts and ports; its password stays outside, the token inside."""
+    """The proxy gets hosts, ports and its password; the token is only inside the tunnel."""
     through(cli, {variable: proxy.url()}, *https.arguments)
     assert tree(cli.out) == {"file": BODY}
     assert {asked.method for asked in proxy.requests} == {"CONNECT"}
@@ -189,7 +189,7 @@ def test_tls_goes_through_tunnels(cli: Cli, proxy: Proxy, https: Https, variable
 def test_no_proxy(
     service: FakeService, cli: Cli, proxy: Proxy, setting: dict[str, str], forwarded: list[str]
 ) -> None:
-    """What NO_PROXY names is asked directly, and without the proxy's password."""
+    """Hosts in NO_PROXY are contacted directly, without the proxy's password."""
     service.add("file", BODY)
     through(cli, {"HTTP_PROXY": proxy.url(), **setting})
     assert tree(cli.out) == {"file": BODY}
@@ -199,7 +199,7 @@ def test_no_proxy(
 
 
 def test_a_tunnel_that_breaks_is_dug_again(cli: Cli, proxy: Proxy, https: Https) -> None:
-    """A transfer that is cut goes on through a new tunnel, never past the proxy."""
+    """A transfer that is cut resumes through a new tunnel, never past the proxy."""
     https.storage.on("/file", ranged(BODY, cut_first=50_000), ranged(BODY))
     through(cli, {"HTTPS_PROXY": proxy.url()}, "--stall-timeout", "3", *https.arguments)
     assert tree(cli.out) == {"file": BODY}
@@ -221,7 +221,7 @@ def test_a_proxy_that_refuses(
     direct: str,
     code: int,
 ) -> None:
-    """A 407 is told by its number, and no more, also where the proxy repeats what it got."""
+    """A 407 is shown by its number alone, also if the proxy repeats the password."""
     service.add("file", BODY)
     url = proxy.url(user_info)
     env = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": direct}
@@ -236,7 +236,7 @@ def test_a_proxy_that_refuses(
 
 
 def test_a_proxy_that_is_gone(service: FakeService, cli: Cli, https: Https) -> None:
-    """It is named by host and port, for the API and for the storage."""
+    """The message names the proxy's host and port, for the API and for the storage."""
     service.add("file", BODY)
     with Proxy() as gone:
         url = gone.url()
@@ -249,7 +249,7 @@ def test_a_proxy_that_is_gone(service: FakeService, cli: Cli, https: Https) -> N
 
 
 def test_a_password_beyond_latin_1(service: FakeService, cli: Cli, proxy: Proxy) -> None:
-    """A Cyrillic password goes out as UTF-8 (RFC 7617, 2.1), to the API's proxy too."""
+    """A Cyrillic password is sent as UTF-8 (RFC 7617, 2.1), also to the API's proxy."""
     service.add("file", BODY)
     finished = cli.download(env={"HTTP_PROXY": proxy.url("ann:%D0%BF")}, code=7)
     assert "407" in finished.err

@@ -1,4 +1,4 @@
-"""Completion as it is met: real shells on a terminal, at the Tab key."""
+"""Completion in real shells on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conftest import Cli
 from fake_service import WAIT, FakeService
 from generate import FOLDER
 
-# What would happen if a shell evaluated a name: a file appears.
+# A shell that evaluates this name creates a file.
 HOSTILE = ("$(touch evil)", "`touch evil`", r"\$(touch evil)", "';touch evil;'", '";touch evil;"')
 NAMES = ("My Flow", "ci:build", "ci:bundle x", "it's", 'say "hi"', "a*b", r"b\s", "сборка")
 START = {
@@ -29,7 +29,7 @@ LOAD = {
     "zsh": f"fpath=('{FOLDER}' $fpath); autoload -U compinit; compinit -u -D\n",
     "fish": f"source '{FOLDER}/sourcecraft-artifacts.fish'\n",
 }
-# Completes as the program does; run, it writes down its arguments.
+# A program that completes as the real one, and writes down its arguments.
 SHIM = """#!/bin/sh
 [ -n "$_SOURCECRAFT_ARTIFACTS_COMPLETE" ] && exec '{python}' -P -m sourcecraft_artifacts
 for argument do printf '%s\\n' "$argument"; done >> "$ARGUMENTS"
@@ -38,7 +38,7 @@ echo . >> "$ARGUMENTS"
 
 
 class Terminal:
-    """An interactive shell, of which only the commands that it ends up running are looked at."""
+    """An interactive shell; only the commands that it runs are observed."""
 
     def __init__(self, shell: str, cli: Cli) -> None:
         self.arguments = cli.cwd / "arguments"
@@ -52,7 +52,7 @@ class Terminal:
         env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
         self.screen = b""
         self._terminal, self._other = pty.openpty()
-        # The first terminal that the leader of a session opens becomes its own.
+        # The first terminal that a session's leader opens becomes its controlling terminal.
         on_terminal = 'exec "$@" <"$0" >"$0" 2>&1'
         command = ["sh", "-c", on_terminal, os.ttyname(self._other), *START[shell]]
         self._process = Popen(command, cwd=cli.cwd, env=env, start_new_session=True)
@@ -84,7 +84,7 @@ class Terminal:
 
 @pytest.fixture(params=START)
 def shell(request: pytest.FixtureRequest) -> str:
-    """The name of a shell that this machine has."""
+    """Yield the name of a shell that this machine has."""
     name = str(request.param)
     if shutil.which(name) is None:
         pytest.skip(f"there is no {name} here")
@@ -93,7 +93,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def terminal(shell: str, cli: Cli, service: FakeService) -> Iterator[Terminal]:
-    """A shell in which the completion is set up, beside a service with odd names."""
+    """Start a shell with completion, beside a service with odd names."""
     for name in NAMES + HOSTILE:
         service.add("f", cube=(name, "build", "linux"))
     terminal = Terminal(shell, cli)
@@ -102,7 +102,7 @@ def terminal(shell: str, cli: Cli, service: FakeService) -> Iterator[Terminal]:
 
 
 def test_names_come_through(terminal: Terminal, cli: Cli) -> None:
-    """A name is completed from its first characters, and reaches the program as it is."""
+    """A name is completed from its first characters, and reaches the program unchanged."""
     typed = {"My": "My Flow", "ci:bui": "ci:build", "ci:bun": "ci:bundle x", "it": "it's"}
     typed |= {"sa": 'say "hi"', "a": "a*b", "b": r"b\s", "сб": "сборка"}
     for keys, name in typed.items():
@@ -110,20 +110,20 @@ def test_names_come_through(terminal: Terminal, cli: Cli) -> None:
 
 
 def test_nothing_of_a_name_is_evaluated(terminal: Terminal, cli: Cli) -> None:
-    """A name that is a shell's code is put on the line as the text that it is."""
+    """A name that is shell code is inserted as text."""
     for keys, name in zip((r"\$\(", r"\`", r"\\", r"\'", r"\""), HOSTILE, strict=True):
         assert terminal.type(f"list 7 {keys}\t") == ["list", "7", name]
     assert not (cli.cwd / "evil").exists()
 
 
 def test_an_open_quote_is_closed(terminal: Terminal) -> None:
-    """A name is completed behind a quote too."""
+    """A name is completed after an open quote too."""
     for keys, name in {'"My F': "My Flow", "'My F": "My Flow", '"ci:bui': "ci:build"}.items():
         assert terminal.type(f"list 7 {keys}\t") == ["list", "7", name]
 
 
 def test_what_is_typed_already_counts(terminal: Terminal) -> None:
-    """Commands, options and their values are completed, and tell where the names are."""
+    """Commands, options and values are completed, and options on the line are used."""
     assert terminal.type("down\t7 --lay\tfl\t") == ["download", "7", "--layout", "flat"]
     assert terminal.type("list --with\t--repo=org/repo 7 My\tbu\tli\t")[-3:] == [
         "My Flow",
@@ -133,7 +133,7 @@ def test_what_is_typed_already_counts(terminal: Terminal) -> None:
 
 
 def test_the_program_may_be_named_by_a_path(terminal: Terminal) -> None:
-    """A program that is not in PATH completes by itself, below the home folder too."""
+    """A program that is called by its path completes too, also with `~`."""
     for folder in ("bin", "~/work/bin"):
         typed = terminal.type("list 7 My\t", f"{folder}/sourcecraft-artifacts")
         assert typed == ["list", "7", "My Flow"]
