@@ -1,4 +1,4 @@
-"""What is believed of partial data, and what is not."""
+"""Which checkpoints of partial data are trusted."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ STATE = Checkpoint(VERSION, {"md5": b"\1" * 16}, [(0, 10, 5), (20, 30, 6)])
 
 
 def framed(text: bytes) -> bytes:
-    """A line, and the checksum that a checkpoint's file has behind it."""
+    """Return a line with the checksum that a checkpoint's file has after it."""
     return b"%b\n%08x\n" % (text, zlib.crc32(text))
 
 
 def made(**changes: Any) -> bytes:
-    """A good checkpoint's file, with members changed; `...` removes one."""
+    """Return a valid checkpoint's file, with members changed; `...` removes one."""
     value = {**json.loads(STATE.to_bytes().splitlines()[0]), **changes}
     return framed(json.dumps({k: v for k, v in value.items() if v is not ...}).encode())
 
 
 def test_what_is_written_is_read() -> None:
-    """All of it comes back."""
+    """A checkpoint that is written and read is the same."""
     assert Checkpoint.from_bytes(STATE.to_bytes()) == STATE
     assert made() == STATE.to_bytes()
 
 
 @given(st.integers(0, 8 * len(STATE.to_bytes()) - 1))
 def test_any_flipped_bit_is_noticed(at: int) -> None:
-    """A checkpoint that the disk did not keep is as none."""
+    """A checkpoint with a flipped bit is refused."""
     damaged = bytearray(STATE.to_bytes())
     damaged[at // 8] ^= 1 << at % 8
     with pytest.raises(UNREADABLE):
@@ -101,11 +101,11 @@ def test_any_flipped_bit_is_noticed(at: int) -> None:
     ],
 )
 def test_what_is_damaged_or_foreign_is_no_checkpoint(text: bytes) -> None:
-    """Whatever is not exactly ours is refused by one of three exceptions, and never half read."""
+    """Any other file is refused with one of three exceptions."""
     with pytest.raises(UNREADABLE):
         Checkpoint.from_bytes(text)
 
 
 def test_unknown_members_are_passed_over() -> None:
-    """A later version may write more."""
+    """Unknown members, as of a later version, are ignored."""
     assert Checkpoint.from_bytes(made(more=1)) == Checkpoint.from_bytes(made())

@@ -1,4 +1,4 @@
-"""One folder: what is opened, made, moved and removed in it, and what never is."""
+"""One open folder: what is opened, created, moved and removed in it."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks and FIFO
 
 @pytest.fixture
 def root(tmp_path: Path, kind: str) -> Iterator[Directory]:
-    """An output folder that is laid out."""
+    """Create an output folder with files and links."""
     with laid_out(tmp_path) as path, open_root(path) as root:
         assert isinstance(root, PathDirectory) == (kind == "paths")
         yield root
@@ -28,14 +28,14 @@ def root(tmp_path: Path, kind: str) -> Iterator[Directory]:
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR, CREATE, CREATE | os.O_TRUNC])
 @pytest.mark.parametrize("target", ["secret", "absent"])
 def test_open_follows_no_symlink(root: Directory, tmp_path: Path, flags: int, target: str) -> None:
-    """A final name that is a symlink is neither read nor written through."""
+    """A symlink as a final name is neither read nor written through."""
     (tmp_path / "out/link").symlink_to(tmp_path / "outside" / target)
     with pytest.raises(Refused, match="out/link is a symlink"):
         root.open("link", flags)
 
 
 def test_open_lets_other_errors_through(root: Directory) -> None:
-    """What the system says is for the caller to translate."""
+    """Other errors of the system are raised unchanged."""
     with pytest.raises(FileNotFoundError):
         root.open("absent", os.O_RDONLY)
     with pytest.raises(FileExistsError):
@@ -43,7 +43,7 @@ def test_open_lets_other_errors_through(root: Directory) -> None:
 
 
 def test_open_obeys_the_mode_and_umask(root: Directory, tmp_path: Path) -> None:
-    """New files and folders get the permissions that the user's umask leaves."""
+    """New files and folders have the permissions that the umask leaves."""
     old = os.umask(0o027)
     try:
         os.close(root.open("open", CREATE))
@@ -58,14 +58,14 @@ def test_open_obeys_the_mode_and_umask(root: Directory, tmp_path: Path) -> None:
 
 
 def test_open_waits_for_no_fifo(tmp_path: Path) -> None:
-    """A FIFO in the way does not hang the program."""
+    """Opening a FIFO does not block."""
     os.mkfifo(tmp_path / "fifo")
     with open_root(str(tmp_path)) as root:
         os.close(root.open("fifo", os.O_RDONLY))
 
 
 def test_lstat_does_not_follow(root: Directory, tmp_path: Path) -> None:
-    """A name is looked at itself, symlink or not."""
+    """`lstat` does not follow a symlink."""
     (tmp_path / "out/link").symlink_to(tmp_path / "outside")
     found = [root.lstat(name) for name in ("file", "a", "link", "absent")]
     kinds = [None if status is None else stat.S_IFMT(status.st_mode) for status in found]
@@ -84,7 +84,7 @@ def test_only_folders_are_entered(
 
 
 def test_junctions_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reparse point of Windows that leads elsewhere is refused; a cloud folder is none."""
+    """A junction of Windows is refused; another reparse point is not."""
     (tmp_path / "a").mkdir()
     root = PathDirectory(str(tmp_path))
     for tag, refused in ((0xA0000003, True), (0xA000000C, True), (0x9000001A, False), (0, False)):
@@ -98,7 +98,7 @@ def test_junctions_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_folders_are_made_on_demand(root: Directory, tmp_path: Path) -> None:
-    """A missing folder is made with `create`, and otherwise is an error of the system."""
+    """A missing folder is created with `create`, and otherwise an OSError."""
     with pytest.raises(FileNotFoundError):
         root.child("x", create=False)
     assert not (tmp_path / "out/x").exists()
@@ -108,7 +108,7 @@ def test_folders_are_made_on_demand(root: Directory, tmp_path: Path) -> None:
 
 
 def test_replace_moves_over_symlinks(root: Directory, tmp_path: Path) -> None:
-    """A file takes a name, in another folder too; what a symlink there led to stays."""
+    """A file replaces a symlink, in another folder too; the symlink's target stays."""
     (tmp_path / "out/a/link").symlink_to(tmp_path / "outside/secret")
     with root.child("a", create=False) as target:
         root.replace("file", target, "link")
@@ -118,7 +118,7 @@ def test_replace_moves_over_symlinks(root: Directory, tmp_path: Path) -> None:
 
 
 def test_names_are_removed(root: Directory, tmp_path: Path) -> None:
-    """A symlink goes itself; an absent name may be no error; folders go when empty."""
+    """A symlink itself is removed; an absent name may be no error; a folder must be empty."""
     (tmp_path / "out/link").symlink_to(tmp_path / "outside/secret")
     assert sorted(root.listdir()) == ["a", "file", "link"]
     root.unlink("link")
@@ -135,7 +135,7 @@ def test_names_are_removed(root: Directory, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "../outside"])
 def test_names_are_single_components(root: Directory, name: str) -> None:
-    """No name leads out of its folder, whoever asks."""
+    """No name leads out of its folder."""
     attempts: list[Callable[[], object]] = [
         lambda: root.open(name, CREATE),
         lambda: root.lstat(name),
@@ -151,14 +151,14 @@ def test_names_are_single_components(root: Directory, name: str) -> None:
 
 
 def test_path_names_obey_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where paths are joined, the system's own separators count too, as in `C:x`."""
+    """If paths are joined, the system's own separators are refused too, as in `C:x`."""
     monkeypatch.setattr(os.path, "basename", lambda name: name.rpartition(":")[2])
     with pytest.raises(ValueError, match="'C:x' is not one path component"):
         PathDirectory(str(tmp_path)).lstat("C:x")
 
 
 def test_sync_asks_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder is synced where possible; a failing disk is told, a simple file system is not."""
+    """The folder is synced if possible; a disk error is raised, a missing feature is not."""
     synced: list[int] = []
     answers = iter([0, errno.EINVAL, errno.ENOTSUP, errno.EIO])
 
@@ -178,7 +178,7 @@ def test_sync_asks_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_closed_folders_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that was closed fails, and does not act on the current folder instead."""
+    """Operations in a closed folder fail, and do not use the current folder instead."""
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path)
     with Directory("out", os.open("out", os.O_RDONLY)) as directory:
@@ -196,7 +196,7 @@ def test_closed_folders_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_folder_is_not_closed_under_who_uses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """A thread that a signal left behind never meets another folder under the old number."""
+    """A thread that still uses a closed folder never gets another one under its number."""
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "there").write_bytes(name.encode())

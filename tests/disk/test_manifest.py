@@ -1,4 +1,4 @@
-"""What this tool remembers of a folder: the manifest, and the journal until it is written."""
+"""The manifest, and the journal until the manifest is written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ OTHER = replace(ENTRY, size=6, sha256="cd" * 32, validator=None)
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Directory]:
-    """An open state folder."""
+    """Open a state folder."""
     with open_root(str(tmp_path)) as directory:
         yield directory
 
 
 @pytest.fixture
 def saved(directory: Directory, tmp_path: Path) -> Path:
-    """A state folder whose manifest has one entry, `a/b.txt`."""
+    """Create a state folder whose manifest has one entry, `a/b.txt`."""
     manifest = Manifest(directory)
     manifest.intend({"a/b.txt": ENTRY})
     manifest.placed("a/b.txt")
@@ -44,12 +44,12 @@ def saved(directory: Directory, tmp_path: Path) -> Path:
 
 
 def names(path: Path) -> list[str]:
-    """What lies in the folder."""
+    """Return the names in the folder."""
     return sorted(one.name for one in path.iterdir())
 
 
 def test_without_a_folder_nothing_is_known() -> None:
-    """An output folder that does not exist yet has no entries, and saving writes nothing."""
+    """A missing output folder has no entries, and saving writes nothing."""
     manifest = Manifest(None)
     assert (manifest.get("a"), manifest.exists, manifest.damaged) == (None, False, False)
     manifest.save()
@@ -57,7 +57,7 @@ def test_without_a_folder_nothing_is_known() -> None:
 
 
 def test_what_is_saved_is_read(directory: Directory, saved: Path) -> None:
-    """The manifest alone is left, and holds what the contract names."""
+    """Saving leaves only the manifest, with the documented fields."""
     assert names(saved) == [MANIFEST]
     manifest = Manifest(directory)
     assert manifest.get("a/b.txt") == ENTRY
@@ -84,7 +84,7 @@ def test_what_is_saved_is_read(directory: Directory, saved: Path) -> None:
 
 
 def test_nothing_new_is_not_written_again(directory: Directory, saved: Path) -> None:
-    """A run that changed nothing leaves the very file that was there."""
+    """A run that changed nothing does not write the manifest."""
     before = (saved / MANIFEST).stat().st_ino
     manifest = Manifest(directory)
     manifest.save()
@@ -93,7 +93,7 @@ def test_nothing_new_is_not_written_again(directory: Directory, saved: Path) -> 
 
 
 def test_a_touched_file_is_recorded_with_its_time(directory: Directory, saved: Path) -> None:
-    """A new modification time alone is kept, so that the file is not hashed each time."""
+    """A new modification time is saved, so that the file is not hashed in each run."""
     manifest = Manifest(directory)
     manifest.renewed("a/b.txt", ENTRY, 42)
     assert names(saved) == [MANIFEST]
@@ -113,7 +113,7 @@ def test_a_touched_file_is_recorded_with_its_time(directory: Directory, saved: P
     ],
 )
 def test_an_entry_is_of_one_address_path_and_date(artifact: Artifact, same: bool) -> None:
-    """Neither the URL nor the status decides whether a file is up to date."""
+    """URL and status do not decide whether a file is up to date."""
     assert ENTRY.is_of(artifact) is same
 
 
@@ -121,7 +121,7 @@ def test_an_entry_is_of_one_address_path_and_date(artifact: Artifact, same: bool
 
 
 def intended(directory: Directory, *places: str, entry: Entry = ENTRY) -> None:
-    """Let a run note what it is about to do, and be killed."""
+    """Let a run write an intention to the journal, and kill it."""
     manifest = Manifest(directory)
     for place in places:
         manifest.intend({place: entry})
@@ -129,7 +129,7 @@ def intended(directory: Directory, *places: str, entry: Entry = ENTRY) -> None:
 
 
 def test_a_killed_run_is_remembered(directory: Directory, tmp_path: Path) -> None:
-    """Each intention is on the disk before the file gets its name, and counts as a doubt."""
+    """An intention is on disk before the file gets its name, and is marked as uncertain."""
     intended(directory, "a", "б/в")
     assert names(tmp_path) == [JOURNAL]
     manifest = Manifest(directory)
@@ -142,7 +142,7 @@ def test_a_killed_run_is_remembered(directory: Directory, tmp_path: Path) -> Non
 def test_an_intention_is_synced_before_it_counts(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When `intend` returns, its line has been given to the disk; one fsync may serve many."""
+    """When `intend` returns, its line is synced; one fsync may serve several."""
     covered: list[int] = []
     real = os.fsync
 
@@ -170,7 +170,7 @@ def test_an_intention_is_synced_before_it_counts(
 
 
 def test_the_last_line_for_a_place_counts(directory: Directory) -> None:
-    """A place that was written twice is what was written last."""
+    """Of several lines for a place, the last one counts."""
     intended(directory, "a")
     intended(directory, "a", entry=OTHER)
     manifest = Manifest(directory)
@@ -179,7 +179,7 @@ def test_the_last_line_for_a_place_counts(directory: Directory) -> None:
 
 
 def test_a_replacement_of_ours_is_no_doubt(directory: Directory, saved: Path) -> None:
-    """Where a file of ours stood already, whatever a killed run left there is ours."""
+    """If a file of ours was in place before, the file that a killed run left there is ours."""
     intended(directory, "a/b.txt", entry=OTHER)
     manifest = Manifest(directory)
     assert manifest.get("a/b.txt") == OTHER
@@ -187,7 +187,7 @@ def test_a_replacement_of_ours_is_no_doubt(directory: Directory, saved: Path) ->
 
 
 def test_a_journal_ends_in_the_manifest(directory: Directory, tmp_path: Path) -> None:
-    """The next run that ends well takes the journal over, and removes it."""
+    """The next run that succeeds moves the journal into the manifest, and removes it."""
     intended(directory, "a")
     manifest = Manifest(directory)
     manifest.intend({"b": OTHER})
@@ -202,7 +202,7 @@ def test_a_journal_ends_in_the_manifest(directory: Directory, tmp_path: Path) ->
 
 
 def test_a_doubt_outlives_runs_of_other_files(directory: Directory) -> None:
-    """A place that a killed run may never have written does not become ours by waiting."""
+    """A place that a killed run may not have written stays uncertain in later runs."""
     intended(directory, "a")
     for _ in range(2):
         manifest = Manifest(directory)
@@ -218,7 +218,7 @@ def test_a_doubt_outlives_runs_of_other_files(directory: Directory) -> None:
 
 
 def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None:
-    """An intention that failed in this very run is no better than a killed run's."""
+    """An intention whose move failed in this run stays uncertain too."""
     manifest = Manifest(directory)
     for place in ("a", "b"):
         manifest.intend({place: ENTRY})
@@ -229,7 +229,7 @@ def test_a_file_that_found_no_place_stays_in_doubt(directory: Directory) -> None
 
 
 def test_a_kill_behind_a_kill_makes_no_stranger(directory: Directory) -> None:
-    """A file that was found after a kill stays ours, if the run that is to replace it is killed."""
+    """A file found after a kill stays ours if a second run is killed before replacing it."""
     Manifest(directory).intend({"a": ENTRY})  # put in place, and killed
     second = Manifest(directory)
     assert second.was_only_intended("a")
@@ -243,7 +243,7 @@ TORN = [1, 10, -1, -2, -20]
 
 @pytest.mark.parametrize("cut", TORN)
 def test_a_torn_line_swallows_no_other(directory: Directory, tmp_path: Path, cut: int) -> None:
-    """A kill in the middle of a line loses that line alone."""
+    """A kill in the middle of a line loses only that line."""
     intended(directory, "a")
     whole = (tmp_path / JOURNAL).read_bytes()
     intended(directory, "b")
@@ -273,7 +273,7 @@ def test_a_torn_line_swallows_no_other(directory: Directory, tmp_path: Path, cut
     ],
 )
 def test_a_damaged_line_is_passed_over(directory: Directory, tmp_path: Path, line: bytes) -> None:
-    """Whatever stands in the journal, the good lines count and the rest names no file of ours."""
+    """Damaged lines of the journal are ignored, and the valid ones count."""
     intended(directory, "a")
     good = (tmp_path / JOURNAL).read_bytes()
     (tmp_path / JOURNAL).write_bytes(line + b"\n" + good + line)
@@ -287,7 +287,7 @@ def test_a_damaged_line_is_passed_over(directory: Directory, tmp_path: Path, lin
 def test_a_short_write_is_no_intention(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a full disk `intend` fails rather than leave half a line, and spoils no later one."""
+    """On a full disk `intend` fails, and later lines are still readable."""
     manifest = Manifest(directory)
     manifest.intend({"a": ENTRY})
     real, room = os.write, [20]
@@ -311,7 +311,7 @@ def test_a_short_write_is_no_intention(
 def test_a_manifest_that_cannot_be_saved_stays(
     directory: Directory, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older manifest and the journal are both there for the next run."""
+    """If saving fails, the older manifest and the journal are kept."""
     manifest = Manifest(directory)
     manifest.intend({"b": OTHER})
 
@@ -328,7 +328,7 @@ def test_a_manifest_that_cannot_be_saved_stays(
     assert (again.get("a/b.txt"), again.get("b")) == (ENTRY, OTHER)
 
 
-# Manifests that are not quite ours.
+# Manifests that are damaged or of another version.
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_manifest_that_cannot_be_saved_stays(
 def test_a_damaged_manifest_makes_strangers(
     directory: Directory, tmp_path: Path, text: bytes
 ) -> None:
-    """It is as if none were there, said so, and replaced by a good one at the end."""
+    """A damaged manifest counts as absent, is reported, and is replaced at the end."""
     (tmp_path / MANIFEST).write_bytes(text)
     manifest = Manifest(directory)
     assert (manifest.damaged, manifest.exists, list(manifest.places())) == (True, True, [])
@@ -365,7 +365,7 @@ def test_a_damaged_manifest_makes_strangers(
     [b'{"schema_version": 2, "files": {}}', b'{"schema_version": 2, "files": [], "more": 1}'],
 )
 def test_a_newer_manifest_is_refused(directory: Directory, tmp_path: Path, text: bytes) -> None:
-    """What a later version wrote is neither believed nor replaced."""
+    """A manifest of a newer version is neither used nor replaced."""
     (tmp_path / MANIFEST).write_bytes(text)
     with pytest.raises(Refused, match="newer version") as caught:
         Manifest(directory)
@@ -374,7 +374,7 @@ def test_a_newer_manifest_is_refused(directory: Directory, tmp_path: Path, text:
 
 
 def test_a_newer_manifest_of_another_shape_is_refused(directory: Directory, tmp_path: Path) -> None:
-    """Also one that does not have its files where ours has them."""
+    """A newer manifest is refused, whatever its form."""
     (tmp_path / MANIFEST).write_bytes(b'{"schema_version": 3, "entries": []}')
     with pytest.raises(Refused, match="newer version"):
         Manifest(directory)
@@ -405,7 +405,7 @@ def test_a_newer_manifest_of_another_shape_is_refused(directory: Directory, tmp_
 def test_a_damaged_entry_is_none(
     directory: Directory, saved: Path, member: str, value: object
 ) -> None:
-    """One entry that cannot be read makes a stranger of its file, and of no other."""
+    """A damaged entry does not count, and the other entries do."""
     whole = json.loads((saved / MANIFEST).read_bytes())
     whole["files"]["other"] = dict(whole["files"]["a/b.txt"])
     entry = whole["files"]["a/b.txt"]
@@ -423,7 +423,7 @@ def test_a_damaged_entry_is_none(
 def test_an_entry_of_another_shape_is_none(
     directory: Directory, saved: Path, entry: object
 ) -> None:
-    """The same for what is no entry at all."""
+    """A value that is not an entry does not count either."""
     text = json.dumps({"schema_version": 1, "files": {"a": entry}})
     (saved / MANIFEST).write_text(text)
     assert Manifest(directory).get("a") is None
@@ -432,7 +432,7 @@ def test_an_entry_of_another_shape_is_none(
 @pytest.mark.skipif(os.name == "nt", reason="makes symlinks")
 @pytest.mark.parametrize("name", [MANIFEST, JOURNAL])
 def test_links_are_refused(directory: Directory, tmp_path: Path, name: str) -> None:
-    """A link in the state folder leads nowhere."""
+    """A symlink in the state folder is refused."""
     outside = tmp_path.parent / f"outside-{tmp_path.name}"
     outside.write_text('{"schema_version": 1, "files": {}}')
     (tmp_path / name).symlink_to(outside)
@@ -442,7 +442,7 @@ def test_links_are_refused(directory: Directory, tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", [MANIFEST, JOURNAL])
 def test_a_folder_in_the_way_is_refused(directory: Directory, tmp_path: Path, name: str) -> None:
-    """What is no file at all is not ours to replace."""
+    """A folder in the manifest's place is refused."""
     (tmp_path / name).mkdir()
     with pytest.raises((Refused, OSError)):
         Manifest(directory)

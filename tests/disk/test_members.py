@@ -1,4 +1,4 @@
-"""What an archive holds is a folder or stays an archive, and no member lands where it may not."""
+"""Whether an archive is unpacked, and where its members may land."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE, LINK = Stored(0), Stored(0, target="x")
 
 
 def contents(*names: str) -> Contents:
-    """What an archive of these members holds; a slash at the end makes a folder."""
+    """Return the contents of an archive with these members; a slash at the end makes a folder."""
     found = Contents()
     for name in names:
         kind = Kind.FOLDER if name.endswith("/") else Kind.FILE
@@ -58,13 +58,13 @@ NAMES = {
 
 @pytest.mark.parametrize("local_path", NAMES)
 def test_what_a_name_says(local_path: str) -> None:
-    """By its end, its globs and its dots."""
+    """The end of a name, globs and dots decide its form."""
     form, base, may_be_folder = NAMES[local_path]
     name = Name.of(local_path)
     assert (name.form, "/".join(name.base), name.may_be_folder) == (form, base, may_be_folder)
 
 
-# The name, the members, and the files with the empty folders that come of them; None: it stays.
+# The name, the members, and the expected files and empty folders; None: the archive is kept.
 ARRANGED: list[tuple[str, list[str], list[str] | None]] = [
     ("dist", ["dist/a.js", "dist/sub/b.js"], ["a.js", "sub/b.js"]),
     ("dist", ["./dist/", "./dist/a.js"], ["a.js"]),
@@ -119,7 +119,7 @@ ARRANGED: list[tuple[str, list[str], list[str] | None]] = [
 def test_what_an_archive_becomes(
     local_path: str, members: list[str], expected: list[str] | None
 ) -> None:
-    """With the prefix, without, or from further up: the folder is the same."""
+    """With the prefix, without it, or packed from further up, the folder is the same."""
     found = arranged(contents(*members), Name.of(local_path))
     assert (found is None) == (expected is None)
     if found is not None:
@@ -140,20 +140,20 @@ def test_what_an_archive_becomes(
     ],
 )
 def test_names_that_lead_out(name: str, reason: str) -> None:
-    """They are refused as they come, whatever follows."""
+    """Names that lead out are refused at once."""
     with pytest.raises(UnsafeArchive, match=reason):
         contents(name)
 
 
 def test_members_that_come_twice() -> None:
-    """A folder may, and a file may not, by whichever of its names."""
+    """A folder may come twice, a file may not, also under another spelling."""
     contents("a/", "a/", "a/b")
     with pytest.raises(UnsafeArchive, match="a/b is in it twice"):
         contents("a/b", "./a//b")
 
 
 def test_hard_links_lead_to_what_came_before() -> None:
-    """To nothing else, and not out."""
+    """A hard link must refer to an earlier member."""
     found = contents("a/b")
     assert found.original(Member("c", Kind.HARD_LINK, target="./a/b")) is FILE
     for target in ("a/c", "a", "c"):
@@ -167,7 +167,7 @@ def test_hard_links_lead_to_what_came_before() -> None:
 
 
 def test_too_many_members() -> None:
-    """They are counted whatever they are, and nothing of the last one is kept."""
+    """All kinds of members count towards the limit."""
     found = Contents(count=MOST_MEMBERS - 1)
     found.name_of(Member("a/", Kind.FOLDER))
     with pytest.raises(UnsafeArchive, match="more than 1,000,000 members"):
@@ -175,13 +175,13 @@ def test_too_many_members() -> None:
 
 
 def test_how_large_an_archive_may_become() -> None:
-    """256 MiB always, and 200 times its own size."""
+    """The limit is 256 MiB, or 200 times the archive's size."""
     assert most_bytes(4 << 20) == 800 << 20
     assert most_bytes(1000) == 256 << 20
 
 
 def refused(*names: str, portable: bool = False, fold: bool = False, base: str = "dist") -> str:
-    """Say why members may not land below a base; empty where they may."""
+    """Return why members may not land below a base; empty if they may."""
     found = arranged(contents(*names), Name.of("dist/"))
     assert found is not None
     parts = tuple(base.split("/")) if base else ()
@@ -211,7 +211,7 @@ def refused(*names: str, portable: bool = False, fold: bool = False, base: str =
     ],
 )
 def test_places_that_may_not_be(names: list[str], reason: str) -> None:
-    """Each member is judged as an artifact's path is."""
+    """Each member's path is checked as an artifact's is."""
     assert reason in refused(*names)
 
 
@@ -227,20 +227,20 @@ def test_places_that_may_not_be(names: list[str], reason: str) -> None:
     ],
 )
 def test_places_of_windows(names: list[str], reason: str) -> None:
-    """Its rules hold where they are asked for."""
+    """With `portable`, the Windows rules apply."""
     assert not refused(*names)
     assert reason in refused(*names, portable=True)
 
 
 def test_the_state_folder_by_its_short_name() -> None:
-    """It can only be meant where members land in the output folder itself."""
+    """It is refused only for members directly in the output folder."""
     assert not refused("source~1/a", portable=True)
     assert "by its short name" in refused("source~1/a", portable=True, base="")
 
 
 @pytest.mark.parametrize("names", [["a", "A"], ["a/b", "a/B"], ["a", "A/b"], ["\xe9", "e\u0301"]])
 def test_names_that_a_file_system_folds(names: list[str]) -> None:
-    """They are one where case, or normalisation, makes no difference."""
+    """With `fold`, names that differ by case or normalisation collide."""
     assert not refused(*names)
     assert "in it" in refused(*names, fold=True)
     assert not refused("a/b", "A/c", fold=True)
@@ -274,18 +274,18 @@ FOLDERS = {"a", "a/b", "bin", "lib", "lib/x"}
     ],
 )
 def test_where_symlinks_may_lead(path: str, target: str, flaw: str | None) -> None:
-    """Inside of the archive by whatever way; also through names that are links themselves."""
+    """A symlink may lead anywhere inside the archive, also through other links."""
     assert link_flaw(path, target, FOLDERS, portable=False) == flaw
 
 
 def test_where_symlinks_may_lead_on_windows() -> None:
-    """What is a separator or a drive there is none here."""
+    """With `portable`, a target with a separator or drive of Windows is refused."""
     assert link_flaw("c", "C:\\x", FOLDERS, portable=False) is None
     assert "cannot be used" in (link_flaw("c", "C:\\x", FOLDERS, portable=True) or "")
 
 
 def leads_out(path: str, links: dict[str, str]) -> bool:
-    """Follow a path as a system does, from an artifact's root; a loop leads nowhere."""
+    """Follow a path as a system does, from an artifact's root; a loop does not lead out."""
     here: list[str] = []
     left = path.split("/")
     for _ in range(1000):
@@ -314,7 +314,7 @@ links_of = st.dictionaries(name, target, min_size=2, max_size=4)
 @example({"a": ".", "b": "a/.."}, set())
 @given(links_of, st.sets(name, max_size=2))
 def test_no_set_of_links_leads_out(links: dict[str, str], files: set[str]) -> None:
-    """Whatever the links of an archive that is taken, following any of them stays inside."""
+    """No link of an accepted archive leads out, by any sequence of links."""
     made = {path: LINK._replace(target=target) for path, target in links.items()}
     arrangement = Arrangement({**dict.fromkeys(files, FILE), **made}, frozenset())
     try:

@@ -1,4 +1,4 @@
-"""Partial data: claimed, written, given up, left behind and found again."""
+"""Partial data: claimed, written, dropped, suspended and resumed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Directory]:
-    """An open folder for parts; nothing but it stays open after a test."""
+    """Open a folder for parts; check that a test leaves nothing else open."""
     with open_root(str(tmp_path)) as directory:
         before = descriptors()
         yield directory
@@ -56,7 +56,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 
 
 def descriptors() -> set[str]:
-    """What is open in this process, by number and target, where the system tells."""
+    """Return the descriptors of this process and their targets, if the system tells."""
     if sys.platform != "linux":
         return set()
     found = set()
@@ -67,11 +67,11 @@ def descriptors() -> set[str]:
 
 
 class Superseded(Exception):
-    """The piece belongs to a version that was given up."""
+    """The piece belongs to a version that was dropped."""
 
 
 class Part:
-    """Partial data with the pieces that are claimed of it, as the engine has them together."""
+    """Partial data with the pieces that are claimed of it, combined as in the engine."""
 
     def __init__(self, partial: Partial) -> None:
         self.partial = partial
@@ -84,17 +84,17 @@ class Part:
 
     @property
     def unclaimed(self) -> int:
-        """Bytes that nobody fetches."""
+        """The number of bytes that no piece has."""
         return self.claims.unclaimed
 
     @property
     def pieces(self) -> int:
-        """How many pieces are under way."""
+        """The number of active pieces."""
         return len(self.claims.under_way)
 
     @property
     def complete(self) -> bool:
-        """Whether all is here; both say the same."""
+        """Whether all bytes are here; the two ways to ask agree."""
         return self.claims.complete and self.partial.complete
 
     def restart(
@@ -107,14 +107,14 @@ class Part:
         self.partial.restart(version, expected)
 
     def write(self, piece: Piece, data: memoryview) -> None:
-        """Write the next bytes of a piece."""
+        """Write the next bytes of a piece at its position."""
         if piece.dead:
             raise Superseded
         self.partial.write(data, piece.position)
         piece.position += len(data)
 
     def end_here(self, piece: Piece) -> None:
-        """Settle the size."""
+        """Set the size."""
         if self.claims.size is None:
             self.claims.end_here(piece)
             self.partial.end_at(piece.position)
@@ -125,7 +125,7 @@ class Part:
         self.partial.forget()
 
     def checkpoint(self, *, sync: bool) -> None:
-        """Write down what is here."""
+        """Write a checkpoint."""
         if sync:
             self.partial.sync()
         else:
@@ -133,7 +133,7 @@ class Part:
 
 
 def claimed(partial: Part, most: int = 1 << 30) -> Piece:
-    """The next piece, which must be there."""
+    """Return the next piece, which must exist."""
     piece = partial.claim(most)
     assert piece is not None
     return piece
@@ -142,7 +142,7 @@ def claimed(partial: Part, most: int = 1 << 30) -> Piece:
 def begun(
     partial: Part, version: Version = V1, most: int = 1 << 30, md5: bytes | None = None
 ) -> Piece:
-    """The first piece of a version whose answer has come."""
+    """Return the first piece of a version whose response has come."""
     piece = claimed(partial)
     partial.restart(piece, version, {"md5": md5} if md5 else {}, most)
     return piece
@@ -155,14 +155,14 @@ def put(partial: Part, piece: Piece, body: bytes, count: int | None = None) -> N
 
 
 def filled(partial: Part, body: bytes) -> None:
-    """Fetch all that is missing."""
+    """Fetch all missing bytes."""
     while (piece := partial.claim(300)) is not None:
         put(partial, piece, body)
         partial.release(piece)
 
 
 def placed(partial: Part, path: Path) -> bytes:
-    """Seal a complete part, take its bytes away, and leave nothing of it."""
+    """Seal a complete part, return its bytes, and remove it."""
     partial.seal()
     body: bytes = (path / partial.part_name).read_bytes()
     (path / partial.part_name).unlink()
@@ -171,20 +171,20 @@ def placed(partial: Part, path: Path) -> bytes:
 
 
 def names(path: Path) -> list[str]:
-    """What lies in the folder."""
+    """Return the names in the folder."""
     return sorted(one.name for one in path.iterdir())
 
 
 def opened(directory: Directory, key: str = "key") -> Part:
-    """The part as a new run finds it."""
+    """Open the part as a new run does."""
     return Part(PartialStore(directory).open(key))
 
 
-# One life of a part.
+# One part in one run.
 
 
 def test_pieces_cover_the_object_once(directory: Directory, tmp_path: Path) -> None:
-    """Each byte is claimed by one piece, from the front on, and given back when it lacks."""
+    """Each byte is in one piece, from the front on, and is given back if it did not come."""
     partial = opened(directory)
     first = begun(partial, most=300)
     assert (first.start, first.end, partial.size, partial.unclaimed) == (0, 300, 1000, 700)
@@ -212,7 +212,7 @@ def test_pieces_cover_the_object_once(directory: Directory, tmp_path: Path) -> N
 
 
 def test_a_piece_goes_on_where_nobody_is(directory: Directory) -> None:
-    """A piece grows into the free span behind it, and never into another piece."""
+    """A piece grows into the free span after it, and never into another piece."""
     partial = opened(directory)
     first = begun(partial, most=100)
     second = claimed(partial, 100)
@@ -232,7 +232,7 @@ def test_a_piece_goes_on_where_nobody_is(directory: Directory) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 def test_an_object_of_any_size(directory: Directory, tmp_path: Path, size: int) -> None:
-    """Also an empty object is a version, complete with its first answer."""
+    """An empty object is complete with its first response."""
     partial = opened(directory)
     piece = begun(partial, Version('"v1"', size))
     partial.write(piece, memoryview(BODY)[:size])
@@ -245,7 +245,7 @@ def test_an_object_of_any_size(directory: Directory, tmp_path: Path, size: int) 
 def test_an_object_of_unknown_size_ends_where_the_storage_ends(
     directory: Directory, tmp_path: Path
 ) -> None:
-    """Without a size there is one piece without an end, until the answer ends."""
+    """Without a size there is one piece, which ends with the response."""
     partial = opened(directory)
     piece = begun(partial, Version('"v1"', None))
     assert (piece.end, partial.size, partial.claim(100)) == (UNKNOWN_END, None, None)
@@ -258,7 +258,7 @@ def test_an_object_of_unknown_size_ends_where_the_storage_ends(
 
 
 def test_a_known_size_is_not_settled_anew(directory: Directory) -> None:
-    """An answer that ends early does not make the object shorter."""
+    """A response that ends early does not change a known size."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, 300)
@@ -269,7 +269,7 @@ def test_a_known_size_is_not_settled_anew(directory: Directory) -> None:
 
 
 def test_a_restart_ends_the_other_pieces(directory: Directory, tmp_path: Path) -> None:
-    """Whoever is still at the old version cannot write a byte into the new one."""
+    """A piece of the old version cannot write into the new one."""
     partial = opened(directory)
     first = begun(partial, most=300)
     second = claimed(partial, 300)
@@ -288,7 +288,7 @@ def test_a_restart_ends_the_other_pieces(directory: Directory, tmp_path: Path) -
 
 
 def test_all_bytes_can_be_forgotten(directory: Directory, tmp_path: Path) -> None:
-    """After that nothing is on the disk, and the next piece is the whole of whatever comes."""
+    """After `forget` no file is left, and the next piece begins anew."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, 300)
@@ -306,7 +306,7 @@ def test_all_bytes_can_be_forgotten(directory: Directory, tmp_path: Path) -> Non
 
 
 def test_a_wrong_digest_is_told(directory: Directory) -> None:
-    """The digests of the first answer are held against all bytes, however they came."""
+    """All bytes are checked with the digests of the first response, in whatever order they came."""
     partial = opened(directory)
     piece = begun(partial, md5=hashlib.md5(OTHER, usedforsecurity=False).digest())
     put(partial, piece, BODY)
@@ -320,7 +320,7 @@ def test_a_wrong_digest_is_told(directory: Directory) -> None:
 def test_pieces_in_any_order(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Any number of pieces, some of which are given up, make one exact object and its SHA-256."""
+    """Pieces in any order, some of them given up, make the exact object and its SHA-256."""
     monkeypatch.setattr(module, "BLOCK", 1 << 12)
     monkeypatch.setattr(module, "FIRST_CHECKPOINT", 1 << 12)
     chance, body = random.Random(seed), random.Random(3).randbytes(1 << 18)
@@ -353,7 +353,7 @@ def test_pieces_in_any_order(
 def test_a_hash_that_cannot_follow_is_made_up_for(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read error behind the writers is met, or not, by whoever asks for the digest."""
+    """A read error while hashing is raised by `digest`, or not if it has passed."""
     real, failing = os.preadv, [True]
 
     def sick(*arguments: Any) -> int:
@@ -375,13 +375,13 @@ def test_a_hash_that_cannot_follow_is_made_up_for(
     assert placed(partial, tmp_path) == BODY
 
 
-# Left behind, and found again.
+# Left by one run, and resumed by another.
 
 
 def left(
     directory: Directory, count: int, *, version: Version = V1, md5: bytes | None = None
 ) -> None:
-    """Let a run receive so many bytes, and end as on SIGTERM."""
+    """Receive so many bytes, and suspend as after SIGTERM."""
     partial = opened(directory)
     piece = begun(partial, version, md5=md5)
     put(partial, piece, BODY, count)
@@ -390,7 +390,7 @@ def left(
 
 
 def test_a_parked_part_goes_on(directory: Directory, tmp_path: Path) -> None:
-    """Bytes, version, digests and the SHA-256 of the earlier bytes are there again."""
+    """The next run has bytes, version, digests, and the SHA-256 of the earlier bytes."""
     expected = hashlib.md5(BODY, usedforsecurity=False).digest()
     left(directory, 300, md5=expected)
     assert len(names(tmp_path)) == 2
@@ -412,14 +412,14 @@ def test_a_parked_part_goes_on(directory: Directory, tmp_path: Path) -> None:
 def test_what_cannot_be_resumed_is_not_left(
     directory: Directory, tmp_path: Path, version: Version, count: int
 ) -> None:
-    """Without a validator, a size or a byte there is nothing to go on with."""
+    """Without a validator, a size or a byte no part is left."""
     left(directory, count, version=version)
     assert names(tmp_path) == []
     assert opened(directory).version is None
 
 
 def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Path) -> None:
-    """Its last byte is asked for again, so that a changed object is not taken for the old one."""
+    """Its last byte is requested again, so that a changed object is noticed."""
     left(directory, 1000)
     partial = opened(directory)
     piece = claimed(partial)
@@ -431,7 +431,7 @@ def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Pat
 
 
 def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) -> None:
-    """A sealed part that found no place is suspended, whole."""
+    """A sealed part that could not be moved is suspended complete."""
     partial = opened(directory)
     filled_piece = begun(partial)
     put(partial, filled_piece, BODY)
@@ -445,7 +445,7 @@ def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) 
 
 
 def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Part:
-    """Let pieces of a part be written in this order, and forget to suspend it."""
+    """Write pieces of a part in this order, and do not suspend it."""
     partial = opened(directory)
     open_pieces = [begun(partial, most=most)]
     while (piece := partial.claim(most)) is not None:
@@ -456,7 +456,7 @@ def killed(directory: Directory, pieces: list[tuple[int, int]], most: int) -> Pa
 
 
 def abandon(partial: Part) -> None:
-    """Close what a killed process would have closed."""
+    """Close the files that a killed process would have closed."""
     partial.partial._close()
 
 
@@ -466,7 +466,7 @@ def abandon(partial: Part) -> None:
 def test_what_was_written_down_outlives_a_kill(
     directory: Directory, pieces: list[tuple[int, int]], most: int
 ) -> None:
-    """In order or not: the bytes that a checkpoint saw count, and those after it do not."""
+    """After a kill exactly the bytes of the last checkpoint count."""
     partial = killed(directory, pieces, most)
     partial.checkpoint(sync=False)
     counted = sum(count for _, count in pieces)
@@ -488,7 +488,7 @@ def test_what_was_written_down_outlives_a_kill(
 def test_a_large_part_is_written_down_as_it_grows(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kill between two beats of the pulse costs at most a fifth of what came before it."""
+    """A kill between two timed checkpoints costs at most a fifth of the bytes."""
     monkeypatch.setattr(module, "FIRST_CHECKPOINT", 100)
     partial = opened(directory)
     piece = begun(partial)
@@ -503,7 +503,7 @@ def test_a_large_part_is_written_down_as_it_grows(
 def test_nothing_is_written_down_while_nothing_is_there(
     directory: Directory, tmp_path: Path
 ) -> None:
-    """A part without a byte leaves no checkpoint."""
+    """A part without bytes has no checkpoint."""
     partial = opened(directory)
     piece = begun(partial)
     partial.checkpoint(sync=True)
@@ -527,7 +527,7 @@ def test_damage_between_two_runs_is_fetched_again(
     monkeypatch: pytest.MonkeyPatch,
     damage: str,
 ) -> None:
-    """A bit that flipped and a hole cost their block, and never a wrong byte in the end."""
+    """A flipped bit or a hole costs its block, and never gives a wrong byte."""
     monkeypatch.setattr(sums, "_BLOCK", 100)
     left(directory, 300)
     (path,) = tmp_path.glob("*.part")
@@ -547,7 +547,7 @@ def test_damage_between_two_runs_is_fetched_again(
 
 
 def test_a_damaged_checkpoint_is_as_none(directory: Directory, tmp_path: Path) -> None:
-    """A digest of the storage that flipped must not fail the right bytes."""
+    """A damaged digest in a checkpoint does not fail the right bytes."""
     left(directory, 300, md5=hashlib.md5(BODY).digest())
     (path,) = tmp_path.glob("*.json")
     text = bytearray(path.read_bytes())
@@ -559,11 +559,11 @@ def test_a_damaged_checkpoint_is_as_none(directory: Directory, tmp_path: Path) -
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_digest_that_comes_late_is_checked(directory: Directory, right: bool) -> None:
-    """One that only the answer for the rest of the object names counts for all of it."""
+    """A digest that only a later response has is checked for the whole object."""
     left(directory, 300)
     partial = opened(directory)
     piece = claimed(partial)
-    partial.expect(V2, {"md5": bytes(16)})  # of a version that was given up meanwhile
+    partial.expect(V2, {"md5": bytes(16)})  # of a version that was dropped meanwhile
     partial.expect(V1, {"md5": hashlib.md5(BODY if right else OTHER).digest()})
     put(partial, piece, BODY, 100)
     partial.release(piece)
@@ -579,7 +579,7 @@ def test_a_digest_that_comes_late_is_checked(directory: Directory, right: bool) 
 
 
 def test_a_digest_that_differs_later_is_a_failure(directory: Directory) -> None:
-    """Of two answers that contradict each other one is wrong, though the bytes fit the other."""
+    """If two responses have different digests, it is an error, even if the bytes fit one."""
     partial = opened(directory)
     piece = begun(partial, md5=hashlib.md5(BODY).digest())
     put(partial, piece, BODY)
@@ -593,7 +593,7 @@ def test_a_digest_that_differs_later_is_a_failure(directory: Directory) -> None:
 def test_a_full_disk_keeps_what_it_took(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bytes before the error count, those after it are asked for again."""
+    """Bytes before the error count, and later ones are requested again."""
     partial = opened(directory)
     piece = begun(partial)
     partial.checkpoint(sync=False)
@@ -623,7 +623,7 @@ def test_a_full_disk_keeps_what_it_took(
 def test_lost_power_costs_what_had_not_reached_the_disk(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes that the checkpoint speaks of and the disk does not hold are fetched again."""
+    """Bytes in the checkpoint that did not reach the disk are fetched again."""
     monkeypatch.setattr(sums, "_BLOCK", 100)
     partial = opened(directory)
     piece = begun(partial)
@@ -652,7 +652,7 @@ def test_a_failed_sync_costs_what_was_not_synced_before(
     synced: int,
     suspended: bool,
 ) -> None:
-    """What an earlier sync put on the disk is kept, and not a byte more is trusted."""
+    """After a failed sync only bytes of earlier syncs are trusted."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, synced)
@@ -680,7 +680,7 @@ def test_a_failed_sync_costs_what_was_not_synced_before(
 def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else lost power could leave a new checkpoint and old bytes: all would be fetched again."""
+    """Bytes are synced before their checkpoint, or lost power would cost all."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY, 300)
@@ -705,7 +705,7 @@ def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
 def test_a_part_longer_than_its_object_is_not_ours(
     directory: Directory, tmp_path: Path, length: int
 ) -> None:
-    """What others appended never gets a final name, and hinders no later run."""
+    """A part with appended bytes is never put in place, and is replaced by the next run."""
     left(directory, 1000)
     (part,) = tmp_path.glob("*.part")
     part.write_bytes(BODY + bytes(length - 1000))
@@ -718,7 +718,7 @@ def test_a_part_longer_than_its_object_is_not_ours(
 
 
 def test_a_part_that_others_change_is_not_sealed(directory: Directory, tmp_path: Path) -> None:
-    """A part of another length than the object's is refused, whoever wrote to it."""
+    """A part whose length is not the object's is refused."""
     partial = opened(directory)
     piece = begun(partial)
     put(partial, piece, BODY)
@@ -756,7 +756,7 @@ def test_each_key_has_its_own_part(directory: Directory, tmp_path: Path) -> None
 
 
 def test_only_what_is_named_so_is_removed(directory: Directory, tmp_path: Path) -> None:
-    """Clearing removes the parts of this prefix that no one opened, and no other file."""
+    """`clear` removes the parts with this prefix that were not opened, and no other file."""
     others = ["notes.txt", ".other-key-1.part", "key.json.new"]
     for name in others:
         (tmp_path / name).write_bytes(b"foreign")
@@ -784,7 +784,7 @@ def test_a_part_is_found_among_litter(
     suffixes: list[str],
     first: bool,
 ) -> None:
-    """What kills in the middle of a hand-over left is gone once the part is complete."""
+    """Files of kills in the middle of a rename are removed when the part is complete."""
     left(directory, 300)
     (state,) = tmp_path.glob("*.json")
     for suffix in suffixes:
@@ -819,7 +819,7 @@ BAD: list[tuple[str, bytes | None, bytes | None]] = [
 def test_what_cannot_be_trusted_is_dropped(
     directory: Directory, tmp_path: Path, what: str, state: bytes | None, part: bytes | None
 ) -> None:
-    """A damaged or foreign part is as none, and does not stay."""
+    """A damaged or foreign part is ignored and removed."""
     left(directory, 300)
     (json_path,), (part_path,) = tmp_path.glob("*.json"), tmp_path.glob("*.part")
     for path, content in ((json_path, state), (part_path, part)):
@@ -840,7 +840,7 @@ def test_what_cannot_be_trusted_is_dropped(
 
 @pytest.mark.parametrize("suffix", ["part", "json"])
 def test_links_are_not_followed(directory: Directory, tmp_path: Path, suffix: str) -> None:
-    """A link in the place of a part leads to no byte outside."""
+    """A symlink in a part's place does not lead to bytes outside."""
     left(directory, 300)
     (one,) = tmp_path.glob(f"*.{suffix}")
     outside = tmp_path.parent / f"outside-{tmp_path.name}"
@@ -854,7 +854,7 @@ def test_links_are_not_followed(directory: Directory, tmp_path: Path, suffix: st
 
 
 def test_two_runs_cannot_share_a_part(directory: Directory, tmp_path: Path) -> None:
-    """Of runs that a lock failed to keep apart one gets the part; none gets another's bytes."""
+    """Of two runs without locks only one gets the part."""
     for _ in range(20):
         left(directory, 300)
         stores = [PartialStore(directory) for _ in range(4)]
@@ -874,11 +874,11 @@ def test_two_runs_cannot_share_a_part(directory: Directory, tmp_path: Path) -> N
         assert names(tmp_path) == []
 
 
-# Any order of all that can happen to a part.
+# Any order of events in the life of a part.
 
 
 def reading(body: bytes) -> sums.Read:
-    """Reads from bytes as from a file."""
+    """Return a function that reads from bytes as from a file."""
 
     def read(buffer: memoryview, offset: int) -> int:
         data = body[offset : offset + len(buffer)]
@@ -889,7 +889,7 @@ def reading(body: bytes) -> sums.Read:
 
 
 class Lives(RuleBasedStateMachine):
-    """A part through its lives; after each step a new run would trust true bytes only."""
+    """A part through several runs; after each step a new run would trust only true bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -901,7 +901,7 @@ class Lives(RuleBasedStateMachine):
         self.durable: dict[int, bytes] = {}
 
     def _synced(self, descriptor: int) -> None:
-        with suppress(OSError):  # a checkpoint is open for writing alone
+        with suppress(OSError):  # an open checkpoint is only being written
             self.durable[os.fstat(descriptor).st_ino] = os.pread(descriptor, 1 << 20, 0)
 
     @initialize()
@@ -927,7 +927,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 400))
     def claim(self, most: int) -> None:
-        """Another connection takes a piece; the first one's answer begins a version."""
+        """Another connection claims a piece; the first response begins a version."""
         if self.partial.version is None and self.pieces:
             return
         piece = self.partial.claim(most)
@@ -945,7 +945,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.pieces)
     @rule(at=st.integers(0, 9), count=st.integers(1, 200))
     def write(self, at: int, count: int) -> None:
-        """Bytes come for one of the pieces."""
+        """Bytes of one piece arrive."""
         if self.partial.version is None:
             return
         piece = self.pieces[at % len(self.pieces)]
@@ -956,7 +956,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.pieces)
     @rule(at=st.integers(0, 9), most=st.integers(1, 200))
     def extend(self, at: int, most: int) -> None:
-        """A piece goes on into what is free behind it."""
+        """A piece grows into the free span after it."""
         piece = self.pieces[at % len(self.pieces)]
         if piece.position == piece.end:
             self.partial.extend(piece, most)
@@ -970,28 +970,28 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.pieces)
     @rule(at=st.integers(0, 9), most=st.integers(1, 400))
     def change(self, at: int, most: int) -> None:
-        """An answer shows another version of the object."""
+        """A response shows another version of the object."""
         with suppress(Superseded):
             self._restart(self.pieces[at % len(self.pieces)], most)
 
     @rule(sync=st.booleans())
     def checkpoint(self, sync: bool) -> None:
-        """The pulse writes down what is there."""
+        """The timer writes a checkpoint."""
         self.partial.checkpoint(sync=sync)
 
     @rule(count=st.integers(1, 200))
     def catch_up(self, count: int) -> None:
-        """The writer has nothing else to do."""
+        """The idle writer hashes bytes."""
         self.partial.catch_up(memoryview(bytearray(count)))
 
     @rule()
     def start_writing(self) -> None:
-        """The pulse has the system begin to write."""
+        """The timer asks the system to begin writing to the disk."""
         self.partial.start_writing()
 
     @rule()
     def forget(self) -> None:
-        """Nothing of it could be used."""
+        """All bytes are dropped."""
         self.partial.forget()
 
     def _end(self) -> None:
@@ -1000,20 +1000,20 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def suspend(self) -> None:
-        """A signal ends the run, and another begins."""
+        """A signal ends the run, and another one begins."""
         self._end()
         self.partial.suspend()
         self._open()
 
     @rule()
     def kill(self) -> None:
-        """The run is killed, and another begins."""
+        """The run is killed, and another one begins."""
         abandon(self.partial)
         self._open()
 
     @rule()
     def lose_power(self) -> None:
-        """All that was not synced turns to noise, and the machine starts again."""
+        """All bytes that were not synced turn to noise, and the machine starts again."""
         abandon(self.partial)
         for path in self.path.glob("*.part"):
             safe = self.durable.get(path.stat().st_ino, b"")
@@ -1023,7 +1023,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def finish(self) -> None:
-        """All that lacks is fetched, and the file gets its name."""
+        """All missing bytes are fetched, and the file is put in place."""
         self._end()
         if self.partial.version is None:
             piece = claimed(self.partial)
@@ -1038,7 +1038,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def what_a_new_run_would_trust_is_true(self) -> None:
-        """Each trusted byte is there, and of the version that the checkpoint names."""
+        """Each trusted byte is on disk, and of the version in the checkpoint."""
         for path in self.path.glob("*.json"):
             state = Checkpoint.from_bytes(path.read_bytes())
             body = self.bodies[state.version.validator or ""]
@@ -1049,7 +1049,7 @@ class Lives(RuleBasedStateMachine):
                 assert held[start:end] == body[start:end]
 
     def teardown(self) -> None:
-        """Leave nothing open."""
+        """Close everything."""
         abandon(self.partial)
         self.directory.close()
         self.folder.cleanup()
@@ -1057,7 +1057,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def test_any_order_of_events_leaves_true_bytes() -> None:
-    """Claims, writes, changes, kills and lost power, in any order that hypothesis comes up with."""
+    """Claims, writes, changes, kills and lost power in any order leave true bytes."""
     run_state_machine_as_test(
         Lives,
         settings=settings(max_examples=60 * MORE, stateful_step_count=30, deadline=None),
@@ -1068,7 +1068,7 @@ def test_any_order_of_events_leaves_true_bytes() -> None:
 def test_bytes_are_put_at_their_offsets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
 ) -> None:
-    """Also where the system has no call for that, from several threads at once."""
+    """Bytes are written at offsets by several threads, also without `pwrite`."""
     for name in missing:
         monkeypatch.delattr(os, name)
     descriptor = os.open(tmp_path / "part", os.O_RDWR | os.O_CREAT)

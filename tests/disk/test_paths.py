@@ -25,7 +25,7 @@ from sourcecraft_artifacts.models import CubeAddress
 
 LONG = "é" * 127 + "x"  # 255 bytes in UTF-8
 
-# What hostile paths are made of, besides arbitrary text.
+# Pieces of hostile paths, besides arbitrary text.
 PIECES = ["/", "/", ".", "..", "a", "A", "é", "e\u0301", "x/..", "~", "\\", ":", " ", "\0", "\n"]
 TEXTS = st.one_of(
     st.lists(st.sampled_from([*PIECES, ".sourcecraft-artifacts", LONG]), max_size=8).map("".join),
@@ -35,7 +35,7 @@ PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
 
 
 def places(*texts: str) -> list[SafePath]:
-    """Safe paths, by the rules of every system."""
+    """Return a strategy for safe paths, by the rules of every system."""
     return [safe_path(text, portable=False) for text in texts]
 
 
@@ -73,7 +73,7 @@ def test_good_paths_are_normalised(local_path: str, place: str, portable: bool) 
     ["a\\b", "C:", "C:a", "a<b", 'a"b', "a|b", "a?b", "a*b", "NUL", "con.txt", "a..", "a ", "..."],
 )
 def test_posix_takes_what_windows_refuses(name: str) -> None:
-    """Windows' rules hold on Windows, or where they are asked for."""
+    """The Windows rules apply only on Windows, or with `portable`."""
     assert safe_path(f"x/{name}/y", portable=False).parts == ("x", name, "y")
 
 
@@ -110,7 +110,7 @@ def test_posix_takes_what_windows_refuses(name: str) -> None:
 )
 @pytest.mark.parametrize("portable", [False, True])
 def test_unsafe_paths_are_refused(local_path: str, reason: str, portable: bool) -> None:
-    """Each rule that holds everywhere names itself, in every layout."""
+    """Each rule for all systems refuses with its own message, in every layout."""
     address = CubeAddress("o/r", "1", "w", "t", "c")
     with pytest.raises(UnsafePath, match=reason):
         safe_path(local_path, portable=portable)
@@ -141,7 +141,7 @@ DEVICES = ["CON", "prn", "Aux", "nul", "CONIN$", "conout$", "COM1", "com9", "LPT
 def test_portable_paths_obey_windows(
     name: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows' rules hold for each component with `portable`, and always on Windows."""
+    """The Windows rules apply to each component with `portable`, and always on Windows."""
     for local_path in (name, f"a/{name}", f"{name}/a"):
         with pytest.raises(UnsafePath, match=reason):
             safe_path(local_path, portable=True)
@@ -153,7 +153,7 @@ def test_portable_paths_obey_windows(
 
 @pytest.mark.parametrize("name", ["SOURCE~1", "source~12"])
 def test_portable_paths_avoid_the_short_name_of_the_state_folder(name: str) -> None:
-    """Windows gives long names a second, short one."""
+    """A short name of Windows for the state folder is refused."""
     with pytest.raises(UnsafePath, match=r"inside \.sourcecraft-artifacts, by its short name"):
         safe_path(f"{name}/manifest.json", portable=True)
     assert safe_path(f"a/{name}", portable=True).parts == ("a", name)
@@ -164,7 +164,7 @@ def test_portable_paths_avoid_the_short_name_of_the_state_folder(name: str) -> N
     ["CONSOLE", "COM", "COM0", "COM10", "a.CON", "LPTx", "nul-1", "CONIN", " a", ".a", "a.b.c"],
 )
 def test_portable_paths_keep_plain_names(name: str) -> None:
-    """Names that only resemble a device's are fine."""
+    """Names that only resemble device names are accepted."""
     assert safe_path(f"{name}/{name}", portable=True).parts == (name, name)
 
 
@@ -172,7 +172,7 @@ def test_portable_paths_keep_plain_names(name: str) -> None:
 @example("\x9f")
 @given(st.characters(exclude_characters="/."))
 def test_control_characters_are_those_of_unicode(character: str) -> None:
-    """The rule refuses the category Cc whole, and of the others only surrogates."""
+    """All of category Cc is refused, and of the others only surrogates."""
     refused = unicodedata.category(character) in {"Cc", "Cs"}
     try:
         safe_path(character, portable=False)
@@ -192,7 +192,7 @@ def test_control_characters_are_those_of_unicode(character: str) -> None:
 )
 @pytest.mark.skipif(os.name == "nt", reason="Windows has stricter rules")
 def test_nested_paths_begin_with_the_names(names: tuple[str, str, str], place: str) -> None:
-    """Below the names of workflow, task and cube stands the normalised path."""
+    """The names of workflow, task and cube come before the normalised path."""
     address = CubeAddress("o/r", "1", *names)
     assert str(nested_path(address, "/a/./b", portable=False)) == place
 
@@ -216,13 +216,13 @@ def test_nested_paths_begin_with_the_names(names: tuple[str, str, str], place: s
 def test_nested_paths_judge_the_names(
     names: tuple[str, str, str], portable: bool, reason: str
 ) -> None:
-    """The names of workflow, task and cube are components, under the same rules."""
+    """The names of workflow, task and cube are checked as components too."""
     with pytest.raises(UnsafePath, match=reason):
         nested_path(CubeAddress("o/r", "1", *names), "a", portable=portable)
 
 
 def test_flat_paths_keep_the_name_alone() -> None:
-    """The flat layout drops the folders, and judges what is left again."""
+    """The flat layout drops the folders, and checks the remaining name again."""
     assert flat_path("/a/b/c.txt/", portable=False).parts == ("c.txt",)
     for name in (".sourcecraft-artifacts", "SOURCE~1"):
         with pytest.raises(UnsafePath, match="inside"):
@@ -231,13 +231,13 @@ def test_flat_paths_keep_the_name_alone() -> None:
 
 @pytest.mark.parametrize("parts", [(), ("",), (".",), ("..",), ("a", "b/c"), ("/",), ("a", "\0")])
 def test_no_safe_path_is_made_of_unsafe_parts(parts: tuple[str, ...]) -> None:
-    """The type itself holds the rules, however it is made."""
+    """The type itself checks its parts."""
     with pytest.raises(UnsafePath):
         SafePath(parts)
 
 
 def test_safe_paths_are_values() -> None:
-    """Equal places are one key, and know their name."""
+    """Equal places are equal keys, and have a name."""
     first, second = places("a/b", "/a//b/")
     assert (first, hash(first), first.name) == (second, hash(second), "b")
 
@@ -278,14 +278,14 @@ def test_collisions(
     exact: dict[tuple[int, ...], str],
     folded: dict[tuple[int, ...], str] | None,
 ) -> None:
-    """Every offender is named, once with those that it collides with."""
+    """Each colliding path is reported once, with those that it collides with."""
     for fold, expected in ((False, exact), (True, exact if folded is None else folded)):
         found = collisions(places(*texts), fold=fold)
         assert found == [Collision(indexes, reason) for indexes, reason in expected.items()]
 
 
 def test_the_fold_is_canonical() -> None:
-    """The key decomposes before it folds (Unicode 3.13, D145)."""
+    """The key is decomposed before it is folded (Unicode 3.13, D145)."""
     assert fold_key("\u0345\u0301") == fold_key("\u0301\u0345")
     assert fold_key("\u1fb4") == fold_key("\u03b1\u0301\u03b9")
     assert fold_key("ab/Ö") == fold_key("AB/O\u0308")
@@ -293,7 +293,7 @@ def test_the_fold_is_canonical() -> None:
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_some_systems_fold_always(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows and macOS are taken to fold, unasked."""
+    """Windows and macOS count as folding without a test."""
     monkeypatch.setattr(sys, "platform", platform)
     assert folds_names("/nowhere")
 
@@ -311,7 +311,7 @@ def test_some_systems_fold_always(platform: str, monkeypatch: pytest.MonkeyPatch
 def test_folding_is_asked_of_existing_names(
     tmp_path: Path, links: list[tuple[str, str]], below: str, folds: bool
 ) -> None:
-    """A name that exists with its case swapped, as the same file, says so; nothing is written."""
+    """An existing name with its case swapped shows the folding; nothing is written."""
     folder = tmp_path / "folder"
     (folder / "1").mkdir(parents=True)
     for old, new in links:  # a hard link is what a folding file system looks like
@@ -323,7 +323,7 @@ def test_folding_is_asked_of_existing_names(
 
 
 def test_folding_is_asked_behind_symlinks(tmp_path: Path) -> None:
-    """The folder that matters is the one that a symlink leads to."""
+    """If the folder is a symlink, its target is examined."""
     (tmp_path / "real/1").mkdir(parents=True)
     (tmp_path / "real/name").touch()
     os.link(tmp_path / "real/name", tmp_path / "real/NAME")
@@ -332,14 +332,14 @@ def test_folding_is_asked_behind_symlinks(tmp_path: Path) -> None:
 
 
 def test_two_files_are_no_folding(tmp_path: Path) -> None:
-    """Both spellings, as two files, prove the contrary."""
+    """If both spellings are different files, names are not folded."""
     (tmp_path / "name").touch()
     (tmp_path / "NAME").touch()
     assert not folds_names(str(tmp_path))
 
 
 def test_folding_asks_no_other_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names above a mount point tell nothing about it."""
+    """Names above a mount point are not examined."""
     (tmp_path / "1").mkdir()
     (tmp_path / "name").touch()
     os.link(tmp_path / "name", tmp_path / "NAME")
@@ -360,7 +360,7 @@ def test_folding_asks_no_other_file_system(tmp_path: Path, monkeypatch: pytest.M
 def test_any_path_is_refused_or_lands_below(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
-    """Whatever the path, the file that it makes is strictly below the output folder."""
+    """Any path is refused, or its file is strictly below the output folder."""
     above = tmp_path_factory.mktemp("above")
     try:
         place = safe_path(text, portable=False)
@@ -379,7 +379,7 @@ def test_any_path_is_refused_or_lands_below(
 def test_any_pair_collides_or_lands_on_two_files(
     tmp_path_factory: pytest.TempPathFactory, first: str, second: str
 ) -> None:
-    """Paths without a collision never overwrite one another."""
+    """Paths without a collision never overwrite each other."""
     out = tmp_path_factory.mktemp("out")
     try:
         both = places(first, second)
@@ -394,7 +394,7 @@ def test_any_pair_collides_or_lands_on_two_files(
 
 
 def write(out: Path, place: SafePath, body: bytes) -> None:
-    """Make a new file at a place."""
+    """Create a new file at a place."""
     with Tree.open(str(out), create=True) as tree, tree.parent(place, create=True) as parent:
         descriptor = parent.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.write(descriptor, body)
@@ -404,7 +404,7 @@ def write(out: Path, place: SafePath, body: bytes) -> None:
 @PROPERTY
 @given(st.text())
 def test_the_fold_ignores_normalisation(text: str) -> None:
-    """Composed and decomposed texts have one key; so have plain letters of either case."""
+    """Composed and decomposed texts have one key, and so have both cases of a letter."""
     composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
     assert fold_key(composed) == fold_key(decomposed)
     assert unicodedata.is_normalized("NFD", fold_key(text))

@@ -1,4 +1,4 @@
-"""What is there and what is free, byte for byte."""
+"""Which bytes are here and which are free, checked byte by byte."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sourcecraft_artifacts.disk.spans import FreeSpans, Span, gaps
     ],
 )
 def test_gaps_are_what_lies_between(spans: list[Span], lacking: list[Span]) -> None:
-    """Spans and gaps make up the whole, and the gaps of the gaps are the spans, joined."""
+    """Spans and gaps cover everything; the gaps of the gaps are the merged spans."""
     assert gaps(spans, 100) == lacking
 
 
 @given(st.sets(st.integers(0, 40)), st.integers(1, 40))
 def test_gaps_are_exact(points: set[int], size: int) -> None:
-    """No byte is both in a span and in a gap, and none is in neither."""
+    """Each byte is either in a span or in a gap."""
     ends = sorted(point for point in points if point <= size)
     spans = list(zip(ends[::2], ends[1::2], strict=False))
     inside = {at for start, end in spans for at in range(start, end)}
@@ -43,7 +43,7 @@ SIZE = 60
 
 
 class Spans(RuleBasedStateMachine):
-    """Free spans beside the plain set of free bytes."""
+    """Free spans, compared with a plain set of free bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Spans(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, SIZE))
     def take_first(self, most: int) -> None:
-        """The first free bytes are taken, as many as lie together."""
+        """Take the first free bytes, up to a number, from one span."""
         span = self.spans.take_first(most)
         assert (span is None) == (not self.free)
         if span is not None:
@@ -62,7 +62,7 @@ class Spans(RuleBasedStateMachine):
 
     @rule(start=st.integers(0, SIZE), most=st.integers(1, SIZE))
     def take_from(self, start: int, most: int) -> None:
-        """A free span is taken from its first byte on, and from no other."""
+        """Take a free span from its first byte on."""
         begins = start in self.free and start - 1 not in self.free
         span = self.spans.take_from(start, most)
         assert (span is not None) == begins
@@ -71,7 +71,7 @@ class Spans(RuleBasedStateMachine):
             self.check(span, most)
 
     def check(self, span: Span, most: int) -> None:
-        """A span that was taken is as long as it can be."""
+        """Check that a taken span is as long as possible."""
         start, end = span
         inside = set(range(start, end))
         assert inside <= self.free
@@ -81,7 +81,7 @@ class Spans(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
-        """The rest of what was taken becomes free again."""
+        """Give the rest of a taken span back."""
         if self.taken:
             start, end = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
             position = data.draw(st.integers(start, end - 1))
@@ -90,7 +90,7 @@ class Spans(RuleBasedStateMachine):
 
     @invariant()
     def spans_are_the_free_bytes(self) -> None:
-        """In order, disjoint, joined where they touch, and all of them."""
+        """The spans are sorted, disjoint, merged and complete."""
         found = list(self.spans)
         assert {at for start, end in found for at in range(start, end)} == self.free
         assert all(one[1] < other[0] for one, other in pairwise(found))

@@ -1,4 +1,4 @@
-"""The checksums by which a later run knows the bytes of a part again."""
+"""The checksums by which a later run verifies the bytes of a part."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALL = 1 << 40
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small blocks, read in smaller pieces."""
+    """Use small blocks, read in smaller pieces."""
     monkeypatch.setattr(module, "_BLOCK", BLOCK)
     monkeypatch.setattr(module, "_BUFFER", 10)
 
 
 def reading(body: bytes) -> Read:
-    """Reads from bytes as from a file."""
+    """Return a function that reads from bytes as from a file."""
 
     def read(buffer: memoryview, offset: int) -> int:
         data = body[offset : offset + len(buffer)]
@@ -38,7 +38,7 @@ def reading(body: bytes) -> Read:
 
 
 def learnt(*done: Span, body: bytes = BODY) -> Sums:
-    """The checksums of these spans, which came one after the other."""
+    """Return the checksums of spans that were added one after the other."""
     sums, so_far = Sums(SIZE), list[Span]()
     for span in done:
         so_far = sorted([*so_far, span])
@@ -47,14 +47,14 @@ def learnt(*done: Span, body: bytes = BODY) -> Sums:
 
 
 def test_each_block_has_its_own() -> None:
-    """What grows within a block grows its checksum; the next block begins another."""
+    """Bytes added to a block extend its checksum; the next block has its own."""
     sums = learnt((0, 10), (10, 50), (50, 100), (200, 210))
     assert [(start, end) for start, end, _ in sums] == [(0, 64), (64, 100), (192 + 8, 210)]
     assert all(crc == zlib.crc32(BODY[start:end]) for start, end, crc in sums)
 
 
 def test_no_byte_is_read_twice() -> None:
-    """Each checkpoint costs what came since the one before."""
+    """Each checkpoint reads only bytes that were added since the last one."""
     counted = []
 
     def read(buffer: memoryview, offset: int) -> int:
@@ -70,7 +70,7 @@ def test_no_byte_is_read_twice() -> None:
 
 
 def test_so_many_at_once() -> None:
-    """What is too much for one checkpoint is left to the next."""
+    """Bytes above the limit are left to the next checkpoint."""
     sums = Sums(SIZE)
     assert sums.learn(reading(BODY), [(0, 500)], 100)
     assert sums.spans == [(0, 100)]
@@ -80,13 +80,13 @@ def test_so_many_at_once() -> None:
 
 @pytest.mark.parametrize("size", [1, 1 << 20, 1 << 40])
 def test_their_number_is_bounded(size: int) -> None:
-    """A checkpoint of a huge object is still small: its blocks are larger."""
+    """A huge object has larger blocks, so that its checkpoint stays small."""
     assert size <= Sums(size)._block * 1024
 
 
 @given(st.integers(0, 8 * SIZE - 1))
 def test_a_flipped_bit_costs_its_block(at: int) -> None:
-    """All but the block that it is in is still vouched for."""
+    """A flipped bit drops only its block."""
     damaged = bytearray(BODY)
     damaged[at // 8] ^= 1 << at % 8
     block = at // 8 // BLOCK
@@ -95,7 +95,7 @@ def test_a_flipped_bit_costs_its_block(at: int) -> None:
 
 
 def test_what_is_lost_is_not_vouched_for() -> None:
-    """A hole, a cut file and one that cannot be read are no longer the bytes that were written."""
+    """Bytes in a hole, beyond the end or unreadable are dropped."""
     sums = learnt((0, SIZE))
     holed = BODY[:70] + bytes(20) + BODY[90:]
     assert gaps(sums.verified(reading(holed)).spans, SIZE) == [(64, 128)]
@@ -112,7 +112,7 @@ def test_what_is_lost_is_not_vouched_for() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, 200)), max_size=12))
 def test_any_order_of_spans(claims: list[tuple[int, int]]) -> None:
-    """However the bytes come, exactly they are vouched for, and they verify."""
+    """Spans in any order are covered exactly, and verify."""
     sums = Sums(SIZE)
     there = bytearray(SIZE)
     for start, count in claims:

@@ -1,4 +1,4 @@
-"""Tar archives are read as the programs that wrote them meant them, and lies are found."""
+"""Tar archives are read as their writers meant them, and damage is found."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ GNU_TAR = shutil.which("tar")
 
 
 def dripping(data: bytes, most: int = 1 << 20) -> inflate.Read:
-    """Give bytes in pieces of a size."""
+    """Return bytes in pieces of a size."""
     file = io.BytesIO(data)
     return lambda count: file.read(min(count, most))
 
 
 def read(data: bytes, most: int = 1 << 20) -> list[tuple[Member, bytes]]:
-    """Read a whole archive, compressed or not, with what its files hold."""
+    """Read a whole archive, compressed or not, with the bytes of its files."""
     reader = TarReader(inflate.opened(data[:BLOCK], dripping(data, most)))
     return [
         (one, b"".join(map(bytes, reader.content())) if one.kind is Kind.FILE else b"")
@@ -55,19 +55,19 @@ def read(data: bytes, most: int = 1 << 20) -> list[tuple[Member, bytes]]:
 
 
 def names(data: bytes) -> list[str]:
-    """Read a whole archive for its names."""
+    """Return the names in an archive."""
     return [one.name for one, _ in read(data)]
 
 
 def reason(data: bytes) -> str:
-    """Say why an archive is refused."""
+    """Return why an archive is refused."""
     with pytest.raises(UnsafeArchive) as caught:
         read(data)
     return str(caught.value)
 
 
 def test_what_a_member_tells() -> None:
-    """Its kind, size, permission bits, time to the second, and where it leads."""
+    """A member has its kind, size, permission bits, time to the second, and target."""
     data = archive(
         folder("d/", mode=0o40755),
         member("d/a", b"abc", mode=0o104755),
@@ -86,7 +86,7 @@ def test_what_a_member_tells() -> None:
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("most", [1, 7, 512, 1 << 20])
 def test_pieces_of_any_size(kind: int, most: int) -> None:
-    """Where reads end makes no difference."""
+    """The size of the pieces that are read makes no difference."""
     body = random.Random(1).randbytes(3000)
     files: dict[str, bytes | str | None] = {"a": body, "b": b"", "c": body[:512], "d": "a"}
     found = read(packed(files, kind), most)
@@ -94,7 +94,7 @@ def test_pieces_of_any_size(kind: int, most: int) -> None:
 
 
 def test_content_that_nobody_takes_is_passed_over() -> None:
-    """Also half of it."""
+    """Content that is not read, or half read, is skipped."""
     data = archive(member("a", b"x" * 3000), member("b", b"y" * 2000), member("c", b"z"))
     reader = TarReader(dripping(data, 700))
     seen = []
@@ -110,7 +110,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 
 @given(st.dictionaries(texts, st.binary(max_size=1500), max_size=6), st.data())
 def test_what_tarfile_wrote(files: dict[str, bytes], data: st.DataObject) -> None:
-    """Any names and contents come back, in GNU's form and in pax."""
+    """Any names and contents written by tarfile are read, in GNU's form and in pax."""
     kind = data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
     clean = {name.strip("/") or "-": body for name, body in files.items()}
     assert {one.name: body for one, body in read(packed(clean, kind))} == clean
@@ -118,7 +118,7 @@ def test_what_tarfile_wrote(files: dict[str, bytes], data: st.DataObject) -> Non
 
 @given(st.binary(max_size=2000), st.integers(0, 4), st.lists(st.tuples(st.integers(), st.binary())))
 def test_whatever_the_bytes(noise: bytes, keep: int, spoils: list[tuple[int, bytes]]) -> None:
-    """An archive that was spoiled is read or refused, and nothing else happens."""
+    """A damaged archive is read or refused, without another exception."""
     good = bytearray(packed({"a": b"x" * 700, "b" * 150: b"y", "c": "a"}))[: keep * 1024]
     for at, what in spoils:
         if good:
@@ -130,7 +130,7 @@ def test_whatever_the_bytes(noise: bytes, keep: int, spoils: list[tuple[int, byt
 
 
 def test_cut_anywhere() -> None:
-    """An archive without its end is refused, also where it was cut between two members."""
+    """A cut archive is refused, also if it was cut between two members."""
     data = archive(member("a", b"x" * 700), pax(record("path", "long")), member("b", b"y"))
     end = len(data) - len(END)
     assert len(read(data)) == 2
@@ -140,7 +140,7 @@ def test_cut_anywhere() -> None:
 
 
 def test_what_follows_the_end_is_not_read() -> None:
-    """As other programs have it."""
+    """Bytes after the end are ignored, as by other programs."""
     assert names(archive(member("a")) + member("b")) == ["a"]
 
 
@@ -184,13 +184,13 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_lies(lie: str) -> None:
-    """Each is found, and named."""
+    """Each kind of damage is refused with its own reason."""
     data, expected = LIES[lie]
     assert expected in reason(data)
 
 
 def test_numbers_in_base_256() -> None:
-    """As GNU tar writes what octal digits cannot hold; what is before 1970 becomes that."""
+    """Base 256, GNU tar's form for large numbers, is read; a negative time becomes 1970."""
     size, time = b"\x80" + (3).to_bytes(11, "big"), b"\xff" * 12
     (found,) = read(archive(header("a", patch={124: size, 136: time}) + filled(b"abc")))
     assert found == (Member("a", Kind.FILE, 3, 0o644, 0), b"abc")
@@ -210,13 +210,13 @@ def test_numbers_in_base_256() -> None:
     ],
 )
 def test_times_of_pax(told: str, nanoseconds: int) -> None:
-    """They have fractions; one that cannot be is 1970, or the last that a system knows."""
+    """Times may have fractions; an impossible one becomes 1970, or the latest accepted."""
     ((found, _),) = read(archive(pax(record("mtime", told)), member("a")))
     assert found.mtime_ns == nanoseconds
 
 
 def test_the_checksum_of_old_programs() -> None:
-    """Some added bytes up as signed numbers."""
+    """Checksums of signed bytes are accepted."""
     block = bytearray(header("n\xe4me".encode("latin-1")))
     total = sum(one - 256 if one > 127 else one for one in block[:148] + b" " * 8 + block[156:])
     block[148:156] = b"%06o\0 " % total
@@ -225,18 +225,18 @@ def test_the_checksum_of_old_programs() -> None:
 
 
 def test_names_that_are_no_utf_8() -> None:
-    """They come as lone surrogates, which no path may hold."""
+    """Invalid UTF-8 becomes lone surrogates, which paths may not have."""
     assert names(archive(member(b"\xff\xfe"))) == ["\udcff\udcfe"]
 
 
 def test_a_folder_without_a_kind() -> None:
-    """Before there was one, a slash at the end said so."""
+    """In the old form, a slash at the end makes a folder."""
     data = archive(header("old/", kind=b"\0"), member("old/a", kind=b"\0"))
     assert [one.kind for one, _ in read(data)] == [Kind.FOLDER, Kind.FILE]
 
 
 def test_long_names_of_gnu() -> None:
-    """Of a member, and of where a link leads."""
+    """GNU's long names apply to names and to link targets."""
     data = archive(
         long_name(b"t" * 300 + b"\0", b"K"), long_name(b"n" * 300 + b"\0"), link("n", "t")
     )
@@ -245,7 +245,7 @@ def test_long_names_of_gnu() -> None:
 
 
 def test_headers_speak_for_one_member() -> None:
-    """The next one goes by its own again."""
+    """Extended headers apply to one member only."""
     data = archive(pax(record("path", "x"), record("mtime", "1")), member("a"), member("b"))
     assert [(one.name, one.mtime_ns) for one, _ in read(data)] == [
         ("x", 10**9),
@@ -254,13 +254,13 @@ def test_headers_speak_for_one_member() -> None:
 
 
 def test_a_label_and_a_comment_are_no_members() -> None:
-    """As `tar --label` and `git archive` write them."""
+    """Labels and comments of `tar --label` and `git archive` are not members."""
     comment = pax(record("comment", "0123abcd"), kind=b"g")
     assert names(archive(header("label", kind=b"V"), comment, member("a"))) == ["a"]
 
 
 def sparse_pax(*records: bytes, data: bytes) -> bytes:
-    """A sparse file whose spans stand in a pax header."""
+    """Return a sparse file whose spans are in a pax header."""
     return archive(pax(*records), member("GNUSparseFile.0/s", data), member("next", b"n"))
 
 
@@ -294,7 +294,7 @@ SPARSE_FORMS = {
 
 @pytest.mark.parametrize("form", SPARSE_FORMS)
 def test_sparse_files(form: str) -> None:
-    """What was not stored is zeros; the member behind is found."""
+    """Holes are read as zeros, and the next member is found."""
     found = read(SPARSE_FORMS[form])
     assert [(one.name, one.size, body) for one, body in found] == [
         ("s", 16, SPARSE),
@@ -316,7 +316,7 @@ SPARSE_LIES = {
 
 @pytest.mark.parametrize("lie", SPARSE_LIES)
 def test_sparse_files_that_lie(lie: str) -> None:
-    """Each is found before any byte is given out."""
+    """Wrong spans are refused before any byte is returned."""
     spans, size = SPARSE_LIES[lie]
     records = [record("GNU.sparse.size", size), record("GNU.sparse.map", spans)]
     assert (
@@ -326,14 +326,14 @@ def test_sparse_files_that_lie(lie: str) -> None:
 
 @pytest.mark.parametrize("text", [b"1\n0\n", b"9" * 30 + b"\n", b"x\n", b"999999999\n0\n0\n"])
 def test_leading_spans_that_lie(text: bytes) -> None:
-    """A list that never ends, or says how long it is and lies."""
+    """A list of spans that never ends, or has a wrong length, is refused."""
     records = [record("GNU.sparse.major", "1"), record("GNU.sparse.realsize", "16")]
     assert "in it" in reason(sparse_pax(*records, data=filled(text)))
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with all that GNU tar can pack for us."""
+    """Create a folder with everything that GNU tar can pack."""
     tree = tmp_path / "dist"
     (tree / "sub/empty").mkdir(parents=True)
     (tree / "a.js").write_bytes(b"a" * 10_000)
@@ -375,7 +375,7 @@ GNU_FORMS = [
 @pytest.mark.skipif(GNU_TAR is None, reason="there is no tar")
 @pytest.mark.parametrize("form", GNU_FORMS, ids=" ".join)
 def test_what_gnu_tar_writes(home: Path, form: list[str]) -> None:
-    """In each of its forms the members are those that were packed."""
+    """In each of GNU tar's formats the members are those that were packed."""
     packing = ["tar", "-C", str(home), "-cf", str(home / "out.tar"), "--sort=name", *form, "dist"]
     subprocess.run(packing, check=True, cwd=home)
     found = {
@@ -399,12 +399,12 @@ def test_what_gnu_tar_writes(home: Path, form: list[str]) -> None:
 
 @pytest.mark.parametrize("noise", [b"", b"short", bytes(600), b"text " * 200, b"PK\x03\x04" * 200])
 def test_what_is_no_archive(noise: bytes) -> None:
-    """Its first bytes say so."""
+    """Other files are told apart by their first bytes."""
     assert not is_header(noise[:BLOCK])
 
 
 def test_many_members_take_no_memory() -> None:
-    """Only the headers of one are held."""
+    """Only the headers of one member are in memory."""
     one = member("a", b"x" * 600)
     left = [200]
 
@@ -419,7 +419,7 @@ def test_many_members_take_no_memory() -> None:
 
 @pytest.mark.parametrize("kind", [name for name in COMPRESSIONS if name != "plain"])
 def test_compressed_archives(kind: str) -> None:
-    """They are read like others, also as several streams; damage and cuts are found."""
+    """Compressed archives, also of several streams, are read; damage and cuts are found."""
     data, make = packed({"a": b"x" * 5000}), COMPRESSIONS[kind]
     small = make(data)
     assert [body for _, body in read(small, most=100)] == [b"x" * 5000]
@@ -442,14 +442,14 @@ def test_compressed_archives(kind: str) -> None:
 
 
 def test_an_xz_file_that_wants_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused from some size of its dictionary on."""
+    """An xz file with a huge dictionary is refused."""
     data = lzma.compress(bytes(2000))
     monkeypatch.setattr(inflate, "_MOST_MEMORY", 1 << 20)
     assert reason(data) == "to unpack it takes too much memory"
 
 
 def test_a_compression_that_this_python_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, and what knows it."""
+    """The error names the compression, and what can read it."""
     monkeypatch.setitem(sys.modules, "compression", None)
     with pytest.raises(inflate.CannotRead) as caught:
         inflate.opened(b"\x28\xb5\x2f\xfd" + bytes(9), dripping(b""))

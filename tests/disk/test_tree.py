@@ -1,4 +1,4 @@
-"""The output folder and all below it, whoever swaps a folder, and for many threads at once."""
+"""The output folder and its subfolders, with swapped folders and many threads."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes symlinks")
 
 
 def at(text: str) -> SafePath:
-    """A place below the output folder."""
+    """Return a place below the output folder."""
     return safe_path(text, portable=False)
 
 
 @pytest.fixture
 def tree(tmp_path: Path, kind: str) -> Iterator[Tree]:
-    """An output folder that is laid out."""
+    """Create an output folder with files."""
     with laid_out(tmp_path) as path, Tree(path) as tree:
         assert isinstance(tree.root, PathDirectory) == (kind == "paths")
         yield tree
@@ -33,7 +33,7 @@ def tree(tmp_path: Path, kind: str) -> Iterator[Tree]:
 
 @pytest.fixture
 def descriptors() -> Iterator[set[int]]:
-    """The descriptors that are open by now; at the end there must be none."""
+    """Return the descriptors that were opened; check that none is left."""
     opened: set[int] = set()
     real_open, real_close = os.open, os.close
 
@@ -58,7 +58,7 @@ def descriptors() -> Iterator[set[int]]:
 def test_the_way_leads_through_folders_alone(
     tree: Tree, tmp_path: Path, create: bool, name: str, message: str
 ) -> None:
-    """A symlink above a place is not followed, even to the inside; a file in the way is named."""
+    """A symlink above a place is not followed, even to the inside; a file there is named."""
     put_obstacles(tmp_path)
     for place in (f"{name}/x", f"{name}/x/y"):
         with pytest.raises(Refused, match=message):
@@ -68,7 +68,7 @@ def test_the_way_leads_through_folders_alone(
 
 
 def test_the_folders_of_a_place_are_made_on_demand(tree: Tree, tmp_path: Path) -> None:
-    """Missing folders are made with `create`, and otherwise are an error of the system."""
+    """Missing folders are created with `create`, and otherwise an OSError."""
     with pytest.raises(FileNotFoundError), tree.parent(at("x/y/z"), create=False):
         pass
     assert not (tmp_path / "out/x").exists()
@@ -81,13 +81,13 @@ def test_the_folders_of_a_place_are_made_on_demand(tree: Tree, tmp_path: Path) -
 
 
 def swap(tmp_path: Path) -> None:
-    """Put a symlink to the outside where the folder `a` was."""
+    """Replace the folder `a` by a symlink to the outside."""
     (tmp_path / "out/a").rename(tmp_path / "out/moved")
     (tmp_path / "out/a").symlink_to(tmp_path / "outside")
 
 
 def test_swapped_folders_lead_nowhere_else(tree: Tree, tmp_path: Path, kind: str) -> None:
-    """A symlink put in the place of a folder in use is never followed."""
+    """A symlink that replaces a folder in use is never followed."""
     (tmp_path / "outside/b").mkdir()
     with (
         tree.parent(at("a/b/x"), create=False) as parent,
@@ -119,7 +119,7 @@ def test_swapped_folders_lead_nowhere_else(tree: Tree, tmp_path: Path, kind: str
 def test_folders_swapped_between_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, landed: str | None
 ) -> None:
-    """Whenever the swap comes, the file lands in the folder that was there, or nowhere."""
+    """Whenever the swap happens, the file lands in the original folder, or nowhere."""
     (tmp_path / "out/a/b").mkdir(parents=True)
     (tmp_path / "outside/b").mkdir(parents=True)
     steps, real_open = iter(range(9)), os.open
@@ -141,13 +141,13 @@ def test_folders_swapped_between_steps(
 
 
 def test_tree_looks_at_places(tree: Tree) -> None:
-    """A place is there, or it or a folder above it is not."""
+    """`lstat` tells whether a place exists, also if a folder above it is missing."""
     found = [tree.lstat(at(text)) for text in ("file", "a/b", "a/x", "x/y/z", "a/b/c/d")]
     assert [status is not None for status in found] == [True, True, False, False, False]
 
 
 def test_the_output_folder_may_be_a_symlink(tmp_path: Path, kind: str) -> None:
-    """The user named it, so it is followed, absolute or not."""
+    """An output folder that is a symlink is followed, as the user named it."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     with Tree.open(str(tmp_path / "link"), create=True) as tree:
@@ -160,7 +160,7 @@ def test_the_output_folder_may_be_a_symlink(tmp_path: Path, kind: str) -> None:
 def test_the_output_folder_is_made(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With `create` the output folder appears, folders above it included; it may be `.`."""
+    """With `create` the output folder and its parents are created; it may be `.`."""
     Tree.open(str(tmp_path / "x/y"), create=True).close()
     Tree.open(str(tmp_path / "x/y"), create=False).close()
     monkeypatch.chdir(tmp_path / "x/y")
@@ -182,7 +182,7 @@ def test_the_output_folder_is_made(
 def test_a_bad_output_folder_is_named(
     tmp_path: Path, kind: str, name: str, create: bool, message: str
 ) -> None:
-    """What is wrong with the output folder is said, and nothing is made."""
+    """The error says what is wrong with the output folder, and nothing is created."""
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("absent")
     with pytest.raises(LocalError, match=message):
@@ -191,7 +191,7 @@ def test_a_bad_output_folder_is_named(
 
 
 def test_no_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system refuses is a fault of this machine."""
+    """A permission that is missing is a `LocalError`."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -204,7 +204,7 @@ def test_no_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize("text", ["a/" * 100_000 + "x", f"{'n' * 250}/" * 17 + "x"])
 def test_paths_that_no_program_could_open(tree: Tree, create: bool, text: str) -> None:
-    """A path beyond what the system takes at once is its error, and nothing is made."""
+    """A path that is too long for the system is its error, and nothing is created."""
     before = tree.root.listdir()
     with (
         pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)),
@@ -216,13 +216,13 @@ def test_paths_that_no_program_could_open(tree: Tree, create: bool, text: str) -
 
 @pytest.fixture
 def bottomless(tmp_path: Path) -> Iterator[Path]:
-    """A folder for trees deeper than the rmtree of Python 3.12, and so pytest's, can clear."""
+    """A folder for deep trees, which pytest cannot remove on Python 3.12."""
     yield tmp_path
     subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
 
 
 def test_deep_paths_are_fine(bottomless: Path, descriptors: set[int]) -> None:
-    """A path near the system's limit is no deeper than we can go."""
+    """A path near the system's limit can be created."""
     place = at("a/" * 1500 + "x")
     with Tree(str(bottomless)) as tree:
         with tree.parent(place, create=True) as parent:
@@ -233,7 +233,7 @@ def test_deep_paths_are_fine(bottomless: Path, descriptors: set[int]) -> None:
 
 
 def test_folders_stay_open(tmp_path: Path, descriptors: set[int]) -> None:
-    """The folders used last need no opening; the one unused longest is closed first."""
+    """Recently used folders stay open; the least recently used is closed first."""
     for number in range(MAX_CACHED + 1):
         (tmp_path / str(number)).mkdir()
     with Tree(str(tmp_path)) as tree:
@@ -252,7 +252,7 @@ def test_folders_stay_open(tmp_path: Path, descriptors: set[int]) -> None:
 
 
 def test_folders_in_use_are_not_closed(tmp_path: Path, descriptors: set[int]) -> None:
-    """A folder that left the cache while in use works on, and is closed when it no longer is."""
+    """A folder in use that leaves the cache is closed by its last user."""
     with Tree(str(tmp_path)) as tree:
         with tree.parent(at("held/x"), create=True) as first:
             for number in range(MAX_CACHED):
@@ -269,7 +269,7 @@ def test_folders_in_use_are_not_closed(tmp_path: Path, descriptors: set[int]) ->
 
 @pytest.mark.parametrize("text", ["a/x", "x"])
 def test_closing_waits_for_users(tmp_path: Path, descriptors: set[int], text: str) -> None:
-    """A tree that is closed early lets those who hold a folder finish."""
+    """When a tree is closed, folders in use stay open until they are released."""
     tree = Tree(str(tmp_path))
     with tree.parent(at(text), create=True) as parent:
         tree.close()
@@ -279,7 +279,7 @@ def test_closing_waits_for_users(tmp_path: Path, descriptors: set[int], text: st
 
 
 def test_errors_leave_nothing_open(tmp_path: Path, descriptors: set[int]) -> None:
-    """Folders are let go of when their user, or the way to them, fails."""
+    """An error in a folder, or on the way to it, leaves no folder open."""
     (tmp_path / "file").touch()
     with Tree(str(tmp_path)) as tree:
         with pytest.raises(KeyError), tree.parent(at("a/b/x"), create=True):
@@ -293,11 +293,11 @@ def test_errors_leave_nothing_open(tmp_path: Path, descriptors: set[int]) -> Non
 def test_two_threads_open_one_folder(
     tmp_path: Path, descriptors: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a folder that two threads open at once, one descriptor is kept."""
+    """If two threads open a folder at once, one descriptor is kept."""
     enter, others = Directory.child, iter(["a/x"])
 
     def enter_second(directory: Directory, name: str, *, create: bool) -> Directory:
-        for text in others:  # what another thread does in this instant
+        for text in others:  # another thread does this at that moment
             shared.lstat(at(text))
         return enter(directory, name, create=create)
 
@@ -310,7 +310,7 @@ def test_two_threads_open_one_folder(
 
 
 def test_many_threads(tmp_path: Path, descriptors: set[int]) -> None:
-    """A hundred threads share the folders, more of them than are kept open, and all get theirs."""
+    """A hundred threads share more folders than are kept open."""
     start = threading.Barrier(100)
     failures: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""The sandbox answers as the service and its storage do."""
+"""The sandbox responds as the service and its storage do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CUBE = f"{CICD}/artifacts/1/w/t/c"
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when a test adds them."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -48,7 +48,7 @@ class Clock:
 
 
 class Reply(NamedTuple):
-    """One answer, read to its end."""
+    """One response, read to its end."""
 
     status: int
     headers: Message
@@ -62,7 +62,7 @@ class Reply(NamedTuple):
 def ask(
     sandbox: Sandbox, target: str, headers: dict[str, str] | None = None, method: str = "GET"
 ) -> Reply:
-    """The answer to one request on a connection of its own; `target` may be a whole URL."""
+    """Return the response to one request on its own connection; `target` may be a whole URL."""
     with closing(http.client.HTTPConnection(sandbox.url.removeprefix("http://"))) as connection:
         connection.request(method, target.removeprefix(sandbox.url), headers=headers or {})
         response = connection.getresponse()
@@ -70,12 +70,12 @@ def ask(
 
 
 def listing(sandbox: Sandbox, cube: str = CUBE) -> dict[str, dict[str, Any]]:
-    """The artifacts of a cube by their local_path."""
+    """Return the artifacts of a cube by local_path."""
     return {one["local_path"]: one for one in ask(sandbox, cube, TOKEN).json()["artifacts"]}
 
 
 def repository(*contents: Content) -> Repository:
-    """A repository with one run of one cube, whose artifacts are named by their positions."""
+    """Return a repository with one run of one cube, whose artifacts are named by position."""
     artifacts = tuple(Artifact(f"dir/{at}~.bin", content) for at, content in enumerate(contents))
     workflow = Workflow("w", (Task("t", (Cube("c", artifacts),)),))
     return Repository("o/r", (Run("1", (workflow,)),))
@@ -83,13 +83,13 @@ def repository(*contents: Content) -> Repository:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands still."""
+    """Return a clock that stands still."""
     return Clock()
 
 
 @pytest.fixture
 def sandbox(clock: Clock) -> Iterator[Sandbox]:
-    """A sandbox with two small objects, one of them empty, and a big one."""
+    """Start a sandbox with an empty, a small and a big object."""
     contents = Inline(DIGITS), Inline(), Generated("big", 8 * BLOCK)
     with Sandbox(repository(*contents), url_lifetime=60.0, clock=clock) as sandbox:
         yield sandbox
@@ -97,7 +97,7 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sample(clock: Clock) -> Iterator[Sandbox]:
-    """A sandbox with the sample repository."""
+    """Start a sandbox with the sample repository."""
     with Sandbox(clock=clock) as sandbox:
         yield sandbox
 
@@ -114,7 +114,7 @@ def sample(clock: Clock) -> Iterator[Sandbox]:
     ],
 )
 def test_the_api_wants_its_token(sandbox: Sandbox, headers: dict[str, str], status: int) -> None:
-    """Anything but the right bearer token is a 401 that asks for one."""
+    """Without the right bearer token the response is a 401."""
     reply = ask(sandbox, f"{CICD}/runs", headers)
     assert reply.status == status
     assert ("WWW-Authenticate" in reply.headers) == (status == 401)
@@ -142,7 +142,7 @@ def test_the_api_wants_its_token(sandbox: Sandbox, headers: dict[str, str], stat
 def test_errors_have_the_body_of_the_api(
     sandbox: Sandbox, method: str, target: str, status: int, code: str, message: str
 ) -> None:
-    """Whatever is wrong is said in the service's own form."""
+    """Every error has the form of the service's errors."""
     reply = ask(sandbox, target, TOKEN, method)
     body = reply.json()
     assert (reply.status, body["error_code"], body["details"]) == (status, code, {})
@@ -154,7 +154,7 @@ def test_errors_have_the_body_of_the_api(
     ("size", "pages"), [("", 2), ("7", 5), ("31", 1), (str((1 << 64) - 1), 1), ("0", 31)]
 )
 def test_pages_hold_every_run_once_newest_first(sample: Sandbox, size: str, pages: int) -> None:
-    """Following the page tokens gives all runs, in whatever steps."""
+    """Following the page tokens gives all runs, for any page size."""
     slugs, token, count = [], "", 0
     while count == 0 or token:
         target = f"/repos/sandbox/demo/cicd/runs?page_size={size}&page_token={token}"
@@ -166,7 +166,7 @@ def test_pages_hold_every_run_once_newest_first(sample: Sandbox, size: str, page
 
 
 def test_a_run_is_a_tree_of_names_statuses_and_dates(sample: Sandbox) -> None:
-    """A run is read by the downloader's own models, and its parts can be asked for."""
+    """The downloader's models read a run, and its parts can be requested."""
     view = ask(sample, "/repos/sandbox/demo/cicd/runs/44", TOKEN).json()
     run = read_run(view)
     assert (run.status, run.event_type, run.user, run.pull) == ("failed", "push", "boris", None)
@@ -179,7 +179,7 @@ def test_a_run_is_a_tree_of_names_statuses_and_dates(sample: Sandbox) -> None:
 
 
 def test_the_newest_success_is_run_43_however_long_it_is_up(sample: Sandbox, clock: Clock) -> None:
-    """What `latest` means does not change during a rehearsal."""
+    """The newest successful run is 43 at any time."""
     clock.now += 1_000_000.0
     runs = ask(sample, "/repos/sandbox/demo/cicd/runs", TOKEN).json()["runs"]
     assert runs[0]["status"] == "failed"
@@ -202,7 +202,7 @@ def test_the_live_run_goes_on(
     sample: Sandbox, clock: Clock, elapsed: float, run: str, linux: str, app: str, api: str,
     allure: str,
 ) -> None:  # fmt: skip
-    """Run 45 comes to its end while one watches, artifact by artifact."""
+    """Run 45 ends in real time, artifact by artifact."""
     clock.now += elapsed
     seen = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/45", TOKEN).json())
     build, test, _ = seen.workflows[0].tasks
@@ -216,7 +216,7 @@ def test_the_live_run_goes_on(
 
 
 def test_each_status_of_an_artifact_is_in_the_sample(sample: Sandbox) -> None:
-    """One artifact each will never come, and says so without a download_url."""
+    """Each unavailable status occurs once, without a download_url."""
     artifacts = listing(sample, "/repos/sandbox/demo/cicd/artifacts/44/ci/test/unit").values()
     statuses = [artifact["status"] for artifact in artifacts]
     assert statuses == ["success", "failed", "missing", "registered"]
@@ -224,7 +224,7 @@ def test_each_status_of_an_artifact_is_in_the_sample(sample: Sandbox) -> None:
 
 
 def test_folders_are_archives(sample: Sandbox) -> None:
-    """One begins with the folder's name; the other does not, and has a link and an executable."""
+    """One archive begins with the folder's name; the other has a link and an executable instead."""
     web = listing(sample, "/repos/sandbox/demo/cicd/artifacts/43/ci/build/web")
     members = {}
     for name in ("dist/", "node_modules"):
@@ -238,7 +238,7 @@ def test_folders_are_archives(sample: Sandbox) -> None:
 
 
 def test_the_api_fails_for_cubes_of_the_service_itself(sample: Sandbox) -> None:
-    """The run names them, and asking for what they left is an error."""
+    """A run lists internal cubes, and their artifacts endpoint returns an error."""
     run = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/43", TOKEN).json())
     assert run.workflows[0].tasks[0].cubes[0].slug == "#git-clone"
     address = "/repos/sandbox/demo/cicd/artifacts/43/ci/build/%23git-clone"
@@ -246,14 +246,14 @@ def test_the_api_fails_for_cubes_of_the_service_itself(sample: Sandbox) -> None:
 
 
 def test_a_skipped_cube_does_not_count(sample: Sandbox) -> None:
-    """A task of nothing else is skipped, and the run is what the other cubes make of it."""
+    """A task of skipped cubes is skipped; the run's status comes from the other cubes."""
     run = read_run(ask(sample, "/repos/sandbox/demo/cicd/runs/42", TOKEN).json())
     check, deploy = run.workflows[0].tasks
     assert (run.status, check.status, deploy.status) == ("success", "success", "skipped")
 
 
 def test_the_sample_is_the_same_every_time() -> None:
-    """Every path and every byte of the sample is known, from 0 bytes to tens of MiB."""
+    """Every path and byte of the sample is known, from 0 bytes to tens of MiB."""
     digest, sizes = hashlib.sha256(), set()
     for run in sample_repository().runs:
         for cube in run.cubes():
@@ -267,7 +267,7 @@ def test_the_sample_is_the_same_every_time() -> None:
 
 @pytest.mark.parametrize("content", [Generated("a", 3 * BLOCK + 7), Inline(bytes(range(256)) * 9)])
 def test_a_slice_is_part_of_the_whole(content: Content) -> None:
-    """Bytes do not depend on how they are asked for."""
+    """A slice has the same bytes as the whole."""
     whole = b"".join(content.chunks(0, content.size))
     assert len(whole) == content.size
     for start, stop in [(0, 1), (content.size - 1, content.size), (5, 5), (100, content.size - 3)]:
@@ -275,7 +275,7 @@ def test_a_slice_is_part_of_the_whole(content: Content) -> None:
 
 
 def test_no_two_blocks_are_alike() -> None:
-    """A slice in the wrong place, or of the wrong object, is noticed."""
+    """All blocks differ, so that a wrong slice or object is noticed."""
     blocks = {
         bytes(chunk) for seed in "ab" for chunk in Generated(seed, 4 * BLOCK).chunks(0, 4 * BLOCK)
     }
@@ -308,7 +308,7 @@ def test_no_two_blocks_are_alike() -> None:
     ],
 )
 def test_ranges_are_read(text: str, size: int, span: tuple[int, int] | None) -> None:
-    """One range is taken, at most up to the end; anything else is the whole object."""
+    """One range is accepted, at most up to the end; anything else is the whole object."""
     assert byte_range(text, size) == span
 
 
@@ -335,7 +335,7 @@ def test_the_storage_serves_ranges(
     sandbox: Sandbox, path: int, headers: dict[str, str], status: int, body: bytes | None,
     content_range: str | None,
 ) -> None:  # fmt: skip
-    """Single ranges are served as RFC 9110 says, If-Range by a strong comparison."""
+    """Single ranges follow RFC 9110, If-Range with a strong comparison."""
     reply = ask(sandbox, listing(sandbox)[f"dir/{path}~.bin"]["download_url"], headers)
     assert (reply.status, reply.headers["Content-Range"]) == (status, content_range)
     assert reply.headers["Content-Length"] == str(len(reply.body))
@@ -347,7 +347,7 @@ def test_the_storage_serves_ranges(
 
 
 def test_the_whole_object_comes_with_its_checksum(sandbox: Sandbox) -> None:
-    """The checksum is of the whole object, so that a part of it comes without."""
+    """The checksum header is for the whole object, so a range has none."""
     url = listing(sandbox)["dir/0~.bin"]["download_url"]
     whole, part = ask(sandbox, url), ask(sandbox, url, {"Range": "bytes=0-"})
     checksum = b64encode(hashlib.sha256(DIGITS).digest()).decode()
@@ -388,7 +388,7 @@ def test_a_head_is_refused_without_a_body(sandbox: Sandbox) -> None:
 
 
 def test_a_url_expires_and_a_new_listing_helps(sandbox: Sandbox, clock: Clock) -> None:
-    """A URL is good until its lifetime is over, and says what is wrong then."""
+    """After its lifetime a URL is refused with the reason."""
     old = listing(sandbox)["dir/0~.bin"]["download_url"]
     clock.now += 59.9
     assert ask(sandbox, old).status == 200
@@ -401,7 +401,7 @@ def test_a_url_expires_and_a_new_listing_helps(sandbox: Sandbox, clock: Clock) -
 
 
 def test_a_connection_is_kept(sandbox: Sandbox) -> None:
-    """API and storage answer one request after the other on one connection."""
+    """API and storage serve several requests on one connection."""
     url = listing(sandbox)["dir/2~.bin"]["download_url"]
     with closing(http.client.HTTPConnection(sandbox.url.removeprefix("http://"))) as connection:
         connection.connect()
@@ -429,7 +429,7 @@ def test_a_connection_is_kept(sandbox: Sandbox) -> None:
 def test_odd_requests_end_the_connection(
     sandbox: Sandbox, request_bytes: bytes, status: int
 ) -> None:
-    """What cannot be read, or says that it is the last, is answered and closed."""
+    """A malformed or last request gets a response, and the connection is closed."""
     port = int(sandbox.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(request_bytes)
@@ -442,7 +442,7 @@ def test_odd_requests_end_the_connection(
 def test_a_client_that_leaves_early_does_no_harm(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A reset in mid body is nobody's concern, and nothing is printed."""
+    """A client that resets the connection causes no message."""
     url = listing(sandbox)["dir/2~.bin"]["download_url"].removeprefix(sandbox.url)
     port = int(sandbox.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -454,7 +454,7 @@ def test_a_client_that_leaves_early_does_no_harm(
 
 
 def test_a_hundred_connections_at_once(sandbox: Sandbox) -> None:
-    """Many clients are served side by side, each with the right bytes."""
+    """A hundred clients at the same time all get the right bytes."""
     url = listing(sandbox)["dir/2~.bin"]["download_url"]
     wanted = b"".join(Generated("big", 8 * BLOCK).chunks(0, 8 * BLOCK))
     together = Barrier(100)
@@ -470,7 +470,7 @@ def test_a_hundred_connections_at_once(sandbox: Sandbox) -> None:
 
 
 def test_the_environment_points_at_the_sandbox(sandbox: Sandbox) -> None:
-    """The downloader finds the sandbox by three variables."""
+    """Three variables lead the downloader to the sandbox."""
     assert sandbox.environment() == {
         "SOURCECRAFT_API_URL": sandbox.url,
         "SOURCECRAFT_TOKEN": "sandbox-token",
@@ -479,7 +479,7 @@ def test_the_environment_points_at_the_sandbox(sandbox: Sandbox) -> None:
 
 
 def test_it_imports_nothing_heavy() -> None:
-    """The sandbox is up at once, and stands on the standard library alone."""
+    """The sandbox uses only the standard library."""
     code = "import sys, sourcecraft_artifacts.sandbox as _; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert not {"rich", "typer", "requests", "urllib3"} & set(result.stdout.split())

@@ -1,4 +1,4 @@
-"""`run_sandbox` runs a command within a sandbox, or serves until it is told to stop."""
+"""`run_sandbox` runs a command with a sandbox, or serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """The environment without proxies."""
+    """Return the environment without proxies."""
     kept = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
     return kept | more
 
 
 @contextmanager
 def started(*command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process in a session of its own, with pipes, which does not outlive the context."""
+    """Start a process in a session of its own, with pipes; end it with the context."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -52,12 +52,12 @@ def started(*command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def child(code: str) -> tuple[str, ...]:
-    """A command that runs a piece of Python within a sandbox."""
+    """Return a command that runs Python code with a sandbox."""
     return (*SANDBOX, sys.executable, "-c", code)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
-    """Read lines of standard output up to the first with `text` in it."""
+    """Read lines of standard output up to the first with `text`."""
     assert process.stdout
     assert any(text in line for line in process.stdout)
 
@@ -77,7 +77,7 @@ def test_ends_with_the_status_of_the_command(code: str, status: int) -> None:
 
 
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
-    """The status is 127 and the name is told."""
+    """The status is 127, and the message has the name."""
     name = str(tmp_path / "gone\x1b[31m")
     result = subprocess.run((*SANDBOX, name), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (127, "")
@@ -86,14 +86,14 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
 
 @POSIX
 def test_a_command_that_cannot_be_run(tmp_path: Path) -> None:
-    """The status is 126 and the reason is told."""
+    """The status is 126, and the message has the reason."""
     result = subprocess.run((*SANDBOX, str(tmp_path)), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (126, "")
     assert result.stderr == f"sandbox: cannot run {tmp_path}: Permission denied\n"
 
 
 def test_the_command_reaches_the_sandbox_past_a_proxy() -> None:
-    """The child finds the service by its environment, and its loopback needs no proxy."""
+    """The command's environment exempts loopback from proxies."""
     code = (
         "import os, urllib.request as u;"
         "e = os.environ;"
@@ -116,14 +116,14 @@ def test_the_command_reaches_the_sandbox_past_a_proxy() -> None:
     ],
 )
 def test_loopback_is_kept_from_proxies(environ: Mapping[str, str], value: str) -> None:
-    """What was excepted from the proxy before stays so."""
+    """Hosts that were exempt from proxies stay so."""
     assert past_proxies(environ) == {"NO_PROXY": value, "no_proxy": value}
 
 
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_passed_on(number: signal.Signals) -> None:
-    """A signal to the sandbox alone reaches the command, whose answer counts."""
+    """A signal to the sandbox is passed to the command, whose status counts."""
     code = (
         "import signal, sys\n"
         f"signal.signal({int(number)}, lambda *_: sys.exit(9))\n"
@@ -138,7 +138,7 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
 
 @POSIX
 def test_ctrl_c_in_a_terminal_is_the_commands_own() -> None:
-    """The sandbox outlives a Ctrl-C and does not send it a second time."""
+    """The sandbox survives a Ctrl-C, and does not pass it on a second time."""
     code = (
         "import signal, sys\n"
         "seen = []\n"
@@ -162,7 +162,7 @@ def test_ctrl_c_in_a_terminal_is_the_commands_own() -> None:
 def test_without_a_command_it_serves_until_told_to_stop(
     number: signal.Signals, status: int
 ) -> None:
-    """The settings are lines for a shell, and stdout has nothing else."""
+    """Stdout has the settings as shell lines, and nothing else."""
     with started(*SANDBOX) as process:
         assert process.stdout
         settings = dict(read_export(process.stdout.readline()) for _ in range(3))
@@ -181,7 +181,7 @@ def test_without_a_command_it_serves_until_told_to_stop(
 
 @POSIX
 def test_the_settings_name_the_proxy_exception_where_there_is_a_proxy() -> None:
-    """A shell behind a proxy can use the settings too."""
+    """Behind a proxy, the settings exempt loopback from it."""
     with started(*SANDBOX, HTTP_PROXY="http://proxy.example", NO_PROXY="a b") as process:
         assert process.stdout
         settings = dict(read_export(process.stdout.readline()) for _ in range(5))
@@ -190,7 +190,7 @@ def test_the_settings_name_the_proxy_exception_where_there_is_a_proxy() -> None:
 
 
 def read_export(line: str) -> tuple[str, str]:
-    """The name and the value of an export line, as a shell reads it."""
+    """Return the name and value of an export line, as a shell reads it."""
     export, setting = shlex.split(line)
     assert export == "export"
     name, _, value = setting.partition("=")

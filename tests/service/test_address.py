@@ -35,12 +35,12 @@ WEB = "https://sourcecraft.dev/o/r/cicd/runs/12"
     ],
 )
 def test_three_plain_names_are_exact(names: list[str], exact: bool) -> None:
-    """Only then does one request to the API do."""
+    """Only three plain names make an exact address."""
     assert parse_address("latest", names, explicit_repo="o/r").exact is exact
 
 
 def test_plain_arguments_are_taken_as_they_are() -> None:
-    """A slug may be any text; percent-encoding is the client's."""
+    """A slug may be any text, which the client percent-encodes."""
     address = parse_address("..", ["a b", "ы/%2F", "?#"], explicit_repo="o/r")
     assert address == Address("o/r", "..", "a b", "ы/%2F", "?#")
 
@@ -64,7 +64,7 @@ def test_plain_arguments_are_taken_as_they_are() -> None:
 def test_a_web_address_sets_repository_run_and_names(
     run: str, names: Sequence[str | None], address: Address
 ) -> None:
-    """Names after it go on where it ends, and the default repository is not even asked."""
+    """Names after a web address continue it, and the default repository is not computed."""
     assert parse_address(run, names, default_repo=lambda: pytest.fail("asked")) == address
     assert parse_address(run, names, explicit_repo="o/r") == address
 
@@ -90,7 +90,7 @@ def test_a_web_address_sets_repository_run_and_names(
     ],
 )
 def test_another_web_address_shows_the_expected_form(run: str) -> None:
-    """What is no address of a run is told so, without user info and query."""
+    """An address that is not a run's is refused, without its user info and query."""
     with pytest.raises(UsageError) as caught:
         parse_address(run)
     assert WEB_FORM in caught.value.message
@@ -99,19 +99,19 @@ def test_another_web_address_shows_the_expected_form(run: str) -> None:
 
 @pytest.mark.parametrize("names", [["x"], ["x", "y"]])
 def test_names_may_not_follow_a_full_web_address(names: list[str]) -> None:
-    """There is nothing below a cube."""
+    """A web address that ends with a cube takes no more names."""
     with pytest.raises(UsageError, match="WORKFLOW and TASK and CUBE already"):
         parse_address(f"{WEB}/w/t/c", names)
 
 
 def test_the_command_line_must_not_contradict_a_web_address() -> None:
-    """Two repositories are a mistake, and both are named."""
+    """Two different repositories are refused, and both are named."""
     with pytest.raises(UsageError, match=r"o/other.*o/r"):
         parse_address(WEB, explicit_repo="o/other")
 
 
 def test_the_command_line_beats_the_default_repository() -> None:
-    """The default is found only when nothing names a repository: it may need git."""
+    """The default is computed only if no repository is given, as that may run git."""
     assert parse_address("1", default_repo=lambda: "d/r").repo == "d/r"
     address = parse_address("1", explicit_repo="o/r", default_repo=lambda: pytest.fail("asked"))
     assert address.repo == "o/r"
@@ -129,7 +129,7 @@ def test_a_repository_has_two_parts(repo: str) -> None:
 
 
 def test_a_password_in_a_repository_is_not_shown() -> None:
-    """A remote pasted after `--repo` keeps its user info to itself."""
+    """The user info of a remote as `--repo` is not shown."""
     with pytest.raises(UsageError) as caught:
         parse_repo("https://user:SECRET@git.example/o/r.git")
     assert "SECRET" not in caught.value.message
@@ -146,7 +146,7 @@ def test_a_password_in_a_repository_is_not_shown() -> None:
     ],
 )
 def test_empty_and_broken_names_are_usage_errors(run: str, names: list[str], what: str) -> None:
-    """What could not stand in a path of the API is refused here."""
+    """Names that cannot be in an API path are refused."""
     with pytest.raises(UsageError, match=what):
         parse_address(run, names, explicit_repo="o/r")
 
@@ -164,7 +164,7 @@ def test_empty_and_broken_names_are_usage_errors(run: str, names: list[str], wha
     ],
 )
 def test_a_web_address_is_told_from_a_slug(text: str, web: bool) -> None:
-    """A wrong web address is still meant as one."""
+    """An invalid web address is not taken for a slug."""
     assert looks_like_web_address(text) is web
 
 
@@ -220,14 +220,14 @@ def test_names_match_literally_or_as_globs(pattern: str | None, name: str, match
     ],
 )
 def test_only_remotes_on_sourcecraft_name_a_repository(url: str, repo: str | None) -> None:
-    """The three forms of SourceCraft's hosts are read, user info and all; nothing else is."""
+    """The forms of SourceCraft's remotes are read, with or without user info; others are not."""
     assert repo_from_remote(url) == repo
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.text() | st.text().map("https://git.sourcecraft.dev/o/{}".format))
 def test_no_remote_is_a_crash(url: str) -> None:
-    """Whatever stands in a git configuration, the answer is ORG/REPO or None."""
+    """Any remote gives ORG/REPO or None."""
     repo = repo_from_remote(url)
     assert repo is None or parse_repo(repo) == repo
 
@@ -237,7 +237,7 @@ def _git(folder: Path, *arguments: str) -> None:
 
 
 def test_the_origin_of_a_checkout_names_the_repository(tmp_path: Path) -> None:
-    """From any folder of the checkout; without a fitting `origin` there is none."""
+    """It is found from any folder of the checkout; without a SourceCraft `origin` there is none."""
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     _git(tmp_path, "init", "-q")
@@ -251,7 +251,7 @@ def test_the_origin_of_a_checkout_names_the_repository(tmp_path: Path) -> None:
 def test_no_git_and_no_folder_are_no_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is raised and nothing is printed."""
+    """Without git, or in a missing folder, nothing is raised or printed."""
     assert repo_from_git(str(tmp_path / "absent")) is None
     assert repo_from_git(str(tmp_path)) is None
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The API client: what it sends, what it makes of every answer, and what it never says."""
+"""The API client: what it sends, how it reads responses, and that it shows no secret."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ LISTING = {"artifacts": [{"local_path": "a", "download_url": f"https://s/a?x={SE
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    """No proxy of one test reaches another."""
+    """Forget proxies, so that no test sees another one's."""
     yield
     network._proxy.cache_clear()
 
 
 @dataclass
 class Desk:
-    """A server and the means to make clients of it, which never really sleep."""
+    """A server, and clients of it, which do not really sleep."""
 
     server: ScriptedServer
     log: pytest.LogCaptureFixture
@@ -52,25 +52,25 @@ class Desk:
     token: str | None = TOKEN
 
     def client(self, api_url: str | None = None, **options: Any) -> Client:
-        """A client with this desk's token, sleep and log."""
+        """Make a client with this desk's token, sleep and log."""
         return Client(
             api_url or self.server.url, self.token, **{"sleep": self.slept.append, **options}
         )
 
     @property
     def lines(self) -> list[str]:
-        """What was logged."""
+        """The lines of the log."""
         return self.log.messages
 
     def listing(self, *answers: Response, **options: Any) -> list[str]:
-        """The paths that a client lists when the server answers so."""
+        """Return the paths that a client lists if the server responds so."""
         if answers:
             self.server.on("/", *answers)
         with self.client(**options) as client:
             return [artifact.local_path for artifact in client.artifacts(CUBE)]
 
     def fault(self, *answers: Response, **options: Any) -> ArtifactsError:
-        """The error that a listing ends with; no word of it or of the log holds a secret."""
+        """Return the error of a listing; check that neither it nor the log has a secret."""
         with pytest.raises(ArtifactsError) as caught:
             self.listing(*answers, **options)
         said = "\n".join([caught.value.message, caught.value.hint or "", *self.lines])
@@ -82,17 +82,17 @@ class Desk:
 
 @pytest.fixture
 def desk(caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
-    """A desk whose server has no script yet."""
+    """Start a desk whose server has no script yet."""
     caplog.set_level(logging.DEBUG, PACKAGE)
     with ScriptedServer() as server:
         yield Desk(server, caplog)
 
 
-# What is sent
+# Requests.
 
 
 def test_a_listing_is_one_request_with_the_token(desk: Desk) -> None:
-    """The artifacts come with their URLs, over the documented path."""
+    """The artifacts come with their URLs, from the documented path."""
     desk.server.on(PATH, json_response(LISTING))
     (artifact,) = desk.client().artifacts(CUBE)
     (request,) = desk.server.requests
@@ -104,7 +104,7 @@ def test_a_listing_is_one_request_with_the_token(desk: Desk) -> None:
 
 
 def test_without_a_token_there_is_no_header(desk: Desk) -> None:
-    """Public repositories are asked for without one."""
+    """Without a token there is no Authorization header."""
     desk.token = None
     assert desk.listing(json_response(LISTING)) == ["a"]
     assert desk.server.requests[0].header("Authorization") is None
@@ -133,7 +133,7 @@ def test_without_a_token_there_is_no_header(desk: Desk) -> None:
 def test_every_name_is_one_segment_sent_byte_for_byte(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, sent: str, by_proxy: bool
 ) -> None:
-    """No name can steer the path, and no library on the way rewrites it."""
+    """A name cannot change the path, and no library rewrites it."""
     if by_proxy:
         monkeypatch.setenv("HTTP_PROXY", desk.server.url)
     desk.server.on("", json_response({}))
@@ -145,7 +145,7 @@ def test_every_name_is_one_segment_sent_byte_for_byte(
 
 @pytest.mark.parametrize("repo", ["", "o", "o/", "/r"])
 def test_an_empty_name_is_a_usage_error(desk: Desk, repo: str) -> None:
-    """It would ask another endpoint."""
+    """An empty name, which would lead to another endpoint, is refused."""
     with pytest.raises(UsageError, match="empty"):
         desk.client().run(repo, "1")
     assert desk.server.requests == []
@@ -153,38 +153,38 @@ def test_an_empty_name_is_a_usage_error(desk: Desk, repo: str) -> None:
 
 @given(st.text(st.characters(), min_size=1))
 def test_a_segment_is_plain_ascii(name: str) -> None:
-    """Nothing that means something in a URL is left, whatever the name."""
+    """An encoded segment has no character with a meaning in URLs."""
     assert not set(segment(name)) & set("/?#\\ \r\n")
     assert segment(name).isascii()
     assert segment(name) not in (".", "..")
 
 
 def test_a_path_in_the_api_address_is_kept(desk: Desk) -> None:
-    """A service behind a prefix is reached."""
+    """An API address may have a path."""
     desk.server.on(f"/prefix{PATH}", json_response(LISTING))
     assert desk.client(f"{desk.server.url}/prefix/").artifacts(CUBE)
 
 
 @pytest.mark.parametrize("url", ["http://api.example", "ftp://h", "https://u:p@h", "nonsense"])
 def test_an_unsafe_api_address_is_refused(url: str) -> None:
-    """The token must not leave in clear, nor to an address with user info."""
+    """An address with plain http or user info is refused."""
     with pytest.raises(UsageError):
         Client(url, TOKEN)
 
 
 def test_a_token_that_is_no_header_is_refused() -> None:
-    """A line break would begin another header."""
+    """A token with a line break is refused."""
     with pytest.raises(UsageError) as caught:
         Client("https://h", f"{TOKEN}\r\nX: y")
     assert TOKEN not in caught.value.message
 
 
-# Where the token goes
+# The token.
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
-    """The other origin hears nothing; the error names it, without its query."""
+    """A redirect is an error that names its host without the query; nothing is sent there."""
     with ScriptedServer(host="localhost") as canary:
         location = f"{canary.url}/a?x={SECRET}"
         fault = desk.fault(Response(status, {"Location": location}, b"x" * 100_000))
@@ -195,7 +195,7 @@ def test_no_redirect_is_followed(desk: Desk, status: int) -> None:
 
 @pytest.mark.parametrize("host", [TOKEN, TOKEN.upper(), f"a.{TOKEN}.b", "%74ok-7f3c9a1d"])
 def test_a_redirect_that_repeats_the_token(desk: Desk, host: str) -> None:
-    """It is redacted in whatever case and form it stands."""
+    """A token in a redirect is redacted in any case and encoding."""
     fault = desk.fault(Response(302, {"Location": f"http://{host}/"}))
     assert TOKEN not in fault.message.lower()
 
@@ -218,7 +218,7 @@ PLAIN = json.dumps(LISTING).encode()
     ],
 )
 def test_broken_framing_shows_no_piece_of_a_listing(desk: Desk, raw: bytes) -> None:
-    """What a library says of an answer may quote it, and with it the key to a file."""
+    """Messages have no text of a library, which may quote a response with URLs."""
     desk.fault(Response(raw=raw), retries=0)
 
 
@@ -234,13 +234,13 @@ def test_broken_framing_shows_no_piece_of_a_listing(desk: Desk, raw: bytes) -> N
     ],
 )
 def test_details_of_an_error_are_shown(desk: Desk, details: object, said: str) -> None:
-    """They often say which field was wrong, whatever form they have."""
+    """The details of an error are shown, in any form."""
     body = {"error_code": "Odd", "message": "no good", "details": details}
     assert said in desk.fault(json_response(body, 400)).message
 
 
 def test_what_is_listed_twice_is_one(desk: Desk) -> None:
-    """Alike in all but the URL they are one, and the one with a URL is kept."""
+    """Artifacts that differ only in the URL count once, with the URL if one has it."""
     one = {"local_path": "a", "status": "success", "dates": {"updated_at": "x"}}
     several = [one, one | {"id": "1", "download_url": "https://s/a"}, one | {"status": "failed"}]
     desk.server.on("/", json_response({"artifacts": several}))
@@ -253,7 +253,7 @@ def test_what_is_listed_twice_is_one(desk: Desk) -> None:
 
 @pytest.mark.parametrize("location", ["//[", "http://", "\x1b", "/x", "http://\x9b/"])
 def test_a_malformed_redirect_is_an_api_error(desk: Desk, location: str) -> None:
-    """Where it leads is only looked at to be shown."""
+    """A redirect to a malformed address is an API error."""
     assert desk.fault(Response(302, {"Location": location})).code == "api"
 
 
@@ -266,7 +266,7 @@ def test_netrc_is_never_read(
     by_variable: bool,
     token: str | None,
 ) -> None:
-    """Neither the file in the home folder nor the one in NETRC supplies credentials."""
+    """Neither `.netrc` in the home folder nor the file in NETRC supplies credentials."""
     netrc = tmp_path / ("hostile" if by_variable else ".netrc")
     netrc.write_text("default login evil password evil\n")
     netrc.chmod(0o600)
@@ -280,7 +280,7 @@ def test_netrc_is_never_read(
 
 
 def test_a_cookie_is_not_kept(desk: Desk) -> None:
-    """Nothing but the token says who asks."""
+    """Cookies are not sent back."""
     desk.server.on("/", json_response({}, set_cookie="a=b"))
     with desk.client() as client:
         client.artifacts(CUBE)
@@ -294,7 +294,7 @@ def test_a_cookie_is_not_kept(desk: Desk) -> None:
 def test_a_proxy_is_used_and_no_proxy_spares_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proxy gets the whole address and its own credentials."""
+    """The proxy gets the whole address and its own credentials; NO_PROXY avoids it."""
     with ScriptedServer() as proxy:
         proxy.on("http:", json_response(LISTING))
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//u:p@"))
@@ -311,7 +311,7 @@ def test_a_proxy_is_used_and_no_proxy_spares_it(
 def test_a_proxy_that_refuses_a_tunnel_never_sees_the_token(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tunnel is asked for before anything else, and its password is in no message."""
+    """A proxy that refuses a tunnel gets no token, and its password is not shown."""
     desk.server.on("api.example:443", Response(407))
     monkeypatch.setenv("HTTPS_PROXY", desk.server.url.replace("//", f"//u:{SECRET}@"))
     fault = desk.fault(api_url="https://api.example", retries=0)
@@ -326,7 +326,7 @@ def test_a_proxy_that_refuses_a_tunnel_never_sees_the_token(
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[ScriptedServer, str]]:
-    """A server with a certificate for localhost, and the file of its CA."""
+    """Start a server with a certificate for localhost; yield it and its CA file."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(context)
@@ -341,7 +341,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[ScriptedServer, str]]:
 def test_a_ca_bundle_is_trusted(
     tls: tuple[ScriptedServer, str], monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    """The option and both variables reach the connection, which is kept."""
+    """The option and both variables are used, and the connection is kept."""
     server, path = tls
     if setting != "--ca-bundle":
         monkeypatch.setenv(setting, path)
@@ -353,7 +353,7 @@ def test_a_ca_bundle_is_trusted(
 def test_a_proxy_over_tls_is_trusted_by_the_same_cas(
     tls: tuple[ScriptedServer, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The CA bundle counts on the way to the proxy, too."""
+    """The CA bundle also applies to a proxy over TLS."""
     proxy, path = tls
     proxy.on("http:", json_response(LISTING))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -365,7 +365,7 @@ def test_a_proxy_over_tls_is_trusted_by_the_same_cas(
 def test_a_wrong_certificate_is_final(
     tls: tuple[ScriptedServer, str], wrong: str, desk: Desk
 ) -> None:
-    """No other try can help, and the hint says what can."""
+    """A bad certificate is not retried, and the hint names --ca-bundle."""
     server, path = tls
     url = server.url.replace("localhost", "127.0.0.1") if wrong == "host" else server.url
     fault = desk.fault(api_url=url, ca_bundle=path if wrong == "host" else None)
@@ -374,7 +374,7 @@ def test_a_wrong_certificate_is_final(
     assert (server.requests, desk.slept) == ([], [])
 
 
-# Trying again
+# Retries.
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_a_wrong_certificate_is_final(
     ],
 )
 def test_a_passing_fault_is_tried_again(desk: Desk, broken: Response) -> None:
-    """Two of them, then the listing; both waits are logged and jittered."""
+    """Two retryable errors are logged with random delays, and then the listing comes."""
     assert desk.listing(broken, broken, json_response(LISTING)) == ["a"]
     assert len(desk.server.requests) == 3
     assert 0 <= desk.slept[0] <= 0.5
@@ -406,7 +406,7 @@ def test_a_passing_fault_is_tried_again(desk: Desk, broken: Response) -> None:
 
 
 def test_after_two_seconds_of_silence_retries_are_told(desk: Desk) -> None:
-    """A person need not wonder; what passes sooner is for `--debug` alone."""
+    """Retries are shown after two seconds, earlier ones only with `--debug`."""
     busy = Response(503, {"Retry-After": "3"})
     assert desk.listing(busy, busy, json_response(LISTING)) == ["a"]
     told = [one.getMessage() for one in desk.log.records if one.levelno == logging.INFO]
@@ -431,14 +431,14 @@ def test_after_two_seconds_of_silence_retries_are_told(desk: Desk) -> None:
     ],
 )
 def test_a_lasting_fault_is_not_tried_again(desk: Desk, final: Response) -> None:
-    """What another try would not change ends at once."""
+    """An error that is not retryable ends the request at once."""
     desk.fault(final)
     assert (len(desk.server.requests), desk.slept) == (1, [])
 
 
 @pytest.mark.parametrize(("retries", "tries"), [(0, 1), (1, 2), (5, 6)])
 def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int) -> None:
-    """The last answer is reported, and how many tries there were."""
+    """The message has the last response and the number of tries."""
     fault = desk.fault(json_response({"message": "busy"}, 503), retries=retries)
     assert len(desk.server.requests) == tries
     assert "503 Service Unavailable: busy" in fault.message
@@ -450,14 +450,14 @@ def test_retries_count_after_the_first_try(desk: Desk, retries: int, tries: int)
     [("3", 3, 3), ("3600", 60, 60), (formatdate(4e9, usegmt=True), 60, 60), ("x", 0, 0.5)],
 )
 def test_retry_after_is_honoured(desk: Desk, retry_after: str, least: float, most: float) -> None:
-    """Seconds and dates, up to a minute."""
+    """Retry-After is honoured in seconds and as a date, up to a minute."""
     busy = json_response({}, 429, retry_after=retry_after)
     assert desk.listing(busy, json_response(LISTING)) == ["a"]
     assert least <= desk.slept[0] <= most
 
 
 def test_a_refused_connection_names_the_host(desk: Desk) -> None:
-    """After the last try the message says who could not be reached, and why."""
+    """After the last try the message names the host and the reason."""
     with ScriptedServer() as gone:
         url = gone.url
     fault = desk.fault(api_url=url, retries=2)
@@ -466,7 +466,7 @@ def test_a_refused_connection_names_the_host(desk: Desk) -> None:
 
 
 def test_an_unknown_host_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that knows nothing is asked again too."""
+    """A host name that cannot be resolved is retried too."""
 
     def lookup(*_: Any, **__: Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
@@ -478,7 +478,7 @@ def test_an_unknown_host_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
-    """What a signal's handler raises goes through, and nothing is sent any more."""
+    """An exception of a signal handler ends the wait, and no request follows."""
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -489,11 +489,11 @@ def test_an_interrupted_wait_ends_at_once(desk: Desk) -> None:
     assert len(desk.server.requests) == 1
 
 
-# Time and size
+# Time and size.
 
 
 def test_silence_is_tried_again(desk: Desk) -> None:
-    """`timeout` bounds it."""
+    """A response that takes longer than `timeout` is retried."""
     assert desk.listing(Response(hang=True), json_response(LISTING), timeout=0.05) == ["a"]
     assert "it sent nothing for 0.05 s" in "".join(desk.lines)
 
@@ -502,7 +502,7 @@ def test_silence_is_tried_again(desk: Desk) -> None:
     "dripping", [Response(drip_headers=0.01), Response(body=b" " * 10**6, drip=0.01)]
 )
 def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Response) -> None:
-    """A byte now and then outlives every read timeout, and is not asked for again."""
+    """A response that never stops dripping ends at the deadline, and is not retried."""
     fault = desk.fault(dripping, deadline=0.1)
     assert "did not finish its response within 0.1 s" in fault.message
     assert desk.slept == []
@@ -511,7 +511,7 @@ def test_dripping_ends_by_the_deadline(desk: Desk, dripping: Response) -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_over_long_body_is_refused(desk: Desk, chunked: bool, packed: bool) -> None:
-    """The cap counts decoded bytes."""
+    """The limit applies to decoded bytes."""
     body = b" " * 100_001
     headers = {"Content-Encoding": "gzip"} if packed else {}
     answer = Response(200, headers, gzip.compress(body) if packed else body, chunked=chunked)
@@ -522,7 +522,7 @@ def test_an_over_long_body_is_refused(desk: Desk, chunked: bool, packed: bool) -
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_bomb_ends_within_bounded_memory(desk: Desk, status: int) -> None:
-    """64 MiB that arrive as 64 KiB are never all in memory."""
+    """A body of 64 KiB that expands to 64 MiB is never all in memory."""
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     tracemalloc.start()
     try:
@@ -533,12 +533,12 @@ def test_a_bomb_ends_within_bounded_memory(desk: Desk, status: int) -> None:
 
 
 def test_gzip_is_read(desk: Desk) -> None:
-    """A packed listing is a listing."""
+    """A compressed listing is read."""
     packed = gzip.compress(json.dumps(LISTING).encode())
     assert desk.listing(Response(200, {"Content-Encoding": "gzip"}, packed)) == ["a"]
 
 
-# What answers mean
+# Responses.
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ def test_gzip_is_read(desk: Desk) -> None:
     ],
 )
 def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> None:
-    """The message says what came instead, and repeats no secret."""
+    """The message says what came instead of a listing, and shows no secret."""
     fault = desk.fault(Response(200, {"Content-Type": "text/html; charset=x"}, body))
     assert (said in fault.message, fault.code) == (True, "api")
     assert SECRET not in fault.message
@@ -573,12 +573,12 @@ def test_what_is_no_listing_is_described(desk: Desk, body: bytes, said: str) -> 
 
 @pytest.mark.parametrize("value", [{}, {"artifacts": None}, {"artifacts": []}, {"new": 1}])
 def test_absent_null_and_empty_are_one(desk: Desk, value: object) -> None:
-    """A service may leave out what is empty."""
+    """An absent, null or empty list of artifacts is empty."""
     assert desk.listing(json_response(value)) == []
 
 
 def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
-    """Message, code and request, made safe to show."""
+    """The message has the service's message, code and request id, safe to show."""
     error = {"message": f"bad \x1b[31mslug {TOKEN}", "error_code": "ValidationError"}
     fault = desk.fault(json_response({**error, "request_id": "r-1"}, 400))
     said = r"400 Bad Request: bad \x1b[31mslug [redacted] (error_code ValidationError, request_id"
@@ -588,7 +588,7 @@ def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<p>no</p>", b"{}", b"[]", b'{"message": []}', b"{"])
 def test_the_request_id_may_be_in_a_header(desk: Desk, body: bytes) -> None:
-    """An error whose body says nothing can still be traced."""
+    """The request id may come from a header."""
     fault = desk.fault(Response(400, {"X-Request-Id": "r-2"}, body))
     assert fault.message.endswith("(request_id r-2)")
 
@@ -600,7 +600,7 @@ def test_the_request_id_may_be_in_a_header(desk: Desk, body: bytes) -> None:
 def test_no_permission_says_how_to_log_in(
     desk: Desk, status: int, token: str | None, hint: str
 ) -> None:
-    """The repository is named, and what to do depends on whether there was a token."""
+    """The message names the repository; the hint depends on whether there was a token."""
     desk.token = token
     fault = desk.fault(json_response({"message": "no"}, status))
     assert isinstance(fault, AuthError)
@@ -610,7 +610,7 @@ def test_no_permission_says_how_to_log_in(
 
 @pytest.mark.parametrize(("token", "hint"), [(None, "auth login"), (TOKEN, "check the names")])
 def test_not_found_names_what_was_asked_for(desk: Desk, token: str | None, hint: str) -> None:
-    """Also where the body is cut off."""
+    """The message says what was not found, also if the body is cut."""
     desk.token = token
     fault = desk.fault(Response(404, body=b"x" * 100, cut_after=10))
     assert isinstance(fault, NotFound)
@@ -619,18 +619,18 @@ def test_not_found_names_what_was_asked_for(desk: Desk, token: str | None, hint:
 
 
 def test_the_log_has_a_line_for_each_exchange(desk: Desk) -> None:
-    """Method, path, status, duration and request, and no secret."""
+    """A log line has method, path, status, duration and request id, and no secret."""
     desk.listing(json_response(LISTING, x_request_id=f"r-3\x9b{TOKEN}"))
     (line,) = desk.lines
     assert line.startswith(f"GET {PATH}: 200 in ")
     assert line.endswith(r" s (request_id r-3Â\x9b[redacted])")
 
 
-# Runs
+# Runs.
 
 
 def test_a_run_is_read(desk: Desk) -> None:
-    """By its path, with its workflows."""
+    """A run is requested by its path, and has its workflows."""
     desk.server.on("/repos/o/r/cicd/runs/12", json_response({"slug": "12", "workflows": [{}]}))
     run = desk.client().run("o/r", "12")
     assert (run.slug, len(run.workflows)) == ("12", 1)
@@ -639,12 +639,12 @@ def test_a_run_is_read(desk: Desk) -> None:
 
 
 def page(*slugs: int, token: object = None) -> Response:
-    """A page of runs."""
+    """Return a page of runs."""
     return json_response({"runs": [{"slug": str(n)} for n in slugs], "next_page_token": token})
 
 
 def test_runs_are_paged_lazily(desk: Desk) -> None:
-    """A page is asked for when the one before is used up; a run that moved comes once."""
+    """A page is requested when it is needed; a run that is on two pages comes once."""
     desk.server.on("/", page(3, 2, token="a&b я"), page(token="c"), page(2, 1))
     runs = desk.client().runs("o/r", page_size=2)
     assert [next(runs).slug, next(runs).slug] == ["3", "2"]
@@ -658,21 +658,21 @@ def test_runs_are_paged_lazily(desk: Desk) -> None:
 
 @pytest.mark.parametrize("token", [None, "", 0, []])
 def test_no_token_is_the_last_page(desk: Desk, token: object) -> None:
-    """Absent, null and empty are one."""
+    """An absent, null or empty page token ends the list."""
     desk.server.on("/", page(1, token=token))
     assert len(list(desk.client().runs("o/r"))) == 1
     assert len(desk.server.requests) == 1
 
 
 def test_a_token_that_repeats_ends_the_pages(desk: Desk) -> None:
-    """The same token would bring the same page."""
+    """A page token that repeats ends the list."""
     desk.server.on("/", page(1, token="a"))
     assert len(list(desk.client().runs("o/r"))) == 1
     assert len(desk.server.requests) == 2
 
 
 def test_pages_in_circles_are_an_api_error(desk: Desk) -> None:
-    """Ever new tokens without a new run do not go on for ever."""
+    """Pages with new tokens but without new runs end with an error."""
     numbers = iter(range(1000))
     desk.server.on("/", lambda received: page(1, token=f"t{next(numbers)}"))
     with pytest.raises(ApiError, match="pages do not end"):
@@ -681,7 +681,7 @@ def test_pages_in_circles_are_an_api_error(desk: Desk) -> None:
 
 
 def test_pages_come_to_an_end() -> None:
-    """A service whose pages have ever new runs is not followed for ever."""
+    """Pages with new runs end at the limit."""
     count = iter(range(1000))
 
     def page(received: Received) -> Response:
@@ -699,7 +699,7 @@ def test_pages_come_to_an_end() -> None:
 def test_a_dead_address_does_not_hold_up_a_live_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The addresses of the API's name are raced, and share the time to connect."""
+    """The API's addresses are raced, within one timeout for connecting."""
     with socket.create_server(("127.0.0.2", desk.server.port), backlog=0) as dead:
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:

@@ -1,4 +1,4 @@
-"""The service's published description: what stands in for it answers so, and all of it is read.
+"""The service's published description: the stand-ins follow it, and the client reads all of it.
 
 `tests/data/sourcecraft-ci.openapi.json` is the part of the description that is about CI.
 """
@@ -42,13 +42,13 @@ ADDRESS = CubeAddress("o/r", "1", "w", "t", "c")
 
 
 def validator(name: str) -> Draft202012Validator:
-    """What checks an answer against one of the description's schemas."""
+    """Return the validator for one of the description's schemas."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": SCHEMAS}}
     return Draft202012Validator(schema, format_checker=FORMATS)
 
 
 def answered(url: str, token: str) -> Any:
-    """The JSON of one answer, whatever its status."""
+    """Return the JSON of a response, whatever its status."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -60,7 +60,7 @@ def answered(url: str, token: str) -> Any:
 
 
 def answers(base: str, token: str, run: str) -> Iterator[tuple[str, Any]]:
-    """Each answer of an API about a run, with the name of what it should be."""
+    """Yield each response of an API about a run, with its schema's name."""
     yield "ListRunsResponse", answered(f"{base}/runs?page_size=5", token)
     found = answered(f"{base}/runs/{run}", token)
     yield "Run", found
@@ -77,9 +77,9 @@ def answers(base: str, token: str, run: str) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("run", ["45", "44", "43", "42", "41"])
 @pytest.mark.parametrize("elapsed", [0.0, 9.0, 21.0, 99.0])
 def test_the_sandbox_answers_as_described(run: str, elapsed: float) -> None:
-    """Whatever goes on, the sandbox's answers are the service's, and hold no field but its own."""
+    """Responses of the sandbox at any time match the schemas, with no unknown field."""
     if run != "45" and elapsed:
-        return  # what has ended does not change
+        return  # a run that has ended does not change
     now = [1000.0]
     with Sandbox(clock=lambda: now[0]) as sandbox:
         now[0] += elapsed
@@ -89,7 +89,7 @@ def test_the_sandbox_answers_as_described(run: str, elapsed: float) -> None:
 
 
 def test_the_fake_answers_as_described(service: FakeService) -> None:
-    """What the tests go by is what the service says of itself."""
+    """Responses of the tests' fake service match the schemas."""
     service.add_run("8", "processing", pull="3", errors=("x",))
     service.add("a.txt", b"1")
     service.add("b.txt", status="missing", run="8", cube=("ci", "test", "#clone"))
@@ -112,7 +112,7 @@ ANY_JSON = st.recursive(
 
 
 def allowed(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """What a schema of the description allows, and what tolerance adds to that.
+    """Return a strategy for values that a schema allows, and for those that are tolerated.
 
     Any field may be absent or null, any value of an enum new, and there may be unknown fields.
     """
@@ -141,7 +141,7 @@ QUICK = settings(
 @QUICK
 @given(allowed(SCHEMAS["GetCubeArtifactsResponse"]))
 def test_every_listing_is_read(answer: dict[str, Any]) -> None:
-    """Absent, null, new values and new fields are no reason to fail."""
+    """Listings with absent, null, new or unknown fields and values are read."""
     artifacts = read_artifacts(ADDRESS, answer)
     assert len(artifacts) <= len(answer.get("artifacts") or [])
     json.loads(listing_json("o/r", "1", artifacts, with_urls=True))
@@ -150,7 +150,7 @@ def test_every_listing_is_read(answer: dict[str, Any]) -> None:
 @QUICK
 @given(allowed(SCHEMAS["ListRunsResponse"]))
 def test_every_page_of_runs_is_read(answer: dict[str, Any]) -> None:
-    """Each run can be told from others, ordered and shown, whatever it lacks."""
+    """Runs with missing fields can still be told apart, ordered and shown."""
     runs = [read_run(item) for item in objects(answer, "runs")]
     assert read_page_token(answer) == (answer.get("next_page_token") or "")
     newest = NewestRuns(runs, RunFilter(events=("push",)).passes).first(3)
@@ -161,7 +161,7 @@ def test_every_page_of_runs_is_read(answer: dict[str, Any]) -> None:
 @QUICK
 @given(allowed(SCHEMAS["ApiErrorResponse"]), st.integers(400, 599))
 def test_every_error_is_told(answer: dict[str, Any], status: int) -> None:
-    """Whatever fields an error has, one line says so."""
+    """An error with any fields is described in one line."""
     said = describe(Response(status, "", {}, json.dumps(answer).encode()))
     assert said.startswith(str(status))
     assert said == visible(said)
@@ -183,5 +183,5 @@ def test_every_error_is_told(answer: dict[str, Any], status: int) -> None:
     ],
 )
 def test_times_in_all_their_forms(stamp: str, read: str) -> None:
-    """RFC 3339 allows small letters, any number of digits and leap seconds."""
+    """All forms of RFC 3339 are read: small letters, any number of digits, leap seconds."""
     assert str(moment(stamp)) == read

@@ -1,4 +1,4 @@
-"""What answers mean, whoever asked; those of a server are in `test_api.py`."""
+"""Reading responses without a server; `test_api` has those of a server."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ VALUES = st.recursive(
 
 
 def test_a_token_of_another_type_is_an_api_error() -> None:
-    """It says which field is wrong."""
+    """The message names the field that is wrong."""
     with pytest.raises(ApiError, match="next_page_token"):
         read_page_token({"next_page_token": {"a": 1}})
 
 
 @given(VALUES)
 def test_any_json_is_a_listing_or_an_error(value: object) -> None:
-    """Nothing that a service sends is a crash."""
+    """Any JSON is a listing or an `ApiError`."""
     answer = Response(200, "OK", {}, json.dumps(value).encode())
     with suppress(ArtifactsError):
         read_artifacts(CUBE, read_object(answer))
@@ -50,7 +50,7 @@ def test_any_json_is_a_listing_or_an_error(value: object) -> None:
 
 @given(st.integers(100, 599), st.text(), st.binary() | VALUES.map(lambda v: json.dumps(v).encode()))
 def test_any_answer_can_be_described(status: int, reason: str, body: bytes) -> None:
-    """In one line that steers no terminal."""
+    """Any response is described in one line without control characters."""
     answer = Response(status, reason, {"Location": reason, "Content-Type": reason}, body)
     assert describe(answer) == visible(describe(answer))
     assert TOKEN not in describe(replace(answer, body=body + TOKEN.encode()), [TOKEN])

@@ -1,4 +1,4 @@
-"""Which runs are the newest, which of them count, and which one `latest` means."""
+"""The newest runs, the filters, and the run that `latest` means."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPO = "o/r"
 
 
 def a_run(number: int, *workflows: str, hour: int | None = None, **more: str) -> Run:
-    """A run as old as its number, or created at an hour of its own."""
+    """Return a run whose time follows its number, or that was created at another hour."""
     created = f"2026-11-{1 + number // 24:02}T{number % 24 if hour is None else hour:02}:00:00Z"
     told = tuple(Workflow(name) for name in workflows)
     known: dict[str, Any] = {
@@ -37,7 +37,7 @@ def a_run(number: int, *workflows: str, hour: int | None = None, **more: str) ->
 
 
 class Runs:
-    """An API whose list gives the runs in this order, on pages of one; `asked` are single runs."""
+    """An API that lists these runs in this order; `asked` has the requests for single runs."""
 
     def __init__(self, *listed: Run, single: dict[str, Sequence[Run]] | None = None) -> None:
         self.listed = listed
@@ -46,7 +46,7 @@ class Runs:
         self.read = 0
 
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]:
-        """As the client does."""
+        """Yield the runs, as the client does."""
         for at, run in enumerate(self.listed):
             if at == most_pages:
                 raise MorePages("more", most_pages)
@@ -54,19 +54,19 @@ class Runs:
             yield run
 
     def run(self, repo: str, run: str) -> Run:
-        """The next answer for one run, the last of them for good."""
+        """Return the next response for a run; the last one repeats."""
         self.asked.append(run)
         answers = self.single.get(run) or [one for one in self.listed if one.slug == run]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 def slugs(runs: Sequence[Run]) -> list[str]:
-    """What the runs are called."""
+    """Return the slugs of runs."""
     return [run.slug for run in runs]
 
 
 def test_no_more_is_read_than_must_be() -> None:
-    """Where the service gives runs newest first, a sample shows it, and the rest stays unread."""
+    """If a sample of runs is newest first, the rest is not read."""
     api = Runs(*(a_run(number) for number in range(90, 0, -1)))
     newest = newest_runs(api, REPO)
     assert slugs(newest.first(3)) == ["90", "89", "88"]
@@ -77,7 +77,7 @@ def test_no_more_is_read_than_must_be() -> None:
 
 @given(st.lists(st.integers(1, 99), unique=True), st.integers(1, 30))
 def test_any_order_gives_the_newest_that_were_read(numbers: list[int], limit: int) -> None:
-    """Where a sample is out of order, all are read and the newest of all come out."""
+    """If a sample is out of order, all runs are read, and the newest are returned."""
     found = slugs(NewestRuns(map(a_run, numbers)).first(limit))
     in_order = [str(number) for number in sorted(numbers, reverse=True)]
     ordered = numbers == sorted(numbers, reverse=True)
@@ -87,7 +87,7 @@ def test_any_order_gives_the_newest_that_were_read(numbers: list[int], limit: in
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_pages_are_bounded_and_that_is_told(backwards: bool) -> None:
-    """A service with the oldest runs first is not read to its end, and nobody thinks it was."""
+    """Pages beyond the limit are not read, and a remark says so."""
     numbers = range(1, 150) if backwards else range(150, 1, -1)
     api = Runs(*(a_run(number) for number in numbers))
     newest = newest_runs(api, REPO)
@@ -111,13 +111,13 @@ def test_pages_are_bounded_and_that_is_told(backwards: bool) -> None:
     ],
 )
 def test_any_value_of_a_filter_and_all_filters(chosen: RunFilter, passes: bool) -> None:
-    """Values of one field are alternatives; fields are conditions."""
+    """A run must match any value of each field."""
     assert chosen.passes(a_run(1, pull="17", user="ann")) is passes
     assert not RunFilter(pulls=("17",)).passes(a_run(1))
 
 
 def test_values_that_no_run_has_are_doubted() -> None:
-    """The known ones are named, the nearest first; pulls and users are anybody's guess."""
+    """A warning names the known values, the nearest first; pulls and users are not checked."""
     (doubt,) = RunFilter(("cancelled", "success"), ("push",), ("x",), ("y",)).doubts()
     assert doubt.startswith("cancelled is not a known status; known are canceled, ")
     (doubt,) = RunFilter(events=("pull\x1b",)).doubts()
@@ -125,7 +125,7 @@ def test_values_that_no_run_has_are_doubted() -> None:
 
 
 def test_latest_has_the_workflow() -> None:
-    """Newer runs without it are passed over and counted; a list without workflows is filled in."""
+    """Newer runs without the workflow are counted; a run listed without workflows is requested."""
     listed = [a_run(9, "docs"), a_run(8), a_run(7, "docs", "ci"), a_run(6, "ci")]
     api = Runs(*listed, single={"8": [a_run(8, "nightly")]})
     latest = find_latest(api, REPO, workflow="c?")
@@ -137,7 +137,7 @@ def test_latest_has_the_workflow() -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_run_that_has_just_begun(waits: bool) -> None:
-    """Its workflows are waited for where that is wanted; else it is passed over, and that told."""
+    """The workflows of a new run are waited for if asked to; else a remark counts it."""
     begun, told = a_run(9, status="created"), a_run(9, "ci", status="processing")
     api = Runs(begun, a_run(8, "ci"), single={"9": [begun, begun, told]})
     seen: list[str] = []
@@ -153,7 +153,7 @@ def test_a_run_that_has_just_begun(waits: bool) -> None:
 
 
 def test_a_workflow_is_looked_for_among_the_newest_hundred() -> None:
-    """The search has an end, and says how far it went and what there is."""
+    """After a hundred runs the error says how many were searched, and what there is."""
     api = Runs(*(a_run(number, "cd") for number in range(150, 10, -1)), a_run(1, "ci"))
     with pytest.raises(NotFound) as caught:
         latest_run(api, REPO, RunFilter(events=("push",)), "ci")
@@ -162,7 +162,7 @@ def test_a_workflow_is_looked_for_among_the_newest_hundred() -> None:
 
 
 def test_no_run_at_all() -> None:
-    """What was asked for is repeated, and where to look."""
+    """The error has the filter, and the hint says where to look."""
     with pytest.raises(NotFound, match="the repository o/r has no run at all"):
         latest_run(Runs(), REPO)
     with pytest.raises(NotFound) as caught:
@@ -171,7 +171,7 @@ def test_no_run_at_all() -> None:
 
 
 def test_latest_in_any_order() -> None:
-    """A run that was passed over stays so when older pages turn out to be newer."""
+    """A run that was passed over is not used if older pages have newer runs."""
     numbers = [*range(60, 30, -1), *range(61, 90)]
     api = Runs(*(a_run(number, "ci" if number in (62, 70) else "cd") for number in numbers))
     assert latest_run(api, REPO, workflow="ci").slug == "70"

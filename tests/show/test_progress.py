@@ -52,7 +52,7 @@ class AsciiTerminal(Terminal):
 
 
 class Broken(Terminal):
-    """A terminal, or a pipe's reader, that has gone away."""
+    """A terminal or pipe that has been closed."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -105,7 +105,7 @@ def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
 def test_the_reporter_fits_the_wish_and_the_stream(
     kind: str, terminal: bool, term: str, made: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bars appear only where the cursor can move; --quiet silences all."""
+    """Bars appear only if the stream can move its cursor; --quiet silences all reporters."""
     monkeypatch.setenv("TERM", term)
     stream = Terminal() if terminal else io.StringIO()
     assert type(make_reporter(kind, quiet=False, stream=stream)) is made
@@ -113,7 +113,7 @@ def test_the_reporter_fits_the_wish_and_the_stream(
 
 
 def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed stderr (`2>&-`) leaves Python without one."""
+    """With a closed stderr (`2>&-`), which is None in Python, nothing is written."""
     monkeypatch.setattr("sys.stderr", None)
     assert type(make_reporter("plain", quiet=False)) is NullReporter
 
@@ -139,12 +139,12 @@ def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_the_summary_claims_only_what_is_known(totals: Totals, text: str) -> None:
-    """The time left needs a speed and all sizes; where nothing is left there is neither."""
+    """The time left needs a speed and all sizes; with nothing left, neither is shown."""
     assert summary_text(totals) == text
 
 
 def test_totals_add_up_what_ended_and_what_is_under_way() -> None:
-    """What an earlier run had left counts as on disk, and not as received."""
+    """Bytes of an earlier run count as on disk, but not as received."""
     clock = FakeClock()
     tracker = Tracker(io.StringIO(), clock=clock, ticks=None)
     tracker.begin(3)
@@ -161,7 +161,7 @@ def test_totals_add_up_what_ended_and_what_is_under_way() -> None:
 
 
 def test_the_speed_is_that_of_the_last_seconds() -> None:
-    """A fast start does not flatter a slow end, and silence brings the speed to zero."""
+    """A fast start does not count later, and in silence the speed falls to zero."""
     clock = FakeClock()
     tracker = Tracker(io.StringIO(), clock=clock, ticks=None)
     tracker.begin(1)
@@ -176,7 +176,7 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
 
 
 def test_plain_says_each_end_and_retry_in_a_line() -> None:
-    """What was not to be fetched, not to be had or called off is left to the summary."""
+    """Skipped, unavailable and cancelled files are left to the summary."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     plain.begin(4)
@@ -207,7 +207,7 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
 
 
 def test_a_failure_names_the_artifact_too() -> None:
-    """With `-o FILE` the name of the file does not say which artifact is not in it."""
+    """With `-o FILE` the message names the artifact as well as the file."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     for name, path in [("file", "./dist//app.tar"), ("out/dist/app.tar", "./dist//app.tar")]:
@@ -220,7 +220,7 @@ def test_a_failure_names_the_artifact_too() -> None:
 
 
 def test_plain_sums_up_every_few_seconds_while_something_is_active() -> None:
-    """An idle wait prints nothing."""
+    """While no file is active, no line is written."""
     stream, clock = io.StringIO(), FakeClock()
     plain = Plain(stream, clock=clock, ticks=None)
     plain.begin(2)
@@ -241,7 +241,7 @@ def test_plain_sums_up_every_few_seconds_while_something_is_active() -> None:
 
 
 def test_small_files_cost_one_write() -> None:
-    """Lines are collected, so that many files do not make many system calls."""
+    """Lines are collected, so that many files take few writes."""
     writes: list[str] = []
 
     class Counting(io.StringIO):
@@ -259,7 +259,7 @@ def test_small_files_cost_one_write() -> None:
 
 
 def test_many_files_are_counted_in_a_log() -> None:
-    """Beyond a few dozen a line every few seconds counts them; failures alone have their own."""
+    """Above a few dozen files a line every few seconds counts them; only failures have lines."""
     stream, clock = io.StringIO(), FakeClock()
     plain = Plain(stream, clock=clock, ticks=None)
     plain.begin(1000)
@@ -282,7 +282,7 @@ def test_many_files_are_counted_in_a_log() -> None:
 
 
 def test_a_run_that_grows_is_counted_from_then_on() -> None:
-    """With `--wait` the number of files is not known at the beginning."""
+    """With `--wait` the number of files may grow above the limit later."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     for total in (1, MOST_LINES + 1):
@@ -293,7 +293,7 @@ def test_a_run_that_grows_is_counted_from_then_on() -> None:
 
 
 def test_what_takes_long_is_said_in_each_display() -> None:
-    """Behind the last byte a large archive is unpacked: bars, lines and events say so."""
+    """Bars, lines and events say that a complete archive is being unpacked."""
     clock, stream, log = FakeClock(), io.StringIO(), io.StringIO()
     activity = FakeActivity("dist", 10 * MIB, 10 * MIB)
     bars = Bars(Terminal(), clock=clock, ticks=None)
@@ -316,7 +316,7 @@ def test_what_takes_long_is_said_in_each_display() -> None:
 
 
 def test_no_display_claims_more_than_the_limit() -> None:
-    """What a limited connection had in its buffer comes at once, and is no speed."""
+    """Bytes that come at once from a buffer are not shown as a speed above the limit."""
     clock = FakeClock()
     tracker = Tracker(io.StringIO(), clock=clock, ticks=None, limit=float(MIB))
     tracker.begin(1)
@@ -410,7 +410,7 @@ def test_bars_show_each_file_and_the_total(width: int) -> None:
 
 
 def test_bars_at_80_columns_look_so() -> None:
-    """Names are cut in the middle; the columns line up."""
+    """Names are cut in the middle, and the columns line up."""
     clock = FakeClock()
     bars = Bars(Terminal(), clock=clock, ticks=None)
     bars.begin(2)
@@ -436,7 +436,7 @@ def test_bars_at_80_columns_look_so() -> None:
     ],
 )
 def test_a_narrow_total_says_less(width: int, total: str) -> None:
-    """What matters least goes whole: the bar, the speed, the time left, the bytes."""
+    """A narrow total drops the bar, the speed, the time left and the bytes, in this order."""
     clock = FakeClock()
     bars = Bars(Terminal(), clock=clock, ticks=None)
     bars.begin(2)
@@ -449,7 +449,7 @@ def test_a_narrow_total_says_less(width: int, total: str) -> None:
 
 
 def test_bars_show_the_longest_running_first_and_count_the_rest() -> None:
-    """The display never fills a terminal, and files that end at once never flash by."""
+    """Bars never fill the terminal, and files that end at once never appear."""
     clock = FakeClock()
     bars = Bars(Terminal(), clock=clock, ticks=None)
     bars.begin(100)
@@ -488,7 +488,7 @@ def test_a_retry_is_said_in_the_files_own_line_until_it_moves() -> None:
 
 
 def test_waiting_stays_and_a_refresh_passes() -> None:
-    """Both are status lines between the files and the total."""
+    """Both are status lines between the files and the total; the second disappears."""
     clock = FakeClock()
     bars = Bars(Terminal(), clock=clock, ticks=None)
     bars.waiting("2 of 3 cubes")
@@ -523,7 +523,7 @@ def drive(reporter: Tracker, clock: FakeClock) -> None:
 
 @pytest.mark.parametrize("made", [Plain, JsonEvents, Bars])
 def test_hostile_names_come_out_harmless(made: type[Tracker]) -> None:
-    """No control character of theirs reaches the terminal, and no markup of theirs is read."""
+    """Control characters in names do not reach the terminal, and markup is not read."""
     stream, clock = Terminal(), FakeClock()
     drive(made(stream, clock=clock, ticks=None), clock)
     written = stream.getvalue()
@@ -533,13 +533,13 @@ def test_hostile_names_come_out_harmless(made: type[Tracker]) -> None:
 
 @pytest.mark.parametrize("made", [Plain, JsonEvents, Bars])
 def test_a_stderr_that_breaks_ends_nothing(made: type[Tracker]) -> None:
-    """A closed pipe loses the messages, not the download."""
+    """A closed stderr loses the messages, but does not end the download."""
     clock = FakeClock()
     drive(made(Broken(), clock=clock, ticks=None), clock)
 
 
 def test_messages_stand_above_the_bars() -> None:
-    """As long as there are bars; what is written among them would be garbled."""
+    """Messages are printed above the bars as long as there are bars."""
     stream, clock = Terminal(), FakeClock()
     bars = Bars(stream, clock=clock, ticks=None)
     assert not bars.tell("too early")
@@ -558,7 +558,7 @@ def test_messages_stand_above_the_bars() -> None:
 
 
 def test_after_the_end_only_failures_are_left() -> None:
-    """What a terminal shows after the bars have gone is the failures alone, in order."""
+    """After the bars have gone, the terminal has only the failures, in order."""
     stream, clock = Terminal(), FakeClock()
     bars = Bars(stream, clock=clock, ticks=None)
     bars.begin(2)
@@ -575,7 +575,7 @@ def test_after_the_end_only_failures_are_left() -> None:
 
 
 def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_COLOR leaves the bars, whose two halves differ by shape."""
+    """With NO_COLOR there are bars, whose two halves differ by shape."""
     monkeypatch.setenv("NO_COLOR", "1")
     stream, clock = Terminal(), FakeClock()
     drive(Bars(stream, clock=clock, ticks=None), clock)
@@ -585,7 +585,7 @@ def test_without_colour_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_ascii_terminal_gets_plain_signs() -> None:
-    """Nothing of our own is outside the stream's encoding."""
+    """All signs are in the stream's encoding."""
     stream, clock = AsciiTerminal(), FakeClock()
     drive(Bars(stream, clock=clock, ticks=None), clock)
     assert stream.getvalue().isascii()
@@ -593,7 +593,7 @@ def test_an_ascii_terminal_gets_plain_signs() -> None:
 
 
 def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end() -> None:
-    """A stopped terminal blocks the timer thread alone; workers and the end go on."""
+    """A blocked terminal blocks the timer thread alone; workers and the end go on."""
     blocked, released = threading.Event(), threading.Event()
 
     class Stopped(io.StringIO):
@@ -622,6 +622,6 @@ def test_a_stderr_that_takes_nothing_does_not_hold_up_the_end() -> None:
 @pytest.mark.parametrize("width", range(12))
 @pytest.mark.parametrize("text", ["abc", "abcdefghijkl", "日本語日本語日本語", "a日b本c語d"])
 def test_texts_are_fitted_by_cells(text: str, width: int) -> None:
-    """Wide characters take two cells, and are never cut in halves."""
+    """Wide characters take two cells, and are never cut in half."""
     assert cell_len(fitted(text, width, "…")) == width
     assert cell_len(clipped(text, width, "…")) == min(width, cell_len(text))

@@ -33,7 +33,7 @@ def table(
     encoding: str = "utf-8",
     force: bool = False,
 ) -> list[str]:
-    """Print a listing to a stream of that encoding, and give what arrived."""
+    """Print a listing to a stream of this encoding, and return what was written."""
     raw = io.BytesIO()
     console = Console(
         file=io.TextIOWrapper(raw, encoding, newline="\n"), width=width, force_terminal=force
@@ -45,7 +45,7 @@ def table(
 
 @pytest.fixture
 def moscow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the local zone UTC+3, where the system can."""
+    """Set the local zone to UTC+3, if the system can."""
     if not hasattr(time, "tzset"):
         pytest.skip("the local zone cannot be set here")
     monkeypatch.setenv("TZ", "MSK-3")
@@ -56,7 +56,7 @@ def moscow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_listing_line_has_six_fields_whatever_the_names() -> None:
-    """Times stay as the service sent them; a tab or a line feed in a name makes no new field."""
+    """Times are unchanged; a tab or line feed in a name makes no new field."""
     bare = Artifact(CubeAddress("o/r", "12", "w\t", "t", "c"), HOSTILE, "", ArtifactDates())
     assert list(listing_lines([artifact(), bare])) == [
         f"build\tcompile\tlinux\tsuccess\t{STAMP}\tplan.json",
@@ -65,7 +65,7 @@ def test_a_listing_line_has_six_fields_whatever_the_names() -> None:
 
 
 def test_listing_lines_come_one_by_one() -> None:
-    """A reader that stops after one line has made only that line."""
+    """Lines are made one at a time, as they are read."""
 
     def endless() -> Iterator[Artifact]:
         while True:
@@ -75,13 +75,13 @@ def test_listing_lines_come_one_by_one() -> None:
 
 
 def test_run_lines_have_four_fields() -> None:
-    """What is absent is empty."""
+    """An absent field is empty."""
     runs = [Run("12", "success", "push", created_at=STAMP), Run("11", HOSTILE)]
     assert list(runs_lines(runs)) == [f"12\tsuccess\tpush\t{STAMP}", f"11\t{HARMLESS}\t\t"]
 
 
 def test_the_listing_document_shows_no_url_unless_asked() -> None:
-    """The schema, with null for an absent date."""
+    """The JSON has all fields, null for an absent date, and a URL only if asked for."""
     fields = {
         "workflow": "build",
         "task": "compile",
@@ -103,7 +103,7 @@ def test_the_listing_document_shows_no_url_unless_asked() -> None:
 
 
 def test_the_document_of_runs() -> None:
-    """The schema, with null for what is absent."""
+    """The JSON has all fields, null for an absent one."""
     run = Run("12", "processing", "pr_update", created_at=STAMP, pull="7")
     assert json.loads(runs_json("o/r", [run])) == {
         "schema_version": 1,
@@ -125,7 +125,7 @@ def test_the_document_of_runs() -> None:
 
 
 def test_the_report_document() -> None:
-    """The schema: each file, and the counts."""
+    """The JSON has each file and the counts."""
     error = TransferError("no such object", code="http", hint="look there")
     files = (
         result("a", Outcome.DOWNLOADED),
@@ -191,7 +191,7 @@ def test_the_report_document() -> None:
     ],
 )
 def test_a_person_reads_local_time(stamp: str | None, shown: tuple[str, str]) -> None:
-    """What is no time is shown as it came."""
+    """Times are shown in the local zone; a text that is not a time is shown unchanged."""
     assert local_time(stamp) == shown
 
 
@@ -218,7 +218,7 @@ def test_times_carry_their_zone(
     head: str,
     cells: list[str],
 ) -> None:
-    """The zone stands in the head of the column, or with each time where summer and winter mix."""
+    """The zone is in the column's title, or with each time if summer and winter mix."""
     if not hasattr(time, "tzset"):
         pytest.skip("the local zone cannot be set here")
     with monkeypatch.context() as patch:
@@ -237,7 +237,7 @@ def test_times_carry_their_zone(
 
 @pytest.mark.usefixtures("moscow")
 def test_the_table_says_shared_names_once() -> None:
-    """Names that differ get a column; the path is whole, however long."""
+    """Names that differ get a column; the path is never cut."""
     long = "dist/" + "x" * 60 + "/[/nope] :bomb:"
     lines = table([artifact(long), artifact("b", "failed", "mac"), artifact("c", "registered")])
     assert lines == [
@@ -252,7 +252,7 @@ def test_the_table_says_shared_names_once() -> None:
 
 @pytest.mark.usefixtures("moscow")
 def test_sizes_stand_before_the_path() -> None:
-    """In bytes, at the right of their column; a question mark where one is not known."""
+    """Sizes are in bytes and right-aligned; an unknown one is a question mark."""
     console = Console(file=io.StringIO(), width=80)
     listing_table([artifact("a"), artifact("b"), artifact("c")], console, [12345678, 0, None])
     assert isinstance(console.file, io.StringIO)
@@ -267,7 +267,7 @@ def test_sizes_stand_before_the_path() -> None:
 @pytest.mark.parametrize("width", [12, 20, 40, 50, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:
-    """Hostile names fold like others, in every encoding."""
+    """Hostile names are folded like others, in every encoding, and made visible."""
     names = [HOSTILE, "отчёты/日本語" * 20, "p" * 300]
     lines = table([artifact(name, name, name) for name in names], width, encoding)
     assert all(cell_len(line) <= width for line in lines)
@@ -276,14 +276,14 @@ def test_nothing_in_a_table_is_cut_or_steers(width: int, encoding: str) -> None:
 
 
 def test_a_table_is_coloured_by_status() -> None:
-    """On a terminal the sign and the word of a status are coloured, and nothing else is."""
+    """On a terminal only the sign and the word of a status are coloured."""
     (line,) = [line for line in table([artifact("b", "failed")], force=True) if "failed" in line]
     assert re.match(r"\x1b\[31m✗ failed\x1b\[0m  ", line)
 
 
 @pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 1000])
 def test_a_table_has_all_rows(count: int) -> None:
-    """Writing it bit by bit loses nothing; an empty listing prints nothing."""
+    """Batches lose no row; an empty listing prints nothing."""
     lines = table([artifact(f"file{number}") for number in range(count)])
     assert [line.split()[-1] for line in lines[2:]] == [f"file{n}" for n in range(count)]
     assert len(lines) == (count + 2 if count else 0)
@@ -291,7 +291,7 @@ def test_a_table_has_all_rows(count: int) -> None:
 
 @pytest.mark.usefixtures("moscow")
 def test_the_table_of_runs_leaves_out_empty_columns() -> None:
-    """Pull and user appear where there is one."""
+    """Pull and user appear only if a run has one."""
     console = Console(file=io.StringIO(), width=80)
     runs_table([Run("12", "success", "push", STAMP, user="[ann]"), Run("11", "timeout")], console)
     runs_table([], console)
@@ -305,7 +305,7 @@ def test_the_table_of_runs_leaves_out_empty_columns() -> None:
 
 @pytest.mark.usefixtures("moscow")
 def test_a_narrow_table_keeps_what_matters() -> None:
-    """The time goes first, then the path gets lines of its own; it folds behind a slash."""
+    """The time is left out first, then the path gets its own lines, folded after a slash."""
     rows = [artifact("testing/unit_tests/report.zip"), artifact("plan.json", "registered", "mac")]
     assert table(rows, 62) == [
         "workflow build, task compile",
@@ -343,7 +343,7 @@ def test_a_narrow_table_keeps_what_matters() -> None:
     ],
 )
 def test_narrow_runs_keep_the_run_and_its_status(width: int, head: str) -> None:
-    """What matters least is left out first; nothing that is shown is folded for it."""
+    """The least important columns are left out first, before others are folded."""
     console = Console(file=io.StringIO(), width=width)
     runs_table([Run("45", "processing", "manual", STAMP, pull="7", user="anna")], console)
     assert isinstance(console.file, io.StringIO)
@@ -382,19 +382,19 @@ def test_the_widest_columns_give_way(
     ],
 )
 def test_paths_fold_behind_a_slash(text: str, lines: list[str]) -> None:
-    """Where no slash is in the second half of a line it is filled; nothing is lost."""
+    """Without a slash in its second half a line is filled; no character is lost."""
     assert folded(text, 12) == lines
 
 
 def test_what_ended_the_waiting_is_the_exit_status() -> None:
-    """All files may be in place, and yet it is no success."""
+    """A wait that ended early is not success, even if all files are in place."""
     ended = Report("o/r", "1", "out", error=Refused("1 artifact refused"))
     assert exit_status(ended, allow_missing=True) is ExitCode.REFUSED
 
 
 @pytest.mark.parametrize("size", ["0", "", "-1", "wide", "\u00b2", "9" * 5000])
 def test_a_size_that_is_none_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
-    """COLUMNS and LINES count where they are sizes, and the terminal's own where they are not."""
+    """COLUMNS and LINES are used if they are sizes; else the terminal's own are."""
     for name in ("COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     own = make_console(io.StringIO()).size

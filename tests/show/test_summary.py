@@ -1,4 +1,4 @@
-"""What a person is told at the end of a download, and of a plan."""
+"""What is shown at the end of a download, and of a plan."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from sourcecraft_artifacts.show.summary import missing_lines, summary_lines
 def test_the_summary_names_what_is_missing_and_says_what_was_done(
     files: list[FileResult], lines: list[str]
 ) -> None:
-    """Each missing file with its reason, then the counts of what there is, then each hint once."""
+    """Each missing file with its reason, then the counts, then each hint once."""
     assert summary_lines(report(*files)) == lines
 
 
@@ -70,7 +70,7 @@ UNSIZED = replace(PLAN[0], size=None)
 
 
 def test_a_plan_has_a_line_for_each_artifact() -> None:
-    """What would be done, and where: tab-separated for programs, in columns for a person."""
+    """Action and path are tab-separated for programs, and in columns for a person."""
     planned = report(*PLAN)
     assert list(plan_lines(planned)) == [
         "download\tout/a",
@@ -88,7 +88,7 @@ def test_a_plan_has_a_line_for_each_artifact() -> None:
 
 
 def test_the_sizes_of_a_plan_have_a_column() -> None:
-    """In bytes for programs, and as a person reads them; what is not known is empty or `?`."""
+    """Sizes are in bytes for programs, else in units; an unknown one is empty or `?`."""
     planned = report(PLAN[0], UNSIZED)
     assert list(plan_lines(planned, sizes=True)) == ["download\tout/a\t1024", "download\tout/a\t"]
     assert list(plan_lines(planned, sizes=True, table=True)) == [
@@ -117,7 +117,7 @@ def test_the_sizes_of_a_plan_have_a_column() -> None:
     ],
 )
 def test_a_plan_ends_with_the_sum(files: list[FileResult], said: str, with_sizes: str) -> None:
-    """Never that something was downloaded, or not."""
+    """The summary of a plan does not say that something was downloaded."""
     planned = report(*files)
     assert plan_sentence(planned) == f"Would fetch {said}"
     assert plan_sentence(planned, sizes=True) == f"Would fetch {with_sizes}"
@@ -128,13 +128,13 @@ def test_a_plan_ends_with_the_sum(files: list[FileResult], said: str, with_sizes
     [(0.04, "1.0 KiB."), (0.05, "1.0 KiB in 0.1 s (20.0 KiB/s)."), (0.0, "1.0 KiB.")],
 )
 def test_a_time_too_short_to_show_is_not_shown(seconds: float, said: str) -> None:
-    """`0.0 s`, and a speed made of it, say nothing."""
+    """A time of `0.0 s` and its speed are left out."""
     (line,) = summary_lines(report(result("a", Outcome.DOWNLOADED), seconds=seconds))
     assert line == f"Downloaded 1 file to out/a, {said}"
 
 
 def test_quiet_leaves_what_is_missing() -> None:
-    """An exit status other than 0 has a line that says why, in a plan as well."""
+    """With quiet, the reason for an exit status other than 0 is still shown, also for a plan."""
     files = [result("a", Outcome.PLANNED, action="download"), result("b", Outcome.UNAVAILABLE)]
     assert summary_lines(report(*files), quiet=True) == ["unavailable: b (missing)"]
     assert list(missing_lines(report(*files))) == ["unavailable: b (missing)"]
@@ -151,7 +151,7 @@ def test_quiet_leaves_what_is_missing() -> None:
     ],
 )
 def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -> None:
-    """One file is named itself."""
+    """A single file is named itself."""
     one = replace(result("a", Outcome.DOWNLOADED), path=path)
     (line,) = summary_lines(replace(report(one), dir=dir_))
     assert line.startswith(f"Downloaded 1 file to {said}, ")
@@ -168,7 +168,7 @@ def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -
     ],
 )
 def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> None:
-    """The folder as it was given; the current one is named, since a dot tells nobody where."""
+    """The folder is shown as it was given, but the current folder by its path."""
     files = [result("a", Outcome.DOWNLOADED), result("b", Outcome.DOWNLOADED)]
     (line,) = summary_lines(replace(report(*files), dir=dir_))
     assert line.startswith(f"Downloaded 2 files to {said}, ")
@@ -177,7 +177,7 @@ def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> Non
 
 
 def test_what_was_resumed_is_said() -> None:
-    """How many files, and how many bytes were not fetched again."""
+    """The summary says how many files and bytes were resumed."""
     resumed = replace(result("a", Outcome.DOWNLOADED), resumed=512)
     files = [resumed, replace(resumed, resumed=1024), result("b", Outcome.DOWNLOADED)]
     assert summary_lines(report(*files))[1:] == [
@@ -187,7 +187,7 @@ def test_what_was_resumed_is_said() -> None:
 
 
 def test_colours_are_for_labels_and_the_sentence() -> None:
-    """Where they are wanted, what is missing and what was done can be told at a glance."""
+    """Labels and the summary are coloured, if colours are wanted."""
     files = [result("a", Outcome.FAILED), result("b", Outcome.UNAVAILABLE)]
     assert summary_lines(report(*files), paint=painted) == [
         "\x1b[35munavailable:\x1b[0m b (missing)",
@@ -197,7 +197,7 @@ def test_colours_are_for_labels_and_the_sentence() -> None:
 
 
 def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
-    """The failures are counted, with the way out of them; their names were told in time."""
+    """Failures that the progress has shown are counted, with their hints, but not named."""
     error = TransferError("reset", code="y", hint="again")
     files = [result("a", Outcome.FAILED, error), result("b", Outcome.UNAVAILABLE)]
     assert summary_lines(report(*files), failures_told=True) == [
@@ -208,7 +208,7 @@ def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
 
 
 def test_however_many_are_missing_the_counts_come_last() -> None:
-    """All are named, also hundreds; those that were not tried are one line."""
+    """All missing files are named, even hundreds; cancelled ones are one line."""
     called_off = TransferError("it was called off", code="cancelled")
     files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
     lines = summary_lines(report(*files))
@@ -217,7 +217,7 @@ def test_however_many_are_missing_the_counts_come_last() -> None:
 
 
 def test_an_artifact_that_may_still_come_is_called_so() -> None:
-    """`registered` alone does not say that its bytes never arrived."""
+    """A registered artifact is called still registered."""
     files = [
         FileResult(artifact("a", "registered"), None, Outcome.UNAVAILABLE),
         FileResult(artifact("b", ""), None, Outcome.UNAVAILABLE),
