@@ -1,4 +1,4 @@
-"""Archives for tests: whole ones, and such as no honest program would write."""
+"""Archives for tests: valid ones, and hostile ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def header(
     patch: Mapping[int, bytes] | None = None,
     magic: bytes = b"ustar\x0000",
 ) -> bytes:
-    """Write one header; `patch` puts other bytes at an offset before the checksum is made."""
+    """Return a header; `patch` replaces bytes at offsets before the checksum is computed."""
     names = [one.encode() if isinstance(one, str) else one for one in (name, target)]
     block = bytearray(BLOCK)
     block[0 : len(names[0])] = names[0]
@@ -52,27 +52,27 @@ def header(
 
 
 def filled(data: bytes) -> bytes:
-    """Fill content up to whole blocks."""
+    """Pad content to whole blocks."""
     return data + bytes(-len(data) % BLOCK)
 
 
 def member(name: str | bytes, data: bytes = b"", **more: object) -> bytes:
-    """Write a file's header and content."""
+    """Return a file's header and content."""
     return header(name, len(data), **more) + filled(data)  # type: ignore[arg-type]
 
 
 def folder(name: str | bytes, mode: int = 0o755) -> bytes:
-    """Write a folder."""
+    """Return a folder's header."""
     return header(name, kind=b"5", mode=mode)
 
 
 def link(name: str | bytes, target: str | bytes, kind: bytes = b"2") -> bytes:
-    """Write a symlink, or with another kind a hard link."""
+    """Return a symlink, or with another kind a hard link."""
     return header(name, kind=kind, target=target, mode=0o777)
 
 
 def record(key: str | bytes, value: str | bytes) -> bytes:
-    """Write a record of a pax header."""
+    """Return a record of a pax header."""
     pair = [one.encode() if isinstance(one, str) else one for one in (key, value)]
     rest = b" " + pair[0] + b"=" + pair[1] + b"\n"
     length = len(rest)
@@ -82,23 +82,23 @@ def record(key: str | bytes, value: str | bytes) -> bytes:
 
 
 def pax(*records: bytes, kind: bytes = b"x") -> bytes:
-    """Write a pax header for the next member, or with `g` for all that follow."""
+    """Return a pax header for the next member, or with `g` for all that follow."""
     content = b"".join(records)
     return header("PaxHeader", len(content), kind) + filled(content)
 
 
 def long_name(name: bytes, kind: bytes = b"L") -> bytes:
-    """Write GNU's header for a long name, or with `K` for a long target."""
+    """Return GNU's header for a long name, or with `K` for a long target."""
     return header("././@LongLink", len(name), kind, magic=b"ustar  \0") + filled(name)
 
 
 def archive(*members: bytes) -> bytes:
-    """Put members together, with the mark of the end."""
+    """Join members, and add the end mark."""
     return b"".join(members) + END
 
 
 def packed(files: Mapping[str, bytes | str | None], kind: int = tarfile.PAX_FORMAT) -> bytes:
-    """Pack files as an honest program does; a text is a symlink's target, None a folder."""
+    """Pack files with tarfile; a string is a symlink's target, None a folder."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=kind) as tar:
         for name, content in files.items():

@@ -1,4 +1,4 @@
-"""The program's own description of itself: its commands and their options."""
+"""The program's own description: its commands and their options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sourcecraft_artifacts.cli.app import app
 
 
 def program() -> Any:
-    """Return the command that holds all others."""
+    """Return the top-level command."""
     return typer.main.get_command(app)
 
 

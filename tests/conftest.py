@@ -1,4 +1,4 @@
-"""What all tests share: a scrubbed environment, a fake service, the command."""
+"""What all tests share: a clean environment, a fake service, the command."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 
-# Where the tests were started in the background of a shell, SIGINT is ignored, and the program
-# would rightly go on ignoring it.
+# SIGINT is ignored if the tests run as a background job of a shell, and then the program would
+# ignore it too.
 for _number in (signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(
@@ -38,7 +38,7 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 
 PROGRAM = "sourcecraft_artifacts"
 
-# Waits that the program draws by chance, before it tries or asks again, are short ones.
+# The program's random waits before a retry or a poll are short in tests.
 HURRY = """
 import random
 random.random = lambda: 0.02
@@ -48,7 +48,7 @@ random.uniform = lambda low, high: low / 20
 
 @dataclass(frozen=True)
 class Finished:
-    """How the command ended."""
+    """A command that has ended."""
 
     code: int
     stdout: bytes
@@ -61,12 +61,12 @@ class Finished:
 
     @property
     def json(self) -> Any:
-        """The one document on standard output."""
+        """The JSON document on standard output."""
         return json.loads(self.stdout)
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """What became of each artifact, from the report."""
+        """The outcome of each artifact, from the report."""
         return {one["local_path"]: one["outcome"] for one in self.json["files"]}
 
 
@@ -100,10 +100,10 @@ class Cli:
         anew: bool = False,
         **options: Any,
     ) -> subprocess.Popen[bytes]:
-        """Start the command, behind another that execs it; None unsets a variable.
+        """Start the command, with `wrap` by a command that execs it; None unsets a variable.
 
-        It is a fork of a process that has the program loaded, unless it is to start anew, or its
-        start would differ.
+        It is forked from a process that has the program loaded, unless a test wants a new process
+        or one would start differently.
         """
         merged = {**self.env, **(env or {})}
         clean = {name: value for name, value in merged.items() if value is not None}
@@ -120,14 +120,14 @@ class Cli:
         return process
 
     def close(self) -> None:
-        """End what a failed test has left running."""
+        """End processes that a failed test has left."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
 
     def finish(self, process: subprocess.Popen[bytes], stdin: bytes = b"") -> Finished:
-        """Wait for the end, and hold it to what is promised of every output."""
+        """Wait for the end, and check what is promised for every output."""
         try:
             out, err = process.communicate(stdin, timeout=WAIT)
         except subprocess.TimeoutExpired:
@@ -144,7 +144,7 @@ class Cli:
     def __call__(
         self, *arguments: str, code: int | tuple[int, ...] = 0, stdin: bytes = b"", **options: Any
     ) -> Finished:
-        """Run the command to its end, which must be with this exit status."""
+        """Run the command to its end, and check its exit status."""
         finished = self.finish(self.start(*arguments, **options), stdin)
         wanted = (code,) if isinstance(code, int) else code
         assert finished.code in wanted, f"{finished.code}, not {code}: {finished.err}"
@@ -157,14 +157,14 @@ class Cli:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy, TLS, colour or service setting of the machine reaches a test."""
+    """Remove the machine's proxy, TLS, colour and service settings."""
     for name in [name for name in os.environ if _OUTSIDE.fullmatch(name)]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
 def service() -> Iterator[FakeService]:
-    """A service without artifacts, held to what is promised of every request."""
+    """Start a service without artifacts; check what is promised for every request."""
     with FakeService() as service:
         yield service
     for received in service.storage.requests:
@@ -176,7 +176,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture(scope="session")
 def hurry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which a Python starts whose waits between tries and polls are short."""
+    """Return an environment in which waits between tries and polls are short."""
     folder = tmp_path_factory.mktemp("hurry")
     (folder / "sitecustomize.py").write_text(HURRY)
     return {"PYTHONPATH": str(folder)}
@@ -184,7 +184,7 @@ def hurry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def fork_server(hurry: dict[str, str]) -> Iterator[ForkServer | None]:
-    """What the command is forked from, in a hurry, where that can be done."""
+    """Start the process from which commands are forked, with short waits, if the system can."""
     server = ForkServer({"PATH": os.environ["PATH"], **hurry}) if IS_POSSIBLE else None
     yield server
     if server:
@@ -195,7 +195,7 @@ def fork_server(hurry: dict[str, str]) -> Iterator[ForkServer | None]:
 def cli(
     tmp_path: Path, service: FakeService, hurry: dict[str, str], fork_server: ForkServer | None
 ) -> Iterator[Cli]:
-    """The command in a home of its own, with a token, pointed at the service, in a hurry."""
+    """The command with a home of its own and a token, pointed at the service, with short waits."""
     cli = Cli(tmp_path, service, fork_server)
     cli.env |= hurry
     yield cli
@@ -206,7 +206,7 @@ def cli(
 def sandbox_env(
     request: pytest.FixtureRequest, tmp_path: Path, hurry: dict[str, str]
 ) -> Iterator[dict[str, str]]:
-    """A home, and a sandbox: its run in progress stands still, or passes soon for `--wait`."""
+    """A home and a sandbox, whose run in progress stands still, or ends soon for `--wait`."""
     params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     waits = "block" in params and "--wait" in params["block"].text
     began = time.time()
@@ -226,7 +226,7 @@ def sandbox_env(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder to work in."""
+    """Return an empty folder."""
     folder = tmp_path / "work"
     folder.mkdir()
     return folder
@@ -234,6 +234,6 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to know a folder."""
+    """Yield both ways to know a folder."""
     know_folders_by(request.param, monkeypatch)
     return str(request.param)

@@ -33,7 +33,7 @@ WAIT = 30.0
 
 @dataclass
 class Stored:
-    """One declared artifact; `requests` is what its storage object was asked."""
+    """One declared artifact; `requests` has the requests for its storage object."""
 
     number: int
     local_path: str
@@ -64,7 +64,7 @@ class DeclaredRun:
 
 
 class Servers:
-    """An API and a storage, for as long as the context lasts."""
+    """An API and a storage, which run until the context ends."""
 
     api: ScriptedServer
     storage: ScriptedServer
@@ -80,10 +80,10 @@ class Servers:
 
 
 class FakeService(Servers):
-    """Serve what a test declares; `api` and `storage` can be scripted on top.
+    """Serve what a test declares; `api` and `storage` can also be scripted.
 
-    `expire` makes every URL handed out so far invalid; `stale_listings` is how many listings
-    still hand out URLs that have expired already; `page` is how many runs a page holds.
+    `expire` makes every URL handed out so far invalid; `stale_listings` is how many more listings
+    have URLs that are expired already; `page` is how many runs a page has.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class FakeService(Servers):
         return run
 
     def add(self, local_path: str, body: bytes = b"", *replies: Reply, **more: Any) -> Stored:
-        """Declare an artifact, with the answers of the storage or a good server of `body`."""
+        """Declare an artifact, with the storage's responses, or a good server of `body`."""
         script = list(replies) or [ranged(body)]
         stored = Stored(len(self.artifacts), local_path, body, script, **more)
         run = self.runs.get(stored.run) or self.add_run(stored.run)
@@ -116,20 +116,20 @@ class FakeService(Servers):
         return stored
 
     def expire(self) -> None:
-        """Let the storage refuse all URLs handed out so far."""
+        """Make the storage refuse all URLs handed out so far."""
         self.generation += 1
 
     def listings(self) -> int:
-        """How often the artifacts endpoint was asked."""
+        """Return the number of requests to the artifacts endpoint."""
         return sum("/cicd/artifacts/" in received.target for received in self.api.requests)
 
     def url(self, stored: Stored) -> str:
-        """The signed URL of an artifact at this moment."""
+        """Return the signed URL of an artifact at this moment."""
         path = f"/{stored.number}/{self.generation}"
         return stored.url or f"{self.storage.url}{path}?X-Signature={SIGNATURE}"
 
     def record(self, stored: Stored) -> dict[str, Any]:
-        """An artifact as the API shows it."""
+        """Return an artifact as the API shows it."""
         ready = stored.status == "success"
         return {
             "id": f"id-{stored.number}",
@@ -170,7 +170,7 @@ class FakeService(Servers):
         return json_response({"runs": runs, **more})
 
     def run_record(self, run: DeclaredRun) -> dict[str, Any]:
-        """A run as the API shows it."""
+        """Return a run as the API shows it."""
         workflows: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for (workflow, task, cube), status in run.cubes.items():
             cubes = workflows.setdefault(workflow, {}).setdefault(task, [])
@@ -208,25 +208,25 @@ class FakeService(Servers):
 
 
 def problem(status: int, message: str) -> Response:
-    """An error as the API describes it."""
+    """Return an error as the API sends it."""
     return json_response({"error_code": "Odd", "message": message, "request_id": "req-17"}, status)
 
 
 def target(run: str, *names: str, kind: str = "artifacts") -> str:
-    """The path of an API endpoint for these slugs."""
+    """Return the path of an API endpoint for these slugs."""
     return "/".join([f"/repos/{REPO}/cicd/{kind}", *(quote(n, safe="") for n in (run, *names))])
 
 
 def held(
     body: bytes, gate: threading.Event, etag: str | None = '"v1"'
 ) -> Callable[[Received], Response]:
-    """Storage that holds back the second half of each answer until the gate opens."""
+    """A storage that holds back the second half of each response until the gate opens."""
     good = ranged(body, etag=etag)
     return lambda received: replace(good(received), gate=gate)
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until another process or thread has brought something about."""
+    """Wait until a condition becomes true."""
     deadline = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -234,14 +234,14 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """The bytes of all files below a folder but those of the state folder."""
+    """Return the bytes of all files below a folder, without the state folder."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     mine = {place: path for place, path in paths.items() if place.split("/")[0] != STATE}
     return {place: path.read_bytes() for place, path in mine.items() if path.is_file()}
 
 
 def partial_bytes(folder: Path) -> int:
-    """How many bytes lie in the state folder at this moment, besides what stays there."""
+    """Return the number of bytes of partial data in the state folder."""
     size = 0
     for path in (folder / STATE).rglob("*"):
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A folder to work in, beside one that nothing may touch, known in both ways that there are."""
+"""A folder to work in beside one that must stay untouched, known in both ways."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OBSTACLES = {
 
 
 def know_folders_by(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let folders be known in this way; `paths` is that of a system that has nothing better."""
+    """Use one way to know folders; `paths` is that of systems without folder descriptors."""
     if kind == "paths":
         monkeypatch.setattr(folder, "_HAS_DIR_FD", False)
         monkeypatch.setattr(folder, "_SAFELY", 0)
@@ -35,7 +35,7 @@ def know_folders_by(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def laid_out(tmp_path: Path) -> Iterator[str]:
-    """An output folder `out` with folders `a/b` and a file, beside `outside`, which stays as is."""
+    """Create `out` with folders `a/b` and a file, beside `outside`, which must stay untouched."""
     (tmp_path / "out/a/b").mkdir(parents=True)
     (tmp_path / "out/file").write_text("mine")
     (tmp_path / "outside").mkdir()
@@ -46,14 +46,14 @@ def laid_out(tmp_path: Path) -> Iterator[str]:
 
 
 def put_obstacles(tmp_path: Path) -> None:
-    """Put symlinks where folders could be: to the outside, to nothing there, and to the inside."""
+    """Put symlinks in the places of folders: to the outside, to nothing, and to the inside."""
     (tmp_path / "out/link").symlink_to(tmp_path / "outside")
     (tmp_path / "out/dangling").symlink_to(tmp_path / "outside/new")
     (tmp_path / "out/inner\u202e").symlink_to("a")
 
 
 def write(parent: Directory, name: str, body: bytes = b"new") -> None:
-    """Write to a file, new or not."""
+    """Write to a file, which may exist."""
     descriptor = parent.open(name, CREATE)
     os.write(descriptor, body)
     os.close(descriptor)

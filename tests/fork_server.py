@@ -1,11 +1,10 @@
-"""A process that has the program loaded, and becomes the command in a fork, again and again.
+"""A process that has the program loaded, and forks a command for each request.
 
-The start of Python and its imports, which are most of a short command's time, are then paid once.
-`forked.py` runs this file as a program of its own, and is the tests' side of it.
+Starting Python and importing take most of a short command's time; so they happen only once.
+`forked.py` runs this file as a program, and is the tests' side of it.
 
-What a command would read of its environment while it starts must not be decided here: the names of
-the variables that modules read while they are imported are told to the tests, which start a command
-that has other values for them as a real process.
+Variables that modules read while they are imported have the values of this process. It tells their
+names to the tests, which start a command with other values for them as a real process.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-# What the commands import besides their own modules, sooner or later.
+# What the commands import later, besides their own modules.
 _MODULES = [
     *("concurrent.futures.thread", "pwd", "requests", "resource", "shlex", "ssl"),
     *("platformdirs.unix", "rich.console", "rich.live", "rich.progress", "rich.table"),
@@ -33,7 +32,7 @@ _MODULES = [
 
 
 def load() -> list[str]:
-    """Import the program, and return the names of the variables that it reads meanwhile."""
+    """Import the program, and return the names of the variables that its modules read then."""
     with _noted_reads() as names:
         for name in (*_MODULES, *_of_the_program()):
             importlib.import_module(name)
@@ -69,10 +68,10 @@ def _noted_reads() -> Iterator[set[str]]:
 
 
 def serve(requests: socket.socket) -> tuple[int, int, int, int]:
-    """Fork for each request, and tell its sender the child's id and then how it ended.
+    """Fork for each request, and send back the child's id and then its exit status.
 
-    Returns in the children alone: the three standard descriptors, and the one that the request is
-    to be read from. Ends with the tests.
+    Returns only in the children: the three standard descriptors, and the one from which to read the
+    request. Ends with the tests.
     """
     poll = select.poll()
     poll.register(requests, select.POLLIN)
@@ -107,7 +106,7 @@ def _tell(sender: int, number: int) -> None:
 
 
 def become(stdin: int, stdout: int, stderr: int, sender: int) -> dict[str, Any]:
-    """Take on what a new process is given, and nothing else; return the request."""
+    """Set up this process as a new process would be; return the request."""
     with open(sender, closefd=False) as asked:
         request: dict[str, Any] = json.load(asked)
     if request["start_new_session"]:
@@ -131,7 +130,7 @@ def become(stdin: int, stdout: int, stderr: int, sender: int) -> dict[str, Any]:
 
 
 def _renewed(stream: TextIO, descriptor: int) -> Any:
-    """Make a standard stream as Python makes it when it starts."""
+    """Make a standard stream as Python makes it at its start."""
     raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
     raw.name = stream.name
     made: Any = io.TextIOWrapper(
@@ -146,7 +145,7 @@ def _renewed(stream: TextIO, descriptor: int) -> Any:
 
 
 def main() -> None:
-    """Serve the tests; in a child, run the module that is asked for as `python -m` runs it."""
+    """Serve the tests; in a child, run the requested module as `python -m` does."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     requests.sendall(json.dumps(load()).encode())
     request = become(*serve(requests))

@@ -1,6 +1,6 @@
 """Commands that are forked from a process that has the program loaded.
 
-To a test, such a command is a process like any other: it has an id, a status, descriptors and a
+For a test, such a command is a process like any other: it has an id, a status, descriptors and a
 session of its own, and it can be killed.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 _EARLY = re.compile(r"PYTHON\w*|LC_\w+|LANG|LANGUAGE|TZ|OPENSSL\w*|LD_\w+|MALLOC_\w+")
 _UMASK = re.compile(r"^Umask:\s*([0-7]+)$", re.MULTILINE)
 
-# What Popen hands to the method that makes a child, in this order.
+# The arguments that Popen passes to the method that makes a child, in this order.
 _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 _OPTIONS = (
     *("executable", "preexec_fn", "close_fds", "pass_fds", "cwd", "env"),
@@ -63,8 +63,8 @@ class ForkServer:
 class Forked(subprocess.Popen[bytes]):
     """`python -P -m MODULE ARGUMENTS...`, by a fork of the server.
 
-    Three inner methods of Popen are replaced: how a child comes to be, and how its status is asked
-    for. All else, such as pipes and waiting with an end, is Popen's own.
+    Three inner methods of Popen are replaced: those that make a child and read its status. All
+    else, such as pipes and waiting with a timeout, is Popen's own.
     """
 
     def __init__(self, server: ForkServer, module: str, *arguments: str, **options: Any) -> None:

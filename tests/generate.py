@@ -1,9 +1,9 @@
-"""Write `completions/` anew from the program: scripts for the shells, and the man page.
+"""Generate `completions/` from the program: scripts for the shells, and the man page.
 
     python -m tests.generate            # write
-    python -m tests.generate --check    # write nothing; end with 1 where something is not current
+    python -m tests.generate --check    # write nothing; exit with 1 if a file is not current
 
-The man page is in roff (groff_man(7)), from the commands themselves and what they all share.
+The man page is in roff (groff_man(7)).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def generated() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write what is not current, or with `--check` only name it. Return an exit status."""
+    """Write files that are not current, or with `--check` only name them. Return an exit status."""
     stale = [
         (FOLDER / name, text)
         for name, text in generated().items()
@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
 
 
 def man_page() -> str:
-    """Return the page."""
+    """Return the man page."""
     return "\n".join(_page()) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Exchanges with a storage for tests that want one at a time: the loop runs until it has come."""
+"""Single exchanges with a storage for tests: the loop runs until the response has come."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Net:
-    """A loop and the connections in it; `most` is how many may be open."""
+    """A loop and its connections; `most` is how many may be open."""
 
     def __init__(self, *, most: int = 4, **settings: Any) -> None:
         self.storage = Storage(**{"stall_timeout": 5, **settings})
@@ -35,7 +35,7 @@ class Net:
         self.loop.close()
 
     def run(self, steps: Steps[T]) -> T:
-        """Take steps to their end, in this thread; return what they do, or raise that."""
+        """Run steps to their end in this thread; return their result, or raise their error."""
         got: list[T] = []
         ends: list[Exception | None] = []
 
@@ -54,11 +54,11 @@ class Net:
         return got[0]
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Response:
-        """The answer to a GET, its body unread."""
+        """Return the response to a GET, with its body unread."""
         return self.run(self.net.get(url, headers or {}))
 
     def read(self, answer: Response) -> bytes:
-        """The rest of its body; its connection is given back."""
+        """Read the rest of a body, and release its connection."""
         body = bytearray()
 
         def steps() -> Steps[None]:
@@ -78,16 +78,16 @@ class Net:
         return bytes(body)
 
     def fetch(self, url: str, **headers: str) -> bytes:
-        """The whole body behind a URL."""
+        """Return the whole body of a URL."""
         return self.read(self.get(url, headers))
 
     def finish(self, answer: Response) -> str:
-        """Leave an unwanted body, and return the start of it."""
+        """Discard an unwanted body, and return its beginning."""
         self.run(self.net.finish(answer))
         return answer.text()
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, with the loop at work."""
+        """Run the loop for a time."""
 
         def steps() -> Steps[None]:
             yield seconds

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, with the page and the heading that it stands under."""
+    """A fenced block, with its page and heading."""
 
     page: str
     heading: str
@@ -35,7 +35,7 @@ class Page:
 
     @property
     def prose(self) -> str:
-        """The text without its blocks, where `#` begins a comment and no heading."""
+        """The text without its blocks, where `#` begins a comment and not a heading."""
         return re.sub(r"^```.*?^```$", "", self.text, flags=re.M | re.S)
 
     def blocks(self, language: str) -> list[Block]:
@@ -55,11 +55,11 @@ class Page:
         return re.findall(rf"^{level} (.*)$", self.prose, re.M)
 
     def anchors(self) -> list[str]:
-        """Return what a link to each heading has behind its `#`."""
+        """Return the anchor of each heading."""
         return [anchor(heading) for heading in self.headings()]
 
     def links(self) -> list[str]:
-        """Return what the links and pictures lead to."""
+        """Return the targets of links and pictures."""
         return re.findall(r"\]\(([^)]+)\)", self.prose)
 
     def tables(self, heading: str) -> list[list[list[str]]]:
@@ -71,7 +71,7 @@ class Page:
 
 
 def anchor(heading: str) -> str:
-    """Return the anchor that a heading gets on a page of the web."""
+    """Return the anchor of a heading on a web page."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
@@ -81,7 +81,7 @@ def _cells(line: str) -> list[str]:
 
 
 def codes(cell: str) -> list[str]:
-    """Return what stands between backticks."""
+    """Return the texts between backticks."""
     return re.findall(r"`([^`]*)`", cell)
 
 

@@ -1,9 +1,9 @@
-"""Draw the README's picture: a download at a terminal of 80 columns, by the real program.
+"""Draw the README's picture: a real download on a terminal of 80 columns.
 
     python tests/picture.py
 
-The program runs on a pseudo-terminal against the sandbox. What it shows is caught; an early frame
-of its display and its last line become an SVG by rich's export.
+The program runs on a pseudo-terminal with the sandbox. From what it shows, an early frame of the
+display and the last line become an SVG, made by rich.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def on_terminal(command: Sequence[str], cwd: str | Path, env: dict[str, str]) -> tuple[int, str]:
-    """Run a command at a terminal; return its exit status and all that it showed.
+    r"""Run a command on a terminal; return its exit status and all that it showed.
 
-    Lines end as a file has them.
+    Lines end with `\n`.
     """
     ours, its = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
@@ -49,14 +49,14 @@ def on_terminal(command: Sequence[str], cwd: str | Path, env: dict[str, str]) ->
             while piece := os.read(ours, 1 << 16):
                 shown += piece
         except OSError:
-            pass  # Linux's way to say that the other end is closed
+            pass  # on Linux: the other end is closed
         finally:
             os.close(ours)
     return process.returncode, shown.decode().replace("\r\n", "\n")
 
 
 def caught(shown: str) -> list[str]:
-    """Return what to draw: the lines before the display, an early frame, and those after."""
+    """Return the lines before the display, an early frame of it, and the lines after it."""
     first, *frames, last = _REDRAWN.split(_CURSOR.sub("", shown))
     whole = [frame for frame in frames if all(name in frame for name in LARGE)]
     frame = whole[len(whole) // 3]

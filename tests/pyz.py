@@ -2,11 +2,11 @@
 
     python tests/pyz.py                 # write dist/sourcecraft-artifacts.pyz
     python tests/pyz.py --out FILE      # write it elsewhere
-    python tests/pyz.py --lock          # write pyz-requirements.txt anew
+    python tests/pyz.py --lock          # update pyz-requirements.txt
 
-It needs pip and nothing else. The versions of the dependencies, and the hashes of their wheels, are
-those of `pyz-requirements.txt`, and each file has the time of `SOURCE_DATE_EPOCH`: the same commit
-gives the same bytes. Only wheels in pure Python are taken, because compiled modules cannot be
+It needs only pip. The versions of the dependencies, and the hashes of their wheels, are those in
+`pyz-requirements.txt`, and each file has the time `SOURCE_DATE_EPOCH`, so that the same commit
+gives the same bytes. Only wheels in pure Python are accepted, because compiled modules cannot be
 imported from a zip file.
 """
 
@@ -34,7 +34,7 @@ MAIN = "from sourcecraft_artifacts.__main__ import main\n\nmain()\n"
 EARLIEST = 315532800
 """The first second that a zip file can name: 1980 began then."""
 _PURE = ("--only-binary", ":all:", "--platform", "any", "--implementation", "py", "--abi", "none")
-# What pip notes about this one installation, and what only an installed package has.
+# Files that pip writes about an installation, and files that only installed packages need.
 _LEFT_OUT = {"direct_url.json", "RECORD", "REQUESTED", "INSTALLER", "WHEEL"}
 _HEADER = """\
 # What goes into sourcecraft-artifacts.pyz besides the program: `make lock` writes this file.
@@ -43,7 +43,7 @@ _HEADER = """\
 
 
 def pip(*arguments: str | Path) -> str:
-    """Run pip; return what it writes to stdout."""
+    """Run pip; return its stdout."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -94,7 +94,7 @@ def lock() -> str:
 
 
 def _requirement(package: Any) -> str:
-    """Return the line that admits exactly the file that pip would install."""
+    """Return the line that accepts exactly the file that pip would install."""
     about, digest = package["metadata"], package["download_info"]["archive_info"]["hashes"]
     return f"{about['name'].lower()}=={about['version']} --hash=sha256:{digest['sha256']}\n"
 

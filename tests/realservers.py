@@ -1,6 +1,6 @@
 """Real servers on loopback: an object store that checks signatures, and nginx, plain and TLS.
 
-Tests that need one skip where it is not installed, and fail where `REQUIRE` is set.
+Tests that need one are skipped if it is not installed, or fail if `REQUIRE` is set.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from benchmarks.loopback import ended, free_ports, running
 from fake_service import eventually
 
 REQUIRE = "SOURCECRAFT_ARTIFACTS_TESTS_REQUIRE_SERVERS"
-# Read before any test: the environment that tests see is cleared of such names.
+# This is read first: the environment of tests has no such names.
 _REQUIRED = os.environ.get(REQUIRE, "") not in ("", "0")
 _KEY, _SECRET, _BUCKET, _SCOPE = "AKTEST", "5torage-k3y", "bucket", "us-east-1/s3/aws4_request"
 
 
 def find(name: str, comes_with: str) -> str:
-    """Return the path of a program, beside this Python first; skip or fail without it."""
+    """Return the path of a program, next to this Python or in PATH; skip or fail without it."""
     places = [sysconfig.get_path("scripts"), os.environ.get("PATH", ""), "/usr/sbin"]
     program = shutil.which(name, path=os.pathsep.join(places))
     if program is None:
@@ -42,14 +42,14 @@ def find(name: str, comes_with: str) -> str:
 
 
 def missing(what: str) -> NoReturn:
-    """End the test for want of a server."""
+    """End the test because a server is missing."""
     if _REQUIRED:
         pytest.fail(f"{what}, and {REQUIRE} is set", pytrace=False)
     pytest.skip(what)
 
 
 def presigned(method: str, host: str, path: str, signed_at: datetime, expires: int) -> str:
-    """Sign a percent-encoded path as Amazon's Signature Version 4 has it for query strings.
+    """Sign a percent-encoded path with Amazon's Signature Version 4 in the query string.
 
     `expires` is in seconds. Returns the request target.
     """
@@ -84,7 +84,7 @@ class ObjectStore:
         assert status == 200, answer
 
     def ask(self, method: str, target: str, **options: object) -> tuple[int, bytes]:
-        """Send one request as it is; return its status and its body."""
+        """Send a request byte for byte; return its status and body."""
         connection = HTTPConnection(self.host)
         try:
             connection.request(method, target, **options)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ _TLS = "ssl_certificate {directory}/{name}.pem; ssl_certificate_key {directory}/
 
 
 class Logged(NamedTuple):
-    """A request in the access log; what a request did not have is empty."""
+    """A request in the access log; absent fields are empty."""
 
     server: str
     connection: str
@@ -147,10 +147,11 @@ class Logged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """nginx, which serves what lies in `site` in several ways.
+    """nginx, which serves the files in `site` in several ways.
 
-    `plain`; `slow` and `capped`, with 4 and 16 MiB a second for each connection; `dated`, slow and
-    without ETags; `brief`, three requests a connection; and `TLS`, named after their certificates.
+    The servers are `plain`; `slow` and `capped`, with 4 and 16 MiB a second for each connection;
+    `dated`, slow and without ETags; `brief`, with three requests a connection; and those in `TLS`,
+    named after their certificates.
     """
 
     directory: Path

@@ -3,10 +3,10 @@
     python tests/release.py
 
 `dist/` then has the wheel, the sdist, the one-file command and `SHA256SUMS`. They are built twice
-from what git has, and must be the same to the byte. twine checks the metadata; the wheel and the
-sdist are each installed in a fresh environment, and the one file is run on each CPython from 3.11
-up that this machine has: each of them downloads from the sandbox, and verifies what it got.
-Nothing is uploaded and no tag is set: the last lines say what to do with the files.
+from what git has, and must be identical. twine checks the metadata; the wheel and the sdist are
+each installed in a fresh environment, and the one file is run with each CPython from 3.11 up on
+this machine: each of them downloads from the sandbox, and verifies the files. Nothing is uploaded
+and no tag is set: the last lines say what to do with the files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OF_A_PYTHON = (
 
 
 class Unfit(Exception):
-    """The commit, or what was built of it, is not fit for a release."""
+    """The commit, or a file built from it, is not fit for a release."""
 
 
 def git(*arguments: str) -> bytes:
@@ -54,7 +54,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **env: str) -> str:
 
 
 def dated(changelog: str, version: str) -> str:
-    """Return the date of a version in the changelog. Raises `Unfit` where it has none."""
+    """Return the date of a version in the changelog. Raises `Unfit` if it has none."""
     found = re.search(rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)$", changelog, re.M)
     if found is None:
         raise Unfit(f"CHANGELOG.md has no heading `## [{version}] - YYYY-MM-DD`")
@@ -65,7 +65,7 @@ def dated(changelog: str, version: str) -> str:
 
 
 def fit_version() -> str:
-    """Return the version that this commit has. Raises `Unfit` where it is not ready."""
+    """Return the version of this commit. Raises `Unfit` if it is not ready."""
     if git("status", "--porcelain"):
         raise Unfit("there are changes that are not committed")
     text = (ROOT / "sourcecraft_artifacts" / "__init__.py").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def sums(paths: Sequence[Path]) -> str:
 
 
 def build_twice() -> list[Path]:
-    """Build into `dist/` what another build makes the same. Raises `Unfit` where it differs."""
+    """Build into `dist/`, and once more to compare. Raises `Unfit` if they differ."""
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
     built = build(DIST)
@@ -130,7 +130,7 @@ def installed(package: Path, folder: Path) -> Path:
 
 
 def try_out(version: str, *command: str | Path) -> None:
-    """Hold a command to its version and to a download from the sandbox that verifies."""
+    """Check a command's version, and a download from the sandbox that verifies."""
     with tempfile.TemporaryDirectory() as folder:
         told = run(*command, "--version", cwd=Path(folder))
         if told != f"{PROGRAM} {version}\n":
@@ -141,7 +141,7 @@ def try_out(version: str, *command: str | Path) -> None:
 
 
 def check(version: str, built: Sequence[Path]) -> None:
-    """Check the metadata, and try each file where it is to work. Raises `Unfit`."""
+    """Check the metadata, and try each file as it is installed. Raises `Unfit`."""
     packages = [path for path in built if path.suffix != ".pyz"]
     run(sys.executable, "-m", "twine", "check", "--strict", *packages)
     print("twine has no complaint")
@@ -156,7 +156,7 @@ def check(version: str, built: Sequence[Path]) -> None:
 
 
 def main() -> int:
-    """Build, check, and say what is next."""
+    """Build and check, and say what to do next."""
     try:
         version = fit_version()
         built = build_twice()

@@ -1,4 +1,4 @@
-"""Artifacts, results and reports for tests of what is shown of them."""
+"""Artifacts, results and reports for tests of the output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A loopback HTTP server scripted per answer, for tests of services that misbehave.
+"""A loopback HTTP server with a script for each response, for tests of services that misbehave.
 
-It works on raw sockets, so that it can send anything. Every connection has a daemon thread of its
-own, and whatever such a thread waits for, leaving the server's context ends the wait.
+It works on raw sockets, so that it can send anything. Every connection has its own daemon thread,
+and the end of the server's context ends every wait in these threads.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Received:
     version: str = "HTTP/1.1"
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, whatever its case, or None."""
+        """Return the first value of a header, in any case, or None."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One scripted answer; what is not set behaves as a good server does.
+    """One scripted response; by default it is what a good server sends.
 
     ``cut_after`` and ``reset_after`` send the head and that many body bytes, then FIN or RST.
     ``chunked`` frames the body, without the last chunk after a cut. ``no_length`` ends the body
@@ -77,25 +77,25 @@ class Response:
 
     @property
     def stop(self) -> int | None:
-        """How many body bytes a broken answer sends, or None for an answer sent whole."""
+        """Return how many body bytes a broken response sends, or None for a complete one."""
         limits = [limit for limit in (self.cut_after, self.reset_after) if limit is not None]
         return min(limits, default=None)
 
     @property
     def bodiless(self) -> bool:
-        """Whether the status alone forbids a body (RFC 9110, 6.4.1)."""
+        """Tell whether the status forbids a body (RFC 9110, 6.4.1)."""
         return self.status < 200 or self.status in (204, 304)
 
     @property
     def closes(self) -> bool:
-        """Whether the connection ends with this answer."""
+        """Tell whether the connection ends with this response."""
         lies = self.length not in (None, str(len(self.body)))
         asked = ("connection", "close") in [(k.lower(), v.lower()) for k, v in self.pairs]
         broken = self.stop is not None or self.raw is not None
         return broken or lies or asked or self.no_length
 
     def head(self) -> bytes:
-        """The status line and the headers, up to and with the empty line."""
+        """Return the status line and the headers, including the empty line."""
         known = {status.value: status.phrase for status in HTTPStatus}
         lines = [f"HTTP/1.1 {self.status} {known.get(self.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in [*self.pairs, *self._framing()]]
@@ -117,14 +117,14 @@ Reply = Response | Callable[[Received], Response]
 
 
 class ScriptedServer:
-    """Serve scripted answers on 127.0.0.1 for as long as the context lasts.
+    """Serve scripted responses on 127.0.0.1 until the end of the context.
 
     Args:
         tls: serve HTTPS with this context.
-        host: how ``url`` names the machine; "localhost" makes a second host of the same address.
+        host: the host in ``url``; "localhost" makes a second host of the same address.
 
-    ``requests`` holds what was received, ``opened`` counts connections, and ``max_open`` is the
-    greatest number of them that were open at once (idle ones too).
+    ``requests`` has the received requests, ``opened`` counts connections, and ``max_open`` is the
+    greatest number of connections that were open at once (idle ones too).
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
@@ -150,9 +150,9 @@ class ScriptedServer:
         self.close()
 
     def on(self, path_prefix: str, *answers: Reply) -> None:
-        """Response targets that start so, in this order, the last one for ever.
+        """Send these responses to targets with a prefix, in this order; the last one repeats.
 
-        The longest prefix wins, calling again replaces, and what nothing matches gets a 404.
+        The longest prefix wins, a second call replaces the first, and other targets get a 404.
         """
         if not answers:
             raise ValueError("a route needs an answer")
@@ -161,11 +161,11 @@ class ScriptedServer:
 
     def close(self) -> None:
         """End every wait and every connection, within a second."""
-        if self._closing.is_set():  # the port may be another server's by now
+        if self._closing.is_set():  # another server may have the port now
             return
         deadline = time.monotonic() + 0.8
         self._closing.set()
-        # A connection of our own wakes accept() on every system, unlike closing the listener.
+        # A connection of our own ends accept() on every system; closing the listener does not.
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
         self._acceptor.join(0.2)
@@ -194,7 +194,7 @@ class ScriptedServer:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
             return connection
-        # The handshake is for the connection's thread: a silent client must not block the others.
+        # The connection's thread does the handshake: a silent client must not block the others.
         return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def _start(self, connection: socket.socket) -> None:
@@ -215,7 +215,7 @@ class ScriptedServer:
                 with connection.makefile("rb") as reader:
                     self._converse(connection, reader)
         finally:
-            # Uncounted before it closes: the client's next connection must not meet this one.
+            # Counted out before it closes: the client's next connection must not overlap with it.
             with self._lock:
                 self._open.remove(connection)
             connection.close()
@@ -296,14 +296,14 @@ class ScriptedServer:
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections, and that no other server gets meanwhile."""
+    """Yield a port that refuses connections, and that no other server gets meanwhile."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
 
 
 def json_response(value: object, status: int = 200, **headers: str) -> Response:
-    """A JSON answer; ``retry_after="3"`` becomes the header Retry-After."""
+    """Return a JSON response; ``retry_after="3"`` becomes the header Retry-After."""
     named = {name.replace("_", "-").title(): text for name, text in headers.items()}
     body = json.dumps(value).encode()
     return Response(status, {"Content-Type": "application/json", **named}, body)
@@ -320,14 +320,14 @@ def ranged(
     wrong_start: bool = False,
     cut_first: int | None = None,
 ) -> Callable[[Received], Response]:
-    """Storage that serves single ranges of a body (RFC 9110, 13.1.5 and 14).
+    """Make a storage that serves single ranges of a body (RFC 9110, 13.1.5 and 14).
 
     Args:
-        headers: more headers for every answer.
-        ignore_range: always the whole body with 200.
-        status_200_with_content_range: partial answers carry 200 with their Content-Range.
-        wrong_start: partial answers start, and say they start, a byte before what was asked.
-        cut_first: the first GET is cut after that many bytes of its body.
+        headers: additional headers for every response.
+        ignore_range: always send the whole body with 200.
+        status_200_with_content_range: send partial responses with 200 and their Content-Range.
+        wrong_start: start partial responses, and their Content-Range, a byte too early.
+        cut_first: cut the first GET after that many bytes of its body.
     """
     validators = {"ETag": etag, "Last-Modified": last_modified}
     common = {name: value for name, value in validators.items() if value is not None}
@@ -360,7 +360,7 @@ def _if_range_holds(condition: str | None, etag: str | None, last_modified: str 
 
 
 def _asked_range(received: Received, length: int) -> tuple[int, int] | None:
-    """The first and last byte asked for, reversed when unsatisfiable, None for the whole body."""
+    """Return the first and last requested byte; reversed if unsatisfiable, None for the whole."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", received.header("Range") or "")
     if received.method != "GET" or not match or match[0] == "bytes=-":
         return None
@@ -410,7 +410,7 @@ def _shut(connection: socket.socket) -> None:
 
 
 def _left(connection: socket.socket) -> bool:
-    """Whether the client has closed already, though its thread has yet to notice (Linux only)."""
+    """Tell whether the client has closed, even before its thread notices (Linux only)."""
     if sys.platform != "linux":
         return False
     poll = select.poll()
@@ -419,7 +419,7 @@ def _left(connection: socket.socket) -> bool:
 
 
 def _unsent(connection: socket.socket) -> int:
-    """How many bytes the other side has yet to acknowledge (known on Linux only)."""
+    """Return how many bytes the other side has not acknowledged (known on Linux only)."""
     if sys.platform != "linux":
         return 0
     import fcntl

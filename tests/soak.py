@@ -1,10 +1,11 @@
-"""Kills real downloads at random moments, and runs them again, for as long as it is told to.
+"""Kills real downloads at random moments, and runs them again, for some minutes.
 
     python tests/soak.py --minutes 10
 
-After each end every final name is absent or one version of its object or member, whole; when a run
-comes to its end the bytes are the newest, what was lost is gone, and nothing but the manifest is
-left. `--seed` makes the same choices again; the moments of the kills still depend on the machine.
+After each run every final name is absent, or one whole version of its object or member. After a run
+that was not killed the bytes are the newest, artifacts that were lost are absent, and the state
+folder has only the manifest. `--seed` repeats the choices; the moments of the kills still depend on
+the machine.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class SlowServer(ScriptedServer):
 
 @dataclass
 class Tally:
-    """What came of a soak: runs begun, of them killed, and folders that came to be complete."""
+    """The result of a soak: runs started, runs killed, and folders completed."""
 
     runs: int = 0
     kills: int = 0
@@ -74,7 +75,7 @@ class Soak:
             self._change_folder(service.add(f"tree-{number}/dist"))
 
     def _change_folder(self, stored: Stored) -> None:
-        """Put another archive in the place of one: some members stay, come, go, change kind."""
+        """Replace an archive by another: members stay, come, go and change their kind."""
         files: dict[str, bytes] = {}
         for number in range(MEMBERS):
             kind = self._chance.randrange(4)
@@ -87,7 +88,7 @@ class Soak:
         self._put(stored, pack(packed({f"dist/{name}": body for name, body in files.items()})))
 
     def _change(self, stored: Stored, size: int) -> None:
-        """Put another object in the place of one, with new dates."""
+        """Replace an object by another, with new dates."""
         self._put(stored, self._chance.randbytes(size))
 
     def _put(self, stored: Stored, body: bytes) -> None:
@@ -107,7 +108,7 @@ class Soak:
         return reply
 
     def once(self) -> None:
-        """Run the program, and kill it or let it come to its end; check what it leaves."""
+        """Run the program, and kill it or let it end; check what it leaves."""
         self.tally.runs += 1
         if self._chance.random() < 0.1:
             self._service.expire()
@@ -129,7 +130,7 @@ class Soak:
             self._go_on()
 
     def _end(self, process: subprocess.Popen[bytes], after: float) -> signal.Signals | None:
-        """End a run after so many seconds, if it has not come to its end by then."""
+        """End a run after so many seconds, if it has not ended by then."""
         if self._chance.random() < 0.1:
             after = SLOWEST_RUN
         try:
@@ -138,7 +139,7 @@ class Soak:
         except subprocess.TimeoutExpired:
             number = self._chance.choice(SIGNALS)
         if number is not signal.SIGKILL:
-            # An interpreter that has not come to our program yet shows a traceback of its own.
+            # A killed interpreter that has not started our program yet shows its own traceback.
             eventually(lambda: self._is_at_it(process), "the program has begun")
         process.send_signal(number)
         return number
@@ -165,7 +166,7 @@ class Soak:
         assert left == [".gitignore", "manifest.json"], f"left behind: {left}"
 
     def _go_on(self) -> None:
-        """Begin with an empty folder again, or with other objects in the place of some."""
+        """Begin again with an empty folder, or replace some objects."""
         if self._chance.random() < 0.5:
             shutil.rmtree(self._cli.out)
         large = self._service.artifacts[len(SIZES) - 1]
@@ -176,19 +177,19 @@ class Soak:
         for stored in [*self._chance.sample(others, 5), large]:
             self._change(stored, len(stored.body) and len(stored.body) + 1)
         for versions in self.tally.versions.values():
-            del versions[:-2]  # the folder holds none that is older
+            del versions[:-2]  # the folder has no older one
         for trees in self.tally.folders.values():
             del trees[:-2]
 
     def close(self) -> None:
-        """End what is left running."""
+        """End processes that are still running."""
         self._cli.close()
 
 
 def soak(home: Path, enough: Callable[[Tally], bool], seed: int) -> Tally:
-    """Kill and run again until it is enough, and then until the folder is complete.
+    """Kill and run again for long enough, and then until the folder is complete.
 
-    Raises AssertionError for whatever is lost or mixed.
+    Raises AssertionError if bytes are lost or mixed.
     """
     with FakeService() as service:
         service.storage.close()
@@ -208,7 +209,7 @@ def soak(home: Path, enough: Callable[[Tally], bool], seed: int) -> Tally:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Soak for some minutes, and tell how it went."""
+    """Soak for some minutes, and print the tally."""
     parser = argparse.ArgumentParser(description="Kill downloads at random, and run them again.")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--kills", type=int, default=LEAST_KILLS, help="at least so many")

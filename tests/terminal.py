@@ -1,4 +1,4 @@
-"""What a terminal shows of what was written to it."""
+"""What a terminal shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def screen(written: str) -> list[str]:
-    """Play what was written on a small terminal, and give the rows that are not empty."""
+    """Interpret output on a small terminal, and return the rows that are not empty."""
     rows, row, column = [""], 0, 0
     for code, text in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)|([^\x1b\r\n]+)", written):
         if code == "\n":

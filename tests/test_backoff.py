@@ -1,4 +1,4 @@
-"""How long a request waits before it is tried again."""
+"""How long a request waits before a retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
     [(0, 0.5), (1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (10**6, 30)],
 )
 def test_the_ceiling_doubles_up_to_30_seconds(attempt: int, ceiling: float) -> None:
-    """The wait lies anywhere below the ceiling."""
+    """The wait is anywhere below the ceiling."""
     assert backoff(attempt, random=lambda: 1.0) == ceiling
     assert backoff(attempt, random=lambda: 0.5) == ceiling / 2
     assert backoff(attempt, random=lambda: 0.0) == 0
@@ -29,7 +29,7 @@ def test_the_ceiling_doubles_up_to_30_seconds(attempt: int, ceiling: float) -> N
 def test_retry_after_is_the_least_wait_up_to_60_seconds(
     retry_after: float | None, drawn: float, waited: float
 ) -> None:
-    """A service that asks for patience gets it, within reason."""
+    """Retry-After is the least wait, up to a minute."""
     assert backoff(1, retry_after, random=lambda: drawn) == waited
 
 
@@ -52,11 +52,11 @@ def test_retry_after_is_the_least_wait_up_to_60_seconds(
     ],
 )
 def test_retry_after_is_read_in_each_of_its_forms(value: str | None, seconds: float | None) -> None:
-    """Seconds and the three forms of a date are understood, anything else is as if absent."""
+    """Seconds and the three forms of a date are read; anything else counts as absent."""
     assert retry_after_seconds(value, NOW) == seconds
 
 
 @given(st.text() | st.from_regex(r"[0-9]+") | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d\d:\d\d:\d\d"))
 def test_no_retry_after_breaks_the_wait(value: str) -> None:
-    """Whatever a server sends ends in a wait of 0 to 60 seconds."""
+    """Any Retry-After gives a wait of 0 to 60 seconds."""
     assert 0 <= backoff(1, retry_after_seconds(value)) <= 60

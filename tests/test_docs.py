@@ -1,9 +1,9 @@
-"""The documents tell the truth: their commands run, their links lead somewhere.
+"""The documents are correct: their commands run, their links lead somewhere.
 
-Blocks tagged `console` are run line by line at a terminal, each block in a folder of its own
-against a sandbox of its own, and what they show is compared: times and speeds may differ, and a
-line that is `…` stands for any lines. Blocks tagged `bash` and `python` are run as files. Of blocks
-tagged `sh` and `yaml` the arguments of our commands are read, and nothing is run.
+Blocks tagged `console` are run line by line on a terminal, each block in its own folder with its
+own sandbox, and their output is compared: times and speeds may differ, and a line `…` stands for
+any lines. Blocks tagged `bash` and `python` are run as files. In blocks tagged `sh` and `yaml` only
+the arguments of our commands are parsed.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 
 PROGRAM = "sourcecraft-artifacts"
 _VARIES = re.compile(r"\d+(\.\d+)? (s\b|[KMGT]?i?B/s)")
-_TAKEN = re.compile(r" in [\d.]+ s( \([^)]*/s\))?")  # left out where it is next to nothing
-_RECEIVED = re.compile(r"^(Downloaded .*, )[\d.]+ \w?i?B")  # a little may be requested twice
+_TAKEN = re.compile(r" in [\d.]+ s( \([^)]*/s\))?")  # left out if it is almost nothing
+_RECEIVED = re.compile(r"^(Downloaded .*, )[\d.]+ \w?i?B")  # a few bytes may be requested twice
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HELPERS = ("jq", "sha256sum", "xargs", "tar", "bash")
 
 
 def needs(block: Block) -> None:
-    """Skip a block whose helpers are not there."""
+    """Skip a block whose helper programs are missing."""
     words = re.findall(r"[\w-]+", block.text)
     missing = [name for name in _HELPERS if name in words and shutil.which(name) is None]
     if missing:
@@ -59,7 +59,7 @@ def needs(block: Block) -> None:
 
 
 def exchanges(block: Block) -> Iterator[tuple[str, list[str]]]:
-    """Yield each command of a console block, continued lines joined, and what it shows."""
+    """Yield each command of a console block, with continued lines joined, and its output."""
     command, shown = "", list[str]()
     for line in block.text.splitlines():
         if line.startswith("$ "):
@@ -88,7 +88,7 @@ def _plain(line: str) -> str:
 
 @pytest.mark.parametrize("block", blocks("console"), ids=str)
 def test_a_console_block_is_true(block: Block, sandbox_env: dict[str, str], folder: Path) -> None:
-    """Its commands succeed, and show what is written below them, if anything is."""
+    """Its commands succeed, and print what is written below them."""
     needs(block)
     env = {**sandbox_env, f"{PREFIX}PROGRESS": "none"}  # the display is gone at the end
     for command, expected in exchanges(block):
@@ -100,7 +100,7 @@ def test_a_console_block_is_true(block: Block, sandbox_env: dict[str, str], fold
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=str)
 def test_a_script_runs(block: Block, sandbox_env: dict[str, str], folder: Path) -> None:
-    """A script succeeds, also where the service lacks some artifacts."""
+    """A script succeeds, also if the service lacks some artifacts."""
     needs(block)
     script = folder / "script"
     script.write_text(block.text, encoding="utf-8")
@@ -126,7 +126,7 @@ def test_a_library_example_runs(block: Block, sandbox_env: dict[str, str], folde
 
 @pytest.mark.parametrize("block", blocks("sh", "yaml"), ids=str)
 def test_a_command_that_is_not_run_can_be_read(block: Block) -> None:
-    """The program knows the arguments of each of our commands."""
+    """The arguments of each of our commands are valid."""
     for found in re.findall(rf"{PROGRAM}(?:\.pyz)? ([^|)#\n]*)", block.text):
         words = shlex.split(found)
         if words[0].startswith("-"):
@@ -137,7 +137,7 @@ def test_a_command_that_is_not_run_can_be_read(block: Block) -> None:
 
 
 def test_the_configuration_can_be_read(tmp_path: Path) -> None:
-    """The example of a config file has the settings that the program reads, and no others."""
+    """The example of a config file has all settings that the program reads, and no others."""
     (block,) = blocks("toml")
     path = tmp_path / "config.toml"
     path.write_text(block.text, encoding="utf-8")
@@ -151,7 +151,7 @@ def test_the_configuration_can_be_read(tmp_path: Path) -> None:
 
 
 def _lines(svg: str) -> list[str]:
-    """Return the lines of a picture without what differs from time to time, sorted."""
+    """Return the lines of a picture without what changes from time to time, sorted."""
     lines: dict[str, str] = {}
     for clip, text in re.findall(r"<text[^>]*line-(\d+)\)[^>]*>([^<]*)</text>", svg):
         lines[clip] = lines.get(clip, "") + html.unescape(text)
@@ -159,7 +159,7 @@ def _lines(svg: str) -> list[str]:
 
 
 def test_the_picture_is_current() -> None:
-    """The script draws it, and but for numbers the one in the README is what it draws today."""
+    """Except for numbers, the README's picture is what its script draws today."""
     kept = picture.PICTURE.read_text(encoding="utf-8")
     assert picture.PICTURE.relative_to(ROOT).as_posix() in README.links()
     ElementTree.fromstring(kept)
@@ -169,7 +169,7 @@ def test_the_picture_is_current() -> None:
 
 @pytest.mark.parametrize("page", ALL, ids=str)
 def test_links_lead_somewhere(page: Page) -> None:
-    """A link leads to a file of the project, to a heading of a page, or is a web address."""
+    """A link leads to a file of the project, a heading of a page, or a web address."""
     for target in page.links():
         if target.startswith("https://"):
             continue
@@ -182,7 +182,7 @@ def test_links_lead_somewhere(page: Page) -> None:
 
 @pytest.mark.parametrize("page", ALL, ids=str)
 def test_a_long_page_has_a_table_of_contents(page: Page) -> None:
-    """It links every section, in the order of the sections, before the first of them."""
+    """It links every section, in order, before the first of them."""
     sections = page.headings("##")
     if page is CHANGELOG or len(page.text.splitlines()) < 120:
         return
@@ -199,7 +199,7 @@ def test_the_first_screen_convinces() -> None:
 
 
 def test_the_languages_lead_to_each_other() -> None:
-    """The first line of each README leads to the other one."""
+    """The first line of each README links the other one."""
     assert "(README.ru.md)" in README.text.splitlines()[0]
     assert "(README.md)" in RUSSIAN.text.splitlines()[0]
 
@@ -213,7 +213,7 @@ def test_every_exported_name_is_explained() -> None:
 
 
 def test_contributing_leads_through_the_package() -> None:
-    """It names every wing and every module of the ground, and no module that is gone."""
+    """It names every wing, every module of the ground, and only existing modules."""
     package = Path(sourcecraft_artifacts.__file__).parent
     named = codes(CONTRIBUTING.text)
     wings = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
@@ -233,7 +233,7 @@ def _ground_in_contributing() -> str:
 
 
 def test_contributing_names_every_command_and_dependency() -> None:
-    """The targets of the Makefile and the dependencies of the package are explained."""
+    """It explains the targets of the Makefile and the dependencies of the package."""
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert phony is not None
     named = codes(CONTRIBUTING.text)

@@ -1,6 +1,6 @@
-"""Faults of the machine under the command: disks, limits, permissions, homes, clocks, streams.
+"""Faults of the machine: disks, limits, permissions, homes, clocks, streams.
 
-After each of them the run after, without it, ends with the exact bytes: nothing is lost.
+After each fault, the next run without it ends with the exact bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made with Linux
 
 @cache
 def bare(*wrap: str) -> tuple[str, ...]:
-    """Commands that put a fault around the one they run; skip where this machine forbids them."""
+    """Commands that put a fault around the one they run; skip if this machine forbids them."""
     tried = subprocess.run([*wrap, "true"], check=False, capture_output=True, timeout=20)
     if tried.returncode:
         pytest.skip(f"{wrap[0]} is not allowed here: {tried.stderr.decode().strip()}")
@@ -56,12 +56,12 @@ def injected(calls: str, *more: str) -> tuple[str, ...]:
 
 
 def unprivileged() -> tuple[str, ...]:
-    """Let permissions hold for root too, who in a user namespace of its own has none to pass by."""
+    """Make permissions apply to root too, in a user namespace of its own."""
     return bare("unshare", "-U") if os.geteuid() == 0 else ()
 
 
 def declare(service: FakeService, cli: Cli) -> None:
-    """A small and a large artifact, and an older file at the place of the large one."""
+    """Serve a small and a large artifact, and put an older file in the large one's place."""
     service.add("dir/small", SMALL)
     service.add("large", LARGE)
     cli.out.mkdir()
@@ -69,7 +69,7 @@ def declare(service: FakeService, cli: Cli) -> None:
 
 
 def is_old_or_whole(found: Mapping[str, bytes]) -> bool:
-    """Whether no final name has anything but the older or the whole body."""
+    """Tell whether each final name has the older or the whole body."""
     return found.get("large") in (b"older", LARGE) and found.get("dir/small", SMALL) == SMALL
 
 
@@ -86,7 +86,7 @@ def is_old_or_whole(found: Mapping[str, bytes]) -> bool:
     ],
 )
 def test_a_disk_that_fails(service: FakeService, cli: Cli, calls: str, said: str) -> None:
-    """Each way to fail is a local fault that names itself, with every file old or whole."""
+    """Each disk error is exit 1 with its reason, and every file is old or whole."""
     find("strace", "Debian: strace")
     declare(service, cli)
     finished = cli.download(*OVERWRITE, wrap=injected(calls), code=1 if said else (0, 1))
@@ -99,7 +99,7 @@ def test_a_disk_that_fails(service: FakeService, cli: Cli, calls: str, said: str
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "manifest.json.new"])
 def test_a_disk_that_is_full_for_the_records(service: FakeService, cli: Cli, name: str) -> None:
-    """A file that cannot be recorded is not put in place; one that is in place stays ours."""
+    """A file that cannot be recorded is not put in place; those in place stay ours."""
     find("strace", "Debian: strace")
     declare(service, cli)
     only = ("-P", str(cli.out / STATE / name))
@@ -113,7 +113,7 @@ def test_a_disk_that_is_full_for_the_records(service: FakeService, cli: Cli, nam
 
 
 def test_bytes_that_failed_to_be_synced_are_not_trusted(service: FakeService, cli: Cli) -> None:
-    """After a failed fsync Linux counts pages as written that never were: they come anew."""
+    """After a failed fsync, bytes are fetched again: Linux counts lost pages as written."""
     find("strace", "Debian: strace")
     service.add("large", LARGE)
     cli.download(wrap=injected("fsync:error=EIO"), code=1)
@@ -123,7 +123,7 @@ def test_bytes_that_failed_to_be_synced_are_not_trusted(service: FakeService, cl
 
 
 def test_too_few_open_files(service: FakeService, cli: Cli) -> None:
-    """The limit of open files is told as what it is, and what came by then stays."""
+    """The error names the limit of open files, and files in place stay."""
     for at in range(40):
         service.add(f"file-{at}", b"%d" % at)
     wrap = ("sh", "-c", 'ulimit -n 16; exec "$@"', "sh")
@@ -136,7 +136,7 @@ def test_too_few_open_files(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_low_soft_limit_of_open_files(service: FakeService, cli: Cli) -> None:
-    """What the tool chooses by itself does not run into a limit that it may raise."""
+    """A soft limit of open files that may be raised is no error."""
     for at in range(100):
         service.add(f"dir-{at}/file", b"%d" % at)
     cli.download("--retries", "1", wrap=("sh", "-c", 'ulimit -Sn 48; exec "$@"', "sh"))
@@ -145,7 +145,7 @@ def test_a_low_soft_limit_of_open_files(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("where", ["out", "out/dir"])
 def test_a_read_only_folder(service: FakeService, cli: Cli, where: str) -> None:
-    """No permission is a local fault of what lies there; the rest is in place."""
+    """A missing permission fails the files in that folder; the others are in place."""
     wrap = unprivileged()
     service.add("dir/small", SMALL)
     service.add("large", LARGE)
@@ -164,7 +164,7 @@ def test_a_read_only_folder(service: FakeService, cli: Cli, where: str) -> None:
 def test_a_read_only_folder_of_one_file(
     service: FakeService, cli: Cli, arguments: tuple[str, str]
 ) -> None:
-    """A file that the user named says the same of its folder."""
+    """With `-o` the message names the file's folder too."""
     wrap = unprivileged()
     service.add("large", LARGE)
     cli.out.mkdir(mode=0o555)
@@ -175,7 +175,7 @@ def test_a_read_only_folder_of_one_file(
 
 
 def test_a_read_only_file_system(service: FakeService, cli: Cli) -> None:
-    """It is named, and another folder proposed."""
+    """The error names it, and the hint proposes another folder."""
     service.add("large", LARGE)
     cli.out.mkdir()
     mount = f'mount -t tmpfs -o ro none "{cli.out}" && exec "$@"'
@@ -195,7 +195,7 @@ HOMES: dict[str, Callable[[Path], str | None]] = {
 
 @pytest.mark.parametrize("home", HOMES)
 def test_no_home(service: FakeService, cli: Cli, tmp_path: Path, home: str) -> None:
-    """Nothing of a download needs a home folder."""
+    """A download needs no home folder."""
     service.add("large", LARGE)
     (tmp_path / "closed").mkdir(mode=0)
     env = {"HOME": HOMES[home](tmp_path), "XDG_CONFIG_HOME": None, "XDG_CACHE_HOME": None}
@@ -206,7 +206,7 @@ def test_no_home(service: FakeService, cli: Cli, tmp_path: Path, home: str) -> N
 
 @pytest.mark.parametrize("home", ["a file", "closed"])
 def test_no_home_for_the_token(cli: Cli, tmp_path: Path, home: str) -> None:
-    """`auth login` says that it has no place for the token, and the other way to give it."""
+    """`auth login` says that it cannot store the token, and names the variable."""
     (tmp_path / "closed").mkdir(mode=0)
     env = {"HOME": HOMES[home](tmp_path), "XDG_CONFIG_HOME": None}
     wrap = unprivileged()
@@ -227,7 +227,7 @@ time.time = lambda: max(0.0, real() + next(jumps))
 
 
 def test_a_clock_that_jumps(service: FakeService, cli: Cli, tmp_path: Path) -> None:
-    """Neither waits nor retries nor the memory of what is there hang on the wall clock."""
+    """Waits, retries and records do not depend on the wall clock."""
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(HURRY + JUMPING)
     env = {"PYTHONPATH": str(tmp_path / "clock")}
@@ -242,7 +242,7 @@ def test_a_clock_that_jumps(service: FakeService, cli: Cli, tmp_path: Path) -> N
 
 
 def begun(service: FakeService, cli: Cli, gate: threading.Event) -> subprocess.Popen[bytes]:
-    """Start a download, up to where half of a large file is on disk and a small one in place."""
+    """Start a download; stop when half of a large file is on disk and a small one in place."""
     stored: list[Stored] = [service.add("large", LARGE, held(LARGE, gate), ranged(LARGE))]
     stored.append(service.add("dir/small", SMALL))
     process = cli.start("download", "7", *CUBE, "-d", "out")
@@ -252,7 +252,7 @@ def begun(service: FakeService, cli: Cli, gate: threading.Event) -> subprocess.P
 
 
 def clear(folder: Path) -> None:
-    """Remove a folder in which something else is still at work."""
+    """Remove a folder in which a process is still working."""
     while folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -268,7 +268,7 @@ VANISH: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", VANISH)
 def test_what_vanishes_meanwhile(service: FakeService, cli: Cli, what: str) -> None:
-    """What another program takes away is a local fault at most; the run after makes it good."""
+    """If files vanish, it is at most exit 1, and the next run fetches them again."""
     gate = threading.Event()
     process = begun(service, cli, gate)
     VANISH[what](cli.out)
@@ -280,7 +280,7 @@ def test_what_vanishes_meanwhile(service: FakeService, cli: Cli, what: str) -> N
         assert "not a folder" in cli.download(code=1).err
         cli.out.unlink()
     assert tree(cli.out).get("large", LARGE) == LARGE if cli.out.exists() else True
-    # Without its records the small file is a stranger's.
+    # Without its records the small file counts as a stranger's.
     cli.download(*(OVERWRITE if what == "state" else ()))
     assert tree(cli.out) == WHOLE
     assert partial_bytes(cli.out) == 0
@@ -299,7 +299,7 @@ def test_what_vanishes_meanwhile(service: FakeService, cli: Cli, what: str) -> N
 def test_closed_streams(
     service: FakeService, cli: Cli, closed: str, arguments: Sequence[str], code: int
 ) -> None:
-    """A stream that was closed at the start is no fault, and no file takes its number."""
+    """A stream that was closed at the start is no error, and no file gets its number."""
     service.add("large", LARGE)
     cli(*arguments, wrap=("sh", "-c", f'exec "$@" {closed}', "sh"), code=code)
     places = [path for path in (cli.out / "large", cli.cwd / "one") if path.exists()]
@@ -309,14 +309,14 @@ def test_closed_streams(
 
 
 def test_a_stream_to_nowhere(service: FakeService, cli: Cli) -> None:
-    """`-o -` with a closed stdout is a local fault, and spoils nothing that was opened since."""
+    """`-o -` with a closed stdout is exit 1, and does not write into another file."""
     service.add("large", LARGE)
     cli("download", "7", *CUBE, "-o", "-", wrap=("sh", "-c", 'exec "$@" >&-', "sh"), code=1)
     assert os.listdir(cli.cwd) == []
 
 
 def test_a_full_stderr(service: FakeService, cli: Cli) -> None:
-    """A stderr that takes nothing does not fail a download."""
+    """A stderr that cannot be written does not fail a download."""
     service.add("large", LARGE)
     with open("/dev/full", "wb") as full:
         cli.download("--debug", "--progress", "plain", stderr=full)

@@ -1,4 +1,4 @@
-"""A forked command is given what a process of its own would be given, and ends as one would."""
+"""A forked command starts and ends like a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forked import IS_POSSIBLE, Forked, ForkServer
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="commands are forked on Linux alone")
 
-# All that a process can tell of how it began; one that is given an argument runs it.
+# Prints all that a process can tell of its start; with an argument, it runs that.
 PROBE = """
 import gc, json, locale, os, random, resource, signal, sys, threading, time
 if len(sys.argv) > 2:
@@ -90,13 +90,13 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Start, St
 def test_it_begins_as_a_process_of_its_own(
     starts: tuple[Start, Start], options: dict[str, Any]
 ) -> None:
-    """With the same arguments, variables, folder, signals, descriptors, streams and limits."""
+    """Arguments, variables, folder, signals, descriptors, streams and limits are the same."""
     begun = [json.loads(start(**options).communicate()[0]) for start in starts]
     assert begun[0] == begun[1]
 
 
 def test_it_has_the_mask_of_now(starts: tuple[Start, Start]) -> None:
-    """The server may have started with another."""
+    """It has the current umask, even if the server started with another one."""
     umask = os.umask(0o027)
     try:
         begun = [json.loads(start().communicate()[0])["umask"] for start in starts]
@@ -106,7 +106,7 @@ def test_it_has_the_mask_of_now(starts: tuple[Start, Start]) -> None:
 
 
 def test_it_can_have_a_terminal(starts: tuple[Start, Start]) -> None:
-    """Its streams are then buffered by lines, as Python does it."""
+    """On a terminal its streams are buffered by lines, as Python does it."""
     told = []
     for start in starts:
         ours, its = pty.openpty()
@@ -136,7 +136,7 @@ def test_it_can_have_a_terminal(starts: tuple[Start, Start]) -> None:
     ],
 )
 def test_it_ends_as_a_process_of_its_own(starts: tuple[Start, Start], code: str) -> None:
-    """With the same status, and the same last words."""
+    """It has the same status and the same last output."""
     ended = []
     for start in starts:
         process = start(code, "x", stderr=subprocess.PIPE)
@@ -146,7 +146,7 @@ def test_it_ends_as_a_process_of_its_own(starts: tuple[Start, Start], code: str)
 
 
 def test_it_can_be_waited_for_and_killed(starts: tuple[Start, Start]) -> None:
-    """By its id; a wait may have an end."""
+    """It can be waited for, with a time limit, and killed by its id."""
     for start in starts:
         process = start("print('up', flush=True); time.sleep(60)", "x")
         assert process.stdout
@@ -161,7 +161,7 @@ def test_it_can_be_waited_for_and_killed(starts: tuple[Start, Start]) -> None:
 
 
 def test_two_draw_other_numbers(starts: tuple[Start, Start]) -> None:
-    """What is random in a process does not come from the server."""
+    """Two commands have different random numbers."""
     code = "import os, uuid; print(random.Random().random(), random.getrandbits(99), hash('x'))"
     drawn = {starts[1](code, "x").communicate()[0].rsplit(b" ", 1)[0] for _ in range(3)}
     assert len(drawn) == 3
@@ -190,5 +190,5 @@ def test_two_draw_other_numbers(starts: tuple[Start, Start]) -> None:
 def test_what_is_read_early_needs_a_start(
     fork_server: ForkServer, hurry: dict[str, str], name: str, is_served: bool
 ) -> None:
-    """A variable that Python or a module reads as it starts cannot be set in a fork."""
+    """A variable that Python or a module reads at its start needs a real process."""
     assert fork_server.serves({"PATH": os.environ["PATH"], **hurry, name: "1"}) == is_served

@@ -1,4 +1,4 @@
-"""What is generated from the program and kept in `completions/` is current."""
+"""The generated files in `completions/` are current."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from generate import FOLDER, NAMES, generated
 
 @pytest.mark.parametrize("name", generated())
 def test_a_generated_file_is_current(name: str) -> None:
-    """A file is what the program would write today; `make generate` makes it so."""
+    """A file is what the program would write today; `make generate` writes it."""
     assert (FOLDER / name).read_text(encoding="utf-8") == generated()[name]
 
 
 def test_nothing_else_is_there() -> None:
-    """The folder holds what is generated, and nothing else."""
+    """The folder has only generated files."""
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted(generated())
 
 
 def test_the_program_prints_its_scripts(cli: Cli) -> None:
-    """Who has the program alone gets the same scripts from it."""
+    """The program prints the same scripts."""
     for shell, name in NAMES.items():
         script = (FOLDER / name).read_bytes()
         assert cli("--show-completion", shell).stdout == script
@@ -32,7 +32,7 @@ def test_the_program_prints_its_scripts(cli: Cli) -> None:
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="there is no groff here")
 def test_the_man_page_is_clean(cli: Cli) -> None:
-    """groff has no warning about the page, and it fits a terminal of 80 columns."""
+    """groff has no warnings about the page, and it fits 80 columns."""
     page = FOLDER / "sourcecraft-artifacts.1"
     command = ["groff", "-man", "-ww", "-Tascii", "-rLL=80n", "-P-cbou", str(page)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Hostile services, storages and folders against the command, each bounded and told in words."""
+"""Hostile services, storages and folders: the command limits them, and says what is wrong."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BOMBS = {
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
 @pytest.mark.parametrize(("kind", "status"), [*((kind, 200) for kind in BOMBS), ("spaces", 500)])
 def test_bombs(service: FakeService, cli: Cli, kind: str, status: int) -> None:
-    """A small body that unfolds to much ends as an answer that makes no sense, in little memory."""
+    """A small body that expands to a huge one is an API error, in little memory."""
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     service.api.on(target("7", *CUBE), Response(status, headers, BOMBS[kind]()))
     finished = cli("list", "7", *CUBE, "--retries", "0", wrap=MEMORY, code=7)
@@ -64,7 +64,7 @@ def test_bombs(service: FakeService, cli: Cli, kind: str, status: int) -> None:
 def test_a_listing_that_is_too_long(
     service: FakeService, cli: Cli, framing: dict[str, Any]
 ) -> None:
-    """More than 64 MiB is not read to its end, whatever its framing."""
+    """Of a listing above 64 MiB the rest is not read, whatever its framing."""
     answer = Response(200, (), b'{"x": "' + b"x" * (65 << 20), **framing)
     service.api.on(target("7", *CUBE), answer)
     assert "67,108,864" in cli("list", "7", *CUBE, wrap=MEMORY, code=7).err
@@ -72,7 +72,7 @@ def test_a_listing_that_is_too_long(
 
 
 def test_an_honest_large_listing(service: FakeService, cli: Cli) -> None:
-    """The bounds leave room for a hundred thousand artifacts."""
+    """A listing of a hundred thousand artifacts is below the limits."""
     record = service.record(service.add("some/where/file", url=f"https://h/{'x' * 300}"))
     records = [record | {"local_path": f"some/where/file-{at}"} for at in range(100_000)]
     service.api.on(target("7", *CUBE), json_response({"artifacts": records}))
@@ -92,7 +92,7 @@ NUMBERS: dict[str, Reply] = {
 
 
 def test_storages_that_break_the_rules(service: FakeService, cli: Cli) -> None:
-    """Numbers and addresses that make no sense are faults of that artifact, and no bugs."""
+    """Invalid numbers and addresses fail the artifact, and are not bugs."""
     for name, reply in NUMBERS.items():
         service.add(name, b"hello", reply)
     cut = ranged(BODY, cut_first=1 << 20)
@@ -105,7 +105,7 @@ def test_storages_that_break_the_rules(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r", "\r\n "])
 def test_headers_are_not_carried_into_requests(service: FakeService, cli: Cli, ending: str) -> None:
-    """A validator with a line break in it adds no header to the request that repeats it."""
+    """A validator with a line break adds no header to a later request."""
     dated = {"Last-Modified": f"Sat, 01 Nov 2025 10:00:00 GMT{ending}X-Evil: 1"}
     good = ranged(BODY, etag=None, headers=dated, cut_first=1 << 20)
     stored = service.add("file", BODY, good, ranged(BODY))
@@ -114,7 +114,7 @@ def test_headers_are_not_carried_into_requests(service: FakeService, cli: Cli, e
 
 
 def test_run_slugs_of_any_length(service: FakeService, cli: Cli) -> None:
-    """A counter of five thousand digits sorts like any other name."""
+    """A run number of five thousand digits is sorted like any other name."""
     service.add_run(HUGE)
     service.add_run("7")
     assert len(cli("runs").out.splitlines()) == 2
@@ -123,7 +123,7 @@ def test_run_slugs_of_any_length(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("glob", ["*a*a*a*b", "**/a/**/a/**/b", "**/*a*/**/*a*/*.xml"])
 def test_globs_take_their_time_from_no_name(service: FakeService, cli: Cli, glob: str) -> None:
-    """A path made to be matched slowly costs no more than its length."""
+    """A crafted path takes a glob no more time than its length."""
     service.add("a" * 100_000)
     service.add("a/" * 50_000)
     service.add("b")
@@ -144,7 +144,7 @@ ODD_URLS = (
 
 
 def test_urls_in_the_log_have_no_key(service: FakeService, cli: Cli) -> None:
-    """Whatever a URL looks like, and wherever its key stands, `--debug` does not show it."""
+    """`--debug` shows no secret of a URL, whatever its form."""
     service.storage.on("/", Response(200, (), b"x"))
     for at, odd in enumerate(ODD_URLS):
         service.add(f"file-{at}", url=f"{service.storage.url}{odd}{SIGNATURE}")
@@ -157,18 +157,18 @@ def test_urls_in_the_log_have_no_key(service: FakeService, cli: Cli) -> None:
 
 
 def echo_line(received: Received) -> Response:
-    """Response with the request itself."""
+    """Respond with the request itself."""
     return Response(raw=f"GET {received.target} HTTP/1.1\r\n\r\n".encode())
 
 
 def echo_message(received: Received) -> Response:
-    """Repeat the target in what a person is to read."""
+    """Repeat the target in an error's message."""
     text = f"<Error><Code>{received.target}</Code><Message>no {received.target}</Message></Error>"
     return Response(404, body=text.encode())
 
 
 def echo_location(received: Received) -> Response:
-    """Redirect to where nobody may go, with the query."""
+    """Redirect to an unsafe URL, with the query."""
     return Response(302, {"Location": f"http://example.com{received.target}"})
 
 
@@ -181,7 +181,7 @@ def echo_signature(received: Received) -> Response:
 @pytest.mark.parametrize("echo", [echo_line, echo_message, echo_location, echo_signature])
 @pytest.mark.parametrize("arguments", [("--debug", "--json"), ("--debug", "-o", "one")])
 def test_echoes(service: FakeService, cli: Cli, echo: Reply, arguments: tuple[str, ...]) -> None:
-    """A storage that repeats the request gets no signature on the screen or into the report."""
+    """A storage that repeats the request puts no signature on the screen or into the report."""
     service.add("file", BODY, echo)
     command = ("download", "7", *CUBE, "--retries", "0", *arguments)
     finished = cli(*command, code=6 if echo is not echo_location else (6, 8))
@@ -190,7 +190,7 @@ def test_echoes(service: FakeService, cli: Cli, echo: Reply, arguments: tuple[st
 
 @pytest.mark.parametrize("output", ["one", "-"])
 def test_an_unsafe_url_of_one_file(service: FakeService, cli: Cli, output: str) -> None:
-    """`-o` refuses such a URL as a folder's download does."""
+    """`-o` refuses an unsafe URL as a download to a folder does."""
     service.add("file", url="http://example.com/x")
     cli("download", "7", *CUBE, "-o", output, code=8)
     assert os.listdir(cli.cwd) == []
@@ -207,7 +207,7 @@ REMOTES = [
 
 @pytest.mark.parametrize("remote", REMOTES)
 def test_git_credentials(service: FakeService, cli: Cli, remote: str) -> None:
-    """The remote's password is told by no error, and sent nowhere."""
+    """The remote's password is in no error, and is not sent."""
     subprocess.run(["git", "init", "-q"], cwd=cli.cwd, check=True)
     subprocess.run(["git", "config", "remote.origin.url", remote], cwd=cli.cwd, check=True)
     env = {"SOURCECRAFT_ARTIFACTS_REPO": None}
@@ -218,7 +218,7 @@ def test_git_credentials(service: FakeService, cli: Cli, remote: str) -> None:
 
 
 def test_a_linked_journal_is_not_written_to(service: FakeService, cli: Cli) -> None:
-    """A hard link in the state folder does not lead out of it."""
+    """A hard link in the journal's place is not written through."""
     service.add("file", b"x")
     victim = cli.cwd / "victim"
     victim.write_bytes(b"theirs")
@@ -229,7 +229,7 @@ def test_a_linked_journal_is_not_written_to(service: FakeService, cli: Cli) -> N
 
 
 def test_a_linked_part_is_not_written_to(service: FakeService, cli: Cli) -> None:
-    """Partial data that has another name outside is not gone on with."""
+    """Partial data with another name outside is not resumed."""
     service.add("file", BODY, ranged(BODY, cut_first=1 << 20), ranged(BODY))
     cli.download("--retries", "0", code=6)
     part = next((cli.out / STATE / "partial").glob("*.part"))
@@ -252,7 +252,7 @@ LINES = (
 
 
 def test_a_journal_that_is_not_ours(service: FakeService, cli: Cli) -> None:
-    """Lines that say nothing are passed over."""
+    """Lines without meaning are ignored."""
     service.add("other", b"x")
     (cli.out / STATE).mkdir(parents=True)
     text = "\n".join(LINES).encode("utf-8", "surrogateescape")
@@ -267,7 +267,7 @@ FIELDS = ("sha256", "size", "mtime_ns", "repo", "local_path", "validator", "date
 
 @pytest.mark.parametrize("value", [5, [], "\n0  /etc/passwd", "\x1b[31mé"])
 def test_a_manifest_that_is_not_ours(service: FakeService, cli: Cli, value: object) -> None:
-    """Whatever it says of a file, it brings nothing down, and no odd text into other files."""
+    """Any manifest content causes no crash, and no odd text in other files."""
     for field in FIELDS:
         service.add(field, b"x")
     cli.download()
@@ -285,7 +285,7 @@ def test_a_manifest_that_is_not_ours(service: FakeService, cli: Cli, value: obje
 
 
 def test_odd_things_in_the_state_folder(service: FakeService, cli: Cli) -> None:
-    """Folders and FIFOs under its names are told by name, block nothing, and harm nothing."""
+    """Folders and FIFOs under its names are named, block nothing, and stay."""
     service.add("file", b"x")
     state = cli.out / STATE
     for name in ("manifest.json", "journal.jsonl"):
@@ -299,7 +299,7 @@ def test_odd_things_in_the_state_folder(service: FakeService, cli: Cli) -> None:
 
 
 def test_checksums_replace_their_file_alone(service: FakeService, cli: Cli) -> None:
-    """A neighbour with a name like a temporary one stays."""
+    """A file with a name like a temporary one stays."""
     service.add("file", b"x")
     neighbours = [cli.cwd / name for name in ("sums.new", "sums.tmp", ".sums", "sums~")]
     for path in neighbours:
@@ -313,7 +313,7 @@ def test_checksums_replace_their_file_alone(service: FakeService, cli: Cli) -> N
 def test_what_is_no_file_is_not_replaced(
     service: FakeService, cli: Cli, kind: str, arguments: tuple[str, ...]
 ) -> None:
-    """A FIFO, and a link to a device or to an open stream such as /dev/stdout, stays what it is."""
+    """A FIFO, or a link to a device or to an open stream such as /dev/stdout, stays."""
     service.add("file", b"x")
     place = cli.cwd / "place"
     if kind == "fifo":
@@ -330,12 +330,12 @@ def test_what_is_no_file_is_not_replaced(
 
 EVIL = "\x1b]0;pwn\x07\x9b31m\u202e[red]:bomb:[/nope]\r\n\t\x7f\u2028é"
 BARE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-# Without a locale Python takes UTF-8.
+# Without a locale Python uses UTF-8.
 LOCALES: list[dict[str, str]] = [{}, {"PYTHONIOENCODING": "ascii:strict"}, BARE]
 
 
 def hostile_text(service: FakeService) -> None:
-    """Put a text that steers terminals wherever a service can put one."""
+    """Put control characters and markup wherever a service can put text."""
     names = (f"w{EVIL}", f"t{EVIL}", f"c{EVIL}")
     dates = {"registered_at": EVIL, "obtained_at": EVIL, "updated_at": EVIL}
     service.add(f"path{EVIL}\ud800", b"", cube=names, status=f"s{EVIL}", dates=dates)
@@ -347,14 +347,14 @@ def hostile_text(service: FakeService) -> None:
 
 
 def is_safe(finished: Finished) -> bool:
-    """Whether the outputs hold nothing but printable text and the ends of lines and columns."""
+    """Tell whether the outputs are only printable text, line ends and tabs."""
     text = finished.err + finished.stdout.decode("utf-8", "surrogateescape")
     return all(c.isprintable() or c in "\n\t" for c in text) and "\u202e" not in text
 
 
 @pytest.mark.parametrize("env", LOCALES)
 def test_text_in_every_mode(service: FakeService, cli: Cli, env: dict[str, str]) -> None:
-    """Nothing from outside steers the terminal, in any mode and any encoding of the streams."""
+    """Text from outside is made visible in every mode and every encoding of the streams."""
     hostile_text(service)
     run = ("download", "7", "-d", "out", "--retries", "0")
     only = ("-i", "failing", "--layout", "flat")
@@ -406,7 +406,7 @@ def on_a_terminal(cli: Cli, *arguments: str, env: dict[str, str]) -> str:
 def test_text_on_a_terminal(
     service: FakeService, cli: Cli, command: str, env: dict[str, str]
 ) -> None:
-    """Tables and bars show such a text with its escapes, and no markup or emoji of its own."""
+    """Tables and bars show such text with visible escapes, and read no markup or emoji."""
     hostile_text(service)
     more = {
         "list": ["7"],
@@ -420,7 +420,7 @@ def test_text_on_a_terminal(
 
 
 def test_what_is_left_has_no_secrets(service: FakeService, cli: Cli, tmp_path: Path) -> None:
-    """After failures of every kind, no file of the command but the config holds one."""
+    """After all kinds of failures, only the config file has a secret."""
     service.stale_listings = 1
     service.add("cut", BODY, ranged(BODY, cut_first=1 << 20), echo_line)
     service.add("echo", BODY, echo_message)

@@ -1,4 +1,4 @@
-"""Who may import what, and what is not imported before it is needed."""
+"""Which modules import what, and what is imported only when needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import sourcecraft_artifacts
 
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
-# The packages that only some modules know; what is written for type checkers alone is free.
+# The packages that only some modules import; imports for type checkers do not count.
 WINGS = ["cli", "downloads", "show", "transfer", "disk", "http", "service"]
 """From the top floor down; what lies in no wing is the ground."""
 KNOWN_BY = {
@@ -48,7 +48,7 @@ BELOW_ALL: dict[str, set[str]] = {
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Yield what is imported somewhere in a module, its own package's modules after a dot."""
+    """Yield all imports of a module; those of its own package begin with a dot."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -68,14 +68,14 @@ def imported(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("package", KNOWN_BY)
 def test_a_package_is_known_by_few(package: str) -> None:
-    """A package from outside is imported by the modules that are there for it, and all of them."""
+    """Each package is imported by the modules that are listed for it, and by all of them."""
     paths = [path for path in PACKAGE.rglob("*.py") if package in imported(path)]
     knowing = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in paths}
     assert knowing == KNOWN_BY[package]
 
 
 def test_nothing_private_of_a_package_is_imported() -> None:
-    """Only what a library offers in public stays there in its next version."""
+    """Only public names of libraries are imported."""
     names = {
         name
         for module in PACKAGE.rglob("*.py")
@@ -87,19 +87,19 @@ def test_nothing_private_of_a_package_is_imported() -> None:
 
 @pytest.mark.parametrize("module", BELOW_ALL)
 def test_the_foundation_stands_by_itself(module: str) -> None:
-    """What everything rests on imports nothing that rests on it."""
+    """The modules of the ground import no wing."""
     ours = {name for name in imported(PACKAGE / f"{module}.py") if name.startswith(".")}
     assert ours <= {f".{name}" for name in BELOW_ALL[module]}
 
 
 def wing_of(name: str) -> str:
-    """Return the wing that a module's or an import's path begins with, empty for the ground."""
+    """Return the wing of a module or an import; empty for the ground."""
     first = name.split("/")[0]
     return first if (PACKAGE / first).is_dir() else ""
 
 
 def wings_imported(module: Path) -> set[str]:
-    """Return the wings that a module imports from, its own and the ground left out."""
+    """Return the wings that a module imports from, without its own and the ground."""
     home = module.relative_to(PACKAGE).parent.parts
     wings = set()
     for name in imported(module):
@@ -112,7 +112,7 @@ def wings_imported(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("wing", [*WINGS, "sandbox"])
 def test_a_wing_imports_only_what_is_below_it(wing: str) -> None:
-    """Each wing rests on those further down, and the sandbox on the ground alone."""
+    """Each wing imports only wings below it; the sandbox imports only the ground."""
     below = WINGS[WINGS.index(wing) + 1 :] if wing in WINGS else []
     allowed = {*below, *(["sandbox"] if wing == "cli" else [])}
     modules = sorted((PACKAGE / wing).glob("*.py"))
@@ -121,13 +121,13 @@ def test_a_wing_imports_only_what_is_below_it(wing: str) -> None:
 
 
 def test_no_wing_hides_a_public_name() -> None:
-    """A folder of the name would replace what the library exports, once it has been imported."""
+    """A wing named like a public function would replace it once it is imported."""
     modules = {path.stem for path in PACKAGE.iterdir()}
     assert not modules & set(sourcecraft_artifacts.__all__)
 
 
 def test_every_folder_is_a_wing() -> None:
-    """The order of the wings names each of them, and the ground rests on none."""
+    """The order of the wings names each of them."""
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders == {*WINGS, "sandbox"}
     ground = [path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
@@ -135,7 +135,7 @@ def test_every_folder_is_a_wing() -> None:
 
 
 def loaded_by(code: str, *arguments: str, **env: str) -> set[str]:
-    """Run some code in a fresh interpreter; return the modules that it has loaded at its end."""
+    """Run code in a fresh interpreter; return the modules that are then loaded."""
     report = "import atexit, sys\natexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n"
     command = [sys.executable, "-P", "-c", report + code, *arguments]
     finished = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
@@ -143,14 +143,14 @@ def loaded_by(code: str, *arguments: str, **env: str) -> set[str]:
 
 
 def test_the_package_costs_nothing() -> None:
-    """Importing the library loads no command line and no network."""
+    """Importing the library loads no command line and no network modules."""
     loaded = loaded_by("import sourcecraft_artifacts")
     assert not loaded & {"typer", "rich", "requests", "urllib3", "platformdirs", "ssl"}
 
 
 @pytest.mark.parametrize("module", ["sourcecraft_artifacts", "sourcecraft_artifacts.__main__"])
 def test_nothing_is_imported_before_ctrl_c_is_in_hand(module: str) -> None:
-    """Not even of the standard library: a signal in the meantime would show a traceback."""
+    """Nothing is imported before the signal is set: else Ctrl-C shows a traceback."""
     ours = {"sourcecraft_artifacts", module}
     assert loaded_by(f"import {module}") - loaded_by("pass") == ours
 
@@ -173,10 +173,10 @@ TAB = {"_SOURCECRAFT_ARTIFACTS_COMPLETE": "complete_zsh"}
 def test_what_is_wanted_at_once_waits_for_nothing(
     arguments: list[str], env: dict[str, str]
 ) -> None:
-    """Neither the network nor rich is loaded to tell what the program knows by itself.
+    """Help, version and completion of options load neither the network nor rich.
 
-    pydantic comes with a newer typer, and takes longer to load than all the rest: where this fails
-    for it, the range of typer in pyproject.toml goes too far, as CONTRIBUTING.md explains.
+    A newer typer loads pydantic, which takes longer than everything else: if this test fails
+    because of it, the range of typer in pyproject.toml is too wide, as CONTRIBUTING.md explains.
     """
     loaded = loaded_by(RUN, *arguments, **env)
     assert "sourcecraft_artifacts.cli.app" in loaded

@@ -1,4 +1,4 @@
-"""The library: what it refuses, what it accepts, and what it tells of itself."""
+"""The library: what it refuses, what it accepts, and its documentation."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ ODD: Any = object()
     ids=str,
 )
 def test_a_request_refuses_what_the_command_refuses(options: dict[str, Any]) -> None:
-    """Wrong types and values are told at once, by the name of the field."""
+    """Wrong types and values are refused at once, with the field's name."""
     with pytest.raises(UsageError) as caught:
         Request(**{"address": ADDRESS, **options})
     assert any(name in caught.value.message for name in options)
@@ -111,20 +111,20 @@ def test_a_request_refuses_what_the_command_refuses(options: dict[str, Any]) -> 
     ids=str,
 )
 def test_an_address_is_checked(arguments: Any) -> None:
-    """What could not be asked for is refused when it is written."""
+    """An address that cannot be requested is refused when it is made."""
     with pytest.raises(UsageError):
         Address(*arguments)
 
 
 def test_a_run_may_be_a_number() -> None:
-    """Runs are counted, so that whoever has a number may give it."""
+    """A run may be given as a number."""
     assert Address("o/r", 43) == Address("o/r", "43")
     assert Address("o/r", 43, "ci", "build", "linux").exact
     assert Address("o/r", 43).workflow is None
 
 
 def test_texts_are_accepted_as_the_command_accepts_them(tmp_path: Path) -> None:
-    """Choices by their names, one pattern as it is, a folder as a path."""
+    """Choices may be strings, a single pattern too, and a folder may be a path."""
     options: dict[str, Any] = {"layout": "flat", "if_exists": "skip", "directory": tmp_path}
     request = Request(ADDRESS, **options)
     assert (request.layout, request.if_exists) == (Layout.FLAT, IfExists.SKIP)
@@ -139,7 +139,7 @@ def test_texts_are_accepted_as_the_command_accepts_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [7, None, b"*", [7], [None], [b"x"]])
 def test_patterns_are_texts(value: Any) -> None:
-    """A pattern that is no text is refused, and is not silently no pattern."""
+    """A pattern that is not a string is refused, not ignored."""
     for make in (Selection, RunFilter):
         with pytest.raises(UsageError):
             make(value)
@@ -162,14 +162,14 @@ def test_patterns_are_texts(value: Any) -> None:
     ids=str,
 )
 def test_a_client_is_checked(options: Any) -> None:
-    """No token is in the message."""
+    """Wrong arguments of a client are refused, without the token in the message."""
     with pytest.raises(UsageError) as caught:
         Client(**options)
     assert "a\nb" not in caught.value.message
 
 
 def test_calls_with_wrong_types_are_usage_errors(service: FakeService) -> None:
-    """Nothing is asked, and no error of Python's own comes out."""
+    """A wrong type is a `UsageError`, before any request."""
     with Client(service.api.url, TOKEN) as client:
         odd: list[Any] = [
             lambda: client.run(ODD, "7"),
@@ -188,7 +188,7 @@ def test_calls_with_wrong_types_are_usage_errors(service: FakeService) -> None:
 
 
 def test_latest_is_understood(service: FakeService, tmp_path: Path) -> None:
-    """A library lists and downloads the newest run as the command does, filters included."""
+    """The library lists and downloads `latest` as the command does, with filters."""
     service.add("a", b"old", run="7")
     service.add("a", b"new", run="8")
     service.runs["8"].status = "failed"
@@ -203,7 +203,7 @@ def test_latest_is_understood(service: FakeService, tmp_path: Path) -> None:
 
 
 def result(outcome: Outcome, error: ArtifactsError | None = None) -> FileResult:
-    """One artifact's end."""
+    """Return the result for one artifact."""
     address = CubeAddress("o/r", "7", *CUBE)
     return FileResult(Artifact(address, "a", "", ArtifactDates()), "a", outcome, error=error)
 
@@ -223,12 +223,12 @@ def result(outcome: Outcome, error: ArtifactsError | None = None) -> FileResult:
     ],
 )
 def test_a_report_tells_whether_all_is_there(report: Report, ok: bool) -> None:
-    """It is what the exit status 0 of the command says."""
+    """`ok` is true exactly if the command would end with 0."""
     assert report.ok is ok
 
 
 def test_help_shows_what_is_public() -> None:
-    """`help(sourcecraft_artifacts)` has each name, though none is imported before it is used."""
+    """`help(sourcecraft_artifacts)` shows each public name before it is imported."""
     assert set(library.__all__) <= set(dir(library))
     text = pydoc.plain(pydoc.render_doc(library))
     for name in library.__all__:
@@ -247,6 +247,6 @@ def _fields(record: Any) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("record", _records())
 def test_each_field_is_explained(record: Any) -> None:
-    """Whoever asks for help on a record learns what each field is, and in what unit."""
+    """The docstring of each public record explains each field."""
     doc = inspect.getdoc(record) or ""
     assert not [name for name in _fields(record) if f"`{name}`" not in doc]

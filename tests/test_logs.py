@@ -1,4 +1,4 @@
-"""The package's loggers: what they never say, and when they say nothing."""
+"""The package's loggers: they show no secrets, and nothing by default."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_is_logged_holds_no_secret(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Secrets that are known, and URLs' queries and user info, are redacted for every listener."""
+    """Known secrets, and queries and user info of URLs, are redacted for every handler."""
     monkeypatch.setattr(redaction, "_secrets", {"t0ken-of-mine"})
     message, *arguments = told
     get_logger(f"{PACKAGE}.test").warning(message, *arguments)
@@ -39,7 +39,7 @@ def test_what_is_logged_holds_no_secret(
 
 
 def test_who_does_not_listen_hears_nothing() -> None:
-    """A program that uses the library and sets up no logging finds nothing on its stderr."""
+    """A program that uses the library without logging gets nothing on its stderr."""
     code = (
         "from sourcecraft_artifacts.logs import get_logger; get_logger('sourcecraft_artifacts.x')"
     )

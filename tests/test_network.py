@@ -1,4 +1,4 @@
-"""Proxies, trusted CAs, deadlines and faults in words."""
+"""Proxies, trusted CAs, deadlines and descriptions of network errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sourcecraft_artifacts.errors import UsageError
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    """Nothing read from the environment of one test reaches another."""
+    """Forget cached settings, so that no test sees another one's."""
     yield
     network._proxy.cache_clear()
     network._context.cache_clear()
@@ -32,7 +32,7 @@ def _forget() -> Iterator[None]:
 
 @pytest.fixture
 def ca(tmp_path: Path) -> str:
-    """A file with one CA."""
+    """Write a file with one CA."""
     path = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     return str(path)
@@ -59,7 +59,7 @@ def ca(tmp_path: Path) -> str:
 def test_the_environment_chooses_the_proxy(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], url: str, proxy: str | None
 ) -> None:
-    """The four variables mean what they mean to curl and requests."""
+    """The four variables work as in curl and requests."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert network.proxy_for(url) == proxy
@@ -72,7 +72,7 @@ def test_the_environment_chooses_the_proxy(
 def test_a_malformed_proxy_is_a_usage_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str
 ) -> None:
-    """The message names the variable, never what is in it."""
+    """The message names the variable, without its value."""
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(UsageError, match=f"variable {variable}") as caught:
         network.proxy_for("https://h/")
@@ -83,7 +83,7 @@ def test_a_malformed_proxy_is_a_usage_error_without_its_password(
 def test_a_socks_proxy_without_its_package_is_a_usage_error(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    """The package that is missing is named."""
+    """The message names the missing package."""
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://p:1080")
     monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="PySocks"):
@@ -91,7 +91,7 @@ def test_a_socks_proxy_without_its_package_is_a_usage_error(
 
 
 def test_a_proxy_is_shown_without_its_user_info() -> None:
-    """Neither name nor password is left, even where they hold an `@`."""
+    """Name and password are left out, also with an `@` in them."""
     assert network.shown_proxy("http://u:p@ss@proxy.example:3128/") == "proxy.example:3128"
 
 
@@ -113,7 +113,7 @@ def test_the_option_beats_the_environment(monkeypatch: pytest.MonkeyPatch, ca: s
 def test_a_missing_ca_bundle_names_its_setting(
     monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    """The user learns which of the three to mend."""
+    """The message names the option or variable."""
     option = "/no\x1bwhere" if setting == "--ca-bundle" else None
     if not option:
         monkeypatch.setenv(setting, "/no\x1bwhere")
@@ -122,14 +122,14 @@ def test_a_missing_ca_bundle_names_its_setting(
 
 
 def test_ssl_cert_file_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """OpenSSL reads a file there."""
+    """SSL_CERT_FILE must be a file."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path))
     with pytest.raises(UsageError, match="SSL_CERT_FILE"):
         network.ca_bundle(None)
 
 
 def test_every_context_checks_certificate_and_host(ca: str) -> None:
-    """Whatever the CAs, the checks are on, and a context is built once."""
+    """Each context verifies certificate and host, and is built once."""
     for bundle in (None, ca, os.path.dirname(ca)):
         context = network.ssl_context(bundle)
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -143,7 +143,7 @@ def test_every_context_checks_certificate_and_host(ca: str) -> None:
 def test_a_bundle_without_cas_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    """The message names the file and the setting it comes from."""
+    """The message names the file, and the option or variable."""
     path = tmp_path / "ca.pem"
     path.write_text("no CA")
     if not setting.startswith("--"):
@@ -154,14 +154,14 @@ def test_a_bundle_without_cas_is_a_usage_error(
 
 
 def test_within_returns_and_raises_what_the_call_does() -> None:
-    """The thread in between is not to be seen."""
+    """The result or error of the call is that of `within`."""
     assert network.within(60, lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         network.within(60, lambda: 1 // 0)
 
 
 def test_within_does_not_wait_longer() -> None:
-    """A call that hangs is left behind, in a thread that holds nothing up."""
+    """A call that hangs is left in its thread, which holds up nothing."""
     hang = threading.Event()
     try:
         with pytest.raises(network.DeadlinePassed):
@@ -174,14 +174,14 @@ def test_within_does_not_wait_longer() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
 def test_a_signal_ends_the_wait() -> None:
-    """What its handler raises in the main thread is not held up by the call."""
+    """An exception of a signal handler ends the wait."""
     hang = threading.Event()
 
     def interrupt() -> bool:
         os.kill(os.getpid(), signal.SIGINT)
         return hang.wait()
 
-    # Where the tests were started in the background of a shell, SIGINT is ignored.
+    # SIGINT is ignored if the tests run as a background job of a shell.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -192,7 +192,7 @@ def test_a_signal_ends_the_wait() -> None:
 
 
 def test_root_cause_stops_where_the_chain_is_cut() -> None:
-    """`from None` hides what came before on purpose."""
+    """The search for the root cause stops at `from None`."""
     cut = ValueError("cut")
     cut.__context__, cut.__suppress_context__ = OSError("hidden"), True
     outer = RuntimeError("outer")
@@ -201,35 +201,35 @@ def test_root_cause_stops_where_the_chain_is_cut() -> None:
 
 
 def test_an_unknown_fault_is_named_without_its_text() -> None:
-    """A library may quote an address, and a password in it."""
+    """The text of a library's exception is not shown."""
     shown = network.explain(ValueError("http://u:s3cret@p"), 30)
     assert shown == "the response is malformed"
 
 
-# Addresses that are raced.
+# Racing addresses.
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A socket that takes connections."""
+    """Listen on a socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 def dead(family: int = socket.AF_INET) -> tuple[int, int, int, str, tuple[str, int]]:
-    """An address that nobody answers for: packets to it are lost (RFC 5737)."""
+    """Return an address that never answers (RFC 5737)."""
     return family, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 9)
 
 
 @pytest.fixture
 def lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Connections to an address that nobody answers for, with no packet sent."""
+    """Make connections to the dead address wait, without sending a packet."""
     real = network._start
 
     def start(family: int, address: Any) -> socket.socket:
         if address[0] != "192.0.2.1":
             return real(family, address)
-        # A socket that is not writable, as one that connects is not.
+        # A socket that is not writable, like one that is connecting.
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with suppress(BlockingIOError):
@@ -250,7 +250,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_first_address_that_answers_is_used(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket, before: int
 ) -> None:
-    """Dead addresses before it cost a quarter of a second each (RFC 8305)."""
+    """Each dead address before it takes a quarter of a second (RFC 8305)."""
     alive = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
     found = [dead()] * before + [alive]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
@@ -263,7 +263,7 @@ def test_the_first_address_that_answers_is_used(
 def test_an_address_that_refuses_gives_way_at_once(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
-    """A refusal is an answer: the next address waits for nothing."""
+    """After a refusal the next address is tried at once."""
     monkeypatch.setattr(network, "_HEAD_START", 60)
     with closed_port() as port:
         addresses = ("127.0.0.1", port), listener.getsockname()
@@ -278,7 +278,7 @@ def test_an_address_that_refuses_gives_way_at_once(
 
 @pytest.mark.usefixtures("lost")
 def test_all_addresses_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are dead, the time to connect is for all of them together."""
+    """The timeout is for all addresses together."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [dead()] * 20)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -287,19 +287,19 @@ def test_all_addresses_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_families_take_turns() -> None:
-    """The system's first choice first, then one of the other family, and so on."""
+    """The system's first choice comes first, then the families alternate."""
     six, four = socket.AF_INET6, socket.AF_INET
     found: list[tuple[int, Any]] = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
     assert network._in_turn(found) == [(six, 1), (four, 4), (six, 2), (four, 5), (six, 3)]
     assert network._in_turn([]) == []
 
 
-# Few threads.
+# Without threads.
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 4])
 def test_in_as_many_threads_as_there_are(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
-    """Each thing has its answer, in order, however many threads the system gives."""
+    """Each thing has its result, in order, with any number of threads."""
     start, left = threading.Thread.start, [allowed]
 
     def limited(thread: threading.Thread) -> None:
@@ -313,7 +313,7 @@ def test_in_as_many_threads_as_there_are(monkeypatch: pytest.MonkeyPatch, allowe
 
 
 def test_a_call_without_a_thread_has_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made all the same."""
+    """Without a thread the call is made here."""
 
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

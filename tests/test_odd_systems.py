@@ -1,4 +1,4 @@
-"""File systems and limits that are not as usual: what cannot be had is done without."""
+"""Unusual file systems and limits: the program does without what they lack."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ os.supports_dir_fd |= {os.stat, os.lstat}
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Any:
-    """Return an environment in which a Python runs some code at its start."""
+    """Return an environment in which Python runs some code at its start."""
 
     def make(code: str) -> dict[str, str]:
         folder = tmp_path / "odd"
@@ -68,7 +68,7 @@ def odd(tmp_path: Path) -> Any:
 def test_a_file_system_without_sync(
     service: FakeService, cli: Cli, odd: Any, number: str, where: tuple[str, str]
 ) -> None:
-    """Where no file can be synced there is no sync to be had: the download goes on."""
+    """A file system that cannot sync does not fail the download."""
     service.add("dir/file", b"file")
     cli("download", "7", *CUBE, *where, env=odd(f"os.fsync = refused(errno.{number})"))
     found = tree(cli.out) if where[0] == "-d" else {"dir/file": (cli.cwd / "one").read_bytes()}
@@ -77,7 +77,7 @@ def test_a_file_system_without_sync(
 
 @pytest.mark.parametrize("number", ["EIO", "ENOSPC", "EDQUOT", "EROFS"])
 def test_a_sync_that_fails(service: FakeService, cli: Cli, odd: Any, number: str) -> None:
-    """A real fault of the disk is one."""
+    """An I/O error of a sync is exit 1."""
     service.add("file", b"file")
     cli.download(env=odd(f"os.fsync = refused(errno.{number})"), code=1)
     assert tree(cli.out) == {}
@@ -88,7 +88,7 @@ def test_a_sync_that_fails(service: FakeService, cli: Cli, odd: Any, number: str
 def test_locks_that_are_forbidden(
     service: FakeService, cli: Cli, odd: Any, number: str, where: tuple[str, str]
 ) -> None:
-    """A lock that nobody has, and that we may not have, is not waited for."""
+    """If locks are forbidden, the program does not wait for them."""
     service.add("file", b"file")
     env = odd(f"fcntl.flock = refused(errno.{number})")
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_locks_that_are_forbidden(
 def test_a_wait_says_for_whom_and_can_be_ended(
     service: FakeService, cli: Cli, where: tuple[str, str]
 ) -> None:
-    """Who waits for another run tells its process, and Ctrl-C ends the wait at once."""
+    """A run that waits for another one names its process, and Ctrl-C ends it at once."""
 
     gate, body = threading.Event(), b"x" * 100_000
     service.add("file", body, held(body, gate))
@@ -120,7 +120,7 @@ def test_a_wait_says_for_whom_and_can_be_ended(
 
 
 def test_numbers_of_files_that_change(service: FakeService, cli: Cli, odd: Any) -> None:
-    """Our own files are known, replaced and locked where no file keeps its number."""
+    """Files are recognised, replaced and locked also if inode numbers change."""
     env = odd(CHANGING)
     stored = service.add("dir/file", b"file")
     cli.download(env=env)
@@ -136,7 +136,7 @@ def test_numbers_of_files_that_change(service: FakeService, cli: Cli, odd: Any) 
 
 
 def test_a_removed_lock_locks_nobody_out(tmp_path: Path) -> None:
-    """A lock of a file that its owner has just removed is none: the name counts."""
+    """A lock on a file that its owner has removed does not count."""
     with open_root(str(tmp_path)) as directory:
         lock = FileLock(directory, "lock")
         descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
@@ -152,7 +152,7 @@ def test_a_removed_lock_locks_nobody_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])
 def test_a_lock_of_another_user(service: FakeService, cli: Cli, odd: Any, mode: int) -> None:
-    """A lock that may not be opened for writing, or at all, is no reason to fail."""
+    """A lock file that cannot be opened is no error."""
     service.add("file", b"file")
     code = (
         "import re\nreal = os.open\n"
@@ -168,7 +168,7 @@ def test_a_lock_of_another_user(service: FakeService, cli: Cli, odd: Any, mode: 
 
 @pytest.mark.parametrize("mode", [0o755, 0o600, 0o444])
 def test_the_mode_of_a_replaced_file_is_kept(service: FakeService, cli: Cli, mode: int) -> None:
-    """A script stays one, whether `-o` or an update replaces it."""
+    """A replaced file keeps its mode, with `-o` and with an update."""
     stored = service.add("script", b"old")
     cli.download()
     cli("download", "7", *CUBE, "-o", "one")
@@ -185,7 +185,7 @@ def test_the_mode_of_a_replaced_file_is_kept(service: FakeService, cli: Cli, mod
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another group, as root only")
 def test_a_folder_gives_its_group(service: FakeService, cli: Cli) -> None:
-    """What lands in a folder with the set-group-ID bit is of the folder's group."""
+    """A file in a folder with the set-group-ID bit has the folder's group."""
     service.add("shared/file", b"file")
     (cli.out / "shared").mkdir(parents=True)
     os.chown(cli.out / "shared", -1, 4242)
@@ -195,7 +195,7 @@ def test_a_folder_gives_its_group(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_limit_that_may_not_be_asked_for(service: FakeService, cli: Cli, odd: Any) -> None:
-    """A confined program does without."""
+    """A program that may not read the limit of open files works too."""
     service.add("dir/file", b"file")
     cli.download(env=odd("resource.getrlimit = refused(errno.EPERM)"))
     assert tree(cli.out) == {"dir/file": b"file"}
@@ -205,7 +205,7 @@ def test_a_limit_that_may_not_be_asked_for(service: FakeService, cli: Cli, odd: 
 def test_folders_are_kept_open_as_the_limit_allows(
     monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
-    """An eighth of the files that may be open, and no more than 64."""
+    """At most an eighth of the limit of open files, and at most 64."""
     monkeypatch.setattr(resource, "getrlimit", lambda what: (limit, limit))
     assert most_cached() == most
 
@@ -213,7 +213,7 @@ def test_folders_are_kept_open_as_the_limit_allows(
 def test_folders_are_closed_where_no_other_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is kept open for later gives way to what is needed now."""
+    """If no more files can be opened, cached folders are closed."""
     with Tree(str(tmp_path)) as tree_:
         for at in range(5):
             with tree_.parent(safe_path(f"{at}/file", portable=False), create=True):
@@ -237,7 +237,7 @@ DEEP = "a/" * 1_900 + "file"
 
 
 def test_time_does_not_grow_with_the_square_of_the_depth(tmp_path: Path) -> None:
-    """Hundreds of paths of nearly two thousand folders are looked at in a moment."""
+    """Hundreds of paths with thousands of folders take little time."""
     places = [safe_path(f"{at}/{DEEP}", portable=False) for at in range(400)]
     started = time.process_time()
     with Tree(str(tmp_path)) as tree_:
@@ -250,7 +250,7 @@ def test_time_does_not_grow_with_the_square_of_the_depth(tmp_path: Path) -> None
 def test_a_path_longer_than_any_system_allows(
     service: FakeService, cli: Cli, path: str, exists: bool
 ) -> None:
-    """It is refused by name before any transfer, also where the folder is yet to be made."""
+    """A path that is too long is refused before any transfer, also without its folder."""
     for at in range(20):
         service.add(f"{at}/{path}", b"x")
     if exists:
@@ -262,7 +262,7 @@ def test_a_path_longer_than_any_system_allows(
 def test_a_folder_that_folds_names_without_stable_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where two names lead to one file, it is told by the listing too."""
+    """Folding is also detected if inode numbers change."""
     (tmp_path / "File").touch()
     real = os.lstat
     monkeypatch.setattr(os, "lstat", lambda path, **_: real(str(path).replace("fILE", "File")))
@@ -277,7 +277,7 @@ def test_a_folder_that_folds_names_without_stable_numbers(
 def test_a_hard_limit_of_open_files(
     service: FakeService, cli: Cli, limit: int, jobs: tuple[str, ...]
 ) -> None:
-    """Many folders need no more descriptors than there are."""
+    """Many folders do not need more descriptors than the limit."""
     for at in range(100):
         service.add(f"dir-{at}/below/file", b"%d" % at)
     cli.download(*jobs, wrap=("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"))

@@ -1,4 +1,4 @@
-"""Files that the program reads are plain and of a sensible size; nothing else is waited for."""
+"""Files that the program reads must be plain and of a sensible size; it waits for no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOON = 20.0
 
 
 def sparse(path: Path, size: int) -> None:
-    """Make a file of this size that holds nothing."""
+    """Create a sparse file of this size."""
     path.touch()
     os.truncate(path, size)
 
@@ -37,7 +37,7 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture
 def in_time() -> Iterator[None]:
-    """Whatever the test does, it ends soon."""
+    """Fail a test that takes too long."""
     started = time.monotonic()
     yield
     assert time.monotonic() - started < SOON
@@ -49,7 +49,7 @@ def in_time() -> Iterator[None]:
     "arguments", [("list", "7"), ("auth", "status"), ("auth", "login", "--with-token")]
 )
 def test_a_config_that_is_no_file(cli: Cli, odd: str, arguments: tuple[str, ...]) -> None:
-    """It is refused by its name, at once, and left as it is."""
+    """It is refused at once by its name, and stays."""
     cli.config.parent.mkdir(parents=True)
     ODD[odd](cli.config)
     finished = cli(*arguments, code=(1, 2), stdin=b"token-token-token")
@@ -64,7 +64,7 @@ def test_a_config_that_is_no_file(cli: Cli, odd: str, arguments: tuple[str, ...]
     ids=["key", "table", "inline"],
 )
 def test_a_config_that_takes_long_to_read(cli: Cli, text: str) -> None:
-    """Keys of so many parts that reading them takes minutes are refused with their line."""
+    """Keys with so many parts that parsing takes minutes are refused with their line."""
     cli.config.parent.mkdir(parents=True)
     cli.config.write_text(text)
     finished = cli("auth", "status", code=2)
@@ -74,14 +74,14 @@ def test_a_config_that_takes_long_to_read(cli: Cli, text: str) -> None:
 
 
 def test_a_config_that_is_meant_to_be_empty(cli: Cli) -> None:
-    """A link to `/dev/null` is as good as none."""
+    """A link to `/dev/null` counts as an empty file."""
     cli.config.parent.mkdir(parents=True)
     cli.config.symlink_to(os.devnull)
     cli("auth", "status")
 
 
 def test_a_config_behind_a_link_is_read(cli: Cli, tmp_path: Path) -> None:
-    """Managers of dotfiles make links of config files."""
+    """A config file may be a symlink."""
     (tmp_path / "dotfile").write_text('[tokens]\n"127.0.0.1" = "abc"\nrepo = "1.2.3"\n')
     cli.config.parent.mkdir(parents=True)
     cli.config.symlink_to(tmp_path / "dotfile")
@@ -92,7 +92,7 @@ def test_a_config_behind_a_link_is_read(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", ["manifest.json", "journal.jsonl"])
 def test_records_that_are_no_files(service: FakeService, cli: Cli, odd: str, name: str) -> None:
-    """The folder is refused by the name of what stands there, and nothing is downloaded."""
+    """The file in the way is named, and nothing is downloaded."""
     service.add("file", b"file")
     (cli.out / STATE).mkdir(parents=True)
     ODD[odd](cli.out / STATE / name)
@@ -104,7 +104,7 @@ def test_records_that_are_no_files(service: FakeService, cli: Cli, odd: str, nam
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="makes a device, as root only")
 def test_records_that_are_a_device(service: FakeService, cli: Cli) -> None:
-    """An endless device in the place of the manifest is not read."""
+    """A device in the manifest's place is not read."""
     service.add("file", b"file")
     (cli.out / STATE).mkdir(parents=True)
     os.mknod(cli.out / STATE / "manifest.json", 0o600 | 0o020000, os.makedev(1, 5))
@@ -112,7 +112,7 @@ def test_records_that_are_a_device(service: FakeService, cli: Cli) -> None:
 
 
 def test_a_manifest_that_may_not_be_read(service: FakeService, cli: Cli, tmp_path: Path) -> None:
-    """An error of the disk while the manifest is read is told as that."""
+    """The disk's error while reading the manifest is shown."""
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sitecustomize.py").write_text(
         "import os\nreal = os.open\n"
@@ -132,7 +132,7 @@ def test_a_manifest_that_may_not_be_read(service: FakeService, cli: Cli, tmp_pat
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("odd", ODD)
 def test_partial_data_that_are_no_files(service: FakeService, cli: Cli, odd: str) -> None:
-    """What stands in the place of partial data is not resumed, and in nobody's way."""
+    """Other files in the place of partial data are not resumed, and do no harm."""
     body = b"file" * 100_000
     service.add("file", body, ranged(body, cut_first=200_000), Response(503))
     cli.download("--retries", "0", code=6)
@@ -147,7 +147,7 @@ def test_partial_data_that_are_no_files(service: FakeService, cli: Cli, odd: str
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("odd", ["FIFO", "endless", "huge"])
 def test_a_git_config_that_is_no_file(cli: Cli, odd: str) -> None:
-    """The repository is then not found in the checkout, and git is not asked."""
+    """If the git config is not a plain file, git is not run."""
     (cli.cwd / ".git").mkdir()
     ODD[odd](cli.cwd / ".git" / "config")
     env = {"SOURCECRAFT_ARTIFACTS_REPO": None}
@@ -159,7 +159,7 @@ def test_a_git_config_that_is_no_file(cli: Cli, odd: str) -> None:
 def test_a_kept_answer_that_is_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
 ) -> None:
-    """The Tab key waits for no FIFO: the service is asked."""
+    """A FIFO in the cache does not block completion: the service is asked."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert name_cache.remembered(["what"], list) == []
     (kept,) = (tmp_path / "sourcecraft-artifacts").iterdir()
@@ -171,7 +171,7 @@ def test_a_kept_answer_that_is_no_file(
 @pytest.mark.usefixtures("in_time")
 @pytest.mark.parametrize("odd", ["FIFO", "endless", "huge"])
 def test_a_bundle_of_cas_that_is_no_file(cli: Cli, tmp_path: Path, odd: str) -> None:
-    """It is refused as a setting."""
+    """It is refused as a bad setting."""
     ODD[odd](tmp_path / "cas")
     finished = cli("list", "7", *CUBE, "--ca-bundle", str(tmp_path / "cas"), code=2)
     assert "--ca-bundle" in finished.err
@@ -179,7 +179,7 @@ def test_a_bundle_of_cas_that_is_no_file(cli: Cli, tmp_path: Path, odd: str) -> 
 
 @pytest.mark.usefixtures("in_time")
 def test_a_token_without_an_end(cli: Cli) -> None:
-    """A stream that never ends is no token."""
+    """An endless stdin is refused as a token."""
     with open("/dev/zero", "rb") as endless:
         process = cli.start("auth", "login", "--with-token", "--no-check", stdin=endless)
         assert cli.finish(process).code == 2
@@ -187,5 +187,5 @@ def test_a_token_without_an_end(cli: Cli) -> None:
 
 
 def test_the_largest_record_is_far_larger_than_any() -> None:
-    """A million files have room in a manifest."""
+    """The limit is above the size of a manifest of a million files."""
     assert LARGEST >= 200 * 1_000_000

@@ -1,4 +1,4 @@
-"""What is built and installed: the sdist, the wheel made from it, the command in a new venv."""
+"""The sdist, the wheel built from it, and the command installed in a new venv."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> str:
 
 @pytest.fixture(scope="session")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sdist, built from the tree and unpacked."""
+    """Build the sdist from the tree, and unpack it."""
     folder = tmp_path_factory.mktemp("sdist")
     run(sys.executable, "-P", "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
     with tarfile.open(folder / f"{STEM}.tar.gz") as archive:
@@ -55,7 +55,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the sdist."""
+    """Build the wheel from the sdist."""
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-P", "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=sdist)
     return folder / f"{STEM}-py3-none-any.whl"
@@ -63,7 +63,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new venv with the wheel in it; its dependencies are those of the tests."""
+    """Install the wheel in a new venv; its dependencies are those of the tests."""
     place = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(place, symlinks=os.name != "nt")
     paths = sysconfig.get_paths(vars={"base": str(place), "platbase": str(place)})
@@ -76,14 +76,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: Path, *patterns: str) -> set[str]:
-    """The files of a folder as the archives name them."""
+    """Return the files of a folder by their names in the archives."""
     found = (path for pattern in patterns for path in folder.glob(pattern))
     wanted = (path for path in found if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(folder).as_posix() for path in wanted}
 
 
 def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
-    """The sdist holds the package, the tests and all that they need, and nothing else."""
+    """The sdist has the package, the tests and all that they need, and nothing else."""
     top = (
         "pyproject.toml",
         "README.md",
@@ -101,7 +101,7 @@ def test_the_sdist_can_be_built_and_tested(sdist: Path) -> None:
 
 
 def test_the_wheel_holds_what_is_used(wheel: Path) -> None:
-    """The wheel holds the package, and what shells and man look for."""
+    """The wheel has the package, the completions and the man page."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         data = {name: archive.read(f"{STEM}.data/data/{name}") for name in SHARE}
@@ -117,13 +117,13 @@ def test_the_wheel_holds_what_is_used(wheel: Path) -> None:
 
 @pytest.fixture
 def metadata(wheel: Path) -> email.message.Message:
-    """The metadata of the wheel."""
+    """Return the metadata of the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return email.message_from_bytes(archive.read(f"{STEM}.dist-info/METADATA"))
 
 
 def test_the_metadata_is_whole(metadata: email.message.Message) -> None:
-    """What an index shows of the project is there, and says what pyproject.toml says."""
+    """The metadata has all fields, as in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert metadata["Name"] == "sourcecraft-artifacts"
     assert metadata["Version"] == __version__
@@ -144,7 +144,7 @@ def test_the_metadata_is_whole(metadata: email.message.Message) -> None:
 
 
 def test_the_installed_command_works(installed: Path, tmp_path: Path) -> None:
-    """The command of the wheel lists and downloads, in a venv that has nothing of this tree."""
+    """The command lists and downloads in a venv without this tree."""
     env = {"PATH": f"{installed}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     where = "import sourcecraft_artifacts; print(sourcecraft_artifacts.__file__)"
     found = Path(run(installed / "python", "-P", "-c", where, cwd=tmp_path).strip())
@@ -160,7 +160,7 @@ def test_the_installed_command_works(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_installed_files_are_where_shells_look(installed: Path) -> None:
-    """The scripts and the man page lie below the prefix."""
+    """The scripts and the man page are below the prefix."""
     for name in SHARE:
         assert (installed.parent / name).is_file()
 
@@ -169,7 +169,7 @@ def test_the_installed_files_are_where_shells_look(installed: Path) -> None:
 
 
 def test_the_one_file_is_the_same_from_the_same_files(tmp_path: Path) -> None:
-    """Neither times, nor permissions, nor what pip notes about an installation change it."""
+    """Times, permissions and pip's notes about an installation do not change it."""
     for name, mode in (("a", 0o600), ("b", 0o755)):
         package = tmp_path / name / "package"
         package.mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_the_one_file_is_the_same_from_the_same_files(tmp_path: Path) -> None:
 
 
 def test_the_one_file_runs(tmp_path: Path) -> None:
-    """It is a program as it lies there, and what is in it is what runs."""
+    """It runs as a program, with the modules inside it."""
     package = tmp_path / "files" / "sourcecraft_artifacts"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -198,7 +198,7 @@ def test_the_one_file_runs(tmp_path: Path) -> None:
 
 
 def test_the_locked_versions_are_allowed() -> None:
-    """Each dependency is in the lock file, in a version that its range allows, with its hash."""
+    """Each dependency is locked with its hash, to a version in its range."""
     lines = [line for line in pyz.LOCK.read_text().splitlines() if not line.startswith("#")]
     found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", one) for one in lines]
     locked = {one[1]: one[2] for one in found if one is not None}
@@ -220,7 +220,7 @@ def test_the_locked_versions_are_allowed() -> None:
 def test_a_release_is_in_the_changelog(
     unreleased: str, heading: str, complaint: str | None
 ) -> None:
-    """A version that is released has its date there, and nothing is left under Unreleased."""
+    """A version has a date in the changelog, and Unreleased is empty."""
     changelog = f"# Changelog\n\n## [Unreleased]\n{unreleased}{heading}\n\n### Added\n"
     if complaint is None:
         assert release.dated(changelog, "1.2.3") == "2026-01-31"
@@ -230,20 +230,20 @@ def test_a_release_is_in_the_changelog(
 
 
 def test_the_sums_are_for_sha256sum(tmp_path: Path) -> None:
-    """The file has a line for each, as `sha256sum -c` reads them."""
+    """The file has a line for each file, as `sha256sum -c` reads them."""
     (tmp_path / "a").write_bytes(b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert release.sums([tmp_path / "a"]) == f"{empty}  a\n"
 
 
 def test_no_rule_is_both_selected_and_ignored() -> None:
-    """What ruff is told does not contradict itself."""
+    """ruff's settings do not contradict each other."""
     told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
     assert not set(told["lint"]["select"]) & set(told["lint"].get("ignore", []))
 
 
 def test_the_classifiers_are_what_is_tested() -> None:
-    """Each version of Python that is named is one that `.ci/run` looks for."""
+    """Each Python version in the classifiers is one that `.ci/run` tests."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = re.findall(r"Python :: 3\.(\d+)", "\n".join(project["classifiers"]))
     tested = re.search(r"python3\.\{(\d+)\.\.(\d+)\}", (ROOT / ".ci/run").read_text())

@@ -1,4 +1,4 @@
-"""Downloads from servers that others wrote: signatures, ranges, limits and TLS as they are."""
+"""Downloads from real servers: their signatures, ranges, limits and TLS."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ KEYS = (
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """An object store that checks signatures."""
+    """Start an object store that checks signatures."""
     with object_store(tmp_path_factory.mktemp("store")) as store:
         yield store
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """nginx in several ways, with the bodies of these tests as files."""
+    """Start nginx with several servers, and the bodies of these tests as files."""
     with nginx(tmp_path_factory.mktemp("nginx")) as web:
         yield web
 
 
 def interrupted(cli: Cli, stored: Stored, *arguments: str) -> int:
-    """Kill a download in its middle; return how many bytes it has left."""
+    """Kill a download halfway; return the number of its bytes on disk."""
     process = cli.start("download", "7", *CUBE, "-d", "out", *arguments)
     eventually(lambda: partial_bytes(cli.out) >= 2 << 20, "a part of it is on disk")
     process.kill()
@@ -69,7 +69,7 @@ def interrupted(cli: Cli, stored: Stored, *arguments: str) -> int:
 
 
 def test_the_store_is_strict(store: ObjectStore) -> None:
-    """The store itself gives the object for its signature alone."""
+    """The store serves an object only for its signature."""
     store.put("strict", SMALL)
     path = store.url("strict").removeprefix(f"http://{store.host}")
     assert store.ask("GET", path) == (200, SMALL)
@@ -79,7 +79,7 @@ def test_the_store_is_strict(store: ObjectStore) -> None:
 
 
 def test_signed_urls(service: FakeService, cli: Cli, store: ObjectStore, tmp_path: Path) -> None:
-    """Each object comes by its signed URL, with no credential beside it, whatever its key."""
+    """Each object comes by its signed URL without credentials, whatever its key."""
     (tmp_path / ".netrc").write_text(NETRC)
     (tmp_path / ".netrc").chmod(0o600)
     for at, key in enumerate(KEYS):
@@ -97,7 +97,7 @@ def test_signed_urls(service: FakeService, cli: Cli, store: ObjectStore, tmp_pat
 def test_a_changed_byte(
     service: FakeService, cli: Cli, store: ObjectStore, change: tuple[str, str]
 ) -> None:
-    """What was not signed so is refused by the store, told with its reason, and asked no more."""
+    """A bad signature is refused by the store, shown with its reason, and not retried."""
     store.put("plain", SMALL)
     url = store.url("plain")
     service.add("file", url=url.replace(*change))
@@ -107,7 +107,7 @@ def test_a_changed_byte(
 
 
 def test_an_expired_signature(service: FakeService, cli: Cli, store: ObjectStore) -> None:
-    """The store's own way to say so brings a new listing, and the file."""
+    """The store's refusal of an expired URL leads to a new listing and the file."""
     store.put("plain", SMALL)
     stored = service.add("file", url=store.url("plain", age=3600, expires=60))
     old = json_response({"artifacts": [service.record(stored)]})
@@ -120,7 +120,7 @@ def test_an_expired_signature(service: FakeService, cli: Cli, store: ObjectStore
 
 
 def test_resuming_from_the_store(service: FakeService, cli: Cli, store: ObjectStore) -> None:
-    """Its parts come as 200 with a Content-Range: they are no whole object, and not mixed in."""
+    """A 200 with a Content-Range is not taken for the whole object, and not mixed in."""
     store.put("body", BODY)
     stored = service.add("file", url=store.url("body"))
     assert interrupted(cli, stored, "--limit-rate", "8M")
@@ -129,7 +129,7 @@ def test_resuming_from_the_store(service: FakeService, cli: Cli, store: ObjectSt
 
 
 def test_a_large_object_of_the_store(service: FakeService, cli: Cli, store: ObjectStore) -> None:
-    """Slices that the store answers in that way end with one connection and the exact bytes."""
+    """Slices that come as such a 200 end in one connection and the exact bytes."""
     store.put("large", LARGE)
     service.add("file", url=store.url("large"))
     cli.download("--limit-rate", "48M")
@@ -138,7 +138,7 @@ def test_a_large_object_of_the_store(service: FakeService, cli: Cli, store: Obje
 
 
 def test_targets_are_sent_as_they_are(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """nginx logs the very bytes that the URL has."""
+    """nginx logs the exact bytes of the URL."""
     (web.site / "small").write_bytes(SMALL)
     odd = "/a/../b//./../%73mall?x=%7e&sig=a%2Fb+/../~'(*)"
     service.add("file", url=web.url("plain", odd))
@@ -149,7 +149,7 @@ def test_targets_are_sent_as_they_are(service: FakeService, cli: Cli, web: Nginx
 
 
 def test_ranges_and_if_range(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """A killed download goes on with ranges of the same version, and with what is left alone."""
+    """A killed download resumes with ranges of the same version, and requests only the rest."""
     (web.site / "same").write_bytes(BODY)
     stored = service.add("file", url=web.url("slow", "/same"))
     had = interrupted(cli, stored)
@@ -164,7 +164,7 @@ def test_ranges_and_if_range(service: FakeService, cli: Cli, web: Nginx) -> None
 
 
 def test_if_range_of_another_version(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """A file that was changed in between comes anew, though ranges of the old one were asked."""
+    """A file that was changed meanwhile is fetched anew."""
     (web.site / "changed").write_bytes(BODY)
     stored = service.add("file", url=web.url("slow", "/changed"))
     interrupted(cli, stored)
@@ -178,7 +178,7 @@ def test_if_range_of_another_version(service: FakeService, cli: Cli, web: Nginx)
 
 
 def test_a_range_beyond_the_end(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """A 416 of a file that got shorter under the same date drops what was there of it."""
+    """A 416 for a file that got shorter under the same date drops the old bytes."""
     (web.site / "shorter").write_bytes(BODY)
     os.utime(web.site / "shorter", (10**9, 10**9))
     stored = service.add("file", url=web.url("dated", "/shorter"))
@@ -193,7 +193,7 @@ def test_a_range_beyond_the_end(service: FakeService, cli: Cli, web: Nginx) -> N
 
 
 def test_a_capped_connection_gets_company(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """Where each connection is slow, several fetch slices of one version, to the exact bytes."""
+    """If each connection is slow, several fetch slices, with the exact bytes."""
     (web.site / "large").write_bytes(LARGE)
     service.add("file", url=web.url("capped", "/large"))
     cli.download()
@@ -203,7 +203,7 @@ def test_a_capped_connection_gets_company(service: FakeService, cli: Cli, web: N
 
 
 def test_kept_connections_that_end(service: FakeService, cli: Cli, web: Nginx) -> None:
-    """A server that closes each connection after three requests costs no retry."""
+    """A server that closes each connection after three requests causes no retry."""
     for at in range(40):
         (web.site / f"many-{at}").write_bytes(b"%d" % at)
         service.add(f"file-{at}", url=web.url("brief", f"/many-{at}"))
@@ -217,7 +217,7 @@ def test_kept_connections_that_end(service: FakeService, cli: Cli, web: Nginx) -
 
 
 def listed(web: Nginx, server: str) -> list[str]:
-    """Let a TLS server be the API and the storage too; return the arguments for it."""
+    """Let a TLS server be API and storage; return the arguments for it."""
     place = web.site / target("7", *CUBE).lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
     url = web.url(server, "/small")
@@ -229,7 +229,7 @@ def listed(web: Nginx, server: str) -> list[str]:
 
 @pytest.mark.parametrize("setting", ["--ca-bundle", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_a_trusted_certificate(cli: Cli, web: Nginx, setting: str) -> None:
-    """Each of the three settings makes the API and the storage trusted; the token stays here."""
+    """Each of the three settings makes API and storage trusted; the storage gets no token."""
     before = len(web.requests("trusted"))
     option = [setting, web.authority] if setting.startswith("--") else []
     cli.download(*listed(web, "trusted"), *option, env={} if option else {setting: web.authority})
@@ -258,7 +258,7 @@ def test_a_certificate_that_is_not_trusted(
     option: list[str],
     reason: str,
 ) -> None:
-    """It explains itself, is not asked again, and nothing is sent past it."""
+    """It is explained, not retried, and no request is sent."""
     before = len(web.requests(server))
     bundle = list(itertools.chain(*((name, web.authority) for name in option)))
     api = listed(web, server) if part == "api" else []

@@ -1,7 +1,7 @@
 """Nothing is lost and nothing is mixed, whatever happens between and during runs.
 
-Whole downloads in this process, from a storage that fails as it is told to. A kill is what the
-disk holds at one moment: the folder as it was before any one of the program's own changes to it.
+Whole downloads run in this process, from a storage with scripted faults. To test a kill, the folder
+is copied as it was before one of the program's changes to it, and the next run starts from there.
 `SOURCECRAFT_TEST_EXAMPLES=N` tries N times as many stories.
 """
 
@@ -57,23 +57,23 @@ Fault = tuple[str, int]
 
 
 class Wide(Pace):
-    """A pace that lets one file have four connections from the start."""
+    """A pace that allows one file four connections from the start."""
 
     def __init__(self, most: int | None) -> None:
         super().__init__(most)
         self.width = min(4, most or 4)
 
     def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
-        """Stay as it is."""
+        """Change nothing."""
 
 
 def fsync(descriptor: int) -> None:
-    """Wait for no real disk: `Disk`, which knows this by its name, notes what a cut spares."""
+    """Sync nothing: `Disk`, which knows this by its name, notes what a power cut would keep."""
 
 
 @contextmanager
 def small_world() -> Iterator[pytest.MonkeyPatch]:
-    """All sizes and times a thousandth of what they are: a file of 100 kB is a large one."""
+    """Divide all sizes and times by a thousand: a file of 100 kB counts as large."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scheduler, "Pace", Wide)
         patch.setattr(scheduler, "_PULSE", 0.002)
@@ -95,7 +95,7 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
 
 @dataclass
 class Thing:
-    """One artifact: all versions of its object so far, and what the storage tells of them."""
+    """One artifact: all versions of its object so far, and the headers that the storage sends."""
 
     name: str
     size: int
@@ -108,7 +108,7 @@ class Thing:
         self.versions.append(chance.randbytes(self.size + chance.randrange(5)))
 
     def reply(self, received: Received, **oddity: bool) -> Response:
-        """Response as the storage does when all is well."""
+        """Respond as the storage does without faults."""
         number = len(self.versions)
         etags = {"etag": f'"{number}"', "weak": f'W/"{number}"'}
         date = f"Sat, 01 Nov 2025 10:00:{number % 60:02d} GMT" if self.kind == "date" else None
@@ -126,7 +126,7 @@ class Thing:
 
 
 class Service:
-    """The API and a storage for some things; `faults` are met by the next requests, in order."""
+    """The API and a storage for some things; the next requests meet `faults`, in order."""
 
     def __init__(self, *things: Thing) -> None:
         self.things = {thing.name: thing for thing in things}
@@ -143,7 +143,7 @@ class Service:
         self.server.__enter__()
 
     def artifacts(self, _: CubeAddress) -> list[Artifact]:
-        """List all things, each dated by its version."""
+        """Return all things, dated by their versions."""
         return [
             Artifact(
                 CUBE,
@@ -172,7 +172,7 @@ class Service:
         return self._spoiled(thing, received, kind, number)
 
     def _interrupt(self, good: Response) -> Response:
-        """Let a signal come while half of an answer has been sent."""
+        """Send a signal when half of a response has been sent."""
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         return replace(good, gate=self.over)
 
@@ -191,17 +191,16 @@ class Service:
         return good
 
     def close(self) -> None:
-        """End the storage."""
+        """Stop the storage."""
         self.over.set()
         self.server.close()
 
 
 class Disk:
-    """The changes that are made to the disk, one by one, and what a kill or a power cut leaves.
+    """Observes changes to the disk one by one, and makes what a kill or a power cut leaves.
 
-    `before` is told of each change before it is made, while all others wait. What was synced is
-    known file by file and name by name; all else a cut of the power may have lost, or left as it
-    was, or not, in any combination.
+    `before` is called before each change, while all other changes wait. It is known which files and
+    names were synced; a power cut may keep or lose any combination of the other changes.
     """
 
     CALLS = ("open", "mkdir", "pwrite", "write", "replace", "unlink", "rmdir", "fsync")
@@ -224,7 +223,7 @@ class Disk:
 
     @contextmanager
     def watched(self, before: Callable[[int], None] = lambda number: None) -> Iterator[None]:
-        """Watch what is done until the end of the context, and count it from 1 on."""
+        """Watch the changes until the end of the context, and count them from 1 on."""
         self.before, self._count = before, 0
         with pytest.MonkeyPatch.context() as patch:
             for name in self.CALLS:
@@ -270,9 +269,9 @@ class Disk:
         return {name: self._keep(f"{path}/{name}") for name in os.listdir(path)}
 
     def snapshot(self, folder: Path, copy: Path, *, power: bool, chance: str = "") -> None:
-        """Copy a folder as a kill leaves it, or with `power` as a machine that lost its power.
+        """Copy a folder as a kill leaves it, or with `power` as a power cut leaves it.
 
-        What of the latter is lost, `chance` decides; without it, all that can be.
+        `chance` decides which changes a power cut loses; without it, all that were not synced.
         """
         shutil.rmtree(copy, ignore_errors=True)
         self._ours.busy = True
@@ -287,7 +286,7 @@ class Disk:
             self._ours.busy = False
 
     def _learn(self, path: Path) -> None:
-        """Take all that lies there for synced: the machine was started anew since."""
+        """Count everything on disk as synced, as after a restart of the machine."""
         if path.is_dir():
             self._names[self._keep(str(path))] = self._listed(str(path))
             for below in path.iterdir():
@@ -317,7 +316,7 @@ class Disk:
 
 
 def run(service: Service, folder: Path, **options: Any) -> Report:
-    """One run of the program; a bug in it is a failure of the test."""
+    """Run the program once; a bug in it fails the test."""
     if "output" not in options:
         options["directory"] = str(folder)
     request = Request(ADDRESS, stall_timeout=20, **options)
@@ -328,7 +327,7 @@ def run(service: Service, folder: Path, **options: Any) -> Report:
 
 
 def check_finals(service: Service, folder: Path) -> None:
-    """Each final name is absent, or one whole version of its object."""
+    """Check that each final name is absent, or one whole version of its object."""
     for path in folder.rglob("*") if folder.exists() else ():
         place = path.relative_to(folder)
         if path.is_file() and place.parts[0] != STATE:
@@ -336,7 +335,7 @@ def check_finals(service: Service, folder: Path) -> None:
 
 
 def check_complete(service: Service, folder: Path) -> None:
-    """A clean run ends with the newest bytes, nothing else is left, and the next has no work."""
+    """Check that a clean run leaves the newest bytes and nothing else, and the next has no work."""
     report = run(service, folder)
     errors = [result.error for result in report.files if result.error]
     assert errors == []
@@ -354,7 +353,7 @@ def check_complete(service: Service, folder: Path) -> None:
 
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Let SIGUSR1 do in this process what SIGTERM does in the program's own."""
+    """Make SIGUSR1 in this process do what SIGTERM does in the program."""
 
     def interrupt(*_: object) -> None:
         raise Interrupted(signal.SIGTERM)
@@ -417,19 +416,19 @@ class Stories(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        """All URLs expire; so does nothing else."""
+        """All URLs expire."""
         self.service.generation += 1
 
     @rule(faults=st.lists(FAULTS, max_size=8), retries=st.integers(0, 2))
     def run_to_its_end(self, faults: list[Fault], retries: int) -> None:
-        """A run meets these faults, and succeeds or not."""
+        """A run meets these faults, and succeeds or fails."""
         self.service.faults[:] = faults
         with self.disk.watched():
             run(self.service, self.folder, retries=retries)
 
     @rule(faults=st.lists(FAULTS, max_size=4), at=st.integers(1, 6))
     def suspend(self, faults: list[Fault], at: int) -> None:
-        """A signal ends a run while an answer is under way."""
+        """A signal ends a run in the middle of a response."""
         self.service.faults[:] = faults
         self.service.over.clear()
         self.service.interrupt_at = self.service.asked + at
@@ -456,7 +455,7 @@ class Stories(RuleBasedStateMachine):
 
     @rule(at=st.integers(0, 9), length=st.integers(0, 120_000), text=st.binary(max_size=20))
     def damage(self, at: int, length: int, text: bytes) -> None:
-        """Something befalls a file among the partial data."""
+        """A file of the partial data is damaged."""
         files = sorted((self.folder / STATE / "partial").glob("*"))
         if files:
             path = files[at % len(files)]
@@ -467,12 +466,12 @@ class Stories(RuleBasedStateMachine):
 
     @invariant()
     def no_final_name_is_wrong(self) -> None:
-        """Whatever happened, what stands under a final name is one version, whole."""
+        """Each final name is one whole version."""
         if hasattr(self, "service"):
             check_finals(self.service, self.folder)
 
     def teardown(self) -> None:
-        """After all that, a clean run brings everything in order."""
+        """In the end a clean run completes everything."""
         if hasattr(self, "service"):
             try:
                 self.service.faults.clear()
@@ -502,9 +501,10 @@ def test_any_story_ends_with_the_exact_bytes() -> None:
 def crashed(
     disk: Disk, service: Service, folder: Path, copies: Path, *, power: str = "", **options: Any
 ) -> list[Path]:
-    """Run once, and return what the disk held before each change that was made to it, and after.
+    """Run once, and return copies of the folder before each change to it, and after the last.
 
-    With `power` it is cut each time, and what was not synced is lost: all of it, or by `chance`.
+    With `power` each copy is as after a power cut: changes that were not synced are lost, all of
+    them or by `chance`.
     """
     found: list[Path] = []
 
@@ -526,7 +526,7 @@ SCENES = ["fresh", "resumed", "replaced", "changed"]
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """Two files, in the small world."""
+    """Serve two small files, and use the small world."""
     with small_world():
         service = Service(Thing("large", 40_000), Thing("small", 900))
         yield service
@@ -534,7 +534,7 @@ def service() -> Iterator[Service]:
 
 
 def prepare(scene: str, service: Service, folder: Path) -> None:
-    """Bring a folder to where the interesting run begins."""
+    """Create a folder's state before the interesting run."""
     if scene == "replaced":
         run(service, folder)
     if scene in ("resumed", "changed"):
@@ -554,7 +554,7 @@ def prepare(scene: str, service: Service, folder: Path) -> None:
 def test_a_kill_at_any_moment_loses_nothing(
     service: Service, tmp_path: Path, scene: str, power: str
 ) -> None:
-    """Before each single change to the disk a run is cut off; the next one makes up for it."""
+    """A run is killed before each single change to the disk; the next one completes the folder."""
     folder, disk = tmp_path / "out", Disk()
     with disk.watched():
         prepare(scene, service, folder)
@@ -573,7 +573,7 @@ def test_a_kill_at_any_moment_loses_nothing(
 def test_a_kill_at_any_moment_of_one_file(
     service: Service, tmp_path: Path, scene: str, power: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same for `-o FILE`: in the end the file is there, and nothing else beside it."""
+    """After such a kill of `-o FILE` the next run leaves the file, and nothing else beside it."""
     service.things.pop("small")
     folder = tmp_path / "out"
     folder.mkdir()
@@ -595,9 +595,9 @@ def test_a_kill_at_any_moment_of_one_file(
 
 
 def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path: Path) -> None:
-    """A kill at any moment costs what no checkpoint saw yet: at most a fifth, mostly next to none.
+    """A kill at any moment costs bytes that no checkpoint has: at most a fifth, mostly very few.
 
-    Checkpoints are written with each quarter more, and each time the pulse beats.
+    Checkpoints are written after a quarter more bytes, and at timed intervals.
     """
     service.things.pop("small")
     received: list[int] = []
@@ -616,7 +616,7 @@ def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path
 def test_a_stranger_is_never_replaced_for_a_failed_commit(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that a user puts where ours found no place is the user's."""
+    """A file that a user puts where a commit failed stays the user's."""
     folder = tmp_path / "out"
     service.things.pop("large")
     real = os.replace

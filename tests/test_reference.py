@@ -1,4 +1,4 @@
-"""The reference has what the program has: options, statuses, variables, keys and events."""
+"""The reference agrees with the program: options, statuses, variables, keys and events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sourcecraft_artifacts.show.progress import JsonEvents
 
 
 def _default(option: Any) -> str:
-    """Return a default as the tables write it; empty where that is in words."""
+    """Return a default as the tables have it; empty if the table uses words."""
     tacit = {field.name: field.default for field in dataclasses.fields(Request)}
     standard = {
         "--dir": tacit["directory"],
@@ -60,7 +60,7 @@ Documented = dict[tuple[str, frozenset[str]], tuple[str, str]]
 
 
 def test_the_tables_have_the_options() -> None:
-    """Each option of each command is there, with its value and its default, and no other is."""
+    """The tables have exactly the options of each command, with value and default."""
     documented: Documented = {}
     (alone,) = REFERENCE.tables("`download`")
     (shared,) = REFERENCE.tables("The other commands, and what they share")
@@ -85,13 +85,13 @@ def test_the_tables_have_the_options() -> None:
     ("page", "heading"), [(REFERENCE, "Exit status"), (RUSSIAN, "Коды завершения")], ids=str
 )
 def test_the_table_has_the_exit_statuses(page: Page, heading: str) -> None:
-    """Each status of the program is there, in order, and no other is."""
+    """The table has exactly the program's statuses, in order."""
     (table,) = page.tables(heading)
     assert [int(code) for code, _ in table] == [*map(int, ExitCode), 130, 143]
 
 
 def test_the_filters_have_the_known_values() -> None:
-    """The values that the service is known to have are named where the filters are explained."""
+    """The known values of the filters are in the table."""
     (table,) = REFERENCE.tables("Addresses")
     named = {codes(name)[0]: codes(values) for name, values in table}
     assert named["--run-status"] == [*ACTIVE_STATUSES, *FINAL_STATUSES]
@@ -99,7 +99,7 @@ def test_the_filters_have_the_known_values() -> None:
 
 
 def test_the_environment_is_as_said() -> None:
-    """Each option has the variable that the rule gives it; more than that is in the table."""
+    """Each option has the variable that the rule gives; other variables are in the table."""
     (table,) = REFERENCE.tables("Environment")
     named = {name for names, _ in table for name in codes(names)}
     known = {TOKEN_VARIABLE}
@@ -122,7 +122,7 @@ def _run(env: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.Co
 
 
 def test_the_documents_have_the_keys(sandbox_env: dict[str, str], folder: Path) -> None:
-    """The keys of each JSON document are those of the table, in its order."""
+    """The keys of each JSON document are those of the table, in order."""
     listing, runs, report = (
         json.loads(_run(sandbox_env, folder, *command).stdout)
         for command in (
@@ -142,7 +142,7 @@ def test_the_documents_have_the_keys(sandbox_env: dict[str, str], folder: Path) 
 
 @dataclass
 class Fetching:
-    """A file on its way."""
+    """A file in transfer."""
 
     name: str = "a"
     size: int | None = 2
@@ -151,7 +151,7 @@ class Fetching:
 
 
 def _reported() -> str:
-    """Return an event of each kind that the reporter has."""
+    """Return an event of each kind."""
     address = CubeAddress("o/r", "1", "w", "t", "c")
     result = FileResult(Artifact(address, "a", "success", ArtifactDates()), "a", Outcome.DOWNLOADED)
     stream, fetching, seconds = io.StringIO(), Fetching(), iter(range(1000))
@@ -171,7 +171,7 @@ def _reported() -> str:
 def test_the_events_have_the_keys(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The keys of each event are those of the table, and there are no other events."""
+    """The tables have exactly the keys of each event, and exactly the events."""
     package = logging.getLogger(PACKAGE)
     monkeypatch.setattr(package, "handlers", list(package.handlers))
     monkeypatch.setattr(package, "level", package.level)

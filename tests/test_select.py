@@ -18,7 +18,7 @@ from sourcecraft_artifacts.select import Selection, name_pattern, normalised, pa
     ],
 )
 def test_paths_are_seen_normalised(local_path: str, seen: str) -> None:
-    """Slashes and dots that say nothing are gone; `..` stays, so that it can be excluded."""
+    """Redundant slashes and dots are removed; `..` stays, so that it can be excluded."""
     assert normalised(local_path) == seen
 
 
@@ -76,7 +76,7 @@ def test_path_globs(glob: str, matching: list[str], others: list[str]) -> None:
     ],
 )
 def test_name_globs(glob: str, matching: list[str], others: list[str]) -> None:
-    """A name has no components, so that `*` and `?` match all characters."""
+    """In names, `*` and `?` match all characters."""
     pattern = name_pattern(glob)
     assert [name for name in matching if not pattern.fullmatch(name)] == []
     assert [name for name in others if pattern.fullmatch(name)] == []
@@ -97,14 +97,14 @@ def test_name_globs(glob: str, matching: list[str], others: list[str]) -> None:
 def test_exclude_wins(
     include: tuple[str, ...], exclude: tuple[str, ...], wanted: list[str]
 ) -> None:
-    """An artifact is wanted when any include matches, or there is none, and no exclude does."""
+    """An artifact is selected if an include matches, or there is none, and no exclude does."""
     selection = Selection(include, exclude)
     assert [p for p in ("a.log", "b.json", "x/b.json") if selection.matches(p)] == wanted
 
 
 @pytest.mark.parametrize("local_path", ["/x/a", "./x//a", "x/./a/"])
 def test_selection_normalises(local_path: str) -> None:
-    """A glob need not know how the service writes the path."""
+    """A glob is matched against the normalised path."""
     assert Selection(include=("x/a",)).matches(local_path)
     assert not Selection(exclude=("x/a",)).matches(local_path)
 
@@ -112,6 +112,6 @@ def test_selection_normalises(local_path: str) -> None:
 @settings(deadline=None, derandomize=True)
 @given(st.text().filter(lambda text: not set("*?") & set(text)))
 def test_plain_text_matches_itself(text: str) -> None:
-    """Without a special character a glob is the name, or the normalised path."""
+    """A glob without special characters matches that name or normalised path."""
     assert name_pattern(text).fullmatch(text)
     assert path_pattern(text).fullmatch(normalised(text))

@@ -1,4 +1,4 @@
-"""The scripted server does to a client exactly what its answers say."""
+"""The scripted server does exactly what its responses say."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ BODY = b"0123456789"
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """A server without a script."""
+    """Start a server without a script."""
     with ScriptedServer() as server:
         yield server
 
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[http.client.HTTPConnection]:
-    """A client that speaks to the server over one connection."""
+    """Connect a client to the server."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     yield connection
     connection.close()
 
 
 def exchange(server: ScriptedServer, target: str = "/", method: str = "GET") -> bytes:
-    """All bytes the server sends for one request on a connection of its own.
+    """Return all bytes that the server sends for one request on its own connection.
 
     Raises: ConnectionResetError with the bytes received so far as its argument.
     """
@@ -57,7 +57,7 @@ def exchange(server: ScriptedServer, target: str = "/", method: str = "GET") -> 
 
 
 def split(answer: bytes) -> tuple[bytes, bytes]:
-    """The head and the body of an answer."""
+    """Split a response into its head and its body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, body
 
@@ -89,7 +89,7 @@ def test_reads_a_chunked_request(
 
 
 def test_answers_in_order_and_repeats_the_last(server: ScriptedServer) -> None:
-    """Answers are used up but for the last, and the longest prefix chooses among routes."""
+    """Responses are used in order, the last one repeats, and the longest prefix wins."""
     server.on("/", Response(500), Response(body=b"last"))
     server.on("/call", lambda received: Response(body=received.target.encode()))
     assert b" 500 " in split(exchange(server))[0]
@@ -98,7 +98,7 @@ def test_answers_in_order_and_repeats_the_last(server: ScriptedServer) -> None:
 
 
 def test_no_script_is_404(server: ScriptedServer) -> None:
-    """A target that no route matches is not found; a route without answers is refused."""
+    """A target without a route is not found; a route without responses is refused."""
     assert exchange(server).startswith(b"HTTP/1.1 404 Not Found\r\n")
     with pytest.raises(ValueError, match="needs an answer"):
         server.on("/")
@@ -139,7 +139,7 @@ def test_body(server: ScriptedServer, answer: Response, body: bytes) -> None:
     ],
 )
 def test_length(server: ScriptedServer, answer: Response, lengths: list[bytes]) -> None:
-    """Content-Length is what the script says, and true unless it says otherwise."""
+    """Content-Length is what the script says, and by default the true length."""
     server.on("/", answer)
     lines = split(exchange(server))[0].split(b"\r\n")
     assert [line[16:] for line in lines if line.startswith(b"Content-Length: ")] == lengths
@@ -151,7 +151,7 @@ def test_length(server: ScriptedServer, answer: Response, lengths: list[bytes]) 
 def test_closes_after(
     server: ScriptedServer, client: http.client.HTTPConnection, answer: Response
 ) -> None:
-    """An answer whose end the client cannot see otherwise ends the connection, unasked."""
+    """A response without a visible end closes the connection."""
     server.on("/", answer)
     client.connect()
     client.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -169,7 +169,7 @@ def test_headers(server: ScriptedServer, headers: Headers) -> None:
 
 
 def test_head_has_no_body(server: ScriptedServer) -> None:
-    """HEAD gets the length of the body alone."""
+    """HEAD gets only the length of the body."""
     server.on("/", Response(body=BODY))
     head, body = split(exchange(server, method="HEAD"))
     assert (b"Content-Length: 10" in head, body) == (True, b"")
@@ -183,7 +183,7 @@ def test_raw(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("size", [4, 0, 1 << 20])
 def test_reset(server: ScriptedServer, size: int) -> None:
-    """A reset arrives after exactly the bytes that were to precede it."""
+    """A reset arrives after exactly the bytes before it."""
     server.on("/", Response(body=b"x" * (1 << 21), reset_after=size))
     with pytest.raises(ConnectionResetError) as caught:
         exchange(server)
@@ -218,7 +218,7 @@ def test_gate(server: ScriptedServer, client: http.client.HTTPConnection) -> Non
     ids=["hang", "drip", "drip_headers", "gate", "unread"],
 )
 def test_close_ends_every_wait(answer: Response, start: bytes) -> None:
-    """Leaving the context ends a hanging answer at once, and its thread with it."""
+    """The end of the context ends a hanging response at once, with its thread."""
     threads = threading.active_count()
     with ScriptedServer() as server:
         server.on("/", answer)
@@ -234,7 +234,7 @@ def test_close_ends_every_wait(answer: Response, start: bytes) -> None:
 
 
 def test_a_server_closes_once() -> None:
-    """Its port may be another server's afterwards, which no connection of ours must reach."""
+    """A closed server does not connect to its old port, which may be another server's."""
     with ScriptedServer() as server:
         server.close()
         with socket.create_server(("127.0.0.1", server.port)) as other:
@@ -245,7 +245,7 @@ def test_a_server_closes_once() -> None:
 
 
 def test_a_closed_port_stays_closed() -> None:
-    """It refuses, and no server gets it while somebody relies on that."""
+    """The port refuses connections, and no other server gets it meanwhile."""
     with closed_port() as port:
         with pytest.raises(OSError, match="in use"):
             socket.create_server(("127.0.0.1", port))
@@ -254,7 +254,7 @@ def test_a_closed_port_stays_closed() -> None:
 
 
 def test_drip_headers_never_end(server: ScriptedServer, client: http.client.HTTPConnection) -> None:
-    """A dripped head goes on beyond its status line, in one line without end."""
+    """A dripped head continues after its status line, in one endless line."""
     server.on("/", Response(drip_headers=0.0001))
     client.connect()
     client.sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -285,7 +285,7 @@ def test_max_open_counts_connections(server: ScriptedServer) -> None:
 def test_survives_clients_that_leave(
     server: ScriptedServer, leave: Callable[[socket.socket], None]
 ) -> None:
-    """A client that leaves early harms nobody else."""
+    """A client that leaves early does not affect others."""
     server.on("/", Response(body=b"x" * (1 << 24)))
     for request in (b"", b"GET", b"GET / HTTP/1.1\r\n\r\n"):
         sock = socket.create_connection(("127.0.0.1", server.port))
@@ -301,7 +301,7 @@ def reset(sock: socket.socket) -> None:
 
 
 def test_tls() -> None:
-    """HTTPS works, for clients that trust the certificate, whatever others send."""
+    """HTTPS works for clients that trust the certificate, whatever others send."""
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with ScriptedServer(tls=context, host="localhost") as server:
@@ -328,7 +328,7 @@ def test_tls() -> None:
 
 
 def asked(value: str | None, if_range: str | None = None, method: str = "GET") -> Received:
-    """A request for a range."""
+    """Return a request for a range."""
     headers = {"Range": value, "If-Range": if_range}
     return Received(method, "/", tuple((k, v) for k, v in headers.items() if v is not None))
 
@@ -358,7 +358,7 @@ def asked(value: str | None, if_range: str | None = None, method: str = "GET") -
     ],
 )
 def test_ranged(request_: Received, status: int, content_range: str | None, body: bytes) -> None:
-    """Storage answers ranges as RFC 9110 asks."""
+    """The storage responds to ranges as RFC 9110 says."""
     answer = ranged(BODY, last_modified="Mon, 01 Jan 2024 00:00:00 GMT")(request_)
     headers = dict(answer.pairs)
     assert (answer.status, headers.get("Content-Range"), answer.body) == (
@@ -370,7 +370,7 @@ def test_ranged(request_: Received, status: int, content_range: str | None, body
 
 
 def test_ranged_misbehaves() -> None:
-    """Each quirk changes what it names and nothing else."""
+    """Each quirk changes exactly what it names."""
     part = asked("bytes=4-")
     ignored = ranged(BODY, etag=None, ignore_range=True)(part)
     assert (ignored.status, ignored.body, ignored.pairs) == (200, BODY, [])

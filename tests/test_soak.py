@@ -1,4 +1,4 @@
-"""A short form of `make soak`, and the soak's own judgement."""
+"""A short form of `make soak`, and a test of its checks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import soak
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    """Ten ends at random moments of real processes; each rerun makes up for them."""
+    """Ten kills of real processes at random moments; each rerun completes the folder."""
     tally = soak.soak(tmp_path, lambda tally: tally.kills >= 10, seed=1)
     assert tally.kills >= 10
     assert tally.complete >= 1
 
 
 def test_the_soak_sees_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong byte under a final name ends it."""
+    """A wrong byte under a final name fails the soak."""
     real = service.tree
 
     def spoiled(folder: Path) -> dict[str, bytes]:

@@ -19,12 +19,12 @@ from sourcecraft_artifacts.text import to_json, visible, without_secrets
     ],
 )
 def test_what_steers_a_terminal_is_made_visible(text: str, shown: str) -> None:
-    """Controls, bidi marks and lone surrogates become escapes; other text stays."""
+    """Control characters, bidi marks and lone surrogates become escapes; other text stays."""
     assert visible(text) == shown
 
 
 def test_json_is_printable_ascii_and_reads_back() -> None:
-    """A hostile string goes through JSON unharmed and harmless."""
+    """A hostile string is printable ASCII in JSON, and is read back unchanged."""
     hostile = "\x1b\x7f\x9b\u202e\ud800ё"
     written = to_json({"name": hostile})
     assert written.isascii()
@@ -41,5 +41,5 @@ def test_json_is_printable_ascii_and_reads_back() -> None:
     ],
 )
 def test_secrets_are_redacted(text: str, redacted: str) -> None:
-    """Known tokens, user info and signed queries never come out."""
+    """Known tokens, user info and queries are redacted."""
     assert without_secrets(text, ["tok-1234"]) == redacted

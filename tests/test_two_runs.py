@@ -1,7 +1,7 @@
-"""Two runs into one folder where nothing keeps them apart: both end well, and so does a third.
+"""Two runs into one folder without locks: both succeed, and so does a third.
 
-Locks that the file system lacks cannot be waited for. Each run is a process of its own, or a thread
-of this one where the moments at which they meet are chosen.
+Each run is a process of its own, or a thread of this one if the moments at which they meet are
+chosen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ fcntl.flock = flock
 
 @pytest.fixture
 def lockless(tmp_path: Path) -> dict[str, str]:
-    """An environment in which a Python starts that finds no locks."""
+    """Return an environment in which Python finds no locks."""
     folder = tmp_path / "lockless"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HURRY + NO_LOCKS)
@@ -39,13 +39,13 @@ def lockless(tmp_path: Path) -> dict[str, str]:
 
 
 def left(out: Path) -> set[str]:
-    """What lies in the state folder."""
+    """Return the names in the state folder."""
     state = out / STATE
     return {str(path.relative_to(state)) for path in state.rglob("*")} - {".gitignore"}
 
 
 def check_settled(service: FakeService, cli: Cli, env: dict[str, str]) -> None:
-    """All is in place, known as ours, and nothing else is left; the storage is asked nothing."""
+    """Check that all is in place and recorded, nothing else is left, and the next run is idle."""
     asked = len(service.storage.requests)
     again = cli.download("--json", env=env)
     assert set(again.outcomes.values()) == {"unchanged"}
@@ -62,7 +62,7 @@ def download(cli: Cli, env: dict[str, str], *more: str) -> Any:
 def test_one_that_ends_meanwhile_takes_nothing_away(
     service: FakeService, cli: Cli, lockless: dict[str, str]
 ) -> None:
-    """A run begins and ends while another holds half of a file; both are complete in the end."""
+    """A run that starts and ends during another one leaves it alone; both are complete."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate), ranged(LARGE))
     service.add("small", b"small")
@@ -98,7 +98,7 @@ def test_what_each_did_is_remembered(
 def test_one_with_nothing_to_fetch_leaves_the_journal(
     service: FakeService, cli: Cli, lockless: dict[str, str]
 ) -> None:
-    """A run that finds its own file right meanwhile does not make strangers of another's."""
+    """A run with nothing to fetch does not remove another run's journal."""
     gate = threading.Event()
     service.add("right", b"right")
     cli.download(env=lockless)
@@ -118,11 +118,11 @@ def test_one_with_nothing_to_fetch_leaves_the_journal(
 def test_what_a_killed_one_left_is_taken_over(
     service: FakeService, cli: Cli, lockless: dict[str, str]
 ) -> None:
-    """A process that is gone needs its parts no more: the next run goes on with them."""
+    """The next run resumes the parts of a process that has ended."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate), ranged(LARGE))
     first = download(cli, lockless)
-    # What no checkpoint names is fetched again, so bytes alone are not enough.
+    # Bytes that no checkpoint has are fetched again, so bytes alone are not enough.
     partial = cli.out / STATE / "partial"
     eventually(lambda: list(partial.glob("*.json")), "a checkpoint of the file is on disk")
     first.send_signal(signal.SIGKILL)
@@ -137,7 +137,7 @@ def test_what_a_killed_one_left_is_taken_over(
 def test_any_two_at_once(
     service: FakeService, cli: Cli, lockless: dict[str, str], round_: int
 ) -> None:
-    """Many files, two runs that start together: nobody fails, and the third has nothing to do."""
+    """Two runs that start together with many files both succeed, and a third has no work."""
     for at in range(40):
         service.add(f"dir-{at % 7}/file-{at}", b"%d" % at * (at * round_ + 1))
     runs = [download(cli, lockless) for _ in range(2)]
@@ -149,7 +149,7 @@ def test_any_two_at_once(
 def test_a_confined_run_beside_one_with_a_lock(
     service: FakeService, cli: Cli, lockless: dict[str, str]
 ) -> None:
-    """A run that may not lock is seen by one that may, by the mark that it leaves."""
+    """A run that may not lock is noticed by its mark."""
     gate = threading.Event()
     service.add("large", LARGE, held(LARGE, gate), ranged(LARGE))
     first = download(cli, lockless)

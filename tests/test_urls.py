@@ -1,4 +1,4 @@
-"""Which URLs may be asked, judged by their text."""
+"""Which URLs may be requested, by their text."""
 
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ from sourcecraft_artifacts.urls import is_loopback, shown_url, unsafe_url_reason
     ],
 )
 def test_loopback_is_a_short_list(host: str, loopback: bool) -> None:
-    """Only the plain spellings of loopback are trusted with plain http."""
+    """Only the plain spellings of loopback are accepted with plain http."""
     assert is_loopback(host) is loopback
 
 
@@ -56,7 +56,7 @@ def test_loopback_is_a_short_list(host: str, loopback: bool) -> None:
     ],
 )
 def test_a_usual_url_may_be_asked(url: str) -> None:
-    """Any https host will do, and plain http on loopback."""
+    """https to any host is accepted, and plain http to loopback."""
     assert unsafe_url_reason(url) is None
 
 
@@ -112,12 +112,12 @@ def test_a_usual_url_may_be_asked(url: str) -> None:
     ],
 )
 def test_what_is_unsafe_or_ambiguous_is_refused(url: str, reason: str) -> None:
-    """One URL must mean one host to every parser, and must be sendable byte for byte."""
+    """A URL in which parsers could see different hosts, or that cannot be sent, is refused."""
     assert reason in (unsafe_url_reason(url) or "")
 
 
 def test_the_reason_repeats_nothing_of_the_url() -> None:
-    """A signature or a password cannot leak through a refusal."""
+    """The reason for a refusal shows no part of the URL."""
     for url in ("http://h/?s=SECRET", "https://u:SECRET@h/", "SECRET://h", "https://h:SECRET/"):
         assert "SECRET" not in (unsafe_url_reason(url) or "SECRET")
 
@@ -133,7 +133,7 @@ def test_the_reason_repeats_nothing_of_the_url() -> None:
     ],
 )
 def test_what_is_shown_of_a_url_holds_no_secret(url: str, shown: str) -> None:
-    """Queries and whatever may be user info are cut off."""
+    """Queries and possible user info are cut off."""
     assert shown_url(url) == shown
 
 
@@ -145,7 +145,7 @@ _SCRAPS = st.lists(st.sampled_from(_PIECES), max_size=10).map("".join)
 @settings(deadline=None, derandomize=True)
 @given(st.text() | _SCRAPS | _SCRAPS.map("https://{}".format) | _SCRAPS.map("https://h{}".format))
 def test_what_passes_is_read_alike_by_the_standard_library(url: str) -> None:
-    """No text crashes the check; what it accepts has one host, one port and no user info."""
+    """Any text is accepted or refused; accepted ones have one host, port and no user info."""
     if unsafe_url_reason(url) is not None:
         return
     parts = urlsplit(url)
