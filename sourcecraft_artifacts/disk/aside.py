@@ -67,14 +67,19 @@ def _pread(descriptor: int, count: int, at: int) -> bytes:
     return os.read(descriptor, count)
 
 
+def may_be_archive(descriptor: int) -> bool:
+    """Tell quickly, from its first bytes, whether a file can be an archive. Raises OSError."""
+    start = _pread(descriptor, BLOCK, 0)
+    return start[:1] == b"\0" or is_compressed(start) or is_header(start)
+
+
 def is_archive(descriptor: int, size: int, name: Name) -> bool:
     """Tell from its first bytes whether a file is a tar archive, compressed or not.
 
     An empty archive is all zeros; such a file counts as one only if its name can only be a
     folder's. Raises `CannotRead` if the file cannot be decompressed, and OSError.
     """
-    start = _pread(descriptor, BLOCK, 0)
-    if not (is_compressed(start) or is_header(start) or (name.is_explicit and start[:1] == b"\0")):
+    if not may_be_archive(descriptor):
         return False
     try:
         read, first = reader_of(descriptor, size), b""

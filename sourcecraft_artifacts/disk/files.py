@@ -112,12 +112,16 @@ def fit_in(source: Directory, name: str, target: Directory, before: os.stat_resu
     set-group-ID bit.
     """
     with suppress(OSError):
-        folder, found = target.stat(), source.lstat(name)
+        folder = target.stat()
+        replaces = before is not None and stat.S_ISREG(before.st_mode)
+        if not (replaces or folder.st_mode & stat.S_ISGID):
+            return
+        found = source.lstat(name)
         if found is None:
             return
         if folder.st_mode & stat.S_ISGID and folder.st_gid != found.st_gid:
             source.chgrp(name, folder.st_gid)
-        if before is not None and stat.S_ISREG(before.st_mode):
+        if before is not None and replaces:
             mode = stat.S_IMODE(before.st_mode) & 0o777
             if mode != stat.S_IMODE(found.st_mode):
                 source.chmod(name, mode)

@@ -81,11 +81,12 @@ _KINDS: dict[bytes, Callable[[], _Decompressor]] = {
     b"\xfd7zXZ\0": _xz,
     b"\x28\xb5\x2f\xfd": _zstd,
 }
+_MAGIC = tuple(_KINDS)
 
 
 def is_compressed(first: bytes) -> bool:
     """Tell from the first bytes of a file whether it is compressed in a known way."""
-    return first.startswith(tuple(_KINDS))
+    return first.startswith(_MAGIC)
 
 
 def opened(first: bytes, read: Read) -> Read:

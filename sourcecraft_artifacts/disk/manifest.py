@@ -89,7 +89,11 @@ class Manifest:
     @property
     def has_members(self) -> bool:
         """Whether any artifact was unpacked."""
-        return any(isinstance(one, dict) and "members" in one for one in self._files.values())
+        return any(map(_has_members, self._files.values()))
+
+    def is_folder(self, place: str) -> bool:
+        """Tell whether the artifact of a place was unpacked, without reading its entry."""
+        return _has_members(self._files.get(place))
 
     def places(self) -> Iterator[str]:
         """Iterate over the places, in no order."""
@@ -220,6 +224,10 @@ class Manifest:
             if entry is not None and found is not None and entry.looks_like(found):
                 return value
         return values[0]
+
+
+def _has_members(value: Any) -> bool:
+    return isinstance(value, dict) and "members" in value
 
 
 def _is_intended(value: Any) -> bool:

@@ -31,6 +31,16 @@ class PartialStore:
         self._lock = threading.Lock()
         self._found: dict[str, list[str]] | None = None
 
+    def look(self) -> None:
+        """Find what is there, unless that was done. Raises OSError."""
+        self._stems()
+
+    def fresh(self, key: str) -> Partial | None:
+        """Return an empty part for `key` without touching the disk; None if some may be there."""
+        if self._found is None or key in self._found:
+            return None
+        return Partial(self._directory, f"{self._prefix}{key}-{self.run.token}", None)
+
     def open(self, key: str) -> Partial:
         """Return the part for `key`, resumed if an earlier run left one that can be trusted.
 

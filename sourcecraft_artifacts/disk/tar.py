@@ -72,6 +72,7 @@ _LONG = {b"L": b"path", b"K": b"linkpath"}
 _FOR_ALL = b"g"
 _LABEL = b"V"
 _SPARSE = b"GNU.sparse."
+_STARTS_OF_NUMBERS = b"01234567 \0\x80\xff"
 
 Records = list[tuple[bytes, bytes]]
 Spans = list[tuple[int, int]]
@@ -80,7 +81,9 @@ Spans = list[tuple[int, int]]
 
 def is_header(block: bytes) -> bool:
     """Tell whether the first 512 bytes of a file are a tar header, by its checksum."""
-    return len(block) >= BLOCK and bool(block[0]) and _checksum_is_right(block[:BLOCK])
+    if len(block) < BLOCK or not block[0] or block[148] not in _STARTS_OF_NUMBERS:
+        return False
+    return _checksum_is_right(block[:BLOCK])
 
 
 class TarReader:

@@ -157,6 +157,8 @@ class OutputFolder:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
         assert self._partial is not None, "it was entered"
         self._parts = PartialStore(self._partial, run=self._run)
+        with suppress(OSError):  # `open` meets it again
+            self._parts.look()
         # Nothing has been put into a state folder that has no manifest and no journal.
         knew = looked_at is not None and looked_at.exists
         return is_new and (knew or self.manifest.exists)
@@ -309,6 +311,8 @@ class OutputFolder:
         step = self._steps.get(result.path or "")
         if step is None or result.outcome is not Outcome.DOWNLOADED:
             return result
+        if not self.manifest.is_folder(str(step.place)):
+            return result
         entry = self.manifest.get(str(step.place))
         if entry is None or entry.members is None:
             return result
@@ -322,6 +326,11 @@ class OutputFolder:
         job = Job(step.artifact, self.path_of(step.place))
         self._steps[job.path] = step
         return job
+
+    def fresh(self, job: Job) -> Partial | None:
+        """Return empty partial data for a job of which the disk has none."""
+        assert self._parts is not None, "the folder was not prepared"
+        return self._parts.fresh(part_key(job.artifact))
 
     def open(self, job: Job) -> Partial:
         """Return the partial data for a job."""
@@ -463,7 +472,8 @@ class OutputFolder:
     def _check_unchanged(self, whole: Whole) -> None:
         """Refuse to replace what came to stand at the place after the plan was made."""
         step = self._steps[whole.job.path]
-        before, found = step.before, self.lstat(step.place)
+        assert self._tree is not None, "the folder was not prepared"
+        before, found = step.before, self._tree.lstat(step.place)
         if found is not None and stat.S_ISDIR(found.st_mode):
             self._check_folder(step.place)
             return
@@ -485,9 +495,10 @@ class OutputFolder:
     def _put_in_place(self, whole: Whole) -> None:
         place, partial = self._place(whole), whole.partial
         assert self._tree is not None, "the folder was not prepared"
-        self._make_way(place)
         with self._tree.parent(place, create=True) as parent:
             before = parent.lstat(place.name)
+            if before is not None and stat.S_ISDIR(before.st_mode):
+                self._make_way(place)
             fit_in(partial.directory, partial.part_name, parent, before)
             move_file(partial.directory, partial.part_name, parent, place.name)
         self.manifest.placed(str(place))
@@ -500,9 +511,6 @@ class OutputFolder:
     def _make_way(self, place: SafePath) -> None:
         """Remove the folder that an artifact was, where a file is to come in its place."""
         assert self._tree is not None, "the folder was not prepared"
-        found = self._tree.lstat(place)
-        if found is None or not stat.S_ISDIR(found.st_mode):
-            return
         entry = self.manifest.get(str(place))
         if entry is not None:
             remove_old(self._tree, entry.before, lambda _: False)

@@ -22,9 +22,13 @@ class OutputStream:
         self.fault: Exception | None = None
         self._write = write
 
-    def open(self, job: Job) -> Sent:
+    def fresh(self, job: Job) -> Sent:
         """Return the empty state of the stream."""
         return Sent(self._send)
+
+    def open(self, job: Job) -> Sent:
+        """Return the empty state of the stream."""
+        return self.fresh(job)
 
     def takes_long(self, whole: Whole) -> bool:
         """Return false: it is sent already."""

@@ -278,7 +278,8 @@ class _FolderRun:
         if key not in self._jobs:
             return self._done[key]
         result = self._folder.with_members(self._results[self._jobs[key]])
-        return replace(result, transferred=result.transferred + self._spent[key])
+        spent = self._spent.get(key)
+        return replace(result, transferred=result.transferred + spent) if spent else result
 
     def _result(self, step: Step) -> FileResult:
         key = _key(step.artifact)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..choices import IfExists, Layout
-from ..disk.aside import SUFFIX, Aside, is_archive, is_folder
+from ..disk.aside import SUFFIX, Aside, is_archive, is_folder, may_be_archive
 from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.inflate import CannotRead
@@ -140,7 +140,7 @@ class Unpacker:
 
     def is_packed(self, artifact: Artifact, descriptor: int, size: int) -> bool:
         """Tell from the first bytes whether a file is an archive that may be a folder."""
-        if not self._how.wanted:
+        if not self._how.wanted or not may_be_archive(descriptor):
             return False
         try:
             return is_archive(descriptor, size, Name.of(artifact.local_path))

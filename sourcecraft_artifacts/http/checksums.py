@@ -155,8 +155,10 @@ class Digests:
         self.position = 0
         """Bytes hashed so far, from the start of the object."""
         self._expected = dict(expected or {})
-        hashed = {name for name, value in self._expected.items() if value} | {"sha256"}
-        self._hashes = {name: new_hash(name) for name in hashed}
+        self._hashes: dict[str, Hash] = {"sha256": hashlib.sha256(usedforsecurity=False)}
+        for name, value in self._expected.items():
+            if value and name != "sha256":
+                self._hashes[name] = new_hash(name)
 
     @property
     def expected(self) -> dict[str, bytes]:

@@ -235,7 +235,12 @@ class Connection:
         if self.sock is None:
             return False
         try:
-            self.sock.recv(1) if self._secure else self.sock.recv(1, socket.MSG_PEEK)
+            if not (self._secure and self.sock.pending()):
+                # Below TLS: nothing there needs no decryption, which an empty read pays for.
+                socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
+            if not self._secure:
+                return False
+            self.sock.recv(1)  # what is there may be a session ticket
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
@@ -278,7 +283,8 @@ class Connection:
         while True:
             yield from self._turn_comes()
             block = yield from self._room()
-            room = block[self.high : self.high + self.most]
+            # No more than the body still lacks: then its end is known without another look.
+            room = block[self.high : self.high + min(self.most, self._parser.due or self.most)]
             count = self._read(room)
             if count is None:
                 continue
@@ -392,7 +398,8 @@ class Connection:
         self._events_wanted = EVENT_READ
         count = self._read_once(room)
         if self._secure and count:
-            count = self._read_records(room, count)
+            if self._parser.started:  # else the head tells first how much is to come
+                count = self._read_records(room, count)
         elif count is not None:
             # Less than there was room for is all there is.
             self._drained = count < len(room)
@@ -412,7 +419,8 @@ class Connection:
 
     def _read_records(self, room: memoryview, count: int) -> int:
         """Read the TLS records that follow: one read gives no more than one, of 16 KiB."""
-        while len(room) - count >= _LEAST_ROOM:
+        least = 1 if len(room) == self._parser.due else _LEAST_ROOM
+        while len(room) - count >= least:
             try:
                 more = self._read_once(room[count:])
             except OSError as error:  # told when what came before it has been taken

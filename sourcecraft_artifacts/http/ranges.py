@@ -15,6 +15,7 @@ from enum import Enum, auto
 
 _NUMBER = r"([0-9]{1,19})"
 _CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _CLEARLY_OLD = 15 * 60
 """How old a Last-Modified without a Date must be, in seconds: clocks may differ."""
 
@@ -49,7 +50,7 @@ def read_version(
     etag = _etag(headers)
     if etag:
         # A weak ETag promises the same meaning, not the same bytes (RFC 9110, 8.8.1).
-        strong = re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag)
+        strong = _STRONG_ETAG.fullmatch(etag)
         return Version(etag if strong else None, size)
     modified = _modified(headers)
     known = modified and _is_strong_date(modified, headers.get("date"), now or time.time())
@@ -149,7 +150,7 @@ def holds_all(status: int, headers: Mapping[str, str]) -> bool:
 
 def read_content_range(text: str | None) -> tuple[int, int, int] | None:
     """Read `bytes FIRST-LAST/TOTAL` as start, end (past the last byte) and total, or None."""
-    match = _CONTENT_RANGE.fullmatch((text or "").strip())
+    match = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
     if match is None:
         return None
     first, last, total = (int(group) for group in match.groups())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urljoin
 
 from ..errors import TransferError
 
+_PARTS = re.compile(r"([^:/?#]*)(://[^/?#]*)([^#]*)")
 _SHORTEST_SECRET = 8
 """The length in characters from which a part of a URL may be a key."""
 
@@ -27,13 +29,10 @@ def redirected(url: str, location: str) -> str:
 
 def split_target(url: str) -> tuple[str, str]:
     """Split a URL into its origin and the request target: its own bytes, less a fragment."""
-    whole = url.partition("#")[0]
-    start = whole.index("://") + 3
-    ends = [at for mark in "/?" if (at := whole.find(mark, start)) >= 0]
-    end = min(ends, default=len(whole))
-    target = whole[end:]
-    origin = whole[: start - 3].lower() + whole[start - 3 : end]
-    return origin, target if target.startswith("/") else f"/{target}"
+    match = _PARTS.match(url)
+    assert match is not None, "it was judged before (`urls`)"
+    scheme, authority, target = match.groups()
+    return scheme.lower() + authority, target if target.startswith("/") else f"/{target}"
 
 
 def target_secrets(target: str) -> list[str]:

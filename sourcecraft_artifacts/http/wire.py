@@ -51,6 +51,10 @@ class Head:
     length: int | None
 
 
+Step = Callable[["Parser", memoryview, list["Head | memoryview"]], memoryview | None]
+"""A method of the parser that takes what it can from the data; it returns the rest, or None."""
+
+
 class Parser:
     """Parses one response: `feed` it the received bytes, and `close` it when the connection ends.
 
@@ -88,7 +92,14 @@ class Parser:
         self._overhead = 0
         self._left = 0
         """How many bytes of the body, or of the chunk, are still to come."""
-        self._step: Callable[[memoryview, list[Head | memoryview]], memoryview | None] = self._head
+        # A plain function, not a bound method: a parser that refers to itself lives until a search
+        # for cyclic garbage.
+        self._step: Step = Parser._head
+
+    @property
+    def due(self) -> int:
+        """How many bytes are certainly still to come before anything else is due; 0 if unknown."""
+        return self._left if self._step is Parser._sized else 0
 
     @property
     def keeps(self) -> bool:
@@ -106,7 +117,7 @@ class Parser:
             data, self._pending = memoryview(self._pending + data), b""
         events: list[Head | memoryview] = []
         while data and not self.ended:
-            rest = self._step(data, events)
+            rest = self._step(self, data, events)
             if rest is None:
                 self._pending = bytes(data)
                 self._spend(0, len(data))
@@ -117,7 +128,7 @@ class Parser:
 
     def close(self) -> None:
         """Note that the connection has ended. Raises Ended, unless that ends the body."""
-        if self._step != self._to_the_end and not self.ended:
+        if self._step is not Parser._to_the_end and not self.ended:
             raise Ended(started=self.started)
         self.ended = True
 
@@ -152,14 +163,14 @@ class Parser:
         if status in (204, 304) or (self._tunnel and status < 300):
             length = 0
         elif _is_chunked(headers):
-            self.chunked, self._step = True, self._chunk_size
+            self.chunked, self._step = True, Parser._chunk_size
             return Head(status, headers, None)
         elif (told := headers.get("content-length")) is not None:
             length = _read_length(told)
         if length is None:
-            self._keeps, self._step = False, self._to_the_end
+            self._keeps, self._step = False, Parser._to_the_end
         else:
-            self._left, self._step, self.ended = length, self._sized, length == 0
+            self._left, self._step, self.ended = length, Parser._sized, length == 0
         return Head(status, headers, length)
 
     def _sized(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
@@ -181,7 +192,7 @@ class Parser:
             return None
         self._spend(len(line[2]))
         self._left = int(line[1], 16)
-        self._step = self._chunk if self._left else self._trailer
+        self._step = Parser._chunk if self._left else Parser._trailer
         return data[line.end() :]
 
     def _chunk(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
@@ -189,7 +200,7 @@ class Parser:
         events.append(piece)
         self._left -= len(piece)
         if not self._left:
-            self._step = self._chunk_end
+            self._step = Parser._chunk_end
         return data[len(piece) :]
 
     def _chunk_end(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
@@ -198,7 +209,7 @@ class Parser:
             return None
         if line is None or line[1] not in (b"", b"\r"):
             raise ProtocolError("a chunk of its body is longer than it says")
-        self._step = self._chunk_size
+        self._step = Parser._chunk_size
         return data[line.end() :]
 
     def _trailer(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
@@ -214,7 +225,9 @@ class Parser:
 
 def _is_chunked(headers: dict[str, str]) -> bool:
     """Tell whether the body is chunked; `identity` means no coding."""
-    told = headers.get("transfer-encoding", "").lower().split(",")
+    if "transfer-encoding" not in headers:
+        return False
+    told = headers["transfer-encoding"].lower().split(",")
     codings = [name for name in map(str.strip, told) if name not in ("", "identity")]
     if codings not in ([], ["chunked"]):
         raise ProtocolError("its Transfer-Encoding is not chunked")
@@ -222,9 +235,8 @@ def _is_chunked(headers: dict[str, str]) -> bool:
 
 
 def _read_length(told: str) -> int:
-    lengths = {part.strip() for part in told.split(",")}
-    text = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(text):
+    text, *others = {part.strip() for part in told.split(",")} if "," in told else (told,)
+    if others or not _LENGTH.fullmatch(text):
         raise ProtocolError("its Content-Length is misshapen")
     return int(text)
 

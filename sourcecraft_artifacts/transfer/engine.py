@@ -179,4 +179,5 @@ class _Told:
             except BaseException as error:
                 self._failed(error)
 
+        setattr(self, name, tell)
         return tell

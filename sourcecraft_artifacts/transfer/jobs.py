@@ -64,6 +64,9 @@ def each(batch: Iterable[Whole], step: Callable[[Whole], None]) -> None:
 class Target(Protocol):
     """Where finished artifacts go."""
 
+    def fresh(self, job: Job) -> Partial | None:
+        """Return partial data for a job without touching the disk; None if that needs `open`."""
+
     def open(self, job: Job) -> Partial:
         """Return the partial data for a job. Raises OSError."""
 

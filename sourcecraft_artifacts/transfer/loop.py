@@ -52,7 +52,7 @@ class Task:
     def __init__(self, loop: Loop, steps: Steps[None], done: Callable[[Exception | None], None]):
         self._loop = loop
         self._steps = steps
-        self.done = done
+        self.done: Callable[[Exception | None], None] | None = done
         self.over = False
         self.watch: _Watch | None = None
         """The socket that it waits for."""
@@ -71,7 +71,7 @@ class Task:
     def close(self) -> None:
         """Close it; `done` is not called."""
         if not self.over:
-            self.over = True
+            self.over, self.done = True, None
             self._loop.leave(self)
             self._steps.close()
 
@@ -79,13 +79,17 @@ class Task:
         try:
             wait = step(value)
         except StopIteration:
-            self.over = True
-            self.done(None)
+            self._end(None)
         except Exception as error:
-            self.over = True
-            self.done(error)
+            self._end(error)
         else:
             self._loop.wait(self, wait)
+
+    def _end(self, error: Exception | None) -> None:
+        # `done` mostly refers to the task: kept, both would live until a search for garbage.
+        done, self.done, self.over = self.done, None, True
+        if done is not None:
+            done(error)
 
 
 class Loop:

@@ -67,7 +67,7 @@ class Scheduler:
         self.net.read_at_once = self._limit.buffer_size
         self.net.on_open = self._opened
         self._links = Links(relist, self._notice_refresh)
-        self._writer = Writer(blocks, self.loop.post)
+        self._writer = Writer(blocks, self.loop.post, self._commit)
         self._settler = Settler(
             target,
             self._settled,
@@ -80,6 +80,8 @@ class Scheduler:
             "lister": Crew("lister", 1, self._call),
         }
         self._queue: deque[Attempt] = deque()
+        self._whole: list[Attempt] = []
+        """Files to be committed, for the writer's thread."""
         self._active: dict[Attempt, None] = {}
         self._shared: dict[Transfer, Attempt] = {}
         """Large files, each of which may have several connections."""
@@ -225,8 +227,10 @@ class Scheduler:
 
     def _work(self, attempt: Attempt) -> Steps[None]:
         if attempt.transfer is None:
-            call = Call(lambda: self._target.open(attempt.job), "writer")
-            partial = yield Outcome(call)
+            partial = self._target.fresh(attempt.job)
+            if partial is None:
+                call = Call(lambda: self._target.open(attempt.job), "writer")
+                partial = yield Outcome(call)
             attempt.transfer = Transfer(self, attempt, partial, retries=self._tuning.retries)
             self._reporter.started(attempt.transfer)
         yield from attempt.transfer.work()
@@ -262,15 +266,21 @@ class Scheduler:
     def _settle(self, attempt: Attempt) -> None:
         """Commit a file when all its bytes are written."""
         attempt.settling = True
-        transfer, more = attempt.transfer, bool(self._queue)
+        transfer = attempt.transfer
         assert transfer is not None
         self._shared.pop(transfer, None)
 
         def put() -> None:
             self._writer.leave(transfer.partial)
-            self._settler.put(attempt, more=more)
+            self._whole.append(attempt)
 
         self._writer.put(Order(put, lambda error: self._broken(attempt, error)))
+
+    def _commit(self) -> None:
+        """Pass on the files whose bytes are all written, in the writer's thread."""
+        if self._whole:
+            whole, self._whole = self._whole, []
+            self._settler.put(whole, more=bool(self._queue))
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
@@ -334,6 +344,7 @@ class Scheduler:
             self._close_spares()
             self.net.close()  # the storage counts idle ones too
         self._finished(attempt)
+        attempt.transfer = None
 
     def _close_spares(self) -> None:
         for task in self._spares:
@@ -403,8 +414,9 @@ def _saving(attempt: Attempt, *, sync: bool) -> Callable[[], None]:
     """Return an order that writes a checkpoint; its failure does not fail the transfer."""
 
     def save() -> None:
-        if attempt.transfer is not None:
-            partial = attempt.transfer.partial
+        transfer = attempt.transfer
+        if transfer is not None:
+            partial = transfer.partial
             partial.start_writing()
             partial.sync() if sync else partial.checkpoint()
 

@@ -37,12 +37,16 @@ class Settler:
         )
         self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
 
-    def put(self, attempt: Attempt, *, more: bool) -> None:
-        """Take one whose bytes are all written; waits while too many do. `more` are to come."""
-        if attempt.transfer is not None and attempt.transfer.partial.is_large:
-            self.aside(lambda: self._commit([attempt]))
-        else:
-            self._quick.put([attempt], more=more)
+    def put(self, attempts: Sequence[Attempt], *, more: bool) -> None:
+        """Take some whose bytes are all written; waits while too many do. `more` are to come."""
+        quick = []
+        for one in attempts:
+            if one.transfer is not None and one.transfer.partial.is_large:
+                self.aside(lambda one=one: self._commit([one]))  # type: ignore[misc]
+            else:
+                quick.append(one)
+        if quick:
+            self._quick.put(quick, more=more)
 
     def aside(self, call: Callable[[], None]) -> None:
         """Do what takes long, behind what was put aside before."""

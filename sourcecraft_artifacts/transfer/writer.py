@@ -28,12 +28,18 @@ class Writer:
 
     Orders are collected and passed on by `flush` at the end of each round of the loop, because
     waking a thread costs as much as writing a small file. `post` makes the loop's thread call a
-    function.
+    function; `after` is called behind the orders that were passed on together.
     """
 
-    def __init__(self, blocks: Blocks, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        post: Callable[[Callable[[], None]], None],
+        after: Callable[[], None],
+    ) -> None:
         self._blocks = blocks
         self._post = post
+        self._after = after
         self._orders: list[Order] = []
         self._crew: Crew[Order] = Crew("writer", 1, self._work, batch=2)
         self._behind: set[Partial] = set()
@@ -63,6 +69,7 @@ class Writer:
                 self._blocks.give(order.block)
             if order.partial is not None and order.partial.is_large:
                 self._behind.add(order.partial)
+        self._after()
         while self._behind and not self._crew.waiting:
             self._catch_up(next(iter(self._behind)))
 

@@ -78,6 +78,10 @@ class Folder:
         self.cancelled = threading.Event()
         self.parts = PartialStore(directory, ".p-")
 
+    def fresh(self, job: Job) -> Partial | None:
+        """Empty partial data, where there is none on disk."""
+        return self.parts.fresh(job.path)
+
     def open(self, job: Job) -> Partial:
         """The partial data for a job."""
         return self.parts.open(job.path)
