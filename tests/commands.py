@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer.main
-
-from sourcecraft_artifacts.cli.app import app
-
-
-def program() -> Any:
-    """Return the top-level command."""
-    return typer.main.get_command(app)
+from sourcecraft_artifacts.cli.app import program
 
 
 def leaves(group: Any = None, path: str = "") -> dict[str, Any]:

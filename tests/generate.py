@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
 from sourcecraft_artifacts import __version__
 from sourcecraft_artifacts.choices import Shell
-from sourcecraft_artifacts.cli.app import app
+from sourcecraft_artifacts.cli.app import program
 from sourcecraft_artifacts.cli.help import usage_pieces
 from sourcecraft_artifacts.cli.shells import PROGRAM, script
 from sourcecraft_artifacts.errors import ExitCode
@@ -107,7 +105,7 @@ def man_page() -> str:
 
 
 def _page() -> Iterator[str]:
-    root: Any = typer.main.get_command(app)
+    root: Any = program()
     yield f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM} {__version__}" "User Commands"'
     yield from (".SH NAME", f"{PROGRAM} \\- {_text(_lower(root.help.rstrip('.')))}")
     yield ".SH SYNOPSIS"

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 import picture
 import pytest
-from commands import leaves, program
+from commands import leaves
 from pages import (
     ALL,
     CHANGELOG,
@@ -38,6 +38,7 @@ from pages import (
 )
 
 import sourcecraft_artifacts
+from sourcecraft_artifacts.cli.app import program
 from sourcecraft_artifacts.cli.config import load_config
 from sourcecraft_artifacts.cli.origins import PREFIX
 from sourcecraft_artifacts.service.access import DEFAULT_API_URL

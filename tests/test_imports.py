@@ -26,8 +26,10 @@ KNOWN_BY = {
         "cli/help",
         "cli/listings",
         "cli/options",
+        "cli/sandbox",
         "cli/session",
         "cli/values",
+        "cli/verify",
     },
     "rich": {"show/bars", "show/tables"},
     "requests": {"service/api", "network"},
@@ -182,3 +184,20 @@ def test_what_is_wanted_at_once_waits_for_nothing(
     assert "sourcecraft_artifacts.cli.app" in loaded
     costly = {"requests", "urllib3", "rich", "platformdirs", "ssl", "asyncio", "pydantic"}
     assert not loaded & costly
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands"),
+    [
+        (["--version"], set()),
+        (["download", "--help"], {"download", "listings"}),
+        (["help", "verify"], {"verify"}),
+        (["--help"], {"auth", "download", "listings", "sandbox", "verify"}),
+    ],
+    ids=["version", "download", "verify", "help"],
+)
+def test_a_command_is_loaded_when_it_is_asked_for(arguments: list[str], commands: set[str]) -> None:
+    """A run of one command does not wait for the others, and the help page has all of them."""
+    loaded = loaded_by(RUN, *arguments)
+    modules = {"auth", "download", "listings", "sandbox", "verify"}
+    assert {name for name in modules if f"sourcecraft_artifacts.cli.{name}" in loaded} == commands

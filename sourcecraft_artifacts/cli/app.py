@@ -1,44 +1,160 @@
 """The program's commands and their help pages.
 
-requests and rich are imported by the commands that use them, so that `--help` and completion
-start quickly.
+A command is loaded and built when it is asked for, and requests and rich are imported by the
+commands that use them, so that `--help` and completion start quickly.
 """
 
-from __future__ import annotations
-
 import os
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from ..choices import Shell
-from ..errors import Refused
-from ..text import count
-from . import options as opt
-from .auth import auth
-from .boundary import guarded, leave, run_app
-from .download import download_command
-from .help import PROGRAM, Command, examples
-from .listings import list_command, runs_command
-from .session import Session
+from .boundary import leave, run_program
+from .help import CONTEXT, PROGRAM, built
 
-app = typer.Typer(
-    name="sourcecraft-artifacts",
+
+def _list() -> Any:
+    from .listings import list_command
+
+    return built(
+        "list",
+        list_command,
+        "list 12 ci build linux -R org/repo",
+        "list latest ci --run-status success",
+        "list 12 ci 'build-*' --json | jq .artifacts",
+        short_help="Show the artifacts under an address.",
+    )
+
+
+def _download() -> Any:
+    from .download import download_command
+
+    return built(
+        "download",
+        download_command,
+        "download 12 ci build linux -R org/repo -d out",
+        "download latest --run-status success -i 'reports/**'",
+        "download 12 ci build linux -i app.tar -o - | tar x",
+        "download https://sourcecraft.dev/org/repo/cicd/runs/12",
+        "download latest --wait --wait-timeout 30m",
+        short_help="Put artifacts on disk.",
+    )
+
+
+def _runs() -> Any:
+    from .listings import runs_command
+
+    return built(
+        "runs",
+        runs_command,
+        "runs -R org/repo",
+        "runs --event push -L 1 | cut -f 2",
+        short_help="Show the newest runs.",
+    )
+
+
+def _verify() -> Any:
+    from .verify import verify_command
+
+    return built(
+        "verify",
+        verify_command,
+        "verify out",
+        short_help="Check a download folder against its manifest.",
+    )
+
+
+def _sandbox() -> Any:
+    from .sandbox import sandbox_command
+
+    return built(
+        "sandbox",
+        sandbox_command,
+        "sandbox -- sourcecraft-artifacts download latest",
+        "sandbox -- sh my-script.sh",
+        short_help="Try the tool against a local stand-in.",
+        context_settings={"allow_interspersed_args": False},
+    )
+
+
+def _auth() -> Any:
+    from .auth import auth
+
+    return typer.main.get_command(auth)
+
+
+def _help() -> Any:
+    def help_command(
+        words: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND…]")] = None,
+    ) -> None:
+        """Show the help page of the program or of a command, as `--help` does."""
+        program()([*(words or []), "--help"], prog_name=PROGRAM, standalone_mode=False)
+
+    return built("help", help_command, hidden=True, add_help_option=False)
+
+
+def _version() -> Any:
+    def version_command() -> None:
+        """Show the version, as `--version` does."""
+        program()(["--version"], prog_name=PROGRAM, standalone_mode=False)
+
+    return built("version", version_command, hidden=True)
+
+
+_BUILDERS: Mapping[str, Callable[[], Any]] = {
+    "list": cache(_list),
+    "download": cache(_download),
+    "runs": cache(_runs),
+    "verify": cache(_verify),
+    "sandbox": cache(_sandbox),
+    "help": cache(_help),
+    "version": cache(_version),
+    "auth": cache(_auth),
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by their names. Each takes typer 2 to 5 ms to build, and a run needs one."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _BUILDERS[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_BUILDERS)
+
+    def __len__(self) -> int:
+        return len(_BUILDERS)
+
+
+class _Program(TyperGroup):
+    """The top-level command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Commands()
+
+
+_app = typer.Typer(
+    name=PROGRAM,
+    cls=_Program,
     help="List and download the CI artifacts of SourceCraft runs.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=opt.CONTEXT,
+    context_settings=CONTEXT,
 )
-app.add_typer(auth, name="auth")
 
 
-def _version(ctx: typer.Context, asked: bool) -> None:
+def _show_version(ctx: typer.Context, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         from .. import __version__
 
-        typer.echo(f"sourcecraft-artifacts {__version__}")
+        typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -50,11 +166,13 @@ def _show_completion(ctx: typer.Context, shell: Shell | None) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@_app.callback()
 def main_options(
     version: Annotated[
         bool,
-        typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
     show_completion: Annotated[
         Shell | None,
@@ -70,103 +188,10 @@ def main_options(
     """List and download the CI artifacts of SourceCraft runs."""
 
 
-app.command(
-    "list",
-    cls=Command,
-    short_help="Show the artifacts under an address.",
-    epilog=examples(
-        "list 12 ci build linux -R org/repo",
-        "list latest ci --run-status success",
-        "list 12 ci 'build-*' --json | jq .artifacts",
-    ),
-)(list_command)
-app.command(
-    "download",
-    cls=Command,
-    short_help="Put artifacts on disk.",
-    epilog=examples(
-        "download 12 ci build linux -R org/repo -d out",
-        "download latest --run-status success -i 'reports/**'",
-        "download 12 ci build linux -i app.tar -o - | tar x",
-        "download https://sourcecraft.dev/org/repo/cicd/runs/12",
-        "download latest --wait --wait-timeout 30m",
-    ),
-)(download_command)
-app.command(
-    "runs",
-    cls=Command,
-    short_help="Show the newest runs.",
-    epilog=examples("runs -R org/repo", "runs --event push -L 1 | cut -f 2"),
-)(runs_command)
-
-
-@app.command(
-    "verify",
-    cls=Command,
-    short_help="Check a download folder against its manifest.",
-    epilog=examples("verify out"),
-)
-@guarded
-def verify_command(
-    ctx: typer.Context,
-    directory: Annotated[
-        str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
-    ] = ".",
-    quiet: opt.Quiet = False,
-) -> None:
-    """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from ..downloads.verify import repairing_download, verify
-    from .streams import write_lines
-
-    Session(ctx, quiet=quiet)
-    found = list(verify(directory))
-    wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
-    write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
-    if wrong:
-        raise Refused(
-            f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
-            hint=f"to repair what differs, download again: {repairing_download(directory)}",
-        )
-
-
-@app.command(
-    "sandbox",
-    cls=Command,
-    short_help="Try the tool against a local stand-in.",
-    epilog=examples(
-        "sandbox -- sourcecraft-artifacts download latest",
-        "sandbox -- sh my-script.sh",
-    ),
-    context_settings={"allow_interspersed_args": False},
-)
-@guarded
-def sandbox_command(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- COMMAND …]", help="Run this with the sandbox's settings."),
-    ] = None,
-) -> None:
-    """Serve a local stand-in for the service, on loopback, to try the tool with no account.
-
-    Without a command, print its settings as export lines and serve until Ctrl-C.
-    """
-    from ..sandbox import run_sandbox
-
-    raise typer.Exit(run_sandbox(command or []))
-
-
-@app.command("help", hidden=True, add_help_option=False)
-def help_command(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND…]")] = None,
-) -> None:
-    """Show the help page of the program or of a command, as `--help` does."""
-    app([*(words or []), "--help"], prog_name=PROGRAM, standalone_mode=False)
-
-
-@app.command("version", hidden=True)
-def version_command() -> None:
-    """Show the version, as `--version` does."""
-    app(["--version"], prog_name=PROGRAM, standalone_mode=False)
+@cache
+def program() -> Any:
+    """Return the top-level command."""
+    return typer.main.get_command(_app)
 
 
 def main() -> NoReturn:
@@ -175,5 +200,5 @@ def main() -> NoReturn:
     if instruction:
         from .shells import answer
 
-        leave(answer(typer.main.get_command(app), instruction))
-    leave(run_app(app))
+        leave(answer(program(), instruction))
+    leave(run_program(program()))

@@ -1,7 +1,5 @@
 """The commands of `auth`: store and remove a token, and say where it comes from."""
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -11,17 +9,20 @@ from ..errors import ApiError, AuthError, NotFound, UsageError
 from ..text import visible
 from . import options as opt
 from .boundary import guarded
-from .help import Command, examples
+from .help import CONTEXT, Command, examples
 from .session import Session
 
 _LONGEST = 1 << 16
 _PATIENCE = 10.0  # seconds that the API may be silent while a person waits
 
 auth = typer.Typer(
+    name="auth",
     help="Store, remove and explain the token.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
-    context_settings=opt.CONTEXT,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
 )
 
 

@@ -107,7 +107,7 @@ def _allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run_app(app: typer.Typer) -> int:
+def run_program(program: Callable[..., Any]) -> int:
     """Prepare streams and signals, run the program, and return its exit status."""
     _fill_closed_streams()
     _allow_open_files()
@@ -117,7 +117,7 @@ def run_app(app: typer.Typer) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
-        code = _status_of(app)
+        code = _status_of(program)
         flush_stdout()
     except typer.Abort:
         _stderr().show_end("aborted")
@@ -139,10 +139,10 @@ def run_app(app: typer.Typer) -> int:
     return code
 
 
-def _status_of(app: typer.Typer) -> int:
+def _status_of(program: Callable[..., Any]) -> int:
     """Run the program and return its exit status."""
     try:
-        code = app(prog_name="sourcecraft-artifacts", standalone_mode=False)
+        code = program(prog_name="sourcecraft-artifacts", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse_arguments(error)
     except SystemExit as ended:

@@ -1,7 +1,5 @@
 """The command `download`: it makes a request of the arguments, and shows the report."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -143,7 +141,7 @@ def download_command(
     raise typer.Exit(status)
 
 
-def _sized(report: Report, ca_bundle: str | None, retries: int) -> Report:
+def _sized(report: "Report", ca_bundle: str | None, retries: int) -> "Report":
     """Ask the storage for the sizes of what a plan would fetch, and return the plan with them."""
     from ..show.planned import FETCHED
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 PROGRAM = "sourcecraft-artifacts"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Typer's settings for the program and for groups of commands."""
 
 # The sections in the order in which a page shows them. An option names its section in typer's
 # `rich_help_panel`; typer itself shows sections only with rich, which is slow to import.
@@ -30,6 +33,13 @@ _CONTINUED = "    "
 def examples(*commands: str) -> str:
     """Return the examples of a help page, each a command line without the program's name."""
     return "\n".join(f"{PROGRAM} {command}" for command in commands)
+
+
+def built(name: str, command: Callable[..., None], *lines: str, **settings: Any) -> Any:
+    """Build a command from its function, as typer does; `lines` are its examples."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, cls=Command, epilog=examples(*lines), **settings)(command)
+    return typer.main.get_command(alone)
 
 
 class Command(TyperCommand):

@@ -1,7 +1,5 @@
 """The commands `list` and `runs`: their arguments, and what they show."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -75,7 +73,7 @@ def list_command(
 
 
 def sizes_of(
-    artifacts: Sequence[Artifact], ca_bundle: str | None, retries: int
+    artifacts: "Sequence[Artifact]", ca_bundle: str | None, retries: int
 ) -> list[int | None]:
     """Ask the storage for the size of each artifact in bytes; None where it is not known.
 

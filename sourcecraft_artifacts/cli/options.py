@@ -23,9 +23,6 @@ from .help import CONNECTION, EXISTING, FETCH, HOW, OTHER, PLACE, SHOWN, SUCCESS
 from .origins import PREFIX
 from .values import duration, number, read_rate, read_stall_timeout, run_value, told_to_typer
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-"""Typer's settings for every command."""
-
 
 def _option(
     *names: str,

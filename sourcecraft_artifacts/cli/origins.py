@@ -38,11 +38,11 @@ def _variables(param: Any) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def unknown_variables(program: Any, environ: Mapping[str, str]) -> Iterator[str]:
-    """Return a line for each variable with the prefix that belongs to no option."""
-    ours = [name for name in environ if name.startswith(PREFIX)]
-    known = _known_variables(program) if ours else set()
-    for name in sorted(set(ours) - known):
+def unknown_variables(ctx: Any, environ: Mapping[str, str]) -> Iterator[str]:
+    """Return a line for each variable with the prefix that belongs to no option of the program."""
+    others = {name for name in environ if name.startswith(PREFIX)} - _known_variables(ctx.command)
+    known = _known_variables(ctx.find_root().command) if others else set()
+    for name in sorted(others - known):
         likely = nearest_of(name, {*known, *OTHER_VARIABLES})
         yield f"the variable {name} belongs to no option; did you mean {likely}?"
 

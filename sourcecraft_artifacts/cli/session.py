@@ -61,7 +61,7 @@ class Session:
             from .stderr import listen
 
             listen(debug=debug, quiet=quiet, events=events)
-            self._warn(unknown_variables(ctx.find_root().command, os.environ))
+            self._warn(unknown_variables(ctx, os.environ))
 
     def _warn(self, doubts: Iterable[str]) -> None:
         from ..logs import get_logger

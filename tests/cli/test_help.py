@@ -6,10 +6,9 @@ import shlex
 from typing import Any
 
 import pytest
-import typer.main
 from conftest import Cli
 
-from sourcecraft_artifacts.cli.app import app
+from sourcecraft_artifacts.cli.app import program
 from sourcecraft_artifacts.cli.help import OTHER, PROGRAM, SECTIONS, folded_command
 
 COMMANDS = ["list", "download", "runs", "verify", "sandbox", "auth login"]
@@ -17,7 +16,7 @@ COMMANDS = ["list", "download", "runs", "verify", "sandbox", "auth login"]
 
 def command_of(path: str) -> Any:
     """Return the program's object for a command."""
-    found: Any = typer.main.get_command(app)
+    found: Any = program()
     for word in path.split():
         found = found.commands[word]
     return found

@@ -1,0 +1,34 @@
+"""The command `verify`: a download folder against its manifest."""
+
+from typing import Annotated
+
+import typer
+
+from ..errors import Refused
+from ..text import count
+from . import options as opt
+from .boundary import guarded
+from .session import Session
+
+
+@guarded
+def verify_command(
+    ctx: typer.Context,
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
+    ] = ".",
+    quiet: opt.Quiet = False,
+) -> None:
+    """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
+    from ..downloads.verify import repairing_download, verify
+    from .streams import write_lines
+
+    Session(ctx, quiet=quiet)
+    found = list(verify(directory))
+    wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
+    write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
+    if wrong:
+        raise Refused(
+            f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
+            hint=f"to repair what differs, download again: {repairing_download(directory)}",
+        )
