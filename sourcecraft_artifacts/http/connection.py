@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ..errors import TransferError
 from ..network import open_socket, proxy_authorization, proxy_for
 from .targets import target_secrets
-from .waits import Call, Outcome, Ready, Steps
+from .waits import Call, Outcome, Ready, Stalled, Steps
 from .wire import Ended, Head, Parser
 
 if TYPE_CHECKING:
@@ -159,8 +159,10 @@ class Connection:
         if known is not None:
             try:
                 return (yield from self._connect(*known))
-            except OSError:
+            except (OSError, Stalled) as error:
                 self._peers.addresses.pop(self._where, None)
+                if isinstance(error, Stalled):  # no time is left for another one
+                    raise
         return (yield from self._race())
 
     def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[socket.socket]:

@@ -7,9 +7,10 @@ import gzip
 import logging
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Self
 
 import pytest
@@ -420,6 +421,54 @@ def test_silence_and_dripping_are_given_up(
     assert fetch(impatient, server.url) == b"good"
 
 
+def test_a_kept_connection_that_stalls_has_stalled(server: ScriptedServer, impatient: Net) -> None:
+    """Silence is a failure that counts; only what the other end has closed is asked anew unsaid."""
+    server.on("/", Response(body=BODY), Response(hang=True))
+    assert fetch(impatient, server.url) == BODY
+    with pytest.raises(BrokenTransfer, match="stalled"):
+        fetch(impatient, server.url)
+    assert (server.opened, len(server.requests)) == (1, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full backlog drops SYNs on Linux")
+def test_an_address_that_falls_silent_is_looked_up_anew(
+    server: ScriptedServer, impatient: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that answered before is tried first, and forgotten when it answers no more."""
+    server.on("/", Response(200, {"Connection": "close"}, BODY))
+    alive = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    with socket.create_server(("127.0.0.2", server.port), backlog=8) as old:
+        first = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", old.getsockname())]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: first)
+        threading.Thread(target=answer_once, args=(old,), daemon=True).start()
+        assert fetch(impatient, server.url) == b"old"
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: alive)
+        old.listen(0)
+        with filled(old):
+            with pytest.raises(BrokenTransfer, match="stalled"):
+                fetch(impatient, server.url)
+            assert fetch(impatient, server.url) == BODY
+
+
+def answer_once(listener: socket.socket) -> None:
+    """Answer one request as a storage does."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nold")
+
+
+@contextmanager
+def filled(listener: socket.socket) -> Iterator[None]:
+    """Fill a listener's queue, so that it answers no more."""
+    with ExitStack() as stack:
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield
+
+
 def test_slow_is_not_stalled(server: ScriptedServer) -> None:
     """A byte at a time is fine, as long as they keep coming."""
     server.on("/", Response(body=b"x" * 20, drip=STALL / 2))
@@ -555,7 +604,7 @@ def test_a_handshake_that_fails(
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection:
+        with connection, suppress(OSError):  # the client may have left already
             if first is not None:
                 connection.sendall(first)
                 connection.shutdown(socket.SHUT_WR)
