@@ -6,6 +6,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -239,6 +240,27 @@ def test_a_failed_write_leaves_the_old_file(
     assert "SOURCECRAFT_TOKEN" in (caught.value.hint or "")
     assert given_file.read_bytes() == before
     assert os.listdir(given_file.parent) == ["config.toml"]
+
+
+def test_a_token_is_on_the_disk_when_it_is_saved(
+    given_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes before the file gets its name, and then the name, which the folder holds."""
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def note(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def name(*given: Any, **options: Any) -> None:
+        done.append("name")
+        replace(*given, **options)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", name)
+    save_token(HOST, "t", str(given_file))
+    assert done == ["file", "name", "folder"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_local_error(tmp_path: Path) -> None:

@@ -285,6 +285,21 @@ def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.Mon
         assert received.header("If-Range") == '"v1"'
 
 
+@pytest.mark.parametrize("jobs", [2, SLICES])
+def test_slices_are_neither_tiny_nor_huge(
+    world: World, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """A request is worth its round trip, and a connection that is slow holds up little."""
+    monkeypatch.setattr(scheduler, "Pace", Wide)
+    body = bytes(24 << 20)
+    assert world.fetch(Crowd(jobs, ranged(body), ranged(body)), jobs=jobs) == body
+    spans = sorted(found for one in world.server.requests if (found := span(one)))
+    sizes = [last + 1 - first for first, last in spans if last]
+    assert sizes
+    assert min(sizes) >= 1 << 20
+    assert max(sizes) <= 4 << 20
+
+
 @pytest.mark.parametrize(
     ("good", "jobs"),
     [
@@ -529,6 +544,16 @@ def test_what_is_not_there_is_listed_once_more(world: World, status: int) -> Non
     failure = world.failure(Response(status), retries=0)
     assert (failure.code, len(world.server.requests)) == (f"http_{status}", 2)
     assert str(status) in failure.message
+
+
+@pytest.mark.usefixtures("quick")
+def test_new_urls_that_expire_too_have_an_end(world: World) -> None:
+    """Two new ones are tried without a byte of progress; each byte gives two more."""
+    assert world.failure(Response(403), retries=0).code == "denied"
+    assert (world.generation, len(world.server.requests)) == (3, 3)
+    cut = ranged(BODY, cut_first=SIZE)
+    stale = Response(403)
+    assert world.fetch(stale, stale, cut, stale, stale, ranged(BODY), retries=1) == BODY
 
 
 @pytest.mark.parametrize("status", [405, 418, 302, 304])
@@ -861,6 +886,47 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
         assert downloads.wait(5)
     assert time.monotonic() - began < 2
     over.set()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "most"),
+    [("_ASIDE", 24, 25), ("MOST_WAITING", 24, 8 + 24 + 2)],
+)
+def test_files_that_wait_for_the_disk_are_few(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, most: int
+) -> None:
+    """Each has a descriptor: while none can be put in place, no more than so many are begun."""
+    assert vars(scheduler)[limit] == 24
+    held, gate = threading.Event(), threading.Event()
+
+    def slow(folder: Folder, batch: Sequence[Whole]) -> None:
+        held.set()
+        assert gate.wait(20)
+        commit(folder, batch)
+
+    def open_it(folder: Folder, job: Job) -> Partial:
+        begun.append(job.path)
+        return begin(folder, job)
+
+    begun: list[str] = []
+    commit, begin = Folder.commit, Folder.open
+    monkeypatch.setattr(Folder, "commit", slow)
+    monkeypatch.setattr(Folder, "open", open_it)
+    monkeypatch.setattr(scheduler, "_ASIDE", 1000)
+    monkeypatch.setattr(scheduler, limit, value)
+    world.server.on("/", ranged(SMALL))
+    jobs = [Job(world.artifact(f"{at}"), f"{at}") for at in range(100)]
+    with world.downloads(jobs=1) as downloads:
+        downloads.submit(jobs)
+        assert held.wait(10)
+        seen = -1
+        while seen < len(begun):
+            seen = len(begun)
+            threading.Event().wait(0.1)  # for all that may begin to begin
+        assert most - 8 <= seen <= most
+        gate.set()
+        assert downloads.wait(20)
+    assert len(begun) == 100
 
 
 def test_many_small_files(world: World) -> None:

@@ -111,6 +111,16 @@ def test_trouble_halves_once_for_all_that_fail_together() -> None:
     assert pace.width == 1
 
 
+@pytest.mark.parametrize(("later", "width"), [(0.0, 32), (0.99, 32), (1.01, 16)])
+def test_trouble_of_the_next_second_is_news(later: float, width: int) -> None:
+    """What fails within a second of the first failure is the same trouble."""
+    pace = Pace(64)
+    pace.width = 64
+    pace.troubled(64, 10.0)
+    pace.troubled(64, 10.0 + later)
+    assert pace.width == width
+
+
 def test_an_idle_tick_changes_nothing() -> None:
     """Without a busy connection there is nothing to learn."""
     pace = Pace(None)
