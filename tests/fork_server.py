@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+PROGRAM = "sourcecraft_artifacts"
+# Modules of which tests replace something for a command.
+_REPLACEABLE = {"errno", "fcntl", "os", "random", "resource", "time"}
 # What the commands import later, besides their own modules.
 _MODULES = [
     *("concurrent.futures.thread", "pwd", "requests", "resource", "shlex", "ssl"),
@@ -44,7 +47,7 @@ def load() -> list[str]:
 
 
 def _of_the_program() -> Iterator[str]:
-    package = importlib.import_module("sourcecraft_artifacts")
+    package = importlib.import_module(PROGRAM)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith(".__main__"):
             yield module.name
@@ -129,6 +132,26 @@ def become(stdin: int, stdout: int, stderr: int, sender: int) -> dict[str, Any]:
     return request
 
 
+def customize(folder: str) -> None:
+    """Run a test's `sitecustomize.py`, which a process of its own would run as it starts.
+
+    What it replaces must not have been copied out of its module before.
+    """
+    modules = dict(sys.modules)
+    before = {name: dict(vars(module)) for name, module in modules.items() if name in _REPLACEABLE}
+    runpy.run_path(os.path.join(folder, "sitecustomize.py"))
+    old = {
+        id(value)
+        for name, values in before.items()
+        for key, value in values.items()
+        if vars(modules[name]).get(key) is not value
+    }
+    for name, module in modules.items():
+        if name.startswith(PROGRAM):
+            kept = [key for key, value in vars(module).items() if id(value) in old]
+            assert not kept, f"{name} has copies of what is to be replaced: {kept}"
+
+
 def _renewed(stream: TextIO, descriptor: int) -> Any:
     """Make a standard stream as Python makes it at its start."""
     raw = io.FileIO(descriptor, "r" if descriptor == 0 else "w", closefd=False)
@@ -149,6 +172,8 @@ def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
     requests.sendall(json.dumps(load()).encode())
     request = become(*serve(requests))
+    if request["customize"]:
+        customize(request["customize"])
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 

@@ -50,9 +50,20 @@ class ForkServer:
         self._decided = json.loads(self.requests.recv(1 << 16))
 
     def serves(self, env: Mapping[str, str]) -> bool:
-        """Tell whether a process with these variables would start as the server did."""
+        """Tell whether a process with these variables would start as the server did.
+
+        What a `sitecustomize.py` does then can be done later too.
+        """
         names = {*self._decided, *filter(_EARLY.fullmatch, {*env, *self._env})}
+        if self.customized(env):
+            names.discard("PYTHONPATH")
         return all(env.get(name) == self._env.get(name) for name in names)
+
+    def customized(self, env: Mapping[str, str]) -> str:
+        """Return the folder of another `sitecustomize.py` than the server's; empty if none is."""
+        path = env.get("PYTHONPATH", "")
+        is_other = path != self._env.get("PYTHONPATH") and os.path.isdir(path)
+        return path if is_other and os.listdir(path) == ["sitecustomize.py"] else ""
 
     def close(self) -> None:
         """End the server; its children live on."""
@@ -80,6 +91,7 @@ class Forked(subprocess.Popen[bytes]):
             "cwd": os.path.abspath(options["cwd"] or "."),
             "umask": _umask(),
             "start_new_session": options["start_new_session"],
+            "customize": self._server.customized(options["env"]),
         }
         theirs = [options[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         descriptors = [standard if one == -1 else one for standard, one in enumerate(theirs)]

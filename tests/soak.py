@@ -25,6 +25,7 @@ from pathlib import Path
 from archives import COMPRESSIONS, packed
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, eventually, tree
+from forked import ForkServer
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
@@ -61,10 +62,12 @@ class Tally:
 class Soak:
     """One storage, one folder, and runs that are killed."""
 
-    def __init__(self, service: FakeService, home: Path, seed: int) -> None:
+    def __init__(
+        self, service: FakeService, home: Path, seed: int, fork_server: ForkServer | None
+    ) -> None:
         self.tally = Tally()
         self._service = service
-        self._cli = Cli(home, service)
+        self._cli = Cli(home, service, fork_server)
         self._chance = random.Random(seed)
         self._usual = 1.5
         self._asked = 0
@@ -186,17 +189,23 @@ class Soak:
         self._cli.close()
 
 
-def soak(home: Path, enough: Callable[[Tally], bool], seed: int) -> Tally:
+def soak(
+    home: Path,
+    enough: Callable[[Tally], bool],
+    seed: int,
+    fork_server: ForkServer | None = None,
+) -> Tally:
     """Kill and run again for long enough, and then until the folder is complete.
 
-    Raises AssertionError if bytes are lost or mixed.
+    The runs are forks of the server, where there is one. Raises AssertionError if
+    bytes are lost or mixed.
     """
     with FakeService() as service:
         service.storage.close()
         service.storage = SlowServer(host="localhost")
         service.storage.on("/", service._store)
         with service.storage:
-            one = Soak(service, home, seed)
+            one = Soak(service, home, seed, fork_server)
             try:
                 complete = -1
                 while not enough(one.tally) or one.tally.complete == complete:

@@ -8,8 +8,11 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import fork_server
 import pytest
 from forked import IS_POSSIBLE, Forked, ForkServer
 
@@ -165,6 +168,42 @@ def test_two_draw_other_numbers(starts: tuple[Start, Start]) -> None:
     code = "import os, uuid; print(random.Random().random(), random.getrandbits(99), hash('x'))"
     drawn = {starts[1](code, "x").communicate()[0].rsplit(b" ", 1)[0] for _ in range(3)}
     assert len(drawn) == 3
+
+
+@pytest.fixture
+def customized(tmp_path: Path) -> dict[str, str]:
+    """Variables with which a Python replaces `os.getpid` as it starts."""
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.getpid = lambda: 'replaced'\n")
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+
+
+def test_what_is_replaced_at_the_start_is_replaced(
+    starts: tuple[Start, Start], customized: dict[str, str]
+) -> None:
+    """A `sitecustomize.py` of a test is run in the fork."""
+    process = starts[1]("print(os.getpid())", "x", env=customized)
+    assert process.communicate()[0] == b"replaced\n"
+
+
+def test_a_copy_of_what_is_replaced_is_told(
+    customized: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that has `from os import getpid` would go on with the real one."""
+    module: Any = ModuleType("sourcecraft_artifacts.copies")
+    module.getpid = os.getpid
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(os, "getpid", os.getpid)
+    with pytest.raises(AssertionError, match="has copies of what is to be replaced"):
+        fork_server.customize(customized["PYTHONPATH"])
+
+
+def test_folders_of_modules_need_a_start(
+    fork_server: ForkServer, customized: dict[str, str]
+) -> None:
+    """What they would replace has been imported already."""
+    assert fork_server.serves(customized)
+    Path(customized["PYTHONPATH"], "json.py").touch()
+    assert not fork_server.serves(customized)
 
 
 @pytest.mark.parametrize(
