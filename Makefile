@@ -42,7 +42,7 @@ check: $(STAMP)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m tests.generate --check
 
-# By hand only: times against curl and aria2c, and kills at random moments.
+# By hand only: a comparison with curl and aria2c, and kills at random moments.
 bench: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	$(VENV)/bin/python -m tests.benchmarks $(ARGS)

@@ -255,7 +255,7 @@ Unpack = Annotated[
     _option(
         "--unpack/--no-unpack",
         section=PLACE,
-        help="Turn a folder that the service stores as a tar archive into a folder again.",
+        help="Unpack a folder that the service stores as a tar archive (--unpack).",
     ),
 ]
 Prune = Annotated[

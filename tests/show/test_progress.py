@@ -305,12 +305,12 @@ def test_what_takes_long_is_said_in_each_display() -> None:
         reporter.started(activity)
     clock.now += 6
     json_events.tick()
-    activity.stage = f"unpacking 1,200 files{HOSTILE}"
+    activity.stage = f"unpacking, 1,200 so far{HOSTILE}"
     clock.now += 6
     for reporter in (plain, json_events):
         reporter.tick()
-    assert shown(bars)[0].startswith("dist  ━━━━━━━━━━━━━━━━  unpacking 1,200 files")
-    assert log.getvalue().splitlines()[0].startswith("dist: unpacking 1,200 filesa\\x1b")
+    assert shown(bars)[0].startswith("dist  ━━━━━━━━━━━━━━━━  unpacking, 1,200 so far")
+    assert log.getvalue().splitlines()[0].startswith("dist: unpacking, 1,200 so fara\\x1b")
     told = [one["stage"] for one in events(stream) if one["event"] == "progress"]
     assert told == ["", activity.stage]
 
