@@ -29,8 +29,7 @@ class MemberFile(NamedTuple):
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(NamedTuple):
     """The result for one artifact.
 
     - `artifact`: the artifact, as it was listed.

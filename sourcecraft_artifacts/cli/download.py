@@ -148,5 +148,5 @@ def _sized(report: "Report", ca_bundle: str | None, retries: int) -> "Report":
     fetched = [result for result in report.files if result.action in FETCHED]
     sizes = sizes_of([result.artifact for result in fetched], ca_bundle, retries)
     known = dict(zip(map(id, fetched), sizes, strict=True))
-    files = [replace(one, size=known.get(id(one), one.size)) for one in report.files]
+    files = [one._replace(size=known.get(id(one), one.size)) for one in report.files]
     return replace(report, files=tuple(files))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..http.checksums import ALGORITHMS
 from ..http.ranges import Version
@@ -17,8 +16,7 @@ _SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
 """A validator that can be sent in `If-Range`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """The state of a part; only bytes that still match its `sums` are trusted.
 
     So it does not matter whether the program was killed or the power failed, what had reached the

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..models import Artifact, ArtifactDates, CubeAddress
 from . import records
@@ -16,8 +15,7 @@ from .records import Places, Records
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One artifact as it was put in place: `size` in bytes, `mtime_ns` in nanoseconds.
 
     For an unpacked artifact, `members` has each file below `base`, and `skipped` those that were
@@ -93,8 +91,7 @@ def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
     if members is not None:
         read = {path: records.from_json(one) for path, one in members.items()}
     before = tuple((str(place), records.from_json(one)) for place, one in value.get("before", ()))
-    return replace(
-        entry,
+    return entry._replace(
         members=read,
         base=base,
         skipped=skipped,

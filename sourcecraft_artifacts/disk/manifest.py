@@ -16,7 +16,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -142,7 +141,7 @@ class Manifest:
     def renewed(self, place: str, entry: Entry, mtime_ns: int) -> None:
         """Note the new time of a file whose bytes were found unchanged, to be saved later."""
         with self._lock:
-            self._mine[place] = self._files[place] = to_json(replace(entry, mtime_ns=mtime_ns))
+            self._mine[place] = self._files[place] = to_json(entry._replace(mtime_ns=mtime_ns))
             self._changed = True
 
     def save(self) -> None:

@@ -43,8 +43,7 @@ class Form(Enum):
     """It is kept, unless all its members are at that name or below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """A `local_path` as the name of an archive's contents; `base` is where members land."""
 
     form: Form
@@ -137,8 +136,7 @@ def normal_name(name: str) -> str:
     return "/".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(NamedTuple):
     """Where members land, relative to the base; the empty name is the base itself."""
 
     files: Mapping[str, Stored]

@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..models import CubeAddress
 from ..select import components
@@ -141,8 +142,7 @@ def fold_key(text: str) -> str:
     return unicodedata.normalize("NFD", text).casefold()
 
 
-@dataclass(frozen=True, slots=True)
-class Collision:
+class Collision(NamedTuple):
     """Paths that cannot be in one folder together, by their indexes in the plan, and why."""
 
     indexes: tuple[int, ...]

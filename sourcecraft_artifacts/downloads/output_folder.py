@@ -9,7 +9,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
@@ -317,7 +316,7 @@ class OutputFolder:
         if entry is None or entry.members is None:
             return result
         path = self.shown_path(step.place, entry)
-        return replace(result, path=path, members=members_of(entry, self.path))
+        return result._replace(path=path, members=members_of(entry, self.path))
 
     # The target of the download.
 
@@ -398,7 +397,7 @@ class OutputFolder:
         assert self._partial is not None, "the folder was not prepared"
         assert step.entry is not None, "it was found in the manifest"
         key = str(step.place)
-        entry = replace(step.entry, before=())
+        entry = step.entry._replace(before=())
         with self._tree.parent(step.place, create=False) as parent:
             descriptor = parent.open(step.place.name, os.O_RDONLY)
         try:
@@ -414,7 +413,7 @@ class OutputFolder:
         finally:
             os.close(descriptor)
         if made is None:
-            made = replace(entry, is_judged=True)
+            made = entry._replace(is_judged=True)
             self.manifest.settled(key, made)
         return made
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..choices import IfExists, Layout
 from ..disk.entry import Entry
@@ -85,8 +84,7 @@ class Disk(Protocol):
         """Tell whether the file there is an archive that should become a folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One artifact's part of the plan; `before` is the `lstat` of its place at that time."""
 
     artifact: Artifact

@@ -151,7 +151,7 @@ def selected(listing: Listing, request: Request) -> Listing:
     excused = request.allow_empty or bool(listing.failures) or failed
     may_be_empty = excused or (request.wait and not listing.ended)
     chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
-    return replace(listing, artifacts=chosen)
+    return listing._replace(artifacts=chosen)
 
 
 def something_of(

@@ -259,7 +259,7 @@ class _FolderRun:
             members=members_of(entry, self._folder.path) if not error else None,
         )
         if error is None:
-            result = replace(result, path=self._folder.shown_path(step.place, entry))
+            result = result._replace(path=self._folder.shown_path(step.place, entry))
         self._reporter.finished(activity, result)
         return result
 
@@ -279,7 +279,7 @@ class _FolderRun:
             return self._done[key]
         result = self._folder.with_members(self._results[self._jobs[key]])
         spent = self._spent.get(key)
-        return replace(result, transferred=result.transferred + spent) if spent else result
+        return result._replace(transferred=result.transferred + spent) if spent else result
 
     def _result(self, step: Step) -> FileResult:
         key = _key(step.artifact)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..choices import IfExists, Layout
 from ..disk.aside import SUFFIX, Aside, is_archive, is_folder, may_be_archive
@@ -40,8 +40,7 @@ _log = get_logger(__name__)
 _AS_IT_CAME = "--no-unpack leaves the archive as it came"
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacking:
+class Unpacking(NamedTuple):
     """How archives are unpacked; they are not if `wanted` is false."""
 
     wanted: bool = True
@@ -162,7 +161,7 @@ class Unpacker:
             return True
         entry = self.manifest.get(key)
         if entry is not None:
-            self.manifest.settled(key, replace(entry, is_judged=True))
+            self.manifest.settled(key, entry._replace(is_judged=True))
         return False
 
     def unpack(
@@ -248,8 +247,7 @@ class Unpacker:
         aside.sync()
         members = self._records(found, base, plan, known if skip else None)
         kept = {joined(base, path.rstrip("/")) for path in members}
-        made = replace(
-            entry,
+        made = entry._replace(
             members=members,
             base=base,
             skipped=tuple(sorted(one[len(base) :].lstrip("/") for one in plan.skipped - kept)),
@@ -286,7 +284,7 @@ class Unpacker:
         if entry.before:
             keep = present | {entry.base}
             remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
-        made = replace(entry, before=())
+        made = entry._replace(before=())
         self.manifest.settled(key, made)
         self._has_members = self._has_members or made.members is not None
         with self._lock:
@@ -318,8 +316,7 @@ class Unpacker:
         record = entry.members.get(place[len(entry.base) :].lstrip("/"))
         if record is None:
             return None
-        return replace(
-            entry,
+        return entry._replace(
             size=record.size,
             sha256=record.sha256 or entry.sha256,
             mtime_ns=record.mtime_ns,
@@ -353,7 +350,7 @@ class Unpacker:
             if joined(entry.base, path.rstrip("/")) not in lost
         }
         # Its dates are removed too, since it is no longer complete.
-        self.manifest.settled(key, replace(entry, members=left, dates=type(entry.dates)()))
+        self.manifest.settled(key, entry._replace(members=left, dates=type(entry.dates)()))
 
     def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
         """Raise `Refused` if another artifact of this run has a file of the same name."""
@@ -407,7 +404,7 @@ class Unpacker:
             if self._is_there(joined(entry.base, path.rstrip("/")))
         }
         if left:
-            self.manifest.settled(key, replace(entry, members=left, before=()))
+            self.manifest.settled(key, entry._replace(members=left, before=()))
         else:
             self.manifest.dropped(key)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol, TypeGuard, TypeVar
+from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
 from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
@@ -35,8 +34,7 @@ class Api(Protocol):
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The artifacts below an address.
 
     - `repo` and `run` (a slug): where they are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .. import checks
 from ..errors import NotFound
@@ -141,8 +141,7 @@ def _age(run: Run) -> tuple[datetime, int]:
     return moment(run.created_at) or _NEVER, int(run.slug) if is_counter else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
+class Latest(NamedTuple):
     """The run that `latest` means, and how many newer runs lack the wanted workflow.
 
     Of those, `untold` have no workflows yet.

@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TextIO
+from dataclasses import dataclass
+from typing import NamedTuple, TextIO
 
 from ..results import FileResult, Outcome
 from ..select import normalised
@@ -70,8 +70,7 @@ class Fetch:
     stage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """How far the download is: in files, bytes on disk, bytes in all, and bytes received."""
 
     done: int
@@ -192,7 +191,7 @@ class Tracker(NullReporter):
 
     def reached(self) -> str:
         totals = self.totals()
-        said = summary_parts(replace(totals, speed=0.0))
+        said = summary_parts(totals._replace(speed=0.0))
         return f"{', '.join(said)} are on disk" if totals.total else ""
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 DATES = ArtifactDates("2026-11-01T10:00:00Z", None, "2026-11-01T10:02:00Z")
 ENTRY = Entry(ADDRESS, "a/b.txt", DATES, 5, "ab" * 32, 1_700_000_000_123_456_789, '"v1"')
-OTHER = replace(ENTRY, size=6, sha256="cd" * 32, validator=None)
+OTHER = ENTRY._replace(size=6, sha256="cd" * 32, validator=None)
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ def test_a_touched_file_is_recorded_with_its_time(directory: Directory, saved: P
     manifest.renewed("a/b.txt", ENTRY, 42)
     assert names(saved) == [MANIFEST]
     manifest.save()
-    assert Manifest(directory).get("a/b.txt") == replace(ENTRY, mtime_ns=42)
+    assert Manifest(directory).get("a/b.txt") == ENTRY._replace(mtime_ns=42)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +233,7 @@ def test_a_kill_behind_a_kill_makes_no_stranger(directory: Directory) -> None:
     second = Manifest(directory)
     assert second.was_only_intended("a")
     second.placed("a")  # found as recorded
-    second.intend({"a": replace(ENTRY, size=ENTRY.size + 1)})  # and killed before the rename
+    second.intend({"a": ENTRY._replace(size=ENTRY.size + 1)})  # and killed before the rename
     assert not Manifest(directory).was_only_intended("a")
 
 

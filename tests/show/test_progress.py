@@ -2,7 +2,7 @@ import io
 import json
 import re
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from rich.cells import cell_len
@@ -80,7 +80,7 @@ def result(
 
 def called_off(name: str) -> FileResult:
     error = TransferError("it was called off", code="cancelled")
-    return replace(result(name, Outcome.FAILED), error=error)
+    return result(name, Outcome.FAILED)._replace(error=error)
 
 
 def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:

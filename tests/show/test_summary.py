@@ -66,7 +66,7 @@ PLAN = [
     result("f", Outcome.UNAVAILABLE),
     result("g", Outcome.SKIPPED),
 ]
-UNSIZED = replace(PLAN[0], size=None)
+UNSIZED = PLAN[0]._replace(size=None)
 
 
 def test_a_plan_has_a_line_for_each_artifact() -> None:
@@ -152,7 +152,7 @@ def test_quiet_leaves_what_is_missing() -> None:
 )
 def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -> None:
     """A single file is named itself."""
-    one = replace(result("a", Outcome.DOWNLOADED), path=path)
+    one = result("a", Outcome.DOWNLOADED)._replace(path=path)
     (line,) = summary_lines(replace(report(one), dir=dir_))
     assert line.startswith(f"Downloaded 1 file to {said}, ")
 
@@ -178,8 +178,8 @@ def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> Non
 
 def test_what_was_resumed_is_said() -> None:
     """The summary says how many files and bytes were resumed."""
-    resumed = replace(result("a", Outcome.DOWNLOADED), resumed=512)
-    files = [resumed, replace(resumed, resumed=1024), result("b", Outcome.DOWNLOADED)]
+    resumed = result("a", Outcome.DOWNLOADED)._replace(resumed=512)
+    files = [resumed, resumed._replace(resumed=1024), result("b", Outcome.DOWNLOADED)]
     assert summary_lines(report(*files))[1:] == [
         "Resumed 2 files: 1.5 KiB had been received before."
     ]
