@@ -888,15 +888,10 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
     over.set()
 
 
-@pytest.mark.parametrize(
-    ("limit", "value", "most"),
-    [("_ASIDE", 24, 25), ("MOST_WAITING", 24, 8 + 24 + 2)],
-)
 def test_files_that_wait_for_the_disk_are_few(
-    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, most: int
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each has a descriptor: while none can be put in place, no more than so many are begun."""
-    assert vars(scheduler)[limit] == 24
+    """Each has a descriptor: while none can be put in place, only 24 are begun besides."""
     held, gate = threading.Event(), threading.Event()
 
     def slow(folder: Folder, batch: Sequence[Whole]) -> None:
@@ -904,29 +899,21 @@ def test_files_that_wait_for_the_disk_are_few(
         assert gate.wait(20)
         commit(folder, batch)
 
-    def open_it(folder: Folder, job: Job) -> Partial:
-        begun.append(job.path)
-        return begin(folder, job)
-
-    begun: list[str] = []
-    commit, begin = Folder.commit, Folder.open
+    commit = Folder.commit
     monkeypatch.setattr(Folder, "commit", slow)
-    monkeypatch.setattr(Folder, "open", open_it)
-    monkeypatch.setattr(scheduler, "_ASIDE", 1000)
-    monkeypatch.setattr(scheduler, limit, value)
     world.server.on("/", ranged(SMALL))
     jobs = [Job(world.artifact(f"{at}"), f"{at}") for at in range(100)]
     with world.downloads(jobs=1) as downloads:
         downloads.submit(jobs)
         assert held.wait(10)
         seen = -1
-        while seen < len(begun):
-            seen = len(begun)
-            threading.Event().wait(0.1)  # for all that may begin to begin
-        assert most - 8 <= seen <= most
+        while seen < len(world.server.requests):
+            seen = len(world.server.requests)
+            threading.Event().wait(0.2)  # for all that may begin to begin
+        assert seen == 1 + 24
         gate.set()
         assert downloads.wait(20)
-    assert len(begun) == 100
+    assert len(world.server.requests) == 100
 
 
 def test_many_small_files(world: World) -> None:
