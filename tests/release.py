@@ -144,7 +144,7 @@ def check(version: str, built: Sequence[Path]) -> None:
     """Check the metadata, and try each file as it is installed. Raises `Unfit`."""
     packages = [path for path in built if path.suffix != ".pyz"]
     run(sys.executable, "-m", "twine", "check", "--strict", *packages)
-    print("twine has no complaint")
+    print("twine check passed")
     with tempfile.TemporaryDirectory() as folder:
         for number, package in enumerate(packages):
             try_out(version, installed(package, Path(folder, str(number))))
@@ -160,7 +160,7 @@ def main() -> int:
     try:
         version = fit_version()
         built = build_twice()
-        print("built twice, the same to the byte")
+        print("built twice, with identical bytes")
         check(version, built)
     except Unfit as unfit:
         print(f"no release: {unfit}", file=sys.stderr)

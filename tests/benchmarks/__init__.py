@@ -1,1 +1,1 @@
-"""Benchmarks against the tools that a user would pick instead; `python -m tests.benchmarks`."""
+"""Comparison with the tools that a user could use instead; `python -m tests.benchmarks`."""

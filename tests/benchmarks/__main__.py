@@ -1,13 +1,13 @@
-"""Print our times against those of the peers, one row a kind of work.
+"""Compare our times with those of other tools, one row for each kind of work.
 
     python -m tests.benchmarks [--runs N] [--command PATH] [--dir DIR] [ROW ...]
     python -m tests.benchmarks --wire [--nets NET,...] [ROW ...]
 
-Ratios are our median over that of the fastest peer, of runs by turns, process start included.
-`cpu` is in seconds, `switches` are those between threads, both of all processes of our command.
-With --wire, in root's hands, the race is over TLS on a wire with a round trip, a rate and a queue,
-and the peers ask for the listing too. It ends with 1 where our command fails or gives wrong bytes;
-a missed target is only marked.
+A ratio is our median over that of the fastest other tool; the commands run in turns, and process
+start is included. `cpu` is in seconds, `switches` are between threads; both are of all processes of
+our command. With --wire (as root) the comparison is over TLS between two network namespaces with a
+round trip, a rate and a queue, and the other tools request the listing too. The exit status is 1 if
+our command fails or its bytes are wrong; a missed target is only marked.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
-    """Leave by way of the clean-up: nginx is ended, the temporary folder removed."""
+    """Exit with clean-up: nginx is stopped, and the temporary folder removed."""
     sys.exit(128 + signum)
 
 

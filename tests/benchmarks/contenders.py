@@ -1,4 +1,4 @@
-"""The commands that race: ours, the downloaders, and bare Python for what cannot be had faster."""
+"""The commands that are compared: ours, other downloaders, and minimal Python programs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for one in artifacts:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where a row finds its files and commands; `scratch` takes what outlives a run."""
+    """The files and commands for a row; `scratch` has what outlives a run."""
 
     command: str
     server: Server
@@ -58,21 +58,21 @@ class Bench:
     works: dict[str, Work] = field(default_factory=dict)
 
     def work(self, name: str) -> Work:
-        """The files of that name, generated the first time."""
+        """Return the files of that name, and generate them at the first call."""
         if name not in self.works:
             self.works[name] = generate(self.server, name)
         return self.works[name]
 
     @property
     def python(self) -> str:
-        """The interpreter that runs our command, as far as it stands beside it."""
+        """The interpreter of our command, if it is beside it."""
         program = shutil.which(self.command)
         beside = Path(program).resolve().with_name("python") if program else Path()
         return str(beside) if beside.is_file() else sys.executable
 
 
 def ours(bench: Bench, name: str, kind: str, *, keep: bool = False) -> Contender:
-    """Our download of a work; with `keep` each run after the first finds it complete."""
+    """Our download of a work; with `keep`, each run after the first finds it complete."""
     work = bench.work(name)
     output = str(bench.scratch / f"kept-{name}") if keep else "out"
     where = [publish(bench.server, work, kind), "-R", "o/r", "-d", output, "-q"]
@@ -106,7 +106,7 @@ def aria2c(bench: Bench, name: str, kind: str, *options: str) -> Contender:
 
 
 def scripts(bench: Bench, name: str, kind: str) -> list[Contender]:
-    """What a shell script would do: list with curl, choose with jq, fetch with curl or aria2c."""
+    """What a shell script would do: list with curl, select with jq, fetch with curl or aria2c."""
     work = bench.work(name)
     cube = publish(bench.server, work, kind)
     trust = _trust(bench, kind, "--cacert")
@@ -136,12 +136,12 @@ def bare(bench: Bench, name: str, kind: str) -> Contender:
 
 
 def _trust(bench: Bench, kind: str, option: str) -> list[str]:
-    """The option that names the authority, where that is spoken to over TLS."""
+    """The option that names the CA, if TLS is used."""
     return [option, str(bench.server.authority)] * bench.server.secure(kind)
 
 
 def unchanged(bench: Bench) -> list[Contender]:
-    """Our second run over 10,000 files, and the least that a Python program can do for it."""
+    """Our second run over 10,000 files, and the least that a Python program needs for it."""
     contender = ours(bench, "tiny", "plain", keep=True)
     url = f"{bench.server.url('api')}/{listing_path('tiny-plain')}"
     folder = str(bench.work("tiny").folder)
@@ -150,7 +150,7 @@ def unchanged(bench: Bench) -> list[Contender]:
 
 
 def listing(bench: Bench, name: str) -> list[Contender]:
-    """`list --json` of few artifacts, and the imports and the request that it rests on."""
+    """`list --json` of few artifacts, and its imports and request alone."""
     work = bench.work(name)
     cube = publish(bench.server, work, "plain")
     argv = [bench.command, "list", "1", "w", "t", cube, "-R", "o/r", "--json"]

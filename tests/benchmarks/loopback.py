@@ -1,4 +1,4 @@
-"""What benchmarks and tests share of nginx: free ports, its configuration, its start and end."""
+"""nginx for benchmarks and tests: free ports, configuration, start and end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ http {{
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at this moment."""
+    """Return ports on which nobody listens at this moment."""
     with ExitStack() as stack:
         open_ = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(one.getsockname()[1]) for one in open_]
@@ -43,11 +43,11 @@ def running(
 ) -> Iterator[None]:
     """Run nginx, with all that it reads and writes in the directory, until the context ends.
 
-    `http` and `main` are what its configuration has in these places besides; `within` is a command
-    that runs it somewhere else. The context begins when connections are taken. Raises
-    `RuntimeError` where it does not start.
+    `http` and `main` are additional text for its configuration; `within` is a command that runs it
+    somewhere else. The context begins when it accepts connections. Raises `RuntimeError` if it does
+    not start.
     """
-    # Workers that root starts become nobody, who may not enter a temporary folder.
+    # Workers that root starts run as nobody, who may not enter a temporary folder.
     user = "user root;" if os.geteuid() == 0 else ""
     config, log = directory / "nginx.conf", directory / "nginx.log"
     config.write_text(_CONFIG.format(main=main, user=user, directory=directory, http=http))
@@ -70,7 +70,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]
 def _wait(process: subprocess.Popen[bytes], listens: Path, log: Path) -> None:
     deadline = time.monotonic() + _LONGEST_START
     while process.poll() is None and time.monotonic() < deadline:
-        if listens.exists():  # nginx writes it once its ports are open
+        if listens.exists():  # nginx writes it when its ports are open
             return
         time.sleep(0.02)
     raise RuntimeError(f"nginx did not start: {log.read_text().strip()}")

@@ -1,4 +1,4 @@
-"""Run commands by turns, and take what each costs: seconds, CPU, switches, or peak memory."""
+"""Run commands in turns, and measure each: seconds, CPU, switches, or peak memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _LONGEST = 300
-# A child starts with the peak of the process that started it, so a bare interpreter is between.
+# A child starts with the peak of its parent, so a bare interpreter is in between.
 _PEAK = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
@@ -24,7 +24,7 @@ sys.exit(status)
 
 
 class Broken(Exception):
-    """A command that failed, or whose result is not what was asked for."""
+    """A command that failed, or whose result is wrong."""
 
 
 def _accept(folder: Path, stdout: bytes) -> None:
@@ -33,7 +33,7 @@ def _accept(folder: Path, stdout: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A command in a race, run in an empty folder; `check` looks at what is there and on stdout.
+    """A command to be compared, run in an empty folder; `check` checks its files and stdout.
 
     A check raises `Broken`.
     """
@@ -46,10 +46,10 @@ class Contender:
 
 @dataclass(slots=True)
 class Result:
-    """What the runs of one contender gave, or the problem that kept it from running.
+    """The results of one contender, or the problem that prevented its runs.
 
-    `values` are seconds or MiB; `cpu` is seconds of processor time, `switches` are the times that
-    a thread gave its processor up or lost it, in all processes of the command.
+    `values` are seconds or MiB; `cpu` is seconds of CPU time, `switches` are context switches of
+    threads, both in all processes of the command.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs contenders below one folder, with an environment that holds only what is named here.
+    """Runs contenders below one folder, in an environment with only the variables named here.
 
     `within` is a command that runs another one somewhere else.
     """
@@ -71,7 +71,7 @@ class Runner:
     within: Sequence[str] = ()
 
     def race(self, contenders: Sequence[Contender], runs: int) -> list[Result]:
-        """Measure seconds: one run of each for its check, then runs by turns."""
+        """Measure seconds: one checked run of each, then runs in turns."""
         return self._by_turns(contenders, runs, self._seconds)
 
     def weigh(self, contenders: Sequence[Contender], runs: int) -> list[Result]:
@@ -126,7 +126,7 @@ class Runner:
     ) -> tuple[float, bytes]:
         env = {**self.env, **contender.env}
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            os.sync()  # no run pays for what another left to be written
+            os.sync()  # no run pays for the writes of another
             start = time.perf_counter()
             try:
                 done = subprocess.run(
@@ -156,10 +156,10 @@ def _switches(usage: resource.struct_rusage) -> int:
 
 
 def spread(folder: Path) -> None:
-    """Have ext4 put the folders made in this one far from each other; elsewhere nothing happens.
+    """Make ext4 put the folders in this one far from each other; no effect elsewhere.
 
-    For minutes ext4 passes over the inodes that were freed in the same region of the disk, one by
-    one: after some thousand removals creating a file costs up to twenty times as much.
+    For minutes ext4 skips recently freed inodes in the same region of the disk one by one: after
+    some thousand removals, creating a file takes up to twenty times as long.
     """
     if program := shutil.which("chattr"):
         subprocess.run([program, "+T", str(folder)], capture_output=True, check=False)

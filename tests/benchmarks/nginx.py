@@ -57,7 +57,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running nginx: it serves what lies in `site` as storage and what lies in `api` as JSON."""
+    """A running nginx, which serves the files in `site` as storage and those in `api` as JSON."""
 
     directory: Path
     ports: dict[str, int]
@@ -75,11 +75,11 @@ class Server:
 
     @property
     def authority(self) -> Path:
-        """The certificate that signed the one of the TLS storages."""
+        """The certificate that signed those of the TLS storages."""
         return self.directory / "authority.pem"
 
     def secure(self, kind: str) -> bool:
-        """Whether that is spoken to over TLS, as the API is wherever it is not on loopback."""
+        """Whether TLS is used, as it is for an API that is not on loopback."""
         return kind in _SECURE or (kind == "api" and self.host != LOOPBACK)
 
     def url(self, kind: str) -> str:
@@ -98,8 +98,8 @@ def serving(
 ) -> Iterator[Server]:
     """Run nginx with everything that it reads and writes below the directory.
 
-    It listens at the address `host`, where the command `within` runs it. Raises `RuntimeError`
-    where nginx or its echo module is absent, or where it does not start.
+    It listens at the address `host`, where the command `within` runs it. Raises `RuntimeError` if
+    nginx or its echo module is missing, or if it does not start.
     """
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:

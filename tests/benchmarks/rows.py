@@ -1,4 +1,4 @@
-"""The rows of the table: what is done, who does it, and the ratio or the MiB to stay within."""
+"""The rows of the table: the work, the commands, and the ratio or the MiB to stay below."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SLICES = ("-x16", "-s16", "-k1M")
 class Row:
     """One line of the table; `contenders` has ours first. `memory` rows are in MiB, not ratios.
 
-    `repeat` multiplies the runs, for commands so short that a few runs tell little.
+    `repeat` multiplies the runs of very short commands.
     """
 
     key: str

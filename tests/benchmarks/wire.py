@@ -1,4 +1,4 @@
-"""A wire on this machine: two network namespaces, and between them a round trip and a rate.
+"""A simulated network on this machine: two network namespaces with a round trip and a rate.
 
 Needs root, `ip netns`, /dev/net/tun and a C compiler. All traffic stays between the namespaces.
 """
@@ -22,7 +22,7 @@ _CLIENT = "10.213.77.2"
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """What a wire is like: its round trip and its queue in milliseconds, and megabits a second."""
+    """A network: its round trip and queue in milliseconds, and its megabits a second."""
 
     name: str
     round_trip: float
@@ -46,7 +46,7 @@ def read_net(text: str) -> Net:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The commands that run another one at the server's end of the wire, or at the client's."""
+    """The commands that run another command at the server's or the client's end of the wire."""
 
     server: Sequence[str]
     client: Sequence[str]
@@ -54,9 +54,9 @@ class Ends:
 
 @contextmanager
 def wired(net: Net, directory: Path) -> Iterator[Ends]:
-    """Lay a wire for as long as the context lasts; the server's end has the address `SERVER`.
+    """Set up the network until the context ends; the server's end has the address `SERVER`.
 
-    Raises `RuntimeError` where the machine lacks what that takes.
+    Raises `RuntimeError` if the machine lacks something that it needs.
     """
     binary = _compiled(directory)
     spaces = [f"bench-{os.getpid()}-{end}" for end in ("server", "client")]

@@ -1,4 +1,4 @@
-"""The files of a benchmark: generated, listed as the API lists artifacts, and checked once had."""
+"""The files of a benchmark: generated, listed as the API lists artifacts, and checked."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "large": (256 * MIB,),
     "mixed": (256 * MIB,) + (1_000_000,) * 40 + (20_000,) * 300,
     "huge": (1024 * MIB,),
-    # For connections that are dear: over TLS, on a wire.
+    # For expensive connections: over TLS, on a wire.
     "hundred": (1_000_000,) * 100,
     "slab": (128 * MIB,),
     "blend": (64 * MIB,) + (1_000_000,) * 20 + (20_000,) * 200,
     "three": (300_000,) * 3,
-    # Five times the work of those that are over as soon as a program has started.
+    # Five times the work of those that end as soon as a program has started.
     "small-x5": (20_000,) * 5_000,
     "hundred-x5": (1_000_000,) * 500,
     "few-x5": (20_000,) * 50,
@@ -45,7 +45,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The files of one benchmark, and where the sources of them lie."""
+    """The files of one benchmark, and the folder of their sources."""
 
     name: str
     folder: Path
@@ -76,7 +76,7 @@ def generate(server: Server, name: str) -> Work:
 
 
 def publish(server: Server, work: Work, kind: str) -> str:
-    """Have the API list the files with URLs of that kind of storage; returns the cube's name."""
+    """Let the API list the files with URLs of a kind of storage; return the cube's name."""
     cube = f"{work.name}-{kind}"
     artifacts = [
         {"id": cube, "local_path": path, "dates": _DATES, "status": "success", "download_url": url}
@@ -89,7 +89,7 @@ def publish(server: Server, work: Work, kind: str) -> str:
 
 
 def listing_path(cube: str) -> str:
-    """Where the API lists a cube's artifacts."""
+    """Return the path at which the API lists a cube's artifacts."""
     return f"repos/o/r/cicd/artifacts/1/w/t/{cube}"
 
 

@@ -1,4 +1,4 @@
-"""Complete files on their way into the output folder: together, and each with its own outcome."""
+"""Complete files that are put into the output folder in batches, each with its own result."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ PLACES = ("a", "dir/b", "dir/c", "d")
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Where the output folder is."""
+    """Return the path of the output folder."""
     return tmp_path / "out"
 
 
 @pytest.fixture
 def folder(out: Path) -> Iterator[OutputFolder]:
-    """An output folder, ready to be written."""
+    """Open an output folder for writing."""
     with OutputFolder(str(out)) as folder:
         folder.prepare()
         yield folder
 
 
 def whole(folder: OutputFolder, name: str) -> Whole:
-    """A file that was received to its last byte: it holds its own name."""
+    """Return a completely received file, whose content is its own name."""
     body = name.encode()
     artifact = Artifact(ADDRESS, name, "success", ArtifactDates(), download_url="https://x/y")
     place = safe_path(name, portable=False)
@@ -56,7 +56,7 @@ def whole(folder: OutputFolder, name: str) -> Whole:
 
 
 def in_place(out: Path) -> set[str]:
-    """The files that have their final name; each must hold what belongs there."""
+    """Return the files that have their final name; check their content."""
     found = {
         str(path.relative_to(out))
         for path in out.rglob("*")
@@ -69,7 +69,7 @@ def in_place(out: Path) -> set[str]:
 def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
     folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bytes of all, then one line for each, with one fsync; only then the first rename."""
+    """All data are synced, then all lines with one fsync, and only then comes the first rename."""
     synced: list[str] = []
     moved: list[str] = []
     journal = out / STATE_FOLDER / JOURNAL
@@ -100,7 +100,7 @@ def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
 
 
 def test_each_file_of_a_batch_fails_alone(folder: OutputFolder, out: Path) -> None:
-    """What keeps one from its place keeps no other; what stood there stays."""
+    """A file that cannot be put in place affects no other; an older file stays."""
     batch = [whole(folder, name) for name in ("a", "stranger", "cut", "way/in", "gone", "z")]
     (out / "stranger").write_bytes(b"stranger")
     os.ftruncate(batch[2].partial.descriptor, 1)
@@ -113,14 +113,14 @@ def test_each_file_of_a_batch_fails_alone(folder: OutputFolder, out: Path) -> No
     assert [one.size for one in batch] == [1, None, None, None, None, 1]
     assert in_place(out) == {"a", "stranger", "way", "z"}
     places = {place: folder.manifest.was_only_intended(place) for place in folder.manifest.places()}
-    # A rename that failed leaves a doubt; what was refused before it was never ours.
+    # A rename that failed leaves an uncertain entry; a file refused before it was never ours.
     assert places == {"a": False, "gone": True, "z": False}
 
 
 def test_what_cannot_be_recorded_is_not_moved(
     folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its line in the journal no file gets its name; all keep what they have."""
+    """Without its line in the journal no file gets its name; all parts are kept."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -136,7 +136,7 @@ def test_what_cannot_be_recorded_is_not_moved(
 
 
 def test_nothing_that_failed_is_recorded(folder: OutputFolder, out: Path) -> None:
-    """A batch of which nothing is left asks for no journal."""
+    """If all files of a batch fail, no line is written to the journal."""
     batch = [whole(folder, "a")]
     os.ftruncate(batch[0].partial.descriptor, 0)
     folder.commit(batch)

@@ -1,4 +1,4 @@
-"""One artifact to a stream: what was sent cannot be taken back."""
+"""One artifact to a stream: bytes that were sent cannot be taken back."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LONGER = BODY + OTHER
 
 
 class Sink:
-    """Takes what is sent; `room` is how many bytes it has room for."""
+    """Takes bytes; `room` is how many fit."""
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.room = 1 << 40
 
     def write(self, data: memoryview) -> None:
-        """Take it, or be full."""
+        """Take bytes, or raise OSError if there is no room."""
         if len(self.data) + len(data) > self.room:
             raise LocalError("full")
         self.data += data
@@ -51,7 +51,7 @@ class Sender(NullReporter):
         self.listed = 0
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        """Note a pause."""
+        """Record a back-off."""
         self.delays.append(delay)
 
     def _relist(self, _: CubeAddress) -> list[Artifact]:
@@ -59,12 +59,12 @@ class Sender(NullReporter):
         return [self.artifact(f"/new{self.listed}")]
 
     def artifact(self, path: str | None = "/x") -> Artifact:
-        """The artifact under a URL."""
+        """Return the artifact for a URL."""
         url = None if path is None else self.server.url + path
         return Artifact(ADDRESS, "a", "success", ArtifactDates(), download_url=url)
 
     def send(self, *replies: Reply, retries: int = 2, path: str | None = "/x") -> FileResult:
-        """Send what the storage answers so, to the end. Raises what ended it."""
+        """Send the storage's responses to the end. Raises the error that ended it."""
         self.server.on("/x", *(replies or (Response(404),)))
         target = OutputStream(self.sink.write)
         job, tuning = Job(self.artifact(path), "-"), Tuning(retries=retries)
@@ -82,27 +82,27 @@ class Sender(NullReporter):
 
 @pytest.fixture
 def sender(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
-    """A stream without a script, that does not wait in earnest."""
+    """Make a stream without a script, which does not really wait."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: min(after or 0.0, 0.01))
     with ScriptedServer() as server:
         yield Sender(server)
 
 
 def longer_than_told(received: Received) -> Response:
-    """A part whose body is longer than its Content-Range says."""
+    """Send a part with more bytes than its Content-Range says."""
     good = ranged(BODY)(received)
     told = {**dict(good.pairs), "Content-Range": f"bytes 50000-50009/{len(BODY)}"}
     return replace(good, headers=told)
 
 
 def too_long(received: Received) -> Response:
-    """The rest, and bytes that are none of the object's, without a length."""
+    """Send the rest and additional bytes, without a length."""
     good = ranged(BODY)(received)
     return replace(good, body=good.body + b"more", chunked=True)
 
 
 def cut(received: Received) -> Response:
-    """The body, broken off in the middle."""
+    """Send the body, and close the connection in the middle."""
     return ranged(BODY, cut_first=50_000)(received)
 
 
@@ -138,14 +138,14 @@ SENT: list[tuple[str, bytes, list[Reply]]] = [
 def test_the_exact_bytes_are_sent(
     sender: Sender, name: str, body: bytes, replies: list[Reply]
 ) -> None:
-    """Each byte once and in order, whatever breaks on the way."""
+    """Each byte is sent once and in order, whatever fails on the way."""
     result = sender.send(*replies)
     assert bytes(sender.sink.data) == body
     assert (result.sha256, result.size) == (hashlib.sha256(body).hexdigest(), len(body))
 
 
 def test_the_rest_alone_is_asked_for(sender: Sender) -> None:
-    """With a validator a broken transfer goes on at its byte."""
+    """With a validator a broken transfer resumes at its byte."""
     result = sender.send(ranged(BODY, cut_first=50_000), ranged(BODY))
     first, second = sender.server.requests
     assert (first.header("Range"), first.header("If-Range")) == (None, None)
@@ -155,7 +155,7 @@ def test_the_rest_alone_is_asked_for(sender: Sender) -> None:
 
 @pytest.mark.parametrize("etag", ['"v2"', 'W/"v2"', None])
 def test_another_object_is_not_mixed_in(sender: Sender, etag: str | None) -> None:
-    """What changed under a stream ends it: nothing of the other object is sent."""
+    """An object that changed ends the stream, and none of its bytes are sent."""
     with pytest.raises(TransferError, match="changed while") as caught:
         sender.send(ranged(BODY, cut_first=50_000), ranged(OTHER, etag=etag))
     assert caught.value.code == "changed"
@@ -163,25 +163,25 @@ def test_another_object_is_not_mixed_in(sender: Sender, etag: str | None) -> Non
 
 
 def test_a_shorter_object_is_another_one(sender: Sender) -> None:
-    """The same start is not enough when there is less than was sent."""
+    """An object with fewer bytes than were sent is an error, even if it begins alike."""
     with pytest.raises(TransferError, match="changed while"):
         sender.send(ranged(BODY, cut_first=50_000), ranged(BODY[:40_000], etag='"v2"'))
 
 
 def md5(body: bytes) -> dict[str, str]:
-    """A checksum header."""
+    """Return a checksum header."""
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     return {"Content-MD5": base64.b64encode(digest).decode()}
 
 
 def test_a_wrong_checksum_is_told(sender: Sender) -> None:
-    """All that can be done for a stream is to fail at its end."""
+    """With a wrong checksum the stream fails at its end."""
     with pytest.raises(TransferError, match="md5"):
         sender.send(ranged(BODY, headers=md5(OTHER)))
 
 
 def test_the_checksum_of_what_was_sent_counts(sender: Sender) -> None:
-    """When the whole is another version that only continues the first, that one's is held to it."""
+    """If another version begins with the sent bytes, its checksum is the one that counts."""
     first = ranged(BODY, headers=md5(BODY), cut_first=50_000)
     sender.send(first, ranged(LONGER, etag='"v2"', headers=md5(LONGER)))
     assert bytes(sender.sink.data) == LONGER
@@ -192,7 +192,7 @@ def test_the_checksum_of_what_was_sent_counts(sender: Sender) -> None:
 
 
 def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
-    """Progress starts the count anew; without it there are as many as were asked for."""
+    """Progress resets the count of tries; without it there are as many as requested."""
     replies: list[Reply] = [
         ranged(BODY, cut_first=50_000),
         Response(503),
@@ -208,7 +208,7 @@ def test_tries_are_counted_while_nothing_comes(sender: Sender) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 410])
 def test_a_stale_url_is_exchanged(sender: Sender, status: int) -> None:
-    """The stream goes on at its byte under a new one."""
+    """The stream resumes at the same byte with a new URL."""
     sender.server.on("/new", ranged(BODY))
     sender.send(ranged(BODY, cut_first=50_000), Response(status))
     assert bytes(sender.sink.data) == BODY
@@ -217,14 +217,14 @@ def test_a_stale_url_is_exchanged(sender: Sender, status: int) -> None:
 
 
 def test_no_url_at_all(sender: Sender) -> None:
-    """The listing is asked for one."""
+    """Without a URL the artifact is listed again."""
     sender.server.on("/new", ranged(BODY))
     sender.send(path=None)
     assert bytes(sender.sink.data) == BODY
 
 
 def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
-    """Two new ones are tried."""
+    """After two new URLs that have expired too, it fails."""
     sender.server.on("/new", Response(403))
     with pytest.raises(TransferError, match="also with a new download_url"):
         sender.send(Response(403))
@@ -233,14 +233,14 @@ def test_urls_that_stay_stale_end_it(sender: Sender) -> None:
 
 @pytest.mark.parametrize("status", [405, 302, 204, 418])
 def test_final_answers_are_not_tried_again(sender: Sender, status: int) -> None:
-    """What no other try can cure ends it."""
+    """A response that is not retryable ends it."""
     with pytest.raises(TransferError, match=str(status)):
         sender.send(Response(status))
     assert len(sender.server.requests) == 1
 
 
 def test_a_full_sink_ends_it(sender: Sender) -> None:
-    """What the reader's end raises comes through."""
+    """An error of the sink is raised."""
     sender.sink.room = 10
     with pytest.raises(LocalError, match="full"):
         sender.send(ranged(BODY))

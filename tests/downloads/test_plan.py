@@ -1,4 +1,4 @@
-"""What is done with each artifact, decided from facts alone."""
+"""The plan: what is done with each artifact, decided from facts alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def artifact(
     status: str = "success",
     url: str = "https://storage.example/x?s=1",
 ) -> Artifact:
-    """An artifact that is ready, unless told otherwise."""
+    """Return an artifact, available by default."""
     return Artifact(address, local_path, status, DATES, "id", url)
 
 
@@ -41,7 +41,7 @@ def entry(local_path: str = "a.txt", dates: ArtifactDates = DATES) -> Entry:
 
 
 def found(mode: int) -> os.stat_result:
-    """What the system says of something that stands at a place."""
+    """Return the `stat` of something at a place."""
     return os.stat_result((mode, 1, 1, 1, 0, 0, 5, 0, 0, 0))
 
 
@@ -57,7 +57,7 @@ class FakeDisk:
     asked: list[str] = field(default_factory=list)
 
     def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Look at a place; None in `there` is a place behind a symlink."""
+        """Return the `lstat` of a place; None in `there` stands for a place behind a symlink."""
         mode = self.there.get(str(place), 0)
         if mode is None:
             raise Refused("a symlink is in the way")
@@ -68,15 +68,15 @@ class FakeDisk:
         return self.entries.get(str(place))
 
     def was_only_intended(self, place: SafePath) -> bool:
-        """Whether a killed run may not have written there."""
+        """Tell whether a killed run may not have written there."""
         return str(place) in self.intended
 
     def path_of(self, place: SafePath) -> str:
-        """Where a place is."""
+        """Return the path of a place."""
         return f"out/{place}"
 
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
-        """Whether the file is the recorded one: may cost a whole read, so it is counted."""
+        """Tell whether the file is the recorded one, and count the calls, which may hash it."""
         self.asked.append(str(place))
         return str(place) in self.true
 
@@ -84,7 +84,7 @@ class FakeDisk:
 def planned(
     disk: FakeDisk, *artifacts: Artifact, **options: IfExists | Layout | bool
 ) -> list[Step]:
-    """The plan in the `mirror` layout, unless told otherwise."""
+    """Return the plan, by default in the `mirror` layout."""
     return plan(artifacts, disk, **{"layout": Layout.MIRROR, **options})  # type: ignore[arg-type]
 
 
@@ -126,19 +126,19 @@ def test_the_truth_table(
     ("disk", "listed", "action"),
     [
         (FakeDisk(), DATES, "download"),
-        # The manifest may speak of a file that is gone.
+        # The manifest may have an entry for a file that is gone.
         (FakeDisk({}, {"a.txt": entry()}, true={"a.txt"}), DATES, "download"),
         (FakeDisk({"a.txt": FILE}), DATES, REFUSED),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"}), DATES, "keep"),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"}), NEWER, "replace"),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}), DATES, "replace"),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry("b.txt")}, true={"a.txt"}), DATES, "replace"),
-        # What a killed run may have written is ours only if it is what it meant to write.
+        # A file that a killed run may have written is ours only if it is the intended one.
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}, {"a.txt"}), DATES, "keep"),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}, {"a.txt"}), NEWER, "replace"),
         (FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, {"a.txt"}), DATES, REFUSED),
         (FakeDisk({}, {"a.txt": entry()}, {"a.txt"}), DATES, "download"),
-        # A link is not the file that was recorded, whatever it leads to.
+        # A symlink is not the recorded file, whatever its target.
         (FakeDisk({"a.txt": LINK}, {"a.txt": entry()}, true={"a.txt"}), DATES, REFUSED),
         (FakeDisk({"a.txt": FOLDER}, {"a.txt": entry()}, true={"a.txt"}), DATES, REFUSED),
         (FakeDisk({"a.txt": None}), DATES, REFUSED),
@@ -147,7 +147,7 @@ def test_the_truth_table(
 def test_update_leaves_what_is_right_and_spares_strangers(
     disk: FakeDisk, listed: ArtifactDates, action: str
 ) -> None:
-    """Facts in, a decision out: what is ours by the manifest, and right by the dates."""
+    """The manifest decides which files are ours, and the dates which are right."""
     try:
         (step,) = planned(disk, artifact()._replace(dates=listed))
         assert str(step.action) == action
@@ -158,7 +158,7 @@ def test_update_leaves_what_is_right_and_spares_strangers(
 
 @pytest.mark.parametrize("if_exists", [IfExists.SKIP, IfExists.OVERWRITE])
 def test_a_file_is_hashed_only_where_it_matters(if_exists: IfExists) -> None:
-    """Neither skipping nor overwriting asks whether a file is the recorded one."""
+    """Neither skip nor overwrite hashes a file."""
     disk = FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"})
     planned(disk, artifact(), if_exists=if_exists)
     assert disk.asked == []
@@ -167,7 +167,7 @@ def test_a_file_is_hashed_only_where_it_matters(if_exists: IfExists) -> None:
 
 
 def test_a_step_tells_what_stood_there() -> None:
-    """The commit compares with it, and the report shows the size and digest of what is kept."""
+    """The step has the `stat` for the commit, and size and digest of a kept file."""
     disk = FakeDisk({"a.txt": FILE}, {"a.txt": entry()}, true={"a.txt"})
     kept, new = planned(disk, artifact(), artifact("b"))
     assert (kept.before, kept.entry) == (found(FILE), entry())
@@ -177,7 +177,7 @@ def test_a_step_tells_what_stood_there() -> None:
 
 @pytest.mark.parametrize("status", ["failed", "missing", "registered"])
 def test_what_is_not_available_is_left_alone(status: str) -> None:
-    """An artifact without bytes needs no place: what stands there is none of its business."""
+    """An unavailable artifact does not look at its place."""
     disk = FakeDisk({"a.txt": FOLDER})
     (step,) = planned(disk, artifact(status=status), if_exists=IfExists.ERROR)
     assert (step.action, step.fetches) == (Action.NONE, False)
@@ -197,7 +197,7 @@ def test_what_is_not_available_is_left_alone(status: str) -> None:
     ],
 )
 def test_layouts(layout: Layout, local_path: str, place: str) -> None:
-    """Where the layouts of the contract put an artifact."""
+    """Where each layout puts an artifact."""
     assert str(place_of(artifact(local_path), layout, portable=False)) == place
 
 
@@ -228,7 +228,7 @@ def test_layouts(layout: Layout, local_path: str, place: str) -> None:
 def test_one_refusal_refuses_all(
     artifacts: list[Artifact], options: dict[str, bool | Layout], named: list[str]
 ) -> None:
-    """Every offender is named, with the reason, and those that are in order are not."""
+    """Each refused artifact is named with the reason, and no other."""
     disk = FakeDisk()
     with pytest.raises(Refused) as caught:
         planned(disk, artifact("fine"), *artifacts, **options)
@@ -263,14 +263,14 @@ LEAVE_OUT = "--exclude leaves out what is not needed"
     ],
 )
 def test_only_what_helps_is_hinted_at(artifacts: list[Artifact], layout: Layout, hint: str) -> None:
-    """Another layout is named where it would keep apart what collides."""
+    """Another layout is hinted at only if it avoids the collision."""
     with pytest.raises(Refused) as caught:
         planned(FakeDisk(), *artifacts, layout=layout)
     assert caught.value.hint == hint
 
 
 def test_names_collide_where_the_file_system_folds_them() -> None:
-    """What differs by case alone is two files here, and one there."""
+    """Names that differ only by case collide only if the file system folds them."""
     pair = (artifact("Ä.txt"), artifact("ä.txt"))
     assert len(planned(FakeDisk(), *pair)) == 2
     with pytest.raises(Refused, match="2 artifacts refused"):
@@ -287,7 +287,7 @@ def test_two_cubes_go_side_by_side_when_nested() -> None:
 
 
 def test_all_files_in_the_way_are_named_at_once() -> None:
-    """One run tells all that has to be cleared away."""
+    """All files in the way are named in one message."""
     disk = FakeDisk({"a": FILE, "b": FOLDER, "c": None, "d": LINK})
     with pytest.raises(Refused) as caught:
         planned(disk, *(artifact(name) for name in "abcde"))
@@ -297,6 +297,6 @@ def test_all_files_in_the_way_are_named_at_once() -> None:
 
 
 def test_the_url_of_what_is_not_available_is_not_judged() -> None:
-    """No URL is asked that is not needed, so none is refused."""
+    """The URL of an unavailable artifact is not checked."""
     odd = artifact(status="failed", url="http://storage.example/x")
     assert [step.action for step in planned(FakeDisk(), odd)] == [Action.NONE]

@@ -1,4 +1,4 @@
-"""Only what this tool put there, nobody changed, and the selection lists no more is removed."""
+"""Only unchanged files of this tool that the selection no longer lists are removed."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ DISTURBANCES = ["bytes", "link", "gone", "touched"]
 
 
 class Folder(RuleBasedStateMachine):
-    """A folder in which runs, strangers and their owners leave files, and prunes remove some.
+    """A folder in which runs, strangers and its owner leave files, and prunes remove some.
 
-    `ours` has, for each place that was put there and not touched since, whose it is.
+    `ours` has the places of unchanged files that runs put there, each with its artifact.
     """
 
     @initialize(
@@ -43,7 +43,7 @@ class Folder(RuleBasedStateMachine):
         how=st.lists(st.sampled_from(DISTURBANCES), max_size=3),
     )
     def begin(self, items: list[tuple[str, str, bool]], how: list[str]) -> None:
-        """Some artifacts are there, and some of their files are not as they were left."""
+        """Download some artifacts, and change some of their files."""
         self.home = Path(tempfile.mkdtemp())
         self.ours: dict[str, tuple[str, str]] = {}
         self.count = 0
@@ -58,7 +58,7 @@ class Folder(RuleBasedStateMachine):
             self.spoil(place, what)
 
     def entry(self, cube: str, name: str, body: bytes) -> Entry:
-        """What a download of these bytes records."""
+        """Return the entry that a download of these bytes records."""
         self.count += 1
         address = CubeAddress("o/r", str(self.count), "w", "t", cube)
         digest = hashlib.sha256(body).hexdigest()
@@ -70,7 +70,7 @@ class Folder(RuleBasedStateMachine):
         self.put(cube, name, unpacked)
 
     def put(self, cube: str, name: str, unpacked: bool) -> None:
-        """Put an artifact where nothing stands yet."""
+        """Put an artifact where nothing is yet."""
         key, top = f"w/t/{cube}/{name}", self.home / "w/t" / cube / name
         if any(place.startswith(f"{key}/") for place in self.ours) or os.path.lexists(top):
             return
@@ -103,7 +103,7 @@ class Folder(RuleBasedStateMachine):
             self.spoil(data.draw(st.sampled_from(sorted(self.ours))), how)
 
     def spoil(self, place: str, how: str) -> None:
-        """Do so."""
+        """Change the file in this way."""
         path = self.home / place
         if how == "touched":
             path.touch()
@@ -117,7 +117,7 @@ class Folder(RuleBasedStateMachine):
 
     @rule(cube=cubes, name=st.sampled_from(["mine", "c/mine", "a/mine"]))
     def strange(self, cube: str, name: str) -> None:
-        """A stranger's file comes to lie between ours."""
+        """A stranger's file appears between ours."""
         path = self.home / "w/t" / cube / name
         if path.parent.is_dir():
             path.write_bytes(b"a stranger's")
@@ -141,7 +141,7 @@ class Folder(RuleBasedStateMachine):
         kept: set[str],
         dry_run: bool,
     ) -> None:
-        """What goes is ours, covered and not kept; all of that goes, and nothing else."""
+        """Exactly the files that are ours, covered and not kept are removed."""
         selection = Selection(include, exclude)
         self.folder.unpacker.current = kept
         before = self.files()
@@ -167,13 +167,13 @@ class Folder(RuleBasedStateMachine):
             del self.ours[place]
 
     def files(self) -> set[str]:
-        """All files and links but those of the state."""
+        """Return all files and links, without the state folder."""
         found = (path for path in self.home.rglob("*") if path.is_symlink() or path.is_file())
         places = {path.relative_to(self.home).as_posix() for path in found}
         return {place for place in places if not place.startswith(STATE)}
 
     def teardown(self) -> None:
-        """Remove it all."""
+        """Remove everything."""
         self.folder.__exit__()
         self.patch.undo()
         shutil.rmtree(self.home)

@@ -1,4 +1,4 @@
-"""Whatever an archive holds, nothing outside its folder is touched, and nobody's file is lost."""
+"""For any archive, nothing outside its folder is touched, and nobody's file is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARTIFACT = Artifact(CubeAddress("o/r", "1", "w", "t", "c"), "dist", "success", A
 
 
 def seen(root: Path) -> dict[str, str | bytes | None]:
-    """All that lies below a folder but the state: bytes of files, targets of links, None."""
+    """Return the content below a folder: bytes of files, targets of links, None for folders."""
     found: dict[str, str | bytes | None] = {}
     for path in root.rglob("*"):
         place = path.relative_to(root).as_posix()
@@ -42,7 +42,7 @@ def seen(root: Path) -> dict[str, str | bytes | None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_waiting_for_the_disk() -> Iterator[None]:
-    """Hundreds of folders are not put on the disk for sure."""
+    """Do not sync the hundreds of folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
@@ -50,7 +50,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 @contextmanager
 def a_folder(rule: IfExists = IfExists.UPDATE) -> Iterator[tuple[Path, OutputFolder]]:
-    """An output folder beside what nobody may touch, ready to be written."""
+    """Create an output folder beside files that nobody may touch."""
     home = Path(tempfile.mkdtemp())
     try:
         (home / "out/dist").mkdir(parents=True)
@@ -102,7 +102,7 @@ strangers = st.dictionaries(st.sampled_from(["a", "b", "c/a"]), st.binary(max_si
 def test_nothing_of_others_is_lost(
     theirs: dict[str, bytes], versions: list[list[bytes]], rule: IfExists
 ) -> None:
-    """An archive is refused and nothing has changed, or all of it is there; strangers stay."""
+    """A refused archive changes nothing, an accepted one is complete; strangers' files stay."""
     with a_folder(rule) as (home, opened):
         for name, body in theirs.items():
             (home / "out/dist" / name).parent.mkdir(exist_ok=True)
@@ -132,7 +132,7 @@ def test_nothing_of_others_is_lost(
 
 @pytest.mark.parametrize("stop", range(1, 22))
 def test_called_off_in_the_middle(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was put in place is known as ours, and the same call ends it."""
+    """Files in place when it is cancelled are recorded as ours, and the next call completes it."""
     body = archive(*(member(f"d-{number}/a", b"new") for number in range(5)))
     calls = 0
 

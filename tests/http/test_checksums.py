@@ -1,4 +1,4 @@
-"""The checksums that storages send: found, told apart and checked."""
+"""The checksums that storages send: which are read, and how they are checked."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TEXT = b"123456789"
 
 
 def b64(data: bytes) -> str:
-    """Bytes as checksum headers carry them."""
+    """Encode bytes as checksum headers do."""
     return base64.b64encode(data).decode()
 
 
 def headers(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Headers as an answer has them, by lower-case names."""
+    """Return headers as a response has them, by lower-case names."""
     return {name.lower(): value for name, value in values.items()}
 
 
@@ -51,7 +51,7 @@ VECTORS = [
 
 @pytest.mark.parametrize(("name", "data", "digest"), VECTORS)
 def test_known_vectors(name: str, data: bytes, digest: str) -> None:
-    """Each algorithm gives the check value of its standard, and goes on between digests."""
+    """Each algorithm gives the check value of its standard, also if a digest is read in between."""
     one = new_hash(name)
     one.update(data[:5])
     one.digest()
@@ -61,7 +61,7 @@ def test_known_vectors(name: str, data: bytes, digest: str) -> None:
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_pieces_hash_as_the_whole_does(pieces: list[bytes]) -> None:
-    """However the bytes come, the digests are those of the whole, and the position counts them."""
+    """Bytes in any pieces have the digests of the whole, and the position counts them."""
     whole = b"".join(pieces)
     names = ("md5", "sha1", "sha512", "crc32", "crc32c", "crc64nvme")
     expected = {}
@@ -79,7 +79,7 @@ def test_pieces_hash_as_the_whole_does(pieces: list[bytes]) -> None:
 
 @given(st.sampled_from(["crc32c", "crc64nvme"]), st.integers(0, 5000), st.randoms())
 def test_long_pieces_give_what_short_ones_do(name: str, count: int, random: Random) -> None:
-    """A long piece is folded before the table is asked; the table alone says the same."""
+    """Folding a long piece gives the same CRC as the table alone."""
     body = random.randbytes(count)
     at_once, bit_by_bit = new_hash(name), new_hash(name)
     at_once.update(body)
@@ -112,7 +112,7 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
         {"sha256": SHA256},
     ),
     ({"x-goog-hash": f"crc32c={b64(CRC32C)}"}, {"crc32c": CRC32C}),
-    # Two lines, as an answer joins them.
+    # Two lines, as a response joins them.
     (
         {"x-goog-hash": f"crc32c={b64(CRC32C)}, md5={b64(MD5)}"},
         {"crc32c": CRC32C, "md5": MD5},
@@ -125,11 +125,11 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
         {"sha512": SHA512, "sha256": SHA256},
     ),
     ({"Repr-Digest": f"md5=:{b64(MD5)}:;q=1"}, {"md5": MD5}),
-    # Two that agree are one; two that do not are nothing that any bytes could have.
+    # Two that agree count as one; two that differ can match no bytes.
     ({"Content-MD5": b64(MD5), "x-goog-hash": f"md5={b64(MD5)}"}, {"md5": MD5}),
     ({"Content-MD5": b64(OTHER), "x-goog-hash": f"md5={b64(MD5)}"}, {"md5": b""}),
     ({"Digest": f"md5={b64(MD5)}", "Repr-Digest": f"md5=:{b64(OTHER)}:"}, {"md5": b""}),
-    # The same header twice, as an answer joins them.
+    # The same header twice, as a response joins them.
     ({"Content-MD5": f"{b64(MD5)}, {b64(MD5)}"}, {"md5": MD5}),
     ({"Content-MD5": f"{b64(MD5)}, {b64(OTHER)}"}, {"md5": b""}),
     ({"Content-MD5": f"{b64(OTHER)},{b64(MD5)}"}, {"md5": b""}),
@@ -141,7 +141,7 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
     ({"Digest": f"md5={b64(MD5)}, MD5={b64(MD5)}"}, {"md5": MD5}),
     ({"Repr-Digest": f"md5=:{b64(MD5)}:, md5=:{b64(OTHER)}:"}, {"md5": b""}),
     ({"Repr-Digest": f"MD5 = :{b64(MD5)}:"}, {"md5": MD5}),
-    # The body is what was stored, packed or not.
+    # The body is the stored form, compressed or not.
     (
         {
             "x-goog-hash": f"md5={b64(MD5)}",
@@ -162,13 +162,13 @@ FOUND: list[tuple[dict[str, str], dict[str, bytes]]] = [
 ]
 NOT_FOUND: list[dict[str, str]] = [
     {},
-    # Composites speak of the digests of parts.
+    # Composites are made of the digests of parts.
     {"x-amz-checksum-crc32": f"{b64(CRC32)}-3"},
     {"x-amz-checksum-crc32": b64(CRC32), "x-amz-checksum-type": "COMPOSITE"},
     {"x-amz-checksum-sha256": f"{b64(SHA256)}-2", "x-amz-checksum-type": "composite"},
-    # An ETag may look like an MD5; nothing says that it is one.
+    # An ETag may look like an MD5, but it need not be one.
     {"ETag": f'"{MD5.hex()}"'},
-    # ProtocolError ones.
+    # Malformed ones.
     {"Content-MD5": MD5.hex()},
     {"Digest": f"adler32={b64(ADLER32)}"},
     {"Content-MD5": b64(MD5[:-1])},
@@ -181,7 +181,7 @@ NOT_FOUND: list[dict[str, str]] = [
     {"Repr-Digest": "sha-256=:AAAA:"},
     {"x-amz-checksum-crc32": b64(CRC32), "x-amz-checksum-type": "COMPOSITE, COMPOSITE"},
     {"x-amz-checksum-crc32": b64(CRC32), "x-amz-checksum-type": "FULL_OBJECT, COMPOSITE"},
-    # The hash of what is stored, and that is not what was sent.
+    # The hash of the stored form, which is not what was sent.
     {"x-goog-hash": f"md5={b64(OTHER)}", "x-goog-stored-content-encoding": "gzip"},
     {
         "x-goog-hash": f"crc32c={b64(CRC32C)},md5={b64(OTHER)}",
@@ -198,20 +198,20 @@ NOT_FOUND: list[dict[str, str]] = [
         "x-goog-stored-content-encoding": "br",
         "Content-Encoding": "gzip",
     },
-    # It speaks of the message, not of the object.
+    # It is for the message, not for the object.
     {"Content-Digest": f"sha-256=:{b64(SHA256)}:"},
 ]
 
 
 @pytest.mark.parametrize(("sent", "found"), FOUND)
 def test_checksums_are_found(sent: dict[str, str], found: dict[str, bytes]) -> None:
-    """Every header that speaks of the whole object is read."""
+    """Every header for the whole object is read."""
     assert expected_digests(200, headers(sent), 9) == found
 
 
 @pytest.mark.parametrize("sent", NOT_FOUND)
 def test_what_is_no_checksum_of_the_whole_is_passed_over(sent: dict[str, str]) -> None:
-    """Neither composites nor misshapen values may fail a good body."""
+    """Composites and malformed values do not fail a good body."""
     assert expected_digests(200, headers(sent), 9) == {}
 
 
@@ -231,7 +231,7 @@ def test_what_is_no_checksum_of_the_whole_is_passed_over(sent: dict[str, str]) -
             {"x-goog-hash": f"md5={b64(MD5)}", "x-goog-stored-content-encoding": "gzip"},
             {},
         ),
-        # The part is the whole; S3 leaves the mark of a composite away all the same.
+        # The part is the whole object; S3 still leaves out the mark of a composite.
         ({"Content-MD5": b64(MD5), "Content-Range": "bytes 0-8/9"}, {"md5": MD5}),
         ({"Content-MD5": b64(MD5), "Content-Range": "bytes 0-7/9"}, {}),
         ({"x-amz-checksum-sha256": b64(SHA256), "Content-Range": "bytes 0-8/9"}, {}),
@@ -240,7 +240,7 @@ def test_what_is_no_checksum_of_the_whole_is_passed_over(sent: dict[str, str]) -
 def test_a_partial_answer_may_speak_of_its_part(
     sent: dict[str, str], found: dict[str, bytes]
 ) -> None:
-    """On a 206 only what always speaks of the whole object counts."""
+    """In a 206 only headers that are always for the whole object count."""
     assert expected_digests(206, headers(sent), 9) == found
 
 
@@ -258,7 +258,7 @@ LIMIT = 4 << 20
 def test_a_slow_checksum_is_left_out_of_a_large_object(
     size: int | None, algorithms: set[str]
 ) -> None:
-    """A CRC without fast code would take longer than the transfer, alone or beside others."""
+    """A slow CRC is not computed for a large object: that would be slower than the transfer."""
     slow = {"x-amz-checksum-crc32c": b64(CRC32C), "x-amz-checksum-crc64nvme": b64(CRC64)}
     fast = {"x-amz-checksum-crc32": b64(CRC32), "Content-MD5": b64(MD5)}
     assert expected_digests(200, headers({**slow, **fast}), size).keys() == algorithms
@@ -266,7 +266,7 @@ def test_a_slow_checksum_is_left_out_of_a_large_object(
 
 
 def test_a_slow_checksum_is_given_up_when_the_object_grows_large() -> None:
-    """Where no size was told it is computed up to the limit, and no further."""
+    """If the size is unknown, a slow CRC is computed up to the limit."""
     digests = Digests({"crc32c": bytes(4)})
     for _ in range(4):
         digests.update(bytes(LIMIT // 4))
@@ -277,7 +277,7 @@ def test_a_slow_checksum_is_given_up_when_the_object_grows_large() -> None:
 
 
 def test_slow_checksums_that_differ_are_a_failure_of_any_object() -> None:
-    """To know that one of two is wrong, nothing has to be computed."""
+    """Two different checksums of one kind are an error without computing one."""
     sent = headers({"x-goog-hash": f"crc32c={b64(CRC32C)},crc32c={b64(bytes(4))}"})
     digests = Digests(expected_digests(200, sent, 1 << 40))
     with pytest.raises(TransferError, match="crc32c"):
@@ -285,7 +285,7 @@ def test_slow_checksums_that_differ_are_a_failure_of_any_object() -> None:
 
 
 def test_a_later_answer_adds_what_is_computed_anyway() -> None:
-    """What it names is checked, or handed back where the first bytes were not hashed for it."""
+    """A later checksum is checked, or returned if the first bytes were not hashed for it."""
     digests = Digests({"md5": MD5})
     digests.update(TEXT)
     assert digests.expect({"sha256": SHA256, "sha1": SHA1}) == {"sha1": SHA1}
@@ -298,7 +298,7 @@ def test_a_later_answer_adds_what_is_computed_anyway() -> None:
 
 @pytest.mark.parametrize(("sent", "found"), FOUND)
 def test_wrong_bytes_are_not_accepted(sent: dict[str, str], found: dict[str, bytes]) -> None:
-    """One bit off fails each of them, by name; the right bytes pass those that can be met."""
+    """One wrong bit fails each checksum by name; the right bytes pass."""
     wrong, right = Digests(found), Digests(found)
     wrong.update(b"123456788")
     right.update(TEXT)

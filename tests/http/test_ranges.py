@@ -1,4 +1,4 @@
-"""What an answer of the storage means for the bytes that are there."""
+"""What a response of the storage means for the bytes that are on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HAVE = Version('"v1"', 100)
 
 
 def headers(values: Mapping[str, str]) -> Mapping[str, str]:
-    """Headers as an answer has them, by lower-case names."""
+    """Return headers as a response has them, by lower-case names."""
     return {name.lower(): value for name, value in values.items()}
 
 
@@ -62,7 +62,7 @@ def headers(values: Mapping[str, str]) -> Mapping[str, str]:
 def test_only_a_strong_validator_tells_a_version(
     sent: dict[str, str], validator: str | None
 ) -> None:
-    """A weak ETag, a date as young as the answer and what is misshapen tell nothing."""
+    """A weak ETag, a recent date or a malformed value is no validator."""
     assert read_version(headers(sent), 100) == Version(validator, 100)
 
 
@@ -71,21 +71,21 @@ def test_only_a_strong_validator_tells_a_version(
     [(-90_000, False), (-1, False), (0, False), (1, False), (61, False), (899, False), (900, True)],
 )
 def test_a_date_alone_is_a_validator_once_it_is_clearly_old(age: int, strong: bool) -> None:
-    """Without a Date only our own clock tells whether the object may change within that second."""
+    """Without a Date header our own clock decides whether Last-Modified is old enough."""
     sent = headers({"Last-Modified": OLDER})
     found = read_version(sent, 100, now=NOW + age)
     assert found == Version(OLDER if strong else None, 100)
 
 
 def test_the_clock_of_this_machine_is_asked() -> None:
-    """A Last-Modified of this moment is weak, one of yesterday is not."""
+    """A Last-Modified of this moment is weak, one of yesterday is strong."""
     fresh, old = formatdate(usegmt=True), formatdate(NOW - 86_400, usegmt=True)
     assert read_version({"last-modified": fresh}, 9).validator is None
     assert read_version({"last-modified": old}, 9).validator == old
 
 
 def test_a_date_once_strong_is_compared_as_it_is() -> None:
-    """Later answers without a Date, or of the same second, are held to the first one's word."""
+    """Later responses are compared with the first one's date, even if they could not prove it."""
     have = Version(formatdate(usegmt=True), 100)
     sent = {"content-range": "bytes 40-99/100", "last-modified": have.validator or ""}
     assert judge(206, sent, 40, have) is Verdict.CONTINUE
@@ -102,12 +102,12 @@ def test_a_date_once_strong_is_compared_as_it_is() -> None:
     ],
 )
 def test_resuming_takes_a_validator_and_a_size(version: Version, resumable: bool) -> None:
-    """With one of them missing two answers may be of two objects."""
+    """Without a validator or a size, two responses may be of two objects."""
     assert version.resumable is resumable
 
 
 def part(told: str, etag: str | None = '"v1"', **more: str) -> dict[str, str]:
-    """The headers of a partial answer."""
+    """Return the headers of a partial response."""
     named = {name.replace("_", "-"): value for name, value in more.items()}
     return {"Content-Range": told, **({"ETag": etag} if etag else {}), **named}
 
@@ -152,7 +152,7 @@ def part(told: str, etag: str | None = '"v1"', **more: str) -> dict[str, str]:
     ],
 )
 def test_the_truth_table(status: int, sent: dict[str, str], verdict: Verdict) -> None:
-    """Only the very bytes that were asked for are taken, and only a whole object starts over."""
+    """Only exactly the requested bytes are accepted, and only a whole object starts anew."""
     assert judge(status, headers(sent), 40, HAVE) is verdict
 
 
@@ -174,18 +174,18 @@ def test_the_truth_table(status: int, sent: dict[str, str], verdict: Verdict) ->
     ],
 )
 def test_a_part_can_be_the_whole(status: int, sent: dict[str, str], whole: bool) -> None:
-    """Asked for or not: what begins with the first byte and ends with the last is all of it."""
+    """A range from the first to the last byte is the whole object, requested or not."""
     assert holds_all(status, headers(sent)) is whole
 
 
 def test_a_range_tells_the_size_that_nothing_else_tells() -> None:
-    """A chunked answer of all bytes says in its Content-Range how many they are."""
+    """The Content-Range of a chunked response gives the size."""
     sent = headers(part("bytes 0-9/10"))
     assert read_version(sent, None) == Version('"v1"', 10)
 
 
 def test_a_date_is_a_validator_too() -> None:
-    """A partial answer without ETag is held to the Last-Modified of the first one."""
+    """A partial response without ETag is compared by its Last-Modified."""
     have = Version(OLDER, 100)
     sent = {"Content-Range": "bytes 40-99/100", "Last-Modified": OLDER, "Date": DATE}
     assert judge(206, headers(sent), 40, have) is Verdict.CONTINUE
@@ -216,13 +216,13 @@ def test_a_date_is_a_validator_too() -> None:
 def test_a_content_range_is_read_strictly(
     text: str | None, read: tuple[int, int, int] | None
 ) -> None:
-    """RFC 9110, 14.4: one known range that lies within a known size, or nothing."""
+    """Only a valid range within a known size is accepted (RFC 9110, 14.4)."""
     assert read_content_range(text) == read
 
 
 @given(st.integers(0, 1 << 62), st.integers(1, 1 << 40))
 def test_what_is_asked_is_what_is_read(start: int, count: int) -> None:
-    """A good server's answer to our Range names the span that was asked for."""
+    """The response of a good server to our Range has the requested span."""
     asked = range_header(start, start + count).removeprefix("bytes=")
     assert read_content_range(f"bytes {asked}/{start + count}") == (
         start,

@@ -1,4 +1,4 @@
-"""How sizes are asked of a storage, and read from what it answers."""
+"""How sizes are requested from a storage, and read from its responses."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from sourcecraft_artifacts.http.sizes import ask_sizes, read_size
 def test_a_size_is_read_where_it_is_told(
     status: int, headers: dict[str, str], size: int | None
 ) -> None:
-    """The total of a range, or the length of a whole body; nothing is guessed."""
+    """The size is the total of a range or the length of a whole body; nothing is guessed."""
     assert read_size(status, headers) == size
 
 
 def test_sizes_come_in_order_and_unknown_ones_are_none() -> None:
-    """Each with one GET for its first byte, byte for byte, over few connections."""
+    """Each takes one GET for its first byte, over few connections."""
     with ScriptedServer() as server:
         for name, body in {"/a?s=%7e": b"x" * 10_000, "/empty": b"", "/b": b"yy"}.items():
             server.on(name, ranged(body))
@@ -56,7 +56,7 @@ def test_sizes_come_in_order_and_unknown_ones_are_none() -> None:
 
 
 def test_a_storage_that_is_busy_is_asked_again() -> None:
-    """A 503 passes; without retries it is not known."""
+    """A 503 is retried; without retries the size is unknown."""
     with ScriptedServer() as server:
         server.on("/a", Response(503), ranged(b"abc"))
         server.on("/b", Response(503))
@@ -65,7 +65,7 @@ def test_a_storage_that_is_busy_is_asked_again() -> None:
 
 
 def test_redirects_are_followed_and_not_for_ever() -> None:
-    """A storage may redirect to another of its hosts; one that goes in circles tells no size."""
+    """Redirects are followed; endless ones leave the size unknown."""
     with ScriptedServer() as server:
         server.on("/from", Response(307, {"Location": "/to"}))
         server.on("/to", ranged(b"abcd"))
@@ -84,14 +84,14 @@ def test_redirects_are_followed_and_not_for_ever() -> None:
     ],
 )
 def test_what_is_no_answer_is_not_known(answer: Response) -> None:
-    """A broken answer raises nothing."""
+    """A malformed response leaves the size unknown, without an error."""
     with ScriptedServer() as server:
         server.on("/a", answer)
         assert ask_sizes([server.url + "/a"], retries=0) == [None]
 
 
 def test_a_dead_storage_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of artifacts do not mean hundreds of timeouts."""
+    """Hundreds of artifacts do not take hundreds of timeouts."""
     monkeypatch.setattr(sizes, "sleep", lambda seconds: None)
     with ScriptedServer() as server:
         asked: list[Received] = []
@@ -107,7 +107,7 @@ def test_a_dead_storage_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_storage_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of the listing is shown all the same."""
+    """The rest of the listing is shown without it."""
     monkeypatch.setattr(sizes, "PATIENCE", 0.2)
     monkeypatch.setattr(sizes, "TIMEOUT", 0.5)
     with ScriptedServer() as server:

@@ -1,4 +1,4 @@
-"""HTTP to the storage: what goes out byte for byte, what comes in, and what ends it."""
+"""HTTP to the storage: requests byte for byte, responses, and errors."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ STALL = 0.25
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """A storage without a script."""
+    """Start a storage without a script."""
     with ScriptedServer() as server:
         yield server
 
 
 @pytest.fixture
 def storage() -> Iterator[Net]:
-    """Connections that have no reason to stall."""
+    """Make connections with a long stall timeout."""
     with Net() as storage:
         yield storage
 
 
 @pytest.fixture
 def impatient() -> Iterator[Net]:
-    """Connections that are given up soon."""
+    """Make connections with a short stall timeout."""
     with Net(stall_timeout=STALL) as storage:
         yield storage
 
 
 def fetch(storage: Net, url: str, **headers: str) -> bytes:
-    """The whole body behind a URL."""
+    """Return the whole body of a URL."""
     return storage.fetch(url, **headers)
 
 
-# What goes out.
+# Requests.
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def fetch(storage: Net, url: str, **headers: str) -> bytes:
     ],
 )
 def test_targets_are_sent_byte_for_byte(server: ScriptedServer, storage: Net, target: str) -> None:
-    """A signature holds for the very bytes of a URL."""
+    """A URL is sent byte for byte, so that its signature stays valid."""
     server.on("/", Response(body=BODY))
     assert fetch(storage, server.url + target) == BODY
     assert server.requests[0].target.encode("latin-1").decode() == target
@@ -84,14 +84,14 @@ def test_targets_are_sent_byte_for_byte(server: ScriptedServer, storage: Net, ta
 def test_a_target_starts_with_a_slash(
     server: ScriptedServer, storage: Net, rest: str, target: str
 ) -> None:
-    """RFC 9112, 3.2.1: an empty path is sent as a slash, and a fragment is not sent."""
+    """An empty path is sent as a slash (RFC 9112, 3.2.1), and a fragment is not sent."""
     server.on("/", Response(body=BODY))
     fetch(storage, server.url + rest)
     assert server.requests[0].target == target
 
 
 def test_no_credentials_and_no_codings_are_asked_for(server: ScriptedServer, storage: Net) -> None:
-    """A request says what it wants, and nothing of the user."""
+    """A request has only the needed headers, and nothing of the user."""
     server.on("/", Response(body=BODY))
     fetch(storage, server.url, Range="bytes=1-")
     (received,) = server.requests
@@ -105,14 +105,14 @@ def test_no_credentials_and_no_codings_are_asked_for(server: ScriptedServer, sto
     "url", ["http://192.0.2.1/x", "ftp://localhost/x", "https://u:pa55@localhost/x", "/x", ""]
 )
 def test_unsafe_urls_are_never_asked(storage: Net, url: str) -> None:
-    """The rule for URLs holds here too, whoever checked before."""
+    """An unsafe URL is refused here too."""
     with pytest.raises(TransferError, match="unsafe") as caught:
         storage.get(url)
     assert not isinstance(caught.value, BrokenTransfer)
     assert "pa55" not in caught.value.message
 
 
-# What comes in.
+# Responses.
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_unsafe_urls_are_never_asked(storage: Net, url: str) -> None:
 def test_bodies_come_as_they_are(
     server: ScriptedServer, storage: Net, answer: Response, body: bytes, length: int | None
 ) -> None:
-    """No coding is undone, and the length is what was told."""
+    """No coding is decoded, and the length is the one in the headers."""
     server.on("/", answer)
     got = storage.get(server.url)
     assert got.length == length
@@ -153,7 +153,7 @@ def test_bodies_come_as_they_are(
 
 
 def test_repeated_headers_are_joined(server: ScriptedServer, storage: Net) -> None:
-    """As RFC 9110, 5.2 has it; a header that is not there is None."""
+    """Repeated headers are joined (RFC 9110, 5.2); an absent one is None."""
     pairs = [("x-goog-hash", "crc32c=a"), ("X-Goog-Hash", "md5=b"), ("ETag", '"\u00e9"')]
     server.on("/", Response(200, pairs, BODY))
     got = storage.get(server.url)
@@ -164,7 +164,7 @@ def test_repeated_headers_are_joined(server: ScriptedServer, storage: Net) -> No
 
 
 def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Net) -> None:
-    """Byte for byte, also where it is no ASCII: another spelling would be another version."""
+    """A validator is sent back byte for byte, also if it is not ASCII."""
     server.on("/", Response(200, [("ETag", '"\u00e9"')], BODY))
     got = storage.get(server.url)
     etag = got.headers.get("etag")
@@ -175,7 +175,7 @@ def test_a_validator_goes_back_as_it_came(server: ScriptedServer, storage: Net) 
 
 
 def raw(*lines: str, body: bytes = b"") -> Response:
-    """An answer with this very head; the connection is closed behind it."""
+    """Return a response with exactly this head; the connection is closed after it."""
     return Response(raw="\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
 
@@ -213,7 +213,7 @@ BROKEN = [
 def test_what_breaks_is_worth_another_try(
     server: ScriptedServer, storage: Net, answer: Response
 ) -> None:
-    """Short, torn and misshapen answers are told from whole ones, and spoil no later answer."""
+    """Short, cut and malformed responses are retryable, and affect no later response."""
     server.on("/bad", answer)
     server.on("/good", Response(body=b"good"))
     with pytest.raises(BrokenTransfer) as caught:
@@ -224,7 +224,7 @@ def test_what_breaks_is_worth_another_try(
 
 
 def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Net) -> None:
-    """A body is read for a message as far as it is good for one, and no failure stands out."""
+    """Only the beginning of an error's body is read, and a failure to read it is ignored."""
     server.on("/long", Response(503, body=b"x" * 100_000))
     server.on("/torn", Response(503, body=b"some\xff\n" * 10, cut_after=12))
     assert set(storage.finish(storage.get(f"{server.url}/long"))) == {"x"}
@@ -235,7 +235,7 @@ def test_the_text_of_an_error_is_short(server: ScriptedServer, storage: Net) -> 
 
 
 def test_a_connection_is_kept(server: ScriptedServer, storage: Net) -> None:
-    """Whole bodies, small unwanted ones and empty ones leave it open."""
+    """Whole bodies, small unwanted ones and empty ones keep the connection."""
     server.on("/whole", Response(body=BODY), Response(body=BODY, chunked=True))
     server.on("/small", Response(404, body=b"no"))
     server.on("/none", Response(204))
@@ -254,17 +254,17 @@ SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 def test_stray_bytes_are_never_an_answer(
     server: ScriptedServer, storage: Net, body: bytes, chunked: bool
 ) -> None:
-    """What comes behind a body is not taken for the answer to the next request."""
+    """Bytes after a body are not taken for the next response."""
     server.on("/first", Response(body=body, chunked=chunked, extra=SMUGGLED))
     server.on("/second", Response(body=b"good"))
     storage.fetch(f"{server.url}/first")
-    storage.pause(0.05)  # for what comes behind the body to arrive
+    storage.pause(0.05)  # until the bytes after the body have arrived
     assert fetch(storage, f"{server.url}/second") == b"good"
     assert server.opened == 2
 
 
 def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storage: Net) -> None:
-    """Nor are they when the connection was found in order at first."""
+    """Such bytes are noticed even if they arrive after the connection was checked."""
     server.on("/first", Response(body=b"first"))
     server.on("/second", Response(body=b"good"))
     assert fetch(storage, f"{server.url}/first") == b"first"
@@ -286,19 +286,19 @@ def test_stray_bytes_that_come_late_are_no_answer(server: ScriptedServer, storag
 def test_a_connection_is_not_used_again(
     server: ScriptedServer, storage: Net, answer: Response
 ) -> None:
-    """Not behind an unread body, nor behind an end of which nothing was said."""
+    """A connection with an unread body, or one that has ended, is not used again."""
     server.on("/first", answer)
     server.on("/second", Response(body=b"second"))
     got = storage.get(f"{server.url}/first")
     storage.net.release(got)
-    storage.pause(0.05)  # for the end of the connection to arrive
+    storage.pause(0.05)  # until the end of the connection has arrived
     assert fetch(storage, f"{server.url}/second") == b"second"
     assert server.opened == 2
     assert [one.target for one in server.requests] == ["/first", "/second"]
 
 
 def test_a_kept_connection_that_ends_is_no_failure(server: ScriptedServer, storage: Net) -> None:
-    """The storage may close it at the very moment of the next request."""
+    """A kept connection that ends before the response is replaced by a new one."""
     server.on("/first", Response(body=b"first"))
     server.on("/second", Response(raw=b""), Response(body=b"second"))
     assert fetch(storage, f"{server.url}/first") == b"first"
@@ -307,7 +307,7 @@ def test_a_kept_connection_that_ends_is_no_failure(server: ScriptedServer, stora
 
 
 def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage: Net) -> None:
-    """It is the caller who counts tries."""
+    """A new connection that ends is an error, which the caller counts."""
     server.on("/", Response(raw=b""))
     with pytest.raises(BrokenTransfer):
         fetch(storage, server.url)
@@ -315,7 +315,7 @@ def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage
 
 
 def test_idle_connections_are_bounded(server: ScriptedServer) -> None:
-    """No more are kept than may be open at all; the oldest ones go."""
+    """At most as many idle connections are kept as may be open; the oldest are closed."""
     server.on("/", Response(body=BODY))
     with Net(most=2) as storage:
         answers = [storage.get(server.url) for _ in range(3)]
@@ -329,7 +329,7 @@ def test_idle_connections_are_bounded(server: ScriptedServer) -> None:
 
 
 def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storage: Net) -> None:
-    """An absolute address goes out as it came; the headers go along."""
+    """The address is sent byte for byte, with the same headers."""
     there = "/b/%7e/../x?%2f=é"
     server.on("/a", Response(302, {"Location": server.url + there}, b"moved"))
     server.on("/b", Response(206, body=BODY))
@@ -341,7 +341,7 @@ def test_redirects_keep_their_bytes_and_the_range(server: ScriptedServer, storag
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_relative_redirects(server: ScriptedServer, storage: Net, status: int) -> None:
-    """Every kind, from another folder."""
+    """Relative redirects of every form are resolved."""
     server.on("/a/b", Response(status, {"Location": "../c?d"}))
     server.on("/c?d", Response(body=BODY))
     assert fetch(storage, f"{server.url}/a/b") == BODY
@@ -351,7 +351,7 @@ def test_relative_redirects(server: ScriptedServer, storage: Net, status: int) -
 def test_redirects_are_bounded(
     server: ScriptedServer, storage: Net, length: int, ends: bool
 ) -> None:
-    """Five are followed, and no more."""
+    """At most five redirects are followed."""
     for at in range(length):
         server.on(f"/{at}", Response(302, {"Location": f"/{at + 1}"}))
     server.on(f"/{length}", Response(body=BODY))
@@ -364,7 +364,7 @@ def test_redirects_are_bounded(
 
 @pytest.mark.parametrize("status", [300, 304, 305, 302])
 def test_what_leads_nowhere_is_an_answer(server: ScriptedServer, storage: Net, status: int) -> None:
-    """Without a Location, or of another kind, it is for the caller to judge."""
+    """A redirect without a Location, or another 3xx, is returned to the caller."""
     server.on("/", Response(status, {} if status == 302 else {"Location": "/x"}))
     got = storage.get(server.url)
     assert got.status == status
@@ -389,7 +389,7 @@ def test_what_leads_nowhere_is_an_answer(server: ScriptedServer, storage: Net, s
     ],
 )
 def test_where_redirects_lead(url: str, location: str, target: str | None) -> None:
-    """RFC 9110, 10.2.2; from https there is no way back to http."""
+    """Redirects follow RFC 9110, 10.2.2, and never from https to http."""
     if target is None:
         with pytest.raises(TransferError, match="from https"):
             redirected(url, location)
@@ -412,7 +412,7 @@ def test_where_redirects_lead(url: str, location: str, target: str | None) -> No
 def test_silence_and_dripping_are_given_up(
     server: ScriptedServer, impatient: Net, answer: Response
 ) -> None:
-    """No head, a head without end, a body that stops and one that is too slow."""
+    """A missing or endless head, and a body that stops or is too slow, are given up."""
     server.on("/", answer)
     with pytest.raises(BrokenTransfer, match="stalled") as caught:
         fetch(impatient, server.url)
@@ -470,7 +470,7 @@ def filled(listener: socket.socket) -> Iterator[None]:
 
 
 def test_slow_is_not_stalled(server: ScriptedServer) -> None:
-    """A byte at a time is fine, as long as they keep coming."""
+    """A byte at a time is accepted as long as bytes keep coming."""
     server.on("/", Response(body=b"x" * 20, drip=STALL / 2))
     # Longer than STALL, so that a busy machine has time to open the connection.
     with Net(stall_timeout=6 * STALL) as patient:
@@ -478,7 +478,7 @@ def test_slow_is_not_stalled(server: ScriptedServer) -> None:
 
 
 def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Net) -> None:
-    """Time that passes between reads (a rate limit, a slow disk) is not the connection's."""
+    """Time between reads (a rate limit, a slow disk) does not count as a stall."""
     gate = threading.Event()
     server.on("/", Response(body=b"0123456789", gate=gate))
     got = impatient.get(server.url)
@@ -495,7 +495,7 @@ def test_a_reader_who_waits_does_not_stall(server: ScriptedServer, impatient: Ne
 def test_what_is_given_up_is_closed(
     certificate: tuple[ssl.SSLContext, str], answer: Response, tls: bool
 ) -> None:
-    """Whether the head or the body is waited for: nothing stays open, and others go on."""
+    """A cancelled request is closed, in its head or body, and others go on."""
     context, bundle = certificate
     with ScriptedServer(tls=context if tls else None) as server:
         server.on("/bad", answer)
@@ -514,7 +514,7 @@ def test_what_is_given_up_is_closed(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
-    """A server's context, and the file of the authority that vouches for it."""
+    """Return a server's TLS context, and the CA file for its certificate."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
@@ -525,7 +525,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
 
 @pytest.fixture
 def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedServer, Net]]:
-    """A storage with TLS, and connections that trust it."""
+    """Start a storage with TLS, and make connections that trust it."""
     context, bundle = certificate
     with (
         ScriptedServer(tls=context, host="localhost") as server,
@@ -535,7 +535,7 @@ def secure(certificate: tuple[ssl.SSLContext, str]) -> Iterator[tuple[ScriptedSe
 
 
 def test_tls(secure: tuple[ScriptedServer, Net]) -> None:
-    """Bodies of all kinds, on kept connections."""
+    """Bodies of all kinds come over TLS, on kept connections."""
     server, storage = secure
     server.on("/", Response(body=BODY))
     server.on("/chunked", Response(body=BODY, chunked=True))
@@ -547,7 +547,7 @@ def test_tls(secure: tuple[ScriptedServer, Net]) -> None:
 def test_a_body_that_only_the_end_ends_needs_its_goodbye(
     secure: tuple[ScriptedServer, Net],
 ) -> None:
-    """Over TLS a connection that is cut can be told from one that was closed."""
+    """Over TLS a body that only the end delimits needs a proper close (close_notify)."""
     server, storage = secure
     server.on("/", Response(body=BODY, no_length=True))  # closed without close_notify
     with pytest.raises(BrokenTransfer):
@@ -555,7 +555,7 @@ def test_a_body_that_only_the_end_ends_needs_its_goodbye(
 
 
 def test_what_is_left_in_the_buffer_of_tls(secure: tuple[ScriptedServer, Net]) -> None:
-    """Bytes that were decrypted and not yet read are had, though the socket has none left."""
+    """Decrypted bytes in the TLS buffer are read without waiting for the socket."""
     server, storage = secure
     server.on("/", Response(body=BODY))
     storage.net.read_at_once = 100
@@ -563,7 +563,7 @@ def test_what_is_left_in_the_buffer_of_tls(secure: tuple[ScriptedServer, Net]) -
 
 
 def test_a_request_that_does_not_fit(secure: tuple[ScriptedServer, Net]) -> None:
-    """A head that the other end takes in its own time is sent to its last byte, in order."""
+    """A request that the server reads slowly is sent completely."""
     server, storage = secure
     server.on("/", Response(body=BODY))
     target = "/?" + "0123456789" * 800_000
@@ -584,7 +584,7 @@ def test_sessions_are_taken_up_again(secure: tuple[ScriptedServer, Net]) -> None
 
 
 def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Net]) -> None:
-    """Trying again does not make a certificate good."""
+    """An unknown CA is not retryable."""
     server, _ = secure
     with (
         Net(stall_timeout=20) as storage,
@@ -599,7 +599,7 @@ def test_an_unknown_authority_is_final(secure: tuple[ScriptedServer, Net]) -> No
 def test_a_handshake_that_fails(
     certificate: tuple[ssl.SSLContext, str], first: bytes | None
 ) -> None:
-    """What speaks no TLS, hangs up or says nothing is worth another try, and bounded."""
+    """A failed or silent handshake is retryable, within a time limit."""
     ended = threading.Event()
 
     def serve() -> None:
@@ -623,7 +623,7 @@ def test_a_handshake_that_fails(
 
 
 def test_nobody_listens(storage: Net) -> None:
-    """A closed port is worth another try."""
+    """A refused connection is retryable."""
     with closed_port() as port, pytest.raises(BrokenTransfer, match="could not be reached"):
         storage.get(f"http://127.0.0.1:{port}/")
 
@@ -631,7 +631,7 @@ def test_nobody_listens(storage: Net) -> None:
 def test_https_never_redirects_to_http(
     server: ScriptedServer, secure: tuple[ScriptedServer, Net]
 ) -> None:
-    """Not even on loopback: whoever saw the way could change it."""
+    """A redirect from https to http is refused, even on loopback."""
     safe, storage = secure
     safe.on("/", Response(302, {"Location": f"{server.url}/x"}))
     with pytest.raises(TransferError, match="from https to http"):
@@ -640,7 +640,7 @@ def test_https_never_redirects_to_http(
 
 
 class Tunnel:
-    """A proxy that answers CONNECT with `answer` and then passes bytes on, both ways."""
+    """A proxy that answers CONNECT with `answer` and then passes bytes in both directions."""
 
     def __init__(self, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> None:
         self.heads: list[str] = []
@@ -696,7 +696,7 @@ CREDENTIALS = "us%3Aer%40%C3%A9:p%C3%A4%20ss"
 def test_a_forwarding_proxy(
     server: ScriptedServer, storage: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plain http goes through it whole, each request with the proxy's credentials."""
+    """Plain http is sent to the proxy with the whole URL, and with its credentials."""
     with ScriptedServer() as proxy:
         proxy.on("http://", Response(body=BODY))
         monkeypatch.setenv("http_proxy", f"http://{CREDENTIALS}@127.0.0.1:{proxy.port}")
@@ -711,7 +711,7 @@ def test_a_forwarding_proxy(
 
 
 def test_a_tunnel(secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch) -> None:
-    """https goes through CONNECT; the credentials are for the proxy and not for the storage."""
+    """https uses CONNECT; the proxy gets its credentials, and the storage does not."""
     server, storage = secure
     server.on("/", Response(body=BODY))
     with Tunnel() as proxy:
@@ -733,7 +733,7 @@ def test_a_tunnel(secure: tuple[ScriptedServer, Net], monkeypatch: pytest.Monkey
 def test_a_tunnel_is_dug_again(
     secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch, first: Response
 ) -> None:
-    """Behind a connection that ended the next one goes through the proxy as well."""
+    """After a connection has ended, the next one uses the proxy too."""
     server, storage = secure
     server.on("/first", first)
     server.on("/second", Response(body=BODY), Response(raw=b""), Response(body=BODY))
@@ -758,7 +758,7 @@ def test_a_tunnel_is_dug_again(
 def test_a_tunnel_that_is_refused(
     secure: tuple[ScriptedServer, Net], monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    """The proxy's word is passed on, without its password."""
+    """The proxy's status is shown, without its password."""
     server, storage = secure
     with Tunnel(answer) as proxy:
         monkeypatch.setenv("https_proxy", f"http://u:pa55@127.0.0.1:{proxy.port}")
@@ -771,7 +771,7 @@ def test_a_tunnel_that_is_refused(
 def test_no_proxy_is_honoured(
     server: ScriptedServer, storage: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that is excepted is reached without the proxy."""
+    """A host in NO_PROXY is contacted without the proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server.on("/", Response(body=BODY))
@@ -782,7 +782,7 @@ def test_no_proxy_is_honoured(
 def test_a_proxy_of_another_kind_is_told(
     storage: Net, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    """What cannot be spoken is said at once, and is not tried again."""
+    """An unsupported kind of proxy is an error that is not retried."""
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(TransferError, match="not supported") as caught:
         storage.get("https://storage.example/x")
@@ -792,7 +792,7 @@ def test_a_proxy_of_another_kind_is_told(
 def test_the_log_holds_no_secret(
     server: ScriptedServer, storage: Net, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line a request, with the status and the range, and without the signature."""
+    """Each request is a log line with status and range, and without the signature."""
     caplog.set_level(logging.DEBUG, PACKAGE)
     server.on("/", Response(206, body=BODY))
     fetch(storage, f"{server.url}/x?sig=s3cret", Range="bytes=5-")

@@ -1,4 +1,4 @@
-"""One HTTP answer off a socket: framing as RFC 9112 has it, and what is ambiguous refused."""
+"""Parsing one HTTP response: framing by RFC 9112; ambiguous responses are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sourcecraft_artifacts.http.wire import MAX_OVERHEAD, Ended, Head, Parser, P
 
 
 class Answer:
-    """What a parser makes of an answer that comes in pieces of `step` bytes, and then ends."""
+    """The result of parsing a response that comes in pieces of `step` bytes, and then ends."""
 
     def __init__(self, *pieces: bytes, step: int = 7, end: bool = True) -> None:
         self.parser = Parser()
@@ -70,7 +70,7 @@ class Answer:
     ],
 )
 def test_bodies(head: str, rest: bytes, got: bytes, length: int | None, reusable: bool) -> None:
-    """The body ends where the framing says, and the connection is kept only when that is sure."""
+    """The framing ends the body, and the connection is kept only if that is certain."""
     end = b"\n\n" if "\r" not in head and "\n" in head else b"\r\n\r\n"
     for step in (1, 7, 1000):
         answer = Answer(head.encode(), end, rest, step=step)
@@ -97,7 +97,7 @@ def test_bodies(head: str, rest: bytes, got: bytes, length: int | None, reusable
     ],
 )
 def test_what_is_no_answer_is_refused(raw: bytes) -> None:
-    """A head that is not HTTP/1.1, or whose framing is ambiguous, is never guessed at."""
+    """A head that is not HTTP/1.1, or has ambiguous framing, is refused."""
     for step in (1, 1000):
         with pytest.raises(ProtocolError):
             Answer(raw, step=step)
@@ -105,7 +105,7 @@ def test_what_is_no_answer_is_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("rest", [b"x\r\n", b"\r\n", b"5\r\nhello!", b"1" * 5000])
 def test_misshapen_chunks_are_refused(rest: bytes) -> None:
-    """A chunk that is not framed as one ends the body with an error."""
+    """A malformed chunk ends the body with an error."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises((ProtocolError, Ended)):
         Answer(head, rest)
@@ -120,14 +120,14 @@ def test_misshapen_chunks_are_refused(rest: bytes) -> None:
     ],
 )
 def test_an_early_end_is_told(raw: bytes, started: bool) -> None:
-    """A connection that closes too early raises, and tells whether anything had come."""
+    """A connection that closes early raises, and tells whether bytes had come."""
     with pytest.raises(Ended) as caught:
         Answer(raw)
     assert caught.value.started is started
 
 
 def test_headers_are_joined_and_folded() -> None:
-    """Repeated headers are joined by commas, and an old fold is one line again."""
+    """Repeated headers are joined by commas, and an obsolete fold becomes one line."""
     raw = b"HTTP/1.1 206 x\r\nA: 1\r\na:  2 \r\nB: c\r\n  d\r\nContent-Length: 0\r\n\r\n"
     answer = Answer(raw)
     assert answer.head is not None
@@ -143,7 +143,7 @@ def test_headers_are_joined_and_folded() -> None:
     ],
 )
 def test_identity_is_no_coding(told: str, rest: bytes, got: bytes) -> None:
-    """`Transfer-Encoding: identity` says nothing, as it did before it was taken out (RFC 7230)."""
+    """`Transfer-Encoding: identity` has no effect, as before RFC 7230 removed it."""
     assert (
         Answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % told.encode(), rest).body
         == got
@@ -167,7 +167,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_what_is_no_body_is_bounded(first: bytes, again: bytes) -> None:
-    """Extensions, trailers, 1xx and lines without an end: refused, with little kept of them."""
+    """Extensions, trailers, 1xx and endless lines are limited, in little memory."""
     parser = Parser()
     parser.feed(memoryview(first))
     refused = False
@@ -182,36 +182,36 @@ def test_what_is_no_body_is_bounded(first: bytes, again: bytes) -> None:
 
 
 def test_small_chunks_are_no_overhead() -> None:
-    """However small the chunks are that a body comes in, it comes."""
+    """A body in very small chunks is read."""
     count = MAX_OVERHEAD
     answer = Answer(CHUNKED, b"1\r\na\r\n" * count, b"0\r\n\r\n", step=10_000)
     assert answer.body == b"a" * count
 
 
 def test_a_tunnel_has_no_body() -> None:
-    """Whatever the head of an answer to CONNECT says, what follows is the tunnel."""
+    """After a response to CONNECT the tunnel begins, whatever its headers say."""
     parser = Parser(tunnel=True)
     (head,) = parser.feed(memoryview(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"))
     assert isinstance(head, Head)
     assert (head.length, parser.ended) == (0, True)
 
 
-# Against a reference.
+# Compared with `http.client`.
 
 
 class Sock:
-    """What `http.client` reads an answer from."""
+    """A socket from which `http.client` reads a response."""
 
     def __init__(self, raw: bytes) -> None:
         self._file = io.BytesIO(raw)
 
     def makefile(self, _: str) -> io.BytesIO:
-        """The bytes."""
+        """Return the bytes as a file."""
         return self._file
 
 
 def reference(raw: bytes) -> bytes | None:
-    """The body of an answer as `http.client` reads it; None where it refuses."""
+    """Return the body as `http.client` reads it; None if it refuses."""
     answer = http.client.HTTPResponse(cast("socket.socket", Sock(raw)))
     try:
         answer.begin()
@@ -221,7 +221,7 @@ def reference(raw: bytes) -> bytes | None:
 
 
 def ours(raw: bytes, step: int) -> bytes | None:
-    """The same as we read it."""
+    """Return the body as our parser reads it."""
     try:
         return Answer(raw, step=step).body
     except (ProtocolError, Ended):
@@ -265,13 +265,13 @@ STATUS = st.sampled_from([b"200 OK", b"206 Partial Content", b"204 No Content", 
 def test_the_same_body_or_a_refusal(
     status: bytes, lines: list[bytes], body: bytes, step: int
 ) -> None:
-    """What we accept `http.client` reads as the same body; in any steps it is one and the same."""
+    """A response that we accept has the same body in `http.client`, in steps of any size."""
     raw = b"\r\n".join([b"HTTP/1.1 " + status, *lines, b"", body])
     got = ours(raw, step)
     assert got == ours(raw, 1000)
     told = {line.lower() for line in lines}
     if got is not None and b"transfer-encoding: identity" not in told:
-        # It takes a length that comes twice, or is none, for no length at all.
+        # It takes a repeated or invalid length for no length.
         expected = reference(raw)
         assert got == expected or (expected or b"").startswith(got)
 
@@ -279,7 +279,7 @@ def test_the_same_body_or_a_refusal(
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(1, 90), max_size=8), st.integers(1, 50))
 def test_any_chunking_gives_the_same_bytes(data: bytes, cuts: list[int], step: int) -> None:
-    """However a body is cut into chunks and comes, its bytes are the same."""
+    """A body in any chunks and pieces has the same bytes."""
     chunks, at = b"", 0
     for size in [*cuts, len(data)]:
         piece = data[at : at + size]

@@ -1,4 +1,4 @@
-"""Threads for what blocks: few, started when needed, done without where there are none."""
+"""Threads for blocking work: few, started when needed; it works without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = 60.0
 
 
 class Desk:
-    """Notes what a crew works on; while `busy` is held it comes to no end."""
+    """Records what a crew works on; it waits while `busy` is held."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -32,18 +32,18 @@ class Desk:
 
     @property
     def done(self) -> list[int]:
-        """All that was taken."""
+        """Everything that was taken."""
         return sorted(number for batch in self.batches for number in batch)
 
 
 @pytest.fixture
 def desk() -> Desk:
-    """Work to do."""
+    """Make work to do."""
     return Desk()
 
 
 def test_a_full_batch_waits_for_nothing(desk: Desk) -> None:
-    """As many as are taken together are taken at once."""
+    """A full batch is taken at once."""
     crew = Crew("crew", 1, desk.work, batch=8, linger=LONG)
     for number in range(8):
         crew.put([number], more=True)
@@ -52,7 +52,7 @@ def test_a_full_batch_waits_for_nothing(desk: Desk) -> None:
 
 
 def test_the_last_waits_for_nothing(desk: Desk) -> None:
-    """When no other is to come soon, there is nothing to wait for; nor at the end."""
+    """If no more things are expected, or at the end, a batch is taken at once."""
     crew = Crew("crew", 1, desk.work, batch=8, linger=LONG)
     crew.put([1], more=True)
     crew.put([2])
@@ -63,7 +63,7 @@ def test_the_last_waits_for_nothing(desk: Desk) -> None:
 
 
 def test_few_wait_for_a_moment(desk: Desk) -> None:
-    """What is not joined by others is done all the same."""
+    """A batch that stays small is taken after a moment."""
     crew = Crew("crew", 1, desk.work, batch=8, linger=0.01)
     crew.put([1], more=True)
     eventually(lambda: desk.done == [1], "it is done")
@@ -71,7 +71,7 @@ def test_few_wait_for_a_moment(desk: Desk) -> None:
 
 
 def test_who_puts_too_much_waits(desk: Desk) -> None:
-    """While the thread is held up as many wait as may, and no more."""
+    """While the thread is busy, at most so many things wait in the queue."""
     crew = Crew("crew", 1, desk.work, batch=8, room=3)
     put: list[int] = []
 
@@ -92,7 +92,7 @@ def test_who_puts_too_much_waits(desk: Desk) -> None:
 
 
 def test_a_crew_grows_while_all_are_busy(desk: Desk) -> None:
-    """One that hangs holds up no other, up to the number that there may be."""
+    """A thread that hangs does not hold up the others, up to their greatest number."""
     with desk.busy:
         crew = Crew("crew", 3, desk.work)
         for number in range(5):
@@ -103,7 +103,7 @@ def test_a_crew_grows_while_all_are_busy(desk: Desk) -> None:
 
 
 def test_no_thread_is_to_be_had(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then who asks for the work does it."""
+    """Without a thread the caller does the work."""
 
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

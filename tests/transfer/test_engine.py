@@ -1,4 +1,4 @@
-"""Many files and many connections for one file: nothing lost, nothing mixed, an end to all."""
+"""Many files, and many connections for one file: no bytes are lost or mixed, and every run ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SMALL = b"small"
 
 
 class Wide(Pace):
-    """A pace that lets one file have several connections from the start."""
+    """A pace that allows one file several connections from the start."""
 
     made: list[Wide] = []  # noqa: RUF012
 
@@ -58,16 +58,16 @@ class Wide(Pace):
         Wide.made.append(self)
 
     def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
-        """Grow no further, so that a test knows what there is."""
+        """Do not grow, so that a test knows the number of connections."""
 
     def troubled(self, busy: int, now: float) -> None:
-        """Note how narrow it became."""
+        """Record how far the pace was reduced."""
         super().troubled(busy, now)
         self.narrowest = min(self.narrowest, self.width)
 
 
 class Folder:
-    """Where finished files go; `fault` is what the next commits meet."""
+    """The target of finished files; `fault` is the error of the next commits."""
 
     def __init__(self, directory: Directory, path: Path) -> None:
         self.directory = directory
@@ -83,19 +83,19 @@ class Folder:
         return self.parts.fresh(job.path)
 
     def open(self, job: Job) -> Partial:
-        """The partial data for a job."""
+        """Open the partial data for a job."""
         return self.parts.open(job.path)
 
     def takes_long(self, whole: Whole) -> bool:
-        """Whether it is one of the slow ones."""
+        """Tell whether it is one of the slow files."""
         return whole.job.path in self.slow
 
     def cancel(self) -> None:
-        """End the slow ones."""
+        """Cancel the slow files."""
         self.cancelled.set()
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Give complete data its names."""
+        """Give complete files their names."""
         for whole in batch:
             try:
                 if self.takes_long(whole):
@@ -118,18 +118,18 @@ class Folder:
 
 
 class Watcher(NullReporter):
-    """Notes what it is told."""
+    """Records what the reporter is called with."""
 
     def __init__(self) -> None:
         self.retries: list[str] = []
         self.refreshed: list[int] = []
 
     def retrying(self, activity: object, reason: str, delay: float) -> None:
-        """Note a failure."""
+        """Record a failure."""
         self.retries.append(reason)
 
     def refreshing(self, count: int) -> None:
-        """Note a new listing."""
+        """Record a new listing."""
         self.refreshed.append(count)
 
 
@@ -145,24 +145,24 @@ class World:
         self.generation = 1
 
     def artifact(self, name: str) -> Artifact:
-        """An artifact under its newest URL."""
+        """Return an artifact with its newest URL."""
         url = f"{self.server.url}/{name}/{self.generation}"
         return Artifact(ADDRESS, name, "success", ArtifactDates(), download_url=url)
 
     def relist(self, _: CubeAddress) -> list[Artifact]:
-        """List everything under new URLs."""
+        """List everything with new URLs."""
         self.generation += 1
         return [self.artifact(name) for name in ("a", "b", "c")]
 
     def downloads(self, *, stall: float = 20, **tuning: Any) -> Downloads:
-        """A run, which still has to be entered."""
+        """Make a run, which must be entered."""
         self.folder = Folder(self.directory, self.path)
         storage = Storage(stall_timeout=stall)
         settings = Tuning(**tuning)
         return Downloads(storage, self.folder, self.relist, self.watcher, settings)
 
     def run(self, *names: str, within: float = 10, **tuning: Any) -> dict[str, FileResult]:
-        """Download these artifacts; a run that does not end is called off, and fails the test."""
+        """Download these artifacts; a run that does not end is cancelled, and fails the test."""
         jobs = {name: Job(self.artifact(name), name) for name in names or ("a",)}
         with self.downloads(**tuning) as downloads:
             downloads.submit(jobs.values())
@@ -173,7 +173,7 @@ class World:
         return {name: downloads.results[job] for name, job in jobs.items()}
 
     def fetch(self, *replies: Reply, **tuning: Any) -> bytes:
-        """Download one file that the storage serves so."""
+        """Download one file that the storage serves in this way."""
         self.server.on("/a", *replies)
         (result,) = self.run(**tuning).values()
         assert result.error is None, result.error
@@ -181,7 +181,7 @@ class World:
         return (self.path / "a").read_bytes()
 
     def failure(self, *replies: Reply, **tuning: Any) -> ArtifactsError:
-        """Download one file that cannot be had, and tell why."""
+        """Download one file that fails, and return its error."""
         self.server.on("/a", *replies)
         (result,) = self.run(**tuning).values()
         assert result.outcome is Outcome.FAILED
@@ -190,24 +190,24 @@ class World:
         return result.error
 
     def leftovers(self) -> list[str]:
-        """Partial data in the folder."""
+        """Return the partial data in the folder."""
         return sorted(one.name for one in self.path.iterdir() if one.name.startswith(".p-"))
 
     def asked(self) -> list[str | None]:
-        """The ranges that were asked for."""
+        """Return the requested ranges."""
         return [one.header("Range") for one in self.server.requests]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """An empty folder and a storage without a script."""
+    """Make an empty folder and a storage without a script."""
     with ScriptedServer() as server, open_root(str(tmp_path)) as directory:
         yield World(server, directory, tmp_path)
 
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pieces, several connections from the start, and no waits."""
+    """Use small pieces, several connections from the start, and no waits."""
     Wide.made.clear()
     monkeypatch.setattr(scheduler, "Pace", Wide)
     monkeypatch.setattr(transfer, "MIN_PIECE", PIECE // 4)
@@ -217,30 +217,30 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waits between tries."""
+    """Do not wait before retries."""
     quickly(monkeypatch)
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once, unless the storage asks for patience."""
+    """Retry at once, unless the storage sends Retry-After."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: after or 0.0)
 
 
 def received(downloads: Downloads) -> int:
-    """The bytes that have come so far."""
+    """Return the number of received bytes."""
     return downloads._scheduler._received if downloads._scheduler else 0
 
 
 def span(received: Received) -> tuple[int, int] | None:
-    """The span that was asked for, its end open or not."""
+    """Return the requested span, which may have no end."""
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", received.header("Range") or "")
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 class Crowd:
-    """Holds answers back until so many requests are there at once, then answers them all.
+    """Holds responses back until so many requests are there at once, then sends them all.
 
-    The first request is for the whole; its answer comes at once, up to its second half.
+    The first request is for the whole object; the first half of its response comes at once.
     """
 
     def __init__(self, number: int, good: Reply, bad: Callable[[Received], Response]) -> None:
@@ -252,7 +252,7 @@ class Crowd:
         self._lock = threading.Lock()
 
     def __call__(self, received: Received) -> Response:
-        """Response a request, or let it wait for the others."""
+        """Respond to a request, or make it wait for the others."""
         with self._lock:
             late = self.together.is_set()
             self.waiting += 1
@@ -271,7 +271,7 @@ class Crowd:
 
 
 def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several connections at once, each with a part; together they ask for no byte twice."""
+    """Several connections each request a part; no byte is requested twice."""
     monkeypatch.setattr(scheduler, "Pace", Wide)
     body = random.Random(3).randbytes(24 << 20)
     crowd = Crowd(SLICES, ranged(body), ranged(body))
@@ -312,7 +312,7 @@ def test_slices_are_neither_tiny_nor_huge(
 )
 @pytest.mark.usefixtures("wide")
 def test_one_connection_where_more_cannot_be(world: World, good: Reply, jobs: int | None) -> None:
-    """Without ranges, without a strong validator, or with `--jobs 1`."""
+    """Without ranges, a strong validator, or with `--jobs 1`, there is one connection."""
     if jobs is None and callable(good):
         plain = good
         good = lambda received: replace(  # noqa: E731
@@ -326,7 +326,7 @@ def test_one_connection_where_more_cannot_be(world: World, good: Reply, jobs: in
 @pytest.mark.parametrize("obeys", [True, False])
 @pytest.mark.usefixtures("wide")
 def test_an_object_that_changes_under_its_slices(world: World, number: int, obeys: bool) -> None:
-    """After so many requests there is another object; what ends up is one of them, whole."""
+    """If the object changes after some requests, the file is one version, complete."""
     count = iter(range(1000))
     old, new = ranged(BODY), ranged(OTHER, etag='"v2"')
 
@@ -343,24 +343,24 @@ def test_an_object_that_changes_under_its_slices(world: World, number: int, obey
 
 
 def always_other(received: Received) -> Response:
-    """A storage each of whose machines has its own ETag for the same object."""
+    """A storage whose servers have different ETags for the same object."""
     etag = f'"{random.randrange(1 << 60)}"'
     return ranged(BODY, etag=etag)(received)
 
 
 def empty_part(received: Received) -> Response:
-    """A part of the right range without a byte in it."""
+    """Send a part of the right range, without a byte in it."""
     return replace(ranged(BODY)(received), body=b"", length="0")
 
 
 def endless_part(received: Received) -> Response:
-    """A part that is shorter than it says, with no length to tell that."""
+    """Send a part that is shorter than its range, without a length."""
     good = ranged(BODY)(received)
     return replace(good, body=b"", no_length=True)
 
 
 def longer_part(received: Received) -> Response:
-    """A part with more bytes than it says, with no length to tell that."""
+    """Send a part with more bytes than its range, without a length."""
     good = ranged(BODY)(received)
     asked = span(received)
     assert asked is not None
@@ -386,7 +386,7 @@ LIARS: list[tuple[str, Reply]] = [
 @pytest.mark.parametrize("honest", [0, 2, 4])
 @pytest.mark.usefixtures("wide")
 def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: int) -> None:
-    """A storage that promises ranges and serves them wrong, from the start or later on."""
+    """A storage that serves ranges wrongly, at once or later, still gives the exact file."""
     count = iter(range(10_000))
     good = ranged(BODY)
 
@@ -401,14 +401,14 @@ def test_ranges_that_stop_working(world: World, how: str, liar: Reply, honest: i
 
 @pytest.mark.usefixtures("wide")
 def test_ranges_that_hold_nothing_are_given_up(world: World) -> None:
-    """What was cut is asked for in whole at last, when no range of it ever holds a byte."""
+    """If ranges are always empty, the whole file is requested in the end."""
     good = ranged(BODY, cut_first=5 * PIECE)
     assert world.fetch(lambda asked: (endless_part if span(asked) else good)(asked)) == BODY
 
 
 @pytest.mark.usefixtures("wide")
 def test_wrong_ranges_that_come_late(world: World) -> None:
-    """Slices that turn out useless after the first connection came to its end do not go round."""
+    """Useless slices after the end of the first connection do not repeat for ever."""
     liar = ranged(BODY, status_200_with_content_range=True)
     sliced = threading.Event()
 
@@ -426,7 +426,7 @@ def test_wrong_ranges_that_come_late(world: World) -> None:
 @pytest.mark.parametrize(("how", "liar"), [one for one in LIARS if one[1] is not endless_part])
 @pytest.mark.usefixtures("quick")
 def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Reply) -> None:
-    """A file that broke off is fetched whole when the rest of it is not to be had."""
+    """A file that was cut is fetched whole if its ranges do not work."""
     good = ranged(BODY, cut_first=PIECE)
 
     def reply(received: Received) -> Response:
@@ -442,7 +442,7 @@ def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Repl
 def test_connections_that_all_break_at_once_are_one_failure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as break together, the file has as many tries left as a single one."""
+    """Connections of one file that break together count as one failed try."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: 0.1)
 
     def broken(received: Received) -> Response:
@@ -456,7 +456,7 @@ def test_connections_that_all_break_at_once_are_one_failure(
 
 @pytest.mark.usefixtures("wide")
 def test_a_cut_file_is_put_in_place_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that goes on after a pause is not begun again when a connection is free at its end."""
+    """A file that resumes after a back-off is not started again when it has ended."""
     monkeypatch.setattr(Wide, "troubled", lambda self, busy, now: setattr(self, "width", 2))
     settled: list[str] = []
     settle = scheduler.Scheduler._settle
@@ -479,7 +479,7 @@ def test_a_cut_file_is_put_in_place_once(world: World, monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("wide")
 def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
-    """503 for slices lowers their number, and the file is had all the same."""
+    """A 503 for slices lowers their number, and the file is complete."""
 
     def busy(received: Received) -> Response:
         return ranged(BODY)(received) if span(received) is None else Response(503)
@@ -493,7 +493,7 @@ def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_slices_share_a_new_url(world: World) -> None:
-    """When the URL expires under them, the listing is asked once."""
+    """If the URL expires, its slices share one new listing."""
 
     def expired(received: Received) -> Response:
         return ranged(BODY)(received) if span(received) is None else Response(403)
@@ -504,7 +504,7 @@ def test_slices_share_a_new_url(world: World) -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_a_resumed_file_is_sliced_too(world: World) -> None:
-    """What a killed run left of a large file is not finished over one connection."""
+    """The rest of a large file of a killed run is fetched over several connections."""
     world.failure(ranged(BODY, cut_first=PIECE // 2), Response(404))
     world.server.requests.clear()
     crowd = Crowd(SLICES, ranged(BODY), ranged(BODY))
@@ -514,13 +514,13 @@ def test_a_resumed_file_is_sliced_too(world: World) -> None:
     assert world.server.max_open >= SLICES
 
 
-# Tries.
+# Retries.
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 @pytest.mark.usefixtures("quick")
 def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> None:
-    """`--retries N` is N more after the first; any byte starts the count anew."""
+    """`--retries N` is N retries; any byte resets the count."""
     assert "503" in world.failure(Response(503), retries=retries).message
     assert len(world.server.requests) == 1 + retries
     step = 10_000
@@ -536,7 +536,7 @@ def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> No
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.usefixtures("quick")
 def test_what_is_not_there_is_listed_once_more(world: World, status: int) -> None:
-    """An object that was moved is had under its new URL; one that is gone costs one listing."""
+    """A moved object is fetched from its new URL; a deleted one takes one more listing."""
     assert world.fetch(Response(status), ranged(BODY), retries=0) == BODY
     assert (world.generation, world.watcher.refreshed) == (2, [1])
     world.server.requests.clear()
@@ -559,14 +559,14 @@ def test_new_urls_that_expire_too_have_an_end(world: World) -> None:
 @pytest.mark.parametrize("status", [405, 418, 302, 304])
 @pytest.mark.usefixtures("quick")
 def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
-    """What no other try can cure costs one request."""
+    """A response that is not retryable takes one request."""
     assert str(status) in world.failure(Response(status)).message
     assert len(world.server.requests) == 1
 
 
 @pytest.mark.usefixtures("quick")
 def test_what_trickles_before_a_stall_is_no_progress(world: World) -> None:
-    """A connection that moves a byte now and then, and is given up, is not tried for ever."""
+    """Bytes of a connection that is given up as stalled do not reset the count."""
     drip = 0.3
 
     def trickle(received: Received) -> Response:
@@ -582,7 +582,7 @@ def test_what_trickles_before_a_stall_is_no_progress(world: World) -> None:
 def test_an_empty_part_for_ever_comes_to_an_end(
     world: World, part: Callable[[Received], Response]
 ) -> None:
-    """A storage that serves no byte of the rest is not asked for ever."""
+    """A storage that never sends the rest fails the file in the end."""
 
     def reply(received: Received) -> Response:
         good = ranged(BODY, cut_first=PIECE)(received)
@@ -595,14 +595,14 @@ def test_an_empty_part_for_ever_comes_to_an_end(
 @pytest.mark.parametrize("size", ["Content-Length: " + "9" * 5000, "Content-Range: bytes 0-9/10"])
 @pytest.mark.usefixtures("quick")
 def test_a_misshapen_answer_is_a_failure_like_others(world: World, size: str) -> None:
-    """It is no bug of ours, and the next answer may be better."""
+    """A malformed response is retried, and is not a bug."""
     bad = Response(raw=f"HTTP/1.1 200 OK\r\n{size}\r\n\r\n".encode() + BODY)
     assert world.fetch(bad, ranged(BODY)) == BODY
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_wrong_checksum_is_tried_once_more(world: World) -> None:
-    """From the first byte; when it is wrong again, that is how it is."""
+    """A wrong checksum is retried once from the first byte, and then fails the file."""
     promise = {"Digest": "md5=1B2M2Y8AsgTpgAmY7PhCfg=="}
     assert world.fetch(ranged(BODY, headers=promise), ranged(BODY)) == BODY
     assert world.asked() == [None, None]
@@ -614,7 +614,7 @@ def test_a_wrong_checksum_is_tried_once_more(world: World) -> None:
 
 
 def test_a_slow_rate_is_no_stall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections that wait for their share of `--limit-rate` are not given up."""
+    """Connections that wait because of `--limit-rate` are not given up."""
     names = [f"file-{at}" for at in range(8)]
     world.server.on("/", ranged(bytes(800)))
     results = world.run(*names, limit_rate=8000, stall=0.3)
@@ -628,7 +628,7 @@ def test_a_slow_rate_is_no_stall(world: World, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("fault", [Refused("no"), OSError(errno.ENOSPC, "full"), KeyError("x")])
 @pytest.mark.usefixtures("quick")
 def test_a_file_that_finds_no_place_is_kept(world: World, fault: Exception) -> None:
-    """The others go on; the next run confirms what is there, and commits it."""
+    """A failed commit keeps the part, and the next run confirms and commits it."""
     world.server.on("/a", ranged(BODY))
     jobs = [Job(world.artifact("a"), "a")]
     with world.downloads() as downloads:
@@ -645,7 +645,7 @@ def test_a_file_that_finds_no_place_is_kept(world: World, fault: Exception) -> N
 
 @pytest.mark.usefixtures("quick")
 def test_one_that_fails_stops_no_other(world: World) -> None:
-    """Unless that is asked for."""
+    """A failed file stops the others only with `fail_fast`."""
     world.server.on("/a", Response(404))
     world.server.on("/b", ranged(SMALL))
     results = world.run("a", "b")
@@ -660,7 +660,7 @@ def test_one_that_fails_stops_no_other(world: World) -> None:
 @pytest.mark.parametrize("held", ["body", "head", "busy", "queue"])
 @pytest.mark.usefixtures("wide")
 def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
-    """Whatever the workers wait for, it ends at once, and the next run goes on."""
+    """Whatever the workers wait for, they end at once, and the next run resumes."""
     gate = threading.Event()
     replies: dict[str, list[Reply]] = {
         "body": [lambda received: replace(ranged(BODY)(received), gate=gate)],
@@ -691,7 +691,7 @@ def test_cancelling_keeps_what_has_come(world: World, held: str) -> None:
 
 
 def test_what_comes_after_cancelling_is_not_begun(world: World) -> None:
-    """A job that is submitted too late ends, and keeps nobody waiting."""
+    """A job that is submitted after cancelling ends at once."""
     job = Job(world.artifact("a"), "a")
     with world.downloads() as downloads:
         downloads.cancel()
@@ -706,7 +706,7 @@ def test_what_comes_after_cancelling_is_not_begun(world: World) -> None:
 def test_a_commit_that_takes_long_is_called_off_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says what it is at, and leaves bytes that a later run uses."""
+    """A long commit tells its stage, is cancelled, and leaves a part that a later run uses."""
     world.server.on("/a", ranged(BODY))
     world.server.on("/b", ranged(SMALL))
     jobs = [Job(world.artifact(name), name) for name in ("a", "b")]
@@ -729,7 +729,7 @@ def test_a_commit_that_takes_long_is_called_off_too(
 
 
 def test_leaving_by_an_exception_calls_off(world: World) -> None:
-    """An exception in the caller's block ends all, and is not swallowed."""
+    """An exception in the caller's block cancels all files, and is raised."""
     world.server.on("/a", Response(hang=True))
 
     def interrupted() -> None:
@@ -746,7 +746,7 @@ def test_leaving_by_an_exception_calls_off(world: World) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_signal_while_threads_are_started(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal may come between a thread and its start: it is still what ends the run."""
+    """A signal while a thread is being started ends the run too."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
@@ -764,7 +764,7 @@ def test_a_signal_while_threads_are_started(world: World, monkeypatch: pytest.Mo
 def test_what_a_reporter_raises_reaches_the_caller(
     world: World, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """A reporter with a bug ends the download with that, and nobody waits for ever."""
+    """An exception of the reporter ends the download, and is raised."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -777,7 +777,7 @@ def test_what_a_reporter_raises_reaches_the_caller(
 
 
 def test_a_large_file_holds_up_no_small_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it takes to put a large file on the disk, small ones are put in place."""
+    """While a large file is synced, small files are put in place."""
     done: list[str] = []
     sealing = threading.Event()
 
@@ -808,7 +808,7 @@ def test_a_large_file_holds_up_no_small_one(world: World, monkeypatch: pytest.Mo
 def test_a_disk_that_lags_holds_up_the_network(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is under way is bounded, whatever the storage sends; then it goes on to the end."""
+    """With a slow disk the bytes in memory are limited, and then everything completes."""
     monkeypatch.setattr(scheduler, "_MEMORY", 4 * SIZE)
     gate, held = threading.Event(), threading.Event()
     write = Partial.write
@@ -825,7 +825,7 @@ def test_a_disk_that_lags_holds_up_the_network(
     with world.downloads() as downloads:
         downloads.submit([job])
         assert held.wait(10)
-        threading.Event().wait(0.3)  # for all that may come to come
+        threading.Event().wait(0.3)  # until all that can come has come
         assert 0 < received(downloads) <= 4 * SIZE
         gate.set()
         assert downloads.wait(20)
@@ -838,7 +838,7 @@ def test_a_disk_that_lags_holds_up_the_network(
 def test_as_many_threads_as_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
 ) -> None:
-    """One is enough for everything; where there is not even that, a person is told of it."""
+    """One thread is enough; without any, a message says so."""
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -861,7 +861,7 @@ def test_as_many_threads_as_there_are(
 def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a file at another host, nor the end of the run."""
+    """An endless name lookup delays neither files from other hosts nor the end."""
     real = network.open_socket
     asked, over = threading.Event(), threading.Event()
 
@@ -909,7 +909,7 @@ def test_files_that_wait_for_the_disk_are_few(
         seen = -1
         while seen < len(world.server.requests):
             seen = len(world.server.requests)
-            threading.Event().wait(0.2)  # for all that may begin to begin
+            threading.Event().wait(0.2)  # until all that can begin has begun
         assert seen == 1 + 24
         gate.set()
         assert downloads.wait(20)
@@ -917,7 +917,7 @@ def test_files_that_wait_for_the_disk_are_few(
 
 
 def test_many_small_files(world: World) -> None:
-    """Hundreds of files over the connections that there are, each of them right."""
+    """Hundreds of files over a few connections are all correct."""
     world.server.on("/", lambda received: ranged(received.target.encode())(received))
     names = [f"file-{at}" for at in range(400)]
     results = world.run(*names, jobs=8)

@@ -1,4 +1,4 @@
-"""New URLs for stale ones: one listing for all who wait."""
+"""New URLs for expired ones: one listing for all waiting files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NAMES = [f"file-{at}" for at in range(8)]
 
 
 def artifact(name: str, address: CubeAddress = LINUX, url: str | None = "u0") -> Artifact:
-    """An artifact as it was listed first."""
+    """Return an artifact as it was listed first."""
     return Artifact(address, name, "success", ArtifactDates(), download_url=url)
 
 
 class Service:
-    """Lists artifacts under ever newer URLs, once all have asked who are to."""
+    """Lists artifacts with new URLs, once all files that are expected have asked."""
 
     def __init__(self) -> None:
         self.listings: list[CubeAddress] = []
@@ -36,7 +36,7 @@ class Service:
         self.loop = Loop(self.calls.append)
 
     def relist(self, address: CubeAddress) -> list[Artifact]:
-        """Response as the API does."""
+        """Respond as the API does."""
         self.listings.append(address)
         if self.error:
             raise self.error
@@ -44,7 +44,7 @@ class Service:
         return [artifact(name, address, url) for name in self.names]
 
     def ask(self, *wanted: Artifact, stale: str | None) -> list[str]:
-        """Let all of these be asked for before a listing comes; return URLs and codes of errors."""
+        """Let all of these ask before a listing comes; return URLs and codes of errors."""
         answers: dict[int, str] = {}
         for at, one in enumerate(wanted):
             self.loop.begin(self._ask(at, one, stale, answers), _done).resume()
@@ -69,11 +69,11 @@ class Service:
             self.failure = error
 
     def all_at_once(self, stale: str | None) -> list[str]:
-        """Let all files be asked for at once."""
+        """Let all files ask at once."""
         return self.ask(*map(artifact, NAMES), stale=stale)
 
     def one(self, name: str = "file-0", stale: str | None = "u0") -> str:
-        """Ask for one file."""
+        """Let one file ask."""
         return self.ask(artifact(name), stale=stale)[0]
 
 
@@ -84,14 +84,14 @@ def _done(error: Exception | None) -> None:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A service that lists all files."""
+    """Make a service that lists all files."""
     service = Service()
     yield service
     service.loop.close()
 
 
 def test_one_listing_serves_all_who_wait(service: Service) -> None:
-    """Also whoever finds out later that an older URL is stale is served without another one."""
+    """A file that later finds the same URL expired is served without another listing."""
     assert service.all_at_once("u0") == ["u1"] * 8
     assert service.one("file-0", "u0") == "u1"
     assert service.one("file-0", None) == "u1"
@@ -99,7 +99,7 @@ def test_one_listing_serves_all_who_wait(service: Service) -> None:
 
 
 def test_a_stale_new_url_is_exchanged_too(service: Service) -> None:
-    """When the URLs of the listing are stale again, it is asked again, once."""
+    """If the new URLs have expired too, there is one more listing."""
     service.all_at_once("u0")
     assert service.all_at_once("u1") == ["u2"] * 8
     assert service.one("file-0", "u1") == "u2"
@@ -107,14 +107,14 @@ def test_a_stale_new_url_is_exchanged_too(service: Service) -> None:
 
 
 def test_each_cube_is_listed_by_itself(service: Service) -> None:
-    """A cube that is listed does not hold up another one."""
+    """The listing of one cube does not delay that of another."""
     asked = service.ask(artifact("file-0"), artifact("file-0", MAC), stale="u0")
     assert asked == ["u1", "u2"]
     assert sorted(service.notices) == [LINUX, MAC]
 
 
 def test_what_is_gone_is_told(service: Service) -> None:
-    """An artifact that is no longer listed fails by name, and the others go on."""
+    """An artifact that is no longer listed fails, and the others go on."""
     service.names = NAMES[1:]
     assert service.one() == "gone"
     assert "no longer among" in service.failure.message
@@ -122,14 +122,14 @@ def test_what_is_gone_is_told(service: Service) -> None:
 
 
 def test_an_artifact_without_a_url_is_told(service: Service) -> None:
-    """A listing may name an artifact and give no URL."""
+    """An artifact that is listed without a URL fails."""
     service.url = None
     assert service.one(stale=None) == "no_url"
     assert "no download_url" in service.failure.message
 
 
 def test_a_listing_that_fails_fails_all_who_wait(service: Service) -> None:
-    """An API that is down is not asked again by each of them; a later one may try."""
+    """A failed listing fails all waiting files; a later file may try again."""
     service.error = ApiError("the API is down", hint="wait")
     assert service.all_at_once("u0") == ["api"] * 8
     assert len(service.listings) == 1
@@ -141,7 +141,7 @@ def test_a_listing_that_fails_fails_all_who_wait(service: Service) -> None:
 
 
 def test_the_same_url_again_serves_all_who_wait(service: Service) -> None:
-    """A service that hands out the same URL is asked once, and its word is passed on."""
+    """If the listing has the same URL again, all files get it."""
     service.url = "same"
     assert service.all_at_once("same") == ["same"] * 8
     assert len(service.listings) == 1
@@ -150,7 +150,7 @@ def test_the_same_url_again_serves_all_who_wait(service: Service) -> None:
 def test_a_bug_of_the_listing_releases_all(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a listing raises, nobody waits for ever."""
+    """After any exception of the listing no file waits for ever."""
 
     def broken(address: CubeAddress) -> list[Artifact]:
         raise RuntimeError("a bug")

@@ -1,4 +1,4 @@
-"""The loop: many sockets, late timers, calls that block elsewhere."""
+"""The loop: many sockets, timers, and blocking calls in threads."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FOR_EVER = float("inf")
 
 @pytest.fixture
 def calls() -> list[Call]:
-    """The calls that are to be made elsewhere."""
+    """Collect the calls that are to be made in threads."""
     return []
 
 
 @pytest.fixture
 def loop(calls: list[Call]) -> Iterator[Loop]:
-    """A loop that is run round by round."""
+    """Make a loop that is run round by round."""
     loop = Loop(calls.append)
     yield loop
     loop.close()
 
 
 class Ends:
-    """Runs steps, and notes what they ended with."""
+    """Runs steps, and records how they ended."""
 
     def __init__(self, loop: Loop, *steps: Steps[None]) -> None:
         self.loop = loop
@@ -56,7 +56,7 @@ def reading(sock: socket.socket, deadline: float = FOR_EVER) -> Steps[None]:
 
 
 def test_a_thousand_sockets(loop: Loop) -> None:
-    """Each of them is served, in whatever order they come."""
+    """Each socket is served, in any order."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2200:
@@ -77,7 +77,7 @@ def test_a_thousand_sockets(loop: Loop) -> None:
 
 
 def test_a_number_that_is_used_again(loop: Loop) -> None:
-    """A new socket with the number of one that was closed is waited for like any other."""
+    """A new socket with the number of a closed one is waited for like any other."""
     for _ in range(3):
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -87,7 +87,7 @@ def test_a_number_that_is_used_again(loop: Loop) -> None:
 
 
 def test_what_is_late_fails(loop: Loop) -> None:
-    """Past its deadline a wait for a socket ends as stalled, and the others go on."""
+    """A wait for a socket that passes its deadline fails as stalled, and the others go on."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ends = Ends(loop, reading(ours, loop.time() + 0.01))
@@ -100,7 +100,7 @@ def test_what_is_late_fails(loop: Loop) -> None:
 def test_a_program_that_stood_still_is_not_late(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After SIGSTOP, or a machine asleep, nothing has stalled: nothing could come meanwhile."""
+    """After SIGSTOP or a sleep of the machine nothing counts as stalled."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ends = Ends(loop, reading(ours, loop.time() + 30))
@@ -115,7 +115,7 @@ def test_a_program_that_stood_still_is_not_late(
 
 
 def test_timers_come_in_their_order(loop: Loop) -> None:
-    """By their time, and those of one time as they were made; a cancelled one does not come."""
+    """Timers fire by their time, then by their age; a cancelled one does not fire."""
     came: list[int] = []
     for number, seconds in ((3, 0.02), (1, 0.0), (2, 0.0)):
         loop.later(seconds, lambda number=number: came.append(number))  # type: ignore[misc]
@@ -126,7 +126,7 @@ def test_timers_come_in_their_order(loop: Loop) -> None:
 
 
 def test_one_call_for_all_who_wait(loop: Loop, calls: list[Call]) -> None:
-    """It is made once, and each gets what came of it, also who comes later."""
+    """A call is made once, and everybody who waits gets its result, also later."""
     call = Call(lambda: 7)
     got: list[int] = []
 
@@ -143,7 +143,7 @@ def test_one_call_for_all_who_wait(loop: Loop, calls: list[Call]) -> None:
 
 
 def test_a_call_that_hangs_is_not_waited_for(loop: Loop, calls: list[Call]) -> None:
-    """Who waits for it gives up in time."""
+    """A wait for a call that hangs ends at its deadline."""
 
     def waiting() -> Steps[None]:
         yield Outcome(Call(lambda: None), loop.time() + 0.01)
@@ -153,7 +153,7 @@ def test_a_call_that_hangs_is_not_waited_for(loop: Loop, calls: list[Call]) -> N
 
 
 def test_what_is_closed_is_not_resumed(loop: Loop) -> None:
-    """Whatever it waited for."""
+    """A closed task is not resumed, whatever it waited for."""
     gate, over = Gate(), []
 
     def waiting() -> Steps[None]:
@@ -169,7 +169,7 @@ def test_what_is_closed_is_not_resumed(loop: Loop) -> None:
 
 
 def test_a_socket_that_nobody_waits_for_wakes_nobody(loop: Loop) -> None:
-    """What comes while its task does something else does not keep the loop spinning."""
+    """Bytes for a task that is not reading do not keep the loop busy."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
 

@@ -14,10 +14,10 @@ PLENTY = 1000
 
 
 class Wire:
-    """Drives a pace: each answer comes after `late` seconds, and then `size` bytes of a file.
+    """Simulates a network: a response comes after `late` seconds, and has `size` bytes.
 
-    All connections together bring `most` bytes a second, and each no more than `each`. When they
-    want more than `most`, answers wait in a queue for as long as that is full.
+    All connections together bring at most `most` bytes a second, and each at most `each`. If they
+    want more, responses wait in a queue.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Wire:
         self._queue = queue
 
     def run(self, seconds: float, wanted: int = PLENTY) -> int:
-        """Let time pass; return the number of connections then."""
+        """Let time pass; return the number of connections after it."""
         for _ in range(round(seconds / TICK)):
             busy = self.pace.width
             body = self._size / self._each
@@ -50,19 +50,19 @@ class Wire:
 
 @pytest.mark.parametrize(("jobs", "width"), [(None, START), (1, 1), (8, 8), (500, START)])
 def test_where_it_begins(jobs: int | None, width: int) -> None:
-    """`--jobs` caps all, slices included."""
+    """`--jobs` limits all connections, slices included."""
     assert Pace(jobs).width == width
 
 
 @pytest.mark.parametrize("jobs", [None, 8, 40])
 def test_many_where_answers_are_late(jobs: int | None) -> None:
-    """Small files over a long way: the connections mostly wait, and more of them bring more."""
+    """With small files and a long round trip, more connections bring more."""
     wire = Wire(Pace(jobs), late=0.05, size=20e3, most=1e9, each=10 * MB)
     assert wire.run(1.5) == (jobs or MOST)
 
 
 def test_no_more_than_there_is_to_do() -> None:
-    """Connections that would find nothing to fetch are not opened."""
+    """No more connections are opened than there are requests to make."""
     wire = Wire(Pace(None), late=0.05, size=20e3, most=1e9, each=10 * MB)
     assert wire.run(1.5, wanted=0) == START
     assert wire.run(0.2, wanted=3) <= START + 6
@@ -75,19 +75,19 @@ def test_few_where_the_way_is_full() -> None:
 
 
 def test_few_where_the_processor_is_the_limit() -> None:
-    """Where answers come at once, more connections would only be in each other's way."""
+    """If responses come at once, the number stays low, as the CPU is the limit."""
     wire = Wire(Pace(None), late=LATE / 4, size=20e3, most=1e9, each=100 * MB)
     assert wire.run(1) == START
 
 
 def test_more_where_each_is_capped() -> None:
-    """A storage that caps each connection gets as many as raise the sum."""
+    """If each connection is limited, there are as many as raise the total."""
     wire = Wire(Pace(None), late=0.03, size=4 * MB, most=1e9, each=5 * MB)
     assert wire.run(3) == MOST
 
 
 def test_a_doubling_that_does_not_pay_is_taken_back() -> None:
-    """Without a queue to be seen, only the sum tells that there is no more to be had."""
+    """If doubling does not raise the total, it is undone, even without a visible queue."""
     pace = Pace(None)
     wire = Wire(pace, late=0.03, size=4 * MB, most=16 * 5 * MB, each=5 * MB, queue=0.0)
     assert max(wire.run(TICK) for _ in range(40)) == 2 * START
@@ -96,7 +96,7 @@ def test_a_doubling_that_does_not_pay_is_taken_back() -> None:
 
 
 def test_trouble_halves_once_for_all_that_fail_together() -> None:
-    """A burst of 503 is one piece of news, and after it growth is slow."""
+    """A burst of 503 halves the number once, and then it grows slowly."""
     pace = Pace(64)
     wire = Wire(pace, late=0.05, size=20e3, most=1e9, each=10 * MB)
     assert wire.run(1) == 64
@@ -122,7 +122,7 @@ def test_trouble_of_the_next_second_is_news(later: float, width: int) -> None:
 
 
 def test_an_idle_tick_changes_nothing() -> None:
-    """Without a busy connection there is nothing to learn."""
+    """Without an active connection a tick changes nothing."""
     pace = Pace(None)
     for at in range(10):
         pace.tick(100.0 + at, 0, 0, wanted=PLENTY)
@@ -134,17 +134,17 @@ def test_an_idle_tick_changes_nothing() -> None:
     [(None, 256 << 10), (1, 1), (5.0, 1), (1000.0, 100), (1e6, 100_000), (1e9, 256 << 10)],
 )
 def test_the_buffer_of_a_limit_is_a_tenth_of_a_second(rate: float | None, size: int) -> None:
-    """So that a low rate is even."""
+    """The buffer is small, so that a low rate is even."""
     assert RateLimit(rate).buffer_size == size
 
 
 def test_no_limit_owes_nothing() -> None:
-    """Without a limit nobody waits."""
+    """Without a limit there is no wait."""
     assert RateLimit(None).owed(1 << 40) == 0
 
 
 def test_a_limit_is_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes waits behind all bytes before; time that passed unused is not saved up."""
+    """All bytes share the rate, and unused time is not saved up."""
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     limit = RateLimit(1000)
