@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -58,8 +57,7 @@ class FileResult(NamedTuple):
     members: tuple[MemberFile, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The result of a download.
 
     - `repo` and `run`: where the artifacts come from.
@@ -78,7 +76,7 @@ class Report:
     repo: str
     run: str
     dir: str | None
-    files: tuple[FileResult, ...] = field(default=())
+    files: tuple[FileResult, ...] = ()
     seconds: float = 0.0
     pruned: bool = False
     run_status: str | None = None

@@ -1,8 +1,9 @@
 """Selecting artifacts by globs, in which only `*`, `**` and `?` are special."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple, Self
 
 from .checks import texts
 
@@ -77,19 +78,21 @@ def _fixed(glob: str, any_character: str) -> str:
     return "".join(any_character if one == "?" else re.escape(one) for one in glob)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class _Patterns(NamedTuple):
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Selection(_Patterns):
     """Selects artifacts that match an `include` (or all, if there is none) and no `exclude`.
 
     A single pattern may be given as a string. Raises `UsageError`.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        for name in ("include", "exclude"):
-            object.__setattr__(self, name, texts(name, getattr(self, name)))
+    def __new__(cls, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> Self:
+        return super().__new__(cls, texts("include", include), texts("exclude", exclude))
 
     def matches(self, local_path: str) -> bool:
         """Tell whether an artifact is selected, given its path as the service sent it."""

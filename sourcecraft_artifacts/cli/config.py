@@ -7,8 +7,8 @@ import os
 import re
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ..errors import LocalError, UsageError
 from ..service.access import api_host, clean_token
@@ -27,16 +27,18 @@ _MOST_DOTS = 500
 """The most dots in a line: the parser's time grows with their square."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The settings in the config file. `tokens` maps an API host, in lower case, to its token."""
 
     path: str
     api_url: str | None = None
     repo: str | None = None
-    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, str] = MappingProxyType({})
     unknown: tuple[str, ...] = ()
     """Unknown keys in the file."""
+
+    def __repr__(self) -> str:
+        return f"Config({self.path!r})"
 
     def doubts(self) -> Iterator[str]:
         """Say which keys are unknown, each with the known one that is most like it."""
@@ -45,12 +47,14 @@ class Config:
             yield f"the key {key[:_MOST_SHOWN]} {where} is unknown; did you mean {likely}?"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A token, and a phrase that says where it comes from."""
 
-    value: str = field(repr=False)
+    value: str
     source: str
+
+    def __repr__(self) -> str:
+        return f"Token({self.source!r})"
 
 
 def config_path() -> str:

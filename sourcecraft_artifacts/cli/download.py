@@ -1,6 +1,5 @@
 """The command `download`: it makes a request of the arguments, and shows the report."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -149,4 +148,4 @@ def _sized(report: "Report", ca_bundle: str | None, retries: int) -> "Report":
     sizes = sizes_of([result.artifact for result in fetched], ca_bundle, retries)
     known = dict(zip(map(id, fetched), sizes, strict=True))
     files = [one._replace(size=known.get(id(one), one.size)) for one in report.files]
-    return replace(report, files=tuple(files))
+    return report._replace(files=tuple(files))

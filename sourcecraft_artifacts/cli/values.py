@@ -11,10 +11,10 @@ import typer
 from ..errors import UsageError
 from ..text import visible
 
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?", re.IGNORECASE)
-_DURATION = re.compile(
-    r"(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?",
-    re.IGNORECASE,
+# Compiled when they are first used, because few commands are given a rate or a duration.
+_RATE = r"(?i)([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?"
+_DURATION = (
+    r"(?i)(?:([0-9]+(?:\.[0-9]+)?)h)?(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s?)?"
 )
 
 
@@ -70,7 +70,7 @@ def read_rate(text: str) -> float:
 
     Raises `UsageError`.
     """
-    match = _RATE.fullmatch(text.strip())
+    match = re.fullmatch(_RATE, text.strip())
     rate = float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
     if rate < 1:
         raise UsageError(
@@ -88,7 +88,7 @@ def duration(text: str) -> str:
 
 def read_duration(text: str) -> float:
     """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds. Raises `UsageError`."""
-    match = _DURATION.fullmatch(text.strip())
+    match = re.fullmatch(_DURATION, text.strip())
     if match is None or not any(match.groups()):
         raise UsageError(
             f"--wait-timeout: {visible(text)} is not a duration", hint="write 90s, 30m or 2h"

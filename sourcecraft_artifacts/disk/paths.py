@@ -8,8 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..models import CubeAddress
 from ..select import components
@@ -29,18 +28,22 @@ class UnsafePath(ValueError):
     """Why a path from outside is refused, as in "it has a '..' component"."""
 
 
-@dataclass(frozen=True, slots=True)
-class SafePath:
+class _Parts(NamedTuple):
+    parts: tuple[str, ...]
+
+
+class SafePath(_Parts):
     """A place strictly below the output folder; only this type is ever joined to that.
 
     Raises `UnsafePath` for components that break a rule for all systems.
     """
 
-    parts: tuple[str, ...]
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if flaw := _flaw(self.parts):
+    def __new__(cls, parts: tuple[str, ...]) -> Self:
+        if flaw := _flaw(parts):
             raise UnsafePath(flaw)
+        return super().__new__(cls, parts)
 
     @property
     def name(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import checks
@@ -54,7 +53,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
             report = to_one(client, request, listing, reporter)
     finally:
         reporter.close()
-    return replace(report, seconds=time.monotonic() - started)
+    return report._replace(seconds=time.monotonic() - started)
 
 
 def _load_meanwhile() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists
@@ -39,7 +38,7 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
         listing, timed_out = _await_one(client, request, listing, reporter, wait=not stays)
         report = report_of(request, listing, [])
         if not listing.artifacts:
-            return replace(report, timed_out=timed_out)
+            return report._replace(timed_out=timed_out)
         artifact = listing.artifacts[0]
         refuse_unsafe_urls(listing.artifacts)
         if stays:
@@ -55,7 +54,7 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
             result = _to_stream(client, request, artifact, reporter)
         else:
             result = _to_file(client, request, target, artifact, reporter)
-        return replace(report, files=(result,), timed_out=timed_out and not artifact.available)
+        return report._replace(files=(result,), timed_out=timed_out and not artifact.available)
 
 
 def _stays(target: OutputFile, request: Request) -> bool:

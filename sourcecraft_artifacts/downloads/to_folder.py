@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             results = [_planned(step, folder, request, listing) for step in steps]
             folder.tidy(steps, look_only=True)
             results += _pruned(request, folder, listing, steps, results, layout)
-            return replace(report_of(request, listing, results), pruned=request.prune)
+            return report_of(request, listing, results)._replace(pruned=request.prune)
         folder.lock()
         steps = decide_all(listing.artifacts)
         folder.create()
@@ -72,7 +72,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         with suppress(*([] if complete else [LocalError])):  # a local error was reported already
             folder.finish(complete=complete)
         report = report_of(request, run.listing, results)
-        return replace(report, timed_out=run.timed_out, error=run.error, pruned=request.prune)
+        return report._replace(timed_out=run.timed_out, error=run.error, pruned=request.prune)
 
 
 def _pruned(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from ..choices import IfExists
 from ..disk.aside import Aside, Check
@@ -89,8 +90,7 @@ def landing(
     return found
 
 
-@dataclass(slots=True)
-class _Judge:
+class _Judge(NamedTuple):
     tree: Tree
     found: Landing
     if_exists: IfExists

@@ -7,7 +7,7 @@ run, the environment, the config file, the `origin` remote of a git checkout.
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from .. import checks
 from ..errors import UsageError
@@ -17,44 +17,46 @@ from ..urls import shown_url
 
 WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
 _NAMES = ("WORKFLOW", "TASK", "CUBE")
-_WEB = re.compile(
-    r"(?:(?:https?://)?(?:www\.)?sourcecraft\.dev|https?://api\.sourcecraft\.tech/repos)"
-    r"/([^?#]*)(?:[?#].*)?",
-    re.IGNORECASE | re.DOTALL,
+# Patterns are compiled when they are first used: most addresses are plain names.
+_WEB = (
+    r"(?is)(?:(?:https?://)?(?:www\.)?sourcecraft\.dev|https?://api\.sourcecraft\.tech/repos)"
+    r"/([^?#]*)(?:[?#].*)?"
 )
 _LARGEST_CONFIG = 1 << 20
 """The largest git config, in bytes, that git is asked to read."""
-_REMOTE = re.compile(
-    r"(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
+_REMOTE = (
+    r"(?i)(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
     r"|(?:[^/:@]*@)?ssh\.sourcecraft\.dev:/?"
     r"|https://(?:[^/?#]*@)?git\.sourcecraft\.dev(?::[0-9]*)?/)"
-    r"([^/?#\s]+)/([^/?#\s]+?)(?:\.git)?/?",
-    re.IGNORECASE,
+    r"([^/?#\s]+)/([^/?#\s]+?)(?:\.git)?/?"
 )
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Address:
-    """A repository, a run, and three names or globs below it. Raises `UsageError`.
-
-    `repo` is `org/repo`; `run` is the slug of a run, which may be given as a number, or `latest`.
-    `workflow`, `task` and `cube` are names or globs; None stands for all.
-    """
-
+class _Words(NamedTuple):
     repo: str
     run: str
     workflow: str | None
     task: str | None
     cube: str | None
 
-    def __init__(
-        self,
+
+class Address(_Words):
+    """A repository, a run, and three names or globs below it. Raises `UsageError`.
+
+    `repo` is `org/repo`; `run` is the slug of a run, which may be given as a number, or `latest`.
+    `workflow`, `task` and `cube` are names or globs; None stands for all.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
         repo: str,
         run: str | int,
         workflow: str | None = None,
         task: str | None = None,
         cube: str | None = None,
-    ) -> None:
+    ) -> Self:
         if isinstance(run, int) and not isinstance(run, bool):
             checks.whole("run", run, 0)
             run = str(run)
@@ -62,8 +64,8 @@ class Address:
         for name, value in names.items():
             if value is not None or name == "run":
                 checks.text(name, value)
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "repo", parse_repo(checks.text("repo", repo)))
+        repo = parse_repo(checks.text("repo", repo))
+        return super().__new__(cls, repo, str(run), workflow, task, cube)
 
     @property
     def exact(self) -> bool:
@@ -114,7 +116,7 @@ def parse_repo(text: str) -> str:
 def _repo_of_web_address(text: str) -> str | None:
     from urllib.parse import unquote
 
-    match = _WEB.fullmatch(text)
+    match = re.fullmatch(_WEB, text) if "sourcecraft" in text.lower() else None
     if match is None:
         return None
     names = [unquote(name, errors="replace") for name in match[1].split("/")[:2]]
@@ -163,7 +165,7 @@ def _read_web_address(text: str) -> list[str]:
     """Read `org/repo`, the run and the names, each percent-decoded by itself (RFC 3986, 2.4)."""
     from urllib.parse import unquote
 
-    match = _WEB.fullmatch(_checked("the web address", text))
+    match = re.fullmatch(_WEB, _checked("the web address", text))
     segments = match[1].rstrip("/").split("/") if match else []
     if not 5 <= len(segments) <= 8 or segments[2:4] != ["cicd", "runs"] or not all(segments):
         raise _not_a_run(text)
@@ -265,5 +267,5 @@ def _is_readable_checkout(directory: str) -> bool:
 
 def repo_from_remote(url: str) -> str | None:
     """Read `org/repo` from the address of a git remote; None when it is not on SourceCraft."""
-    match = _REMOTE.fullmatch(url)
+    match = re.fullmatch(_REMOTE, url) if ":" in url else None
     return f"{match[1]}/{match[2]}" if match else None

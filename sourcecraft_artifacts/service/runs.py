@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from .. import checks
 from ..errors import NotFound
@@ -35,22 +34,31 @@ class Api(Protocol):
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
+class _Values(NamedTuple):
+    statuses: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    pulls: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+
+class RunFilter(_Values):
     """Passes runs that match any value of each field; an empty field matches all runs.
 
     `statuses` and `events` are compared without regard to case; `pulls` and `users` are slugs. A
     single value may be given as a string. Raises `UsageError`.
     """
 
-    statuses: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    pulls: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        for name in ("statuses", "events", "pulls", "users"):
-            object.__setattr__(self, name, checks.texts(name, getattr(self, name)))
+    def __new__(
+        cls,
+        statuses: Iterable[str] = (),
+        events: Iterable[str] = (),
+        pulls: Iterable[str] = (),
+        users: Iterable[str] = (),
+    ) -> Self:
+        given = {"statuses": statuses, "events": events, "pulls": pulls, "users": users}
+        return super().__new__(cls, *(checks.texts(name, given[name]) for name in given))
 
     def passes(self, run: Run) -> bool:
         """Tell whether a run passes."""
@@ -208,7 +216,7 @@ def resolved(
         return address
     latest = find_latest(api, address.repo, chosen, address.workflow, ask_again=ask_again)
     _log.info("%s", latest.told(address.repo))
-    return replace(address, run=latest.run.slug)
+    return address._replace(run=latest.run.slug)
 
 
 def latest_run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 from reports import HARMLESS, HOSTILE, artifact, report, result
@@ -153,7 +152,7 @@ def test_quiet_leaves_what_is_missing() -> None:
 def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -> None:
     """A single file is named itself."""
     one = result("a", Outcome.DOWNLOADED)._replace(path=path)
-    (line,) = summary_lines(replace(report(one), dir=dir_))
+    (line,) = summary_lines(report(one)._replace(dir=dir_))
     assert line.startswith(f"Downloaded 1 file to {said}, ")
 
 
@@ -170,9 +169,9 @@ def test_the_place_of_one_file_is_said(dir_: str | None, path: str, said: str) -
 def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> None:
     """The folder is shown as it was given, but the current folder by its path."""
     files = [result("a", Outcome.DOWNLOADED), result("b", Outcome.DOWNLOADED)]
-    (line,) = summary_lines(replace(report(*files), dir=dir_))
+    (line,) = summary_lines(report(*files)._replace(dir=dir_))
     assert line.startswith(f"Downloaded 2 files to {said}, ")
-    kept = replace(report(result("a", Outcome.UNCHANGED)), dir=dir_)
+    kept = report(result("a", Outcome.UNCHANGED))._replace(dir=dir_)
     assert summary_lines(kept) == [f"Downloaded nothing; 1 unchanged in {said}."]
 
 
@@ -229,6 +228,6 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
     assert summary_lines(report(*files), may_wait=True)[-1] == hint
     assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
     assert hint not in summary_lines(report(files[1]), may_wait=True)
-    goes_on, ended = (replace(report(*files), run_status=one) for one in ("processing", "failed"))
+    goes_on, ended = (report(*files)._replace(run_status=one) for one in ("processing", "failed"))
     assert summary_lines(goes_on, may_wait=True)[-1] == f"  hint: {fetches}"
     assert "--wait" not in "".join(summary_lines(ended, may_wait=True))
