@@ -140,7 +140,6 @@ class Aside:
         read = reader_of(descriptor, size, check)
         reader = TarReader(read)
         for member in reader:
-            check()
             path = found.name_of(member)
             left -= member.size
             if left < 0:
@@ -152,7 +151,7 @@ class Aside:
             elif member.kind is Kind.HARD_LINK:
                 original = found.original(member)
                 left -= original.size
-                found.files[path] = self._copy(original)
+                found.files[path] = self._copy(original, check)
             if found.count == _MANY:
                 _count_all(descriptor, size, check)
             if found.count % _TELL_EVERY == 0:
@@ -166,19 +165,18 @@ class Aside:
         return str(self._count)
 
     def _file(self, member: Member, reader: TarReader) -> Stored:
-        name, digest, size = self._next(), hashlib.sha256(), 0
-        descriptor = self.directory.open(name, _CREATE, member.mode)
+        digest = hashlib.sha256()
+        descriptor = self.directory.open(self._next(), _CREATE, member.mode)
         try:
             for piece in reader.content():
                 digest.update(piece)
-                size += len(piece)
                 while piece:
                     piece = piece[os.write(descriptor, piece) :]
             return _finished(descriptor, self._count, digest, member.mtime_ns)
         finally:
             os.close(descriptor)
 
-    def _copy(self, original: Stored) -> Stored:
+    def _copy(self, original: Stored, check: Check) -> Stored:
         """Make another file with the same bytes."""
         if original.target is not None:
             self.directory.symlink(original.target, self._next())
@@ -189,6 +187,7 @@ class Aside:
             descriptor = self.directory.open(self._next(), _CREATE, original.mode)
             try:
                 while block := os.read(source, _BLOCK):
+                    check()
                     digest.update(block)
                     piece = memoryview(block)
                     while piece:

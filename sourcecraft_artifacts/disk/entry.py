@@ -50,8 +50,8 @@ class Entry(NamedTuple):
         return found.st_size == self.size and found.st_mtime_ns == self.mtime_ns
 
 
-def to_json(entry: Entry) -> dict[str, Any]:
-    """Convert an entry to JSON."""
+def to_json(entry: Entry, members: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Convert an entry to JSON; `members` are its members, if they were converted before."""
     return {
         **entry.address._asdict(),
         "local_path": entry.local_path,
@@ -60,15 +60,16 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "validator": entry.validator,
         "dates": entry.dates._asdict(),
         "mtime_ns": entry.mtime_ns,
-        **_more_to_json(entry),
+        **_more_to_json(entry, members),
     }
 
 
-def _more_to_json(entry: Entry) -> dict[str, Any]:
+def _more_to_json(entry: Entry, members: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the fields that few entries have."""
     more: dict[str, Any] = {}
     if entry.members is not None:
-        members = {path: records.to_json(record) for path, record in entry.members.items()}
+        if members is None:
+            members = {path: records.to_json(record) for path, record in entry.members.items()}
         more |= {"base": entry.base, "members": members}
     if entry.skipped:
         more["skipped"] = list(entry.skipped)

@@ -52,6 +52,8 @@ class Manifest:
         self._files: dict[str, Any] = {}
         self._mine: dict[str, Any] = {}
         """Entries of this run, which are newer than those on disk."""
+        self._unpacked: dict[str, tuple[Any, Entry]] = {}
+        """The values and entries of artifacts with members, which take long to convert."""
         self._dropped: set[str] = set()
         self._base: dict[str, Any] = {}
         """The entries of the manifest when it was read."""
@@ -68,7 +70,11 @@ class Manifest:
 
     def get(self, place: str) -> Entry | None:
         """Return the entry for a place; None if there is no readable one."""
-        return entry_of(self._files.get(place))
+        return self._entry_of(place, self._files.get(place))
+
+    def _entry_of(self, place: str, value: Any) -> Entry | None:
+        known = self._unpacked.get(place)
+        return known[1] if known is not None and known[0] is value else entry_of(value)
 
     def was_only_intended(self, place: str) -> bool:
         """Tell whether a killed run may not have put its first file here, as intended."""
@@ -105,8 +111,8 @@ class Manifest:
         """
         if not entries:
             return
-        values = {place: to_json(entry) for place, entry in entries.items()}
         with self._lock:
+            values = {place: self._to_json(place, entry) for place, entry in entries.items()}
             for place, value in values.items():
                 if place not in self._files or self.was_only_intended(place):
                     value["intended"] = True
@@ -128,8 +134,18 @@ class Manifest:
     def settled(self, place: str, entry: Entry) -> None:
         """Note the final entry of an intended file, to be saved later."""
         with self._lock:
-            self._mine[place] = self._files[place] = to_json(entry)
+            self._mine[place] = self._files[place] = self._to_json(place, entry)
             self._changed = True
+
+    def _to_json(self, place: str, entry: Entry) -> dict[str, Any]:
+        if entry.members is None:
+            self._unpacked.pop(place, None)
+            return to_json(entry)
+        known = self._unpacked.get(place)
+        same = known[0]["members"] if known and known[1].members is entry.members else None
+        value = to_json(entry, same)
+        self._unpacked[place] = value, entry
+        return value
 
     def dropped(self, place: str) -> None:
         """Forget an entry whose file is gone, or belongs to another artifact now."""
@@ -187,7 +203,7 @@ class Manifest:
         self.exists = self.exists or bool(journals)
         files, rivals = dict(self._base), dict[str, list[Any]]()
         for place, value in [*chain(*journals.values()), *self._mine.items()]:
-            if place in files and _differ(files[place], value):
+            if place in files and self._differ(place, files[place], value):
                 rivals.setdefault(place, []).append(files[place])
             elif place in files and not _is_intended(files[place]):
                 continue
@@ -215,11 +231,15 @@ class Manifest:
         except (ValueError, KeyError, TypeError, RecursionError):
             self.damaged = True
 
+    def _differ(self, place: str, one: Any, other: Any) -> bool:
+        """Tell whether two values are entries of different files."""
+        return one != other and self._entry_of(place, one) != self._entry_of(place, other)
+
     def _standing(self, place: str, values: list[Any]) -> Any:
         """Choose the entry that matches the file at a place, else the first one."""
         found = self._look(place) if self._look is not None else None
         for value in values if found is not None else ():
-            entry = entry_of(value)
+            entry = self._entry_of(place, value)
             if entry is not None and found is not None and entry.looks_like(found):
                 return value
         return values[0]
@@ -231,11 +251,6 @@ def _has_members(value: Any) -> bool:
 
 def _is_intended(value: Any) -> bool:
     return isinstance(value, dict) and value.get("intended") is True
-
-
-def _differ(one: Any, other: Any) -> bool:
-    """Tell whether two values are entries of different files."""
-    return one != other and entry_of(one) != entry_of(other)
 
 
 def _read_files(text: bytes, where: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ STATE_FOLDER = ".sourcecraft-artifacts"
 
 _MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
+_PLAIN = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
+"""What nearly all paths are: nothing in them can be wrong but their length."""
 _UNPORTABLE = re.compile(r'[<>:"|?*\\]')
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
@@ -95,9 +97,11 @@ def _flaw(parts: tuple[str, ...]) -> str | None:
     """Return why these components are refused on every system; None if they are not."""
     if not parts:
         return "it is empty"
+    text = "/".join(parts)
+    if len(text) <= _MAX_NAME and _PLAIN.fullmatch(text) and text.count("/") == len(parts) - 1:
+        return None
     if ".." in parts:
         return "it has a '..' component"
-    text = "/".join(parts)
     if components(text) != parts:
         return "a name in it is not one path component"
     if _CONTROL.search(text):

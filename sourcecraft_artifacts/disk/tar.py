@@ -7,12 +7,18 @@ notice if an archive was cut between two members, and it is slower.
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
 BLOCK = 512
 """The size of a header in bytes; contents are padded to a multiple of it."""
+_NAME = 100
+"""The length in bytes of the name at the start of a header."""
+_OWN_SPACES = 8 * ord(" ")
+"""What the bytes of a checksum count for in the checksum."""
 _CHUNK = 1 << 20
 _MOST_HEADERS = 1 << 20
 """The most bytes of headers that one member may have."""
@@ -73,6 +79,10 @@ _FOR_ALL = b"g"
 _LABEL = b"V"
 _SPARSE = b"GNU.sparse."
 _STARTS_OF_NUMBERS = b"01234567 \0\x80\xff"
+_PLAIN = re.compile(
+    rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]", re.DOTALL
+)
+"""What follows the name of a file whose numbers are all digits, as they are for most members."""
 
 Records = list[tuple[bytes, bytes]]
 Spans = list[tuple[int, int]]
@@ -111,7 +121,10 @@ class TarReader:
     def content(self) -> Iterator[memoryview]:
         """Yield the bytes of the last member; each piece is valid until the next one."""
         if self._spans is None:
-            return self._data(self._left)
+            if self._at + self._left > len(self._buffer):
+                return self._data(self._left)
+            left, self._left = self._left, 0
+            return iter((self._take(left),))
         return self._expanded(self._spans)
 
     # Bytes.
@@ -193,6 +206,8 @@ class TarReader:
                 if said or records:
                     raise UnsafeArchive("it ends after a header whose member is missing")
                 return None
+            if not (said or records) and (plain := self._plain_file(header)) is not None:
+                return plain
             if not _checksum_is_right(header):
                 raise UnsafeArchive("a header in it is damaged")
             kind, size = header[156:157], _number(header[124:136])
@@ -213,6 +228,20 @@ class TarReader:
                 return self._member(header, kind, size, said, records)
             if brought > _MOST_HEADERS:
                 raise UnsafeArchive("a member of it has too many headers")
+
+    def _plain_file(self, header: bytes) -> Member | None:
+        """Read the header of a usual file in a third of the time; None if it is another."""
+        found, name = _PLAIN.match(header, _NAME), _header_name(header)
+        if found is None or name.endswith(b"/") or not header.isascii():
+            return None
+        mode, digits, seconds, own, checksum = found.groups()
+        if _sum_of_ascii(header) - sum(own) + _OWN_SPACES != int(checksum, 8):
+            return None
+        size = int(digits, 8)
+        self._spans, self._size = None, size
+        self._left, self._filling = size, -size % BLOCK
+        time = min(int(seconds, 8), _LAST_SECOND) * 1_000_000_000
+        return Member(name.decode(), Kind.FILE, size, int(mode, 8) & 0o777, time)
 
     def _member(
         self, header: bytes, kind: bytes, size: int, said: dict[bytes, bytes], records: Records
@@ -300,10 +329,15 @@ def _checksum_is_right(header: bytes) -> bool:
         told = _number(header[148:156])
     except UnsafeArchive:
         return False
-    total = sum(header[:148]) + sum(header[156:]) + 8 * ord(" ")
+    total = sum(header[:148]) + sum(header[156:]) + _OWN_SPACES
     if told == total:
         return True
     return told == total - 256 * sum(one > 127 for one in header[:148] + header[156:])
+
+
+def _sum_of_ascii(header: bytes) -> int:
+    """Return the sum of all bytes, which is less than 65521 here, as Adler-32 has it."""
+    return (zlib.adler32(header) & 0xFFFF) - 1
 
 
 def _number(field: bytes) -> int:

@@ -21,7 +21,7 @@ _PATH_MAX = 4096  # bytes with the final NUL, as on Linux
 
 def refuse_too_long(path: str) -> None:
     """Raise OSError for a path too long for the system; created step by step it would succeed."""
-    if len(os.fsencode(path)) >= _PATH_MAX:
+    if len(path) > _PATH_MAX // 4 - 1 and len(os.fsencode(path)) >= _PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from ..choices import IfExists
@@ -96,6 +96,8 @@ class _Judge(NamedTuple):
     if_exists: IfExists
     old: Mapping[str, list[Stored]]
     is_ours: Callable[[str, Stored], bool]
+    exists: dict[str, bool] = field(default_factory=dict)
+    """The folders that were looked at, and whether they are there."""
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
         """Judge what exists at the places of files in one folder."""
@@ -128,20 +130,22 @@ class _Judge(NamedTuple):
 
     def folder(self, folder: str) -> bool:
         """Tell whether a folder exists; a file in its place is to be removed if that is allowed."""
-        parts = folder.split("/") if folder else []
-        for depth in range(1, len(parts) + 1):
-            place = "/".join(parts[:depth])
-            if place in self.found.in_the_way:
-                return False
-            seen = self.tree.lstat(SafePath(tuple(parts[:depth])))
-            if seen is None:
-                return False
-            if not stat.S_ISDIR(seen.st_mode):
-                if not self._may_go(place, FOLDER):
-                    raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
-                self.found.in_the_way.add(place)
-                return False
-        return True
+        above = accumulate(folder.split("/"), "{}/{}".format) if folder else ()
+        return all(map(self._is_folder, above))
+
+    def _is_folder(self, place: str) -> bool:
+        if (known := self.exists.get(place)) is None:
+            known = self.exists[place] = self._look_at_folder(place)
+        return known
+
+    def _look_at_folder(self, place: str) -> bool:
+        seen = self.tree.lstat(SafePath(tuple(place.split("/"))))
+        if seen is None or stat.S_ISDIR(seen.st_mode):
+            return seen is not None
+        if not self._may_go(place, FOLDER):
+            raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
+        self.found.in_the_way.add(place)
+        return False
 
 
 def is_old(tree: Tree, place: str, records: Iterable[Stored]) -> bool:
@@ -192,13 +196,12 @@ def move_in(
     for place in landing.folders:
         with tree.parent(place_in(place, "-"), create=True):
             pass
-    done = 0
+    done, move = 0, aside.directory.replace
     for folder, names in by_folder(landing.files):
         check()
         with tree.parent(place_in(folder, "-"), create=True) as parent:
             for name in names:
-                number = landing.files[joined(folder, name)].number
-                aside.directory.replace(str(number), parent, name)
+                move(str(landing.files[joined(folder, name)].number), parent, name)
         done += len(names)
         if done // _TELL_EVERY != (done - len(names)) // _TELL_EVERY:
             tell(f"putting {done:,} of {len(landing.files):,} in place")

@@ -66,13 +66,17 @@ class Claims:
     def __init__(self, manifest: Manifest, *, fold: bool) -> None:
         self._fold = fold
         self._owners: dict[str, tuple[str, bool]] = {}
+        self._not_noted: list[tuple[str, Entry]] = []
         for key in manifest.places():
             entry = manifest.get(key)
             if entry is not None:
-                self.note(key, entry, sure=not manifest.was_only_intended(key))
+                self._note(key, entry, sure=not manifest.was_only_intended(key))
 
-    def note(self, key: str, entry: Entry, *, sure: bool = True) -> None:
-        """Add the places of an artifact; `sure` tells that all its files were put there."""
+    def note(self, key: str, entry: Entry) -> None:
+        """Add the places of an artifact whose files were all put there."""
+        self._not_noted.append((key, entry))  # for the last artifact, nobody asks
+
+    def _note(self, key: str, entry: Entry, *, sure: bool) -> None:
         for place in places_of(key, entry):
             self._owners[folded(place, fold=self._fold)] = (key, sure)
         for place, _ in entry.before:
@@ -80,6 +84,8 @@ class Claims:
 
     def of(self, place: str) -> tuple[str, bool] | None:
         """Return the key of a place's artifact, and whether the file surely exists."""
+        while self._not_noted:
+            self._note(*self._not_noted.pop(0), sure=True)
         return self._owners.get(folded(place, fold=self._fold))
 
 
@@ -269,7 +275,7 @@ class Unpacker:
         self, found: Arrangement, base: str, plan: Landing, known: Entry | None
     ) -> Records:
         records = {
-            path: stored._replace(number=0)
+            path: Stored(0, *stored[1:])
             for path, stored in found.files.items()
             if joined(base, path) not in plan.skipped
         }
@@ -354,12 +360,15 @@ class Unpacker:
 
     def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
         """Raise `Refused` if another artifact of this run has a file of the same name."""
-        others = {folded(place, fold=self._fold): place for place in self.current - {key}}
+        claims, current = self.claims, self.current - {key}
+        if not current:
+            return
+        others = {folded(place, fold=self._fold): place for place in current}
         for path in found.files:
             place = joined(base, path)
-            owner = self.claims.of(place)
+            owner = claims.of(place)
             other = others.get(folded(place, fold=self._fold))
-            if owner is not None and owner[0] in self.current - {key}:
+            if owner is not None and owner[0] in current:
                 other = owner[0]
             if other is not None:
                 raise Refused(

@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,38 @@ def test_whatever_the_bytes(noise: bytes, keep: int, spoils: list[tuple[int, byt
     for data in (bytes(good) + noise, noise):
         with suppress(UnsafeArchive):
             read(data)
+
+
+MODES = [b"0000644\0", b"0000644 ", b"000644 \0", b"\x80" + bytes(7), b"0000689\0"]
+
+
+@given(
+    st.binary(min_size=1, max_size=100),
+    st.sampled_from(MODES),
+    st.sampled_from([0, 3, 512]),
+    st.sampled_from([b"0", b"\0", b"5", b"7"]),
+    st.sampled_from([b"ustar\x0000", b"ustar  \0", bytes(8)]),
+    st.dictionaries(st.integers(0, 511), st.binary(min_size=1, max_size=1), max_size=1),
+)
+def test_usual_files_are_read_as_all_others(
+    name: bytes, mode: bytes, size: int, kind: bytes, magic: bytes, damage: dict[int, bytes]
+) -> None:
+    """The short way through a usual header leads to what the long one does, also to a refusal."""
+    head = bytearray(header(name, size, kind, magic=magic, patch={100: mode}))
+    for at, byte in damage.items():
+        head[at : at + 1] = byte
+    data = bytes(head) + filled(b"x" * size) + END
+
+    def told() -> object:
+        try:
+            return read(data)
+        except UnsafeArchive as unsafe:
+            return str(unsafe)
+
+    shortly = told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tar, "_PLAIN", re.compile(b"(?!)"))
+        assert told() == shortly
 
 
 def test_cut_anywhere() -> None:

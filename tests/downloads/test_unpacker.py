@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from archives import archive, folder, link, member
+from archives import archive, folder, link, member, pax, record
 from fake_service import STATE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts.choices import IfExists, Layout
 from sourcecraft_artifacts.disk.entry import Entry
+from sourcecraft_artifacts.disk.paths import safe_path
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
 from sourcecraft_artifacts.downloads.unpacker import Unpacking
 from sourcecraft_artifacts.downloads.verify import verify
@@ -130,7 +131,23 @@ def test_nothing_of_others_is_lost(
             assert {verdict for _, verdict in verify(opened.path)} <= {"OK"}
 
 
-@pytest.mark.parametrize("stop", range(1, 22))
+def test_a_folder_of_any_depth() -> None:
+    """As many folders as a path may have, one in another, when they are new and when they are not.
+
+    It is deeper than Python lets functions call themselves.
+    """
+    deep = "/".join("d" * 1100)
+    with a_folder() as (home, opened):
+        for body in (b"1", b"2"):
+            name = pax(record("path", f"{deep}/a"))
+            made = unpack(home, opened, archive(name, member("x", body)))
+            assert made is not None
+            assert opened.holds_members(safe_path("dist", portable=False), made)
+        (home / "out/dist" / deep / "a").unlink()
+        os.removedirs(home / "out/dist" / deep)  # rmtree goes no deeper than functions do
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
 def test_called_off_in_the_middle(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files in place when it is cancelled are recorded as ours, and the next call completes it."""
     body = archive(*(member(f"d-{number}/a", b"new") for number in range(5)))
