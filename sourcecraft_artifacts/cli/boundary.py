@@ -18,8 +18,8 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
-from .origins import in_words_of_the_user
-from .streams import Nowhere, flush_stdout, forget_stdout, make_patient, say
+from .origins import naming_the_variable
+from .streams import Nowhere, flush_stdout, forget_stdout, make_blocking, say
 
 P = ParamSpec("P")
 
@@ -41,11 +41,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if isinstance(error.__cause__, OSError) and _is_folder_lost(error.__cause__):
                 error = _folder_lost()
             if isinstance(error, UsageError):
-                error = in_words_of_the_user(error, kwargs.get("ctx"))
+                error = naming_the_variable(error, kwargs.get("ctx"))
             _stderr().show_error(error)
             raise typer.Exit(int(error.exit_code)) from error
         except OSError as error:
-            _stderr().show_error(_told(error))
+            _stderr().show_error(_as_local_error(error))
             forget_stdout()
             raise typer.Exit(1) from error
         except (typer.Exit, typer.Abort, typer.TyperException):
@@ -76,7 +76,7 @@ def _folder_lost() -> LocalError:
     )
 
 
-def _told(error: OSError) -> LocalError:
+def _as_local_error(error: OSError) -> LocalError:
     if _is_folder_lost(error):
         return _folder_lost()
     what = f"{error.filename}: " if error.filename else ""
@@ -111,7 +111,7 @@ def run_program(program: Callable[..., Any]) -> int:
     """Prepare streams and signals, run the program, and return its exit status."""
     _fill_closed_streams()
     _allow_open_files()
-    sys.stdout, sys.stderr = make_patient(sys.stdout), make_patient(sys.stderr)
+    sys.stdout, sys.stderr = make_blocking(sys.stdout), make_blocking(sys.stderr)
     for number in (signal.SIGINT, signal.SIGTERM):
         # The parent may have it ignored: `nohup`, or a shell that starts a background job.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -164,15 +164,15 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     if of_option:
         message = f"{max(param.opts, key=len)}: {error}"
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
-    hint = _way_out(ctx, of_option or hasattr(error, "option_name"))
+    hint = _usage_hint(ctx, of_option or hasattr(error, "option_name"))
     fault = UsageError(message[:1].lower() + message[1:], hint=hint)
     if isinstance(error.__cause__, UsageError):  # raised by one of our parsers in `values`
         fault = error.__cause__
-    _stderr().show_error(in_words_of_the_user(fault, ctx))
+    _stderr().show_error(naming_the_variable(fault, ctx))
     return error.exit_code
 
 
-def _way_out(ctx: Any, of_option: bool) -> str:
+def _usage_hint(ctx: Any, of_option: bool) -> str:
     path = f"{ctx.command_path} " if ctx is not None else ""
     if ctx is None or of_option:
         return f"{path}--help shows the options"

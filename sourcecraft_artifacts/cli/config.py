@@ -40,7 +40,7 @@ class Config(NamedTuple):
     def __repr__(self) -> str:
         return f"Config({self.path!r})"
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Say which keys are unknown, each with the known one that is most like it."""
         for key in self.unknown:
             likely, where = nearest(key, _KEYS)[0], f"in the config file {self.path}"

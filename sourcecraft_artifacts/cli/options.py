@@ -21,7 +21,7 @@ from .completion import (
 )
 from .help import CONNECTION, EXISTING, FETCH, HOW, OTHER, PLACE, SHOWN, SUCCESS
 from .origins import PREFIX
-from .values import duration, number, read_rate, read_stall_timeout, run_value, told_to_typer
+from .values import duration, for_typer, number, read_rate, read_stall_timeout, run_value
 
 
 def _option(
@@ -43,7 +43,7 @@ def _option(
         show_envvar=False,
         show_default=False,
         rich_help_panel=section,
-        parser=told_to_typer(parser) if parser else None,
+        parser=for_typer(parser) if parser else None,
         **settings,
     )
 

@@ -14,7 +14,7 @@ OTHER_VARIABLES = ("SOURCECRAFT_TOKEN", "SOURCECRAFT_API_URL")
 """Variables without the prefix, which a user may write with it by mistake."""
 
 
-def in_words_of_the_user(error: UsageError, ctx: Any) -> UsageError:
+def naming_the_variable(error: UsageError, ctx: Any) -> UsageError:
     """Name the variable instead of the option, if the option's value came from a variable."""
     message = error.message
     for param in ctx.command.params if ctx is not None else ():

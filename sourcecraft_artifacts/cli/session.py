@@ -63,11 +63,11 @@ class Session:
             listen(debug=debug, quiet=quiet, events=events)
             self._warn(unknown_variables(ctx, os.environ))
 
-    def _warn(self, doubts: Iterable[str]) -> None:
+    def _warn(self, warnings: Iterable[str]) -> None:
         from ..logs import get_logger
 
-        for doubt in doubts:
-            get_logger(__name__).warning("warning: %s", doubt)
+        for warning in warnings:
+            get_logger(__name__).warning("warning: %s", warning)
 
     @cached_property
     def config(self) -> Config:
@@ -75,7 +75,7 @@ class Session:
         from .config import load_config
 
         config = load_config()
-        self._warn(config.doubts())
+        self._warn(config.warnings())
         return config
 
     @cached_property
@@ -142,7 +142,7 @@ class Session:
 
         values = (statuses, events, pulls, users)
         chosen = RunFilter(*(tuple(given or ()) for given in values))
-        self._warn(chosen.doubts())
+        self._warn(chosen.warnings())
         return chosen
 
     def address(self, run: str, names: Sequence[str | None], repo: str | None) -> Address:

@@ -23,7 +23,7 @@ class Nowhere(io.TextIOWrapper):
     """A replacement for a stdout that was closed before the program began."""
 
 
-class Patient(io.RawIOBase):
+class BlockingWriter(io.RawIOBase):
     """A descriptor whose writes wait for room, even if it is in non-blocking mode.
 
     Another program that shares a pipe may have set that mode.
@@ -63,7 +63,7 @@ class _Unbuffered(io.BufferedWriter):
         return written
 
 
-def make_patient(stream: TextIO | None) -> TextIO | None:
+def make_blocking(stream: TextIO | None) -> TextIO | None:
     """Return a standard stream that writes every byte or raises OSError.
 
     Python's own stream loses the rest of a short write when it is unbuffered (`PYTHONUNBUFFERED`),
@@ -78,7 +78,7 @@ def make_patient(stream: TextIO | None) -> TextIO | None:
     unbuffered = not isinstance(stream.buffer, io.BufferedWriter)
     kind = _Unbuffered if unbuffered else io.BufferedWriter
     return io.TextIOWrapper(
-        kind(Patient(stream.fileno())),
+        kind(BlockingWriter(stream.fileno())),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
@@ -90,7 +90,7 @@ def write_bytes(data: memoryview) -> None:
     """Write all bytes to stdout. Raises `LocalError`, `BrokenPipeError`."""
     if isinstance(sys.stdout, Nowhere):
         raise LocalError("stdout is closed: there is nowhere to write to")
-    stdout = Patient(1)
+    stdout = BlockingWriter(1)
     with to_stdout():
         while data:
             data = data[stdout.write(data) :]

@@ -18,7 +18,7 @@ _DURATION = (
 )
 
 
-def told_to_typer(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def for_typer(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """Pass a parser's errors to typer, which adds the option and the command."""
 
     def parse(value: str) -> Any:

@@ -75,7 +75,7 @@ class RunFilter(_Values):
         fields |= {"pull request": self.pulls, "user": self.users}
         return ", ".join(f"{name} {one_of(values)}" for name, values in fields.items() if values)
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """Return a warning for each value that the service is not known to have."""
         known = {"status": ACTIVE_STATUSES + FINAL_STATUSES, "event": EVENT_TYPES}
         for name, values in {"status": self.statuses, "event": self.events}.items():

@@ -118,10 +118,10 @@ def test_any_value_of_a_filter_and_all_filters(chosen: RunFilter, passes: bool) 
 
 def test_values_that_no_run_has_are_doubted() -> None:
     """A warning names the known values, the nearest first; pulls and users are not checked."""
-    (doubt,) = RunFilter(("cancelled", "success"), ("push",), ("x",), ("y",)).doubts()
-    assert doubt.startswith("cancelled is not a known status; known are canceled, ")
-    (doubt,) = RunFilter(events=("pull\x1b",)).doubts()
-    assert doubt.startswith("pull\\x1b is not a known event; known are push, ")
+    (warning,) = RunFilter(("cancelled", "success"), ("push",), ("x",), ("y",)).warnings()
+    assert warning.startswith("cancelled is not a known status; known are canceled, ")
+    (warning,) = RunFilter(events=("pull\x1b",)).warnings()
+    assert warning.startswith("pull\\x1b is not a known event; known are push, ")
 
 
 def test_latest_has_the_workflow() -> None:
