@@ -185,7 +185,7 @@ def what_there_is(listing: Listing) -> str:
     if not found:
         return "there are no artifacts at that address; --allow-empty makes this a success"
     names = [visible(name) or "(an empty path)" for name in dict.fromkeys(found)]
-    return f"there is {some_of(names)}"
+    return f"available: {some_of(names)}"
 
 
 class TimeIsUp(Exception):

@@ -28,7 +28,7 @@ def require(pattern: str | None, names: Iterable[str], kind: str, where: str) ->
     if pattern is None or "*" in pattern or "?" in pattern:
         return
     there = nearest(pattern, names)
-    hint = f"there is {some_of(there)}" if there else f"there is no {kind} at all"
+    hint = f"the nearest: {some_of(there)}" if there else f"there is no {kind} at all"
     raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)
 
 
@@ -52,5 +52,5 @@ def _hint(address: Address, runs: Sequence[Run]) -> str:
         given = (address.run, address.workflow, address.task)
         names = " ".join(visible(name) for name in given if name)
         return f"{run} is a workflow, and the run comes first, as in: latest {names}"
-    there = f"there is run {some_of(nearest(address.run, [one.slug for one in runs]))}"
+    there = f"the nearest runs: {some_of(nearest(address.run, [one.slug for one in runs]))}"
     return there if address.run.isdigit() else f"{_ORDER}; {there}"

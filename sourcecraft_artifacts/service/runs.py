@@ -254,5 +254,5 @@ def _no_such_run(
     of = f"{visible(repo)}{that}"
     return NotFound(
         f"no workflow {visible(workflow or '')} in the {newest} of {of}{unread}",
-        hint=f"there is {some_of(there)}" if there else "they have no workflows at all",
+        hint=f"the nearest: {some_of(there)}" if there else "they have no workflows at all",
     )

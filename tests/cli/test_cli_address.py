@@ -158,7 +158,7 @@ def test_cubes_of_the_service_itself_are_silence(
         assert (len(finished.out.splitlines()), finished.err) == (1, "")
     assert not any("git-clone" in received.target for received in service.api.requests)
     cli("list", "7", "*", "*", "#*", "--retries", "0")
-    assert "there is linux" in cli("list", "7", "ci", "*", "git-clone", code=5).err
+    assert "the nearest: linux" in cli("list", "7", "ci", "*", "git-clone", code=5).err
 
 
 def test_a_download_that_waits_tells_at_the_end_what_could_not_be_listed(

@@ -64,7 +64,7 @@ def test_what_the_chosen_run_lacks_is_not_found(cli: Cli) -> None:
     assert "no task site" in cli("list", "latest", "review", "site", code=5).err
     finished = cli("list", "latest", "deploy", code=5)
     assert "no workflow deploy in the 4 newest runs" in finished.err
-    assert "there is review, ci" in finished.err
+    assert "the nearest: review, ci" in finished.err
 
 
 @pytest.mark.usefixtures("history")

@@ -53,11 +53,11 @@ def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str
 @pytest.mark.parametrize(
     ("selection", "there"),
     [
-        (("7", *CUBE, "-i", "nope"), "there is a, b/c"),
-        (("7", *CUBE, "-x", "**"), "there is a, b/c"),
-        (("7", "-i", "nope"), "there is a, b/c"),
-        (("7", "c?", "build", "w*"), "there is ci/build/linux"),
-        (("7", "nope*"), "there is ci/build/linux"),
+        (("7", *CUBE, "-i", "nope"), "available: a, b/c"),
+        (("7", *CUBE, "-x", "**"), "available: a, b/c"),
+        (("7", "-i", "nope"), "available: a, b/c"),
+        (("7", "c?", "build", "w*"), "available: ci/build/linux"),
+        (("7", "nope*"), "available: ci/build/linux"),
     ],
 )
 def test_a_selection_that_leaves_nothing_names_what_there_is(

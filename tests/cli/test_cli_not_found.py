@@ -14,18 +14,18 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
 @pytest.mark.parametrize(
     ("arguments", "requests", "told"),
     [
-        (["7", "ci", "build", "linus"], 2, "cube linus\n  hint: there is linux"),
-        (["7", "ci", "buidl", "linux"], 2, "task buidl\n  hint: there is build"),
-        (["7", "c", "*"], 1, "workflow c\n  hint: there is ci"),
-        (["77", "ci"], 2, "hint: there is run 7"),
-        (["77", *CUBE], 3, "hint: there is run 7"),
+        (["7", "ci", "build", "linus"], 2, "cube linus\n  hint: the nearest: linux"),
+        (["7", "ci", "buidl", "linux"], 2, "task buidl\n  hint: the nearest: build"),
+        (["7", "c", "*"], 1, "workflow c\n  hint: the nearest: ci"),
+        (["77", "ci"], 2, "hint: the nearest runs: 7"),
+        (["77", *CUBE], 3, "hint: the nearest runs: 7"),
         (
             ["ci", "build", "linux"],
             2,
             "ci is a workflow, and the run comes first, as in: latest ci",
         ),
         (["acme/app", "12"], 2, f"{ORDER}; to name a repository, use -R acme/app"),
-        (["newest"], 2, f"hint: {ORDER}; there is run 7"),
+        (["newest"], 2, f"hint: {ORDER}; the nearest runs: 7"),
     ],
 )
 def test_the_nearest_names_are_told(

@@ -148,4 +148,4 @@ def test_an_empty_path_is_named_in_the_list_of_what_there_is(
     for path in ("ok", ""):
         service.add(path, b"1")
     finished = cli("download", "7", *CUBE, "-i", "nope", code=3)
-    assert "there is ok, (an empty path)" in finished.err
+    assert "available: ok, (an empty path)" in finished.err

@@ -158,7 +158,7 @@ def test_a_workflow_is_looked_for_among_the_newest_hundred() -> None:
     with pytest.raises(NotFound) as caught:
         latest_run(api, REPO, RunFilter(events=("push",)), "ci")
     assert caught.value.message == "no workflow ci in the 100 newest runs of o/r (event push)"
-    assert (caught.value.hint, api.read) == ("there is cd", 100)
+    assert (caught.value.hint, api.read) == ("the nearest: cd", 100)
 
 
 def test_no_run_at_all() -> None:
