@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..select import components, path_pattern
-from .paths import fold_key, path_flaw
+from .paths import PLAIN_PATH, fold_key, path_flaw
 from .tar import Kind, Member, UnsafeArchive
 
 MOST_MEMBERS = 1_000_000
@@ -27,9 +27,6 @@ _ARCHIVE_NAME = re.compile(
 def most_bytes(archive_size: int) -> int:
     """Return how many bytes an archive of that size may contain."""
     return max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive_size)
-
-
-_PLAIN_NAME = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 
 
 class Form(Enum):
@@ -126,7 +123,7 @@ class Contents:
 
 def normal_name(name: str) -> str:
     """Return a name without `./` and doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
-    if _PLAIN_NAME.fullmatch(name):  # nearly all names are, and there may be a million
+    if PLAIN_PATH.fullmatch(name):  # nearly all names are, and there may be a million
         return name
     if name.startswith("/"):
         raise UnsafeArchive(f"{name} in it is an absolute path")

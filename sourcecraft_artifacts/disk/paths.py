@@ -17,7 +17,7 @@ STATE_FOLDER = ".sourcecraft-artifacts"
 
 _MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
-_PLAIN = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
+PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 """What nearly all paths are: nothing in them can be wrong but their length."""
 _UNPORTABLE = re.compile(r'[<>:"|?*\\]')
 _DEVICE = re.compile(
@@ -98,7 +98,7 @@ def _flaw(parts: tuple[str, ...]) -> str | None:
     if not parts:
         return "it is empty"
     text = "/".join(parts)
-    if len(text) <= _MAX_NAME and _PLAIN.fullmatch(text) and text.count("/") == len(parts) - 1:
+    if len(text) <= _MAX_NAME and PLAIN_PATH.fullmatch(text) and text.count("/") == len(parts) - 1:
         return None
     if ".." in parts:
         return "it has a '..' component"

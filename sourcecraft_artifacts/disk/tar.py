@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 BLOCK = 512
@@ -79,11 +80,6 @@ _FOR_ALL = b"g"
 _LABEL = b"V"
 _SPARSE = b"GNU.sparse."
 _STARTS_OF_NUMBERS = b"01234567 \0\x80\xff"
-_PLAIN = re.compile(
-    rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]", re.DOTALL
-)
-"""What follows the name of a file whose numbers are all digits, as they are for most members."""
-
 Records = list[tuple[bytes, bytes]]
 Spans = list[tuple[int, int]]
 """The spans of a sparse file, each an offset and a number of bytes."""
@@ -94,6 +90,14 @@ def is_header(block: bytes) -> bool:
     if len(block) < BLOCK or not block[0] or block[148] not in _STARTS_OF_NUMBERS:
         return False
     return _checksum_is_right(block[:BLOCK])
+
+
+@cache
+def _usual_numbers() -> re.Pattern[bytes]:
+    """Compile what follows the name of a file whose numbers are all digits, as most have them."""
+    return re.compile(
+        rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]", re.DOTALL
+    )
 
 
 class TarReader:
@@ -231,7 +235,7 @@ class TarReader:
 
     def _plain_file(self, header: bytes) -> Member | None:
         """Read the header of a usual file in a third of the time; None if it is another."""
-        found, name = _PLAIN.match(header, _NAME), _header_name(header)
+        found, name = _usual_numbers().match(header, _NAME), _header_name(header)
         if found is None or name.endswith(b"/") or not header.isascii():
             return None
         mode, digits, seconds, own, checksum = found.groups()

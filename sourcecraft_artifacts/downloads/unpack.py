@@ -80,7 +80,7 @@ def landing(
     )
     if not arrangement.is_one_file and base:
         found.folders.add(base)
-    judge = _Judge(tree, found, if_exists, old, is_ours)
+    judge = _Judge(tree, found, if_exists, old, is_ours, {})
     for folder, names in by_folder(found.files):
         judge.files(folder, names, folds=folds)
     for place in found.files.keys() & found.skipped:
@@ -96,7 +96,7 @@ class _Judge(NamedTuple):
     if_exists: IfExists
     old: Mapping[str, list[Stored]]
     is_ours: Callable[[str, Stored], bool]
-    exists: dict[str, bool] = field(default_factory=dict)
+    exists: dict[str, bool]
     """The folders that were looked at, and whether they are there."""
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
