@@ -283,8 +283,11 @@ class Connection:
     def _events(self) -> Steps[list[Any]]:
         """Read what has arrived into the rest of the block, and parse it."""
         while True:
-            yield from self._turn_comes()
-            block = yield from self._room()
+            if self._drained or self._turn > _AT_ONCE:
+                yield from self._turn_comes()
+            block = self.block
+            if block is None:
+                block = yield from self._room()
             # No more than the body still lacks: then its end is known without another look.
             room = block[self.high : self.high + min(self.most, self._parser.due or self.most)]
             count = self._read(room)
@@ -366,11 +369,10 @@ class Connection:
         return line + "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _room(self) -> Steps[memoryview]:
-        if self.block is None:
-            began = self._clock()
-            self.block = yield from self._blocks.take()
-            self.high = 0
-            self.rested(self._clock() - began)
+        began = self._clock()
+        self.block = yield from self._blocks.take()
+        self.high = 0
+        self.rested(self._clock() - began)
         return self.block
 
     def _send(self, data: bytes) -> Steps[None]:
@@ -385,11 +387,11 @@ class Connection:
             yield Ready(self.sock, events, self.deadline)
 
     def _turn_comes(self) -> Steps[None]:
-        """Wait for the socket if nothing is there, and give others their turn now and then."""
+        """Wait for the socket if nothing is there, else give others their turn."""
         if self._drained:
             self._drained, self._turn = False, 0
             yield Ready(self.sock, self._events_wanted, self.deadline)
-        elif self._turn > _AT_ONCE:
+        else:
             self._turn = 0
             yield 0.0  # not for the socket: the rest may be in TLS's buffer
 

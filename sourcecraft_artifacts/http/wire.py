@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_OVERHEAD = 64 * 1024
 """The most bytes of one message besides its body: heads (1xx too), chunk extensions, trailers."""
 _LONGEST_LINE = 4096
 """The most bytes of a chunk's size with its extension, or of one trailer."""
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
-_FIELD = r"\r?\n([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)"
-_FIELDS = re.compile(f"(?:{_FIELD})*+")
-_EACH_FIELD = re.compile(_FIELD)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*(?:;[^\r\n]*)?)\r?\n")
@@ -244,11 +243,19 @@ def _read_length(told: str) -> int:
 def _read_headers(text: str) -> dict[str, str]:
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)  # obs-fold (RFC 9112, 5.2)
-    if not _FIELDS.fullmatch(text):
-        # A validator with a line break would become another header when it is sent back.
-        raise ProtocolError("a line of its head is no header")
     headers: dict[str, str] = {}
-    for name, value in _EACH_FIELD.findall(text):
-        name, value = name.lower(), value.strip()
+    for line in text.split("\n")[1:]:
+        told, colon, value = line.removesuffix("\r").partition(":")
+        if not colon or "\r" in value or "\0" in value:
+            # A validator with a line break would become another header when it is sent back.
+            raise ProtocolError("a line of its head is no header")
+        name, value = _field_name(told), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+@lru_cache(maxsize=64)
+def _field_name(told: str) -> str:
+    if not _TOKEN.fullmatch(told):
+        raise ProtocolError("a line of its head is no header")
+    return told.lower()

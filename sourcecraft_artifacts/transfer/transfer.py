@@ -199,7 +199,7 @@ class Transfer:
     def _claim(self) -> Piece | None:
         if self.pieces.under_way and not self._shared:
             return None
-        return self.pieces.claim(self._piece_size())
+        return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
 
     def _piece_size(self) -> int:
         """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
@@ -300,7 +300,10 @@ class Transfer:
                 filled = self._is_filled(piece, connection)
                 if filled or connection.is_full:
                     self._take(piece, connection)
-                yield from self._spend(connection, count)
+                self.received += count
+                if (owed := self._host.spend(count)) > 0:
+                    yield owed
+                    connection.rested(owed)
                 if filled:
                     return
                 count = yield from net.more(answer)
@@ -311,13 +314,6 @@ class Transfer:
             self._take(piece, connection)
             del self._coming[piece]
             self._host.carried(time.monotonic() - started)
-
-    def _spend(self, connection: Connection, count: int) -> Steps[None]:
-        self.received += count
-        owed = self._host.spend(count)
-        if owed > 0:
-            yield owed
-            connection.rested(owed)
 
     def _is_filled(self, piece: Piece, connection: Connection) -> bool:
         """Tell whether a piece is complete; extend it into bytes that nobody has claimed."""
