@@ -63,7 +63,7 @@ class Wide(Pace):
         super().__init__(most)
         self.width = min(4, most or 4)
 
-    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
         """Change nothing."""
 
 

@@ -68,6 +68,8 @@ class Response:
         self.length = head.length
         self.headers: Mapping[str, str] = head.headers
         self.connection = connection
+        self.waited = 0.0
+        """How many seconds it came after its request."""
         self.start = b""
         """The start of a body that explains an error."""
         self._target = target
@@ -257,6 +259,7 @@ class Connection:
         self.deadline, self._moved = self._clock() + self._storage.stall_timeout, 0
         self._parser, self._drained = Parser(), True
         yield from self._send(self._request(target, headers))
+        asked = self._clock()
         while not (events := (yield from self._events())):
             pass
         head, *pieces = events
@@ -264,7 +267,9 @@ class Connection:
         self._keep(pieces, moved=True)
         self.moved(_EARNED_AT_ONCE)
         self._remember_session()
-        return Response(self, head, target)
+        answer = Response(self, head, target)
+        answer.waited = self._clock() - asked
+        return answer
 
     def more(self) -> Steps[int]:
         """Wait until more of the body is in `block`; return how many bytes, 0 when it has ended.

@@ -12,10 +12,12 @@ LATE = 0.004
 _WINDOW = 0.08
 """The shortest time, in seconds, over which connections are judged."""
 _GAIN = 1.15
-"""By how much the sum has to grow for a doubling to be kept."""
+"""By how much the total rate has to grow for more connections to be kept."""
 _STEADY = 1.1
-_CROWDED = 1.6
-"""How much longer than the quickest response they may take before the network counts as full."""
+_LATE = 2.0
+_CROWDED = 1.35
+"""How much longer than the quickest response they may take while connections mostly wait for
+them, and while they mostly receive: then what is ahead of a response is a queue that is full."""
 _REST = 5.0
 _CALM = 2.0
 """Seconds without growth after it did not pay, and after trouble."""
@@ -40,34 +42,33 @@ class Pace:
     """The number of connections, `width`: as many as increase the total rate.
 
     If connections mostly wait for responses, and these are no later than at first, twice as many
-    bring twice as much. If they mostly carry bytes, a doubling is tried and taken back unless the
-    total rate grew by a fair part. Responses that become late mean that a queue on the way is full:
-    then no more are opened. Failures halve the number.
+    bring twice as much. If they mostly receive bodies, at a steady rate, half as many more are
+    tried, and given up again unless the total rate grew by a fair part. Responses that become late
+    mean that a queue on the way is full: then no more are opened. Failures halve the number.
     """
 
     def __init__(self, most: int | None) -> None:
         self.most = most or MOST
         self.width = min(START, self.most)
-        self._quickest = float("inf")
+        self.quickest = float("inf")
+        """The shortest time from a request to its response so far, in seconds."""
         self._waits: list[float] = []
-        self._carried = 0.0
+        self._balance = 0.0
+        """Connection-seconds of waiting for responses, less those of receiving bodies."""
+        self._ticked = 0.0
         self._began = 0.0
         self._received = 0
         self._rate = 0.0
         self._before: tuple[int, float] | None = None
-        """The width before a doubling on trial, and the total rate then, in bytes a second."""
+        """The width before a trial, and the total rate then, in bytes a second."""
         self._rest_until = 0.0
         self._troubled_until = 0.0
         self._cautious = False
 
     def answered(self, seconds: float) -> None:
-        """Note a time to the first byte."""
-        self._quickest = min(self._quickest, seconds)
+        """Note the time from a request to its response on an open connection."""
+        self.quickest = min(self.quickest, seconds)
         self._waits.append(seconds)
-
-    def carried(self, seconds: float) -> None:
-        """Note for how long a connection carried a body."""
-        self._carried += seconds
 
     def troubled(self, busy: int, now: float) -> None:
         """Halve the connections, once for all that fail together."""
@@ -77,40 +78,49 @@ class Pace:
         self._cautious, self._before = True, None
         self.width = max(1, min(self.width, busy) // 2)
 
-    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
         """Adjust the number, a few times a second; `wanted` more would have something to do.
 
-        `received` counts all bytes so far.
+        `received` counts all bytes so far, `receiving` the busy connections that receive a body.
         """
-        passed = now - self._began
-        if passed < max(_WINDOW, 2 * min(self._quickest, 1.0)) and len(self._waits) < self.width:
+        self._balance += (busy - 2 * receiving) * (now - self._ticked if self._ticked else 0.0)
+        self._ticked, passed = now, now - self._began
+        if passed < max(_WINDOW, 2 * min(self.quickest, 1.0)) and len(self._waits) < self.width:
             return
         rate, before = (received - self._received) / passed, self._rate
-        waits, carried = self._waits, self._carried
+        waits, balance = self._waits, self._balance
         self._began, self._received, self._rate = now, received, rate
-        self._waits, self._carried = [], 0.0
-        if now < self._rest_until or not wanted or busy < self.width:
-            self._before = None
-        elif self._before is not None:
-            self._judge(rate, now)
-        elif waits and not self._is_crowded(waits):
-            if sum(waits) > carried:
+        self._waits, self._balance = [], 0.0
+        if self._before is not None:
+            self._judge(rate, now, is_fair=bool(wanted) and busy >= self.width)
+        elif now < self._rest_until or not wanted or busy < self.width:
+            return
+        elif balance > 0 and 2 * receiving <= busy:
+            if waits and self._lateness(waits) <= _LATE:
                 self._grow(min(self.width, wanted), now)
-            elif 0 < rate <= _STEADY * before:
-                self._before = self.width, rate
-                self._grow(self.width, now)
+        elif (
+            0 < rate <= _STEADY * before
+            and wanted >= self.width
+            and not (waits and self._lateness(waits) > _CROWDED)
+        ):
+            self._before = self.width, rate
+            self._grow(max(1, self.width // 2), now)
 
-    def _is_crowded(self, waits: list[float]) -> bool:
-        """Tell whether responses come later than before, or so soon that more would not help."""
+    def _lateness(self, waits: list[float]) -> float:
+        """Return how late responses are, as a multiple of the quickest one.
+
+        It is endless where they come so soon that more connections would only wait for the
+        processor.
+        """
         late = sum(waits) / len(waits)
-        return late < LATE or late > _CROWDED * self._quickest
+        return late / self.quickest if late >= LATE else float("inf")
 
-    def _judge(self, rate: float, now: float) -> None:
-        """Keep a doubling that helped; else restore the number before it."""
+    def _judge(self, rate: float, now: float, *, is_fair: bool) -> None:
+        """Keep connections that helped; else restore the number before the trial."""
         assert self._before is not None
         (width, least), self._before = self._before, None
-        if rate < _GAIN * least:
-            self.width, self._rest_until = width, now + _REST
+        if not is_fair or rate < _GAIN * least:
+            self.width, self._rest_until = min(width, self.width), now + _REST
 
     def _grow(self, more: int, now: float) -> None:
         if self._cautious:

@@ -14,10 +14,11 @@ UNKNOWN_END = 1 << 63
 class Piece:
     """A span that one connection fetches: bytes from `position` up to `end`.
 
-    Its response has no bytes behind `last`. It is `dead` once its version was given up.
+    Its response has no bytes behind `last`, and `began` in monotonic seconds. It is `dead` once its
+    version was given up.
     """
 
-    __slots__ = ("dead", "end", "last", "position", "start")
+    __slots__ = ("began", "dead", "end", "last", "position", "start")
 
     def __init__(self, start: int, end: int) -> None:
         self.start = start
@@ -25,6 +26,7 @@ class Piece:
         self.end = end
         self.last = UNKNOWN_END
         self.dead = False
+        self.began = 0.0
 
 
 class Pieces:
@@ -68,6 +70,11 @@ class Pieces:
         if more is not None:
             piece.end = more[1]
         return more is not None
+
+    def cut(self, piece: Piece, end: int) -> None:
+        """Free the bytes of a piece from `end` on, for another connection."""
+        self._free.give_back((end, piece.end))
+        piece.end = end
 
     def release(self, piece: Piece) -> None:
         """Free the bytes that a piece still lacks."""

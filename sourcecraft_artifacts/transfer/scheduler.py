@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from urllib.parse import urlsplit
 
 from ..http.blocks import SIZE, Blocks
@@ -33,6 +34,10 @@ _LOOK_EVERY = 0.5
 """The most seconds between checks for stalled connections."""
 _WORTH = 2
 """How many files or pieces there must be for each further connection."""
+_LATE = 0.1
+_WORTH_WAITS = 3
+"""A piece is shared at the end if it would still take so many seconds, and so many times as long as
+a response does."""
 _SPARE = 8
 _LONG = 0.008
 """How many connections are opened for one file at once, if the first took so many seconds."""
@@ -89,6 +94,7 @@ class Scheduler:
         self._spares: list[Task] = []
         """The tasks that open spare connections."""
         self._busy = 0
+        self._receiving = 0
         self._received = 0
         self._synced = self.loop.time()
         self._cancelled = False
@@ -157,12 +163,12 @@ class Scheduler:
         return self._pace.width
 
     def answered(self, seconds: float) -> None:
-        """Note a time to the first byte."""
+        """Note the time from a request to its response on an open connection."""
         self._pace.answered(seconds)
 
-    def carried(self, seconds: float) -> None:
-        """Note how long a body took."""
-        self._pace.carried(seconds)
+    def receiving(self, change: int) -> None:
+        """Note that so many more connections, or fewer, receive a body."""
+        self._receiving += change
 
     def shares(self, transfer: Transfer) -> None:
         """Let several connections fetch it."""
@@ -216,7 +222,19 @@ class Scheduler:
                     return chosen
         if self._queue and len(self._active) < self._pace.width + self._aside:
             return self._queue.popleft()
-        return None
+        return None if self._queue else self._latest()
+
+    def _latest(self) -> Attempt | None:
+        """Share the piece that would come last, if a connection with nothing to do can help."""
+        if not self._shared or self._tuning.limit_rate is not None:
+            return None
+        found = [(*transfer.slowest(), attempt) for transfer, attempt in self._shared.items()]
+        seconds, piece, attempt = max(found, key=itemgetter(0))
+        if piece is None or seconds < max(_LATE, _WORTH_WAITS * self._pace.quickest):
+            return None
+        assert attempt.transfer is not None
+        attempt.transfer.share(piece)
+        return attempt
 
     def _hire(self, attempt: Attempt) -> None:
         self._active[attempt] = None
@@ -362,7 +380,7 @@ class Scheduler:
         now = self.loop.time()
         pieces = sum(one.pieces_left for one in self._shared.values())
         wanted = (len(self._queue) + pieces) // _WORTH
-        self._pace.tick(now, self._received, self._busy, wanted=wanted)
+        self._pace.tick(now, self._received, self._busy, self._receiving, wanted=wanted)
         self.changed()
         self.loop.later(_PULSE, self._beat)
 

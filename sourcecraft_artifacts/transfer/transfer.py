@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from ..backoff import backoff
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """The smallest and the largest piece, in bytes, for which a second connection is opened."""
+LEAST_PIECE = 128 << 10
+"""The bytes that are worth a request at the end, when connections have nothing else to do."""
+_ARRIVED = 16 << 10
+_OBSERVED = 0.1
+"""Bytes and seconds after which it is known how fast a connection is."""
 _REFRESHES = 2
 """How many new URLs one artifact may get without progress."""
 
@@ -67,10 +73,10 @@ class Host(Protocol):
         """Return how many connections one file may have by now."""
 
     def answered(self, seconds: float) -> None:
-        """Note the time to the first byte of a response."""
+        """Note the time from a request to its response on an open connection."""
 
-    def carried(self, seconds: float) -> None:
-        """Note how long a body took."""
+    def receiving(self, change: int) -> None:
+        """Note that so many more connections, or fewer, receive a body."""
 
     def shares(self, transfer: Transfer) -> None:
         """Note that several connections may fetch it."""
@@ -164,6 +170,28 @@ class Transfer:
         is_open = self._shared and not (self.failed or self.resting)
         return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
 
+    def slowest(self) -> tuple[float, Piece | None]:
+        """Return the piece that will come last and the seconds until then, as it comes so far.
+
+        Only one that is worth a second connection, else none.
+        """
+        found: tuple[float, Piece | None] = 0.0, None
+        if not self._shared or self.failed or self.resting:
+            return found
+        now = time.monotonic()
+        for piece, connection in self._coming.items():
+            there = piece.position + connection.high
+            came, left, passed = there - piece.start, piece.end - there, now - piece.began
+            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= _OBSERVED:
+                seconds = left * passed / came
+                found = max(found, (seconds, piece), key=itemgetter(0))
+        return found
+
+    def share(self, piece: Piece) -> None:
+        """Free half of what a piece still lacks, for another connection."""
+        there = piece.position + self._coming[piece].high
+        self.pieces.cut(piece, there + (piece.end - there) // 2)
+
     def work(self) -> Steps[None]:
         """Fetch pieces until none is left to claim or a pause is due.
 
@@ -217,9 +245,8 @@ class Transfer:
             raise ExpiredUrl("the service gave no download_url")
         have = self.pieces.version
         headers = self._range_headers(piece, have)
-        asked = time.monotonic()
         answer = yield from self._host.net.get(url, headers)
-        self._host.answered(time.monotonic() - asked)
+        self._host.answered(answer.waited)
         if answer.status not in (200, 206):
             yield from self._host.net.finish(answer)
             check_status(answer, ranged=bool(headers))
@@ -294,7 +321,8 @@ class Transfer:
         net, connection, began = self._host.net, answer.connection, piece.position
         connection.most = net.read_at_once
         self._coming[piece] = connection
-        count, started = connection.high, time.monotonic()
+        count, piece.began = connection.high, time.monotonic()
+        self._host.receiving(1)
         try:
             while not self.failed and not piece.dead:
                 filled = self._is_filled(piece, connection)
@@ -313,7 +341,7 @@ class Transfer:
         finally:
             self._take(piece, connection)
             del self._coming[piece]
-            self._host.carried(time.monotonic() - started)
+            self._host.receiving(-1)
 
     def _is_filled(self, piece: Piece, connection: Connection) -> bool:
         """Tell whether a piece is complete; extend it into bytes that nobody has claimed."""

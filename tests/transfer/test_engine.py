@@ -57,7 +57,7 @@ class Wide(Pace):
         self.narrowest = self.width
         Wide.made.append(self)
 
-    def tick(self, now: float, received: int, busy: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
         """Do not grow, so that a test knows the number of connections."""
 
     def troubled(self, busy: int, now: float) -> None:
@@ -562,6 +562,26 @@ def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
     """A response that is not retryable takes one request."""
     assert str(status) in world.failure(Response(status)).message
     assert len(world.server.requests) == 1
+
+
+def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
+    """A connection with nothing else to do fetches half of what the slowest one still lacks."""
+    body, gate = BODY * 2, threading.Event()
+
+    def slow(received: Received) -> Response:
+        return replace(ranged(body)(received), gate=gate)
+
+    def other(received: Received) -> Response:
+        gate.set()
+        return ranged(body)(received)
+
+    assert world.fetch(slow, other) == body
+    first, second = world.asked()
+    assert first is None
+    assert second is not None
+    start, end = second.removeprefix("bytes=").split("-")
+    assert int(start) > len(body) // 2
+    assert end in ("", str(len(body) - 1))
 
 
 @pytest.mark.usefixtures("quick")

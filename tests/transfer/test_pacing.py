@@ -43,8 +43,8 @@ class Wire:
             self.received += rate * TICK
             for _ in range(max(1, round(rate * TICK / self._size))):
                 self.pace.answered(late if self.now > 100.0 + 3 * self._late else self._late)
-                self.pace.carried(body)
-            self.pace.tick(self.now, int(self.received), busy, wanted=wanted)
+            receiving = round(busy * body / (late + body))
+            self.pace.tick(self.now, int(self.received), busy, receiving, wanted=wanted)
         return self.pace.width
 
 
@@ -86,13 +86,33 @@ def test_more_where_each_is_capped() -> None:
     assert wire.run(3) == MOST
 
 
-def test_a_doubling_that_does_not_pay_is_taken_back() -> None:
-    """If doubling does not raise the total, it is undone, even without a visible queue."""
+def test_more_that_do_not_pay_are_taken_back() -> None:
+    """More connections that do not raise the total are given up, even without a visible queue."""
     pace = Pace(None)
     wire = Wire(pace, late=0.03, size=4 * MB, most=16 * 5 * MB, each=5 * MB, queue=0.0)
-    assert max(wire.run(TICK) for _ in range(40)) == 2 * START
+    assert max(wire.run(TICK) for _ in range(40)) == START + START // 2
     assert pace.width == START
     assert wire.run(2) == START
+
+
+def test_a_trial_that_nothing_can_prove_is_taken_back() -> None:
+    """Where the work runs out during a trial, nothing says that more connections help."""
+    pace = Pace(None)
+    wire = Wire(pace, late=0.03, size=4 * MB, most=1e9, each=5 * MB)
+    while wire.run(TICK) == START:
+        pass
+    assert wire.run(1, wanted=0) == START
+
+
+def test_bodies_that_begin_to_come_are_no_waiting() -> None:
+    """The first responses of large files: all were waited for, and now all connections receive."""
+    pace = Pace(None)
+    pace.tick(100.0, 0, START, 0, wanted=PLENTY)
+    for at in range(1, 8):
+        for _ in range(START if at == 1 else 0):
+            pace.answered(0.05)
+        pace.tick(100.0 + at * TICK, at * 10**6 * at, START, START, wanted=PLENTY)
+    assert pace.width == START
 
 
 def test_trouble_halves_once_for_all_that_fail_together() -> None:
@@ -125,7 +145,7 @@ def test_an_idle_tick_changes_nothing() -> None:
     """Without an active connection a tick changes nothing."""
     pace = Pace(None)
     for at in range(10):
-        pace.tick(100.0 + at, 0, 0, wanted=PLENTY)
+        pace.tick(100.0 + at, 0, 0, 0, wanted=PLENTY)
     assert pace.width == START
 
 
