@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Cli
+from fake_service import CUBE, FakeService
 
 import sourcecraft_artifacts
 
@@ -201,3 +203,19 @@ def test_a_command_is_loaded_when_it_is_asked_for(arguments: list[str], commands
     loaded = loaded_by(RUN, *arguments)
     modules = {"auth", "download", "listings", "sandbox", "verify"}
     assert {name for name in modules if f"sourcecraft_artifacts.cli.{name}" in loaded} == commands
+
+
+def test_a_quiet_download_loads_only_its_own_way(cli: Cli, service: FakeService) -> None:
+    """With -q no display of progress is loaded, nor the code for the other kind of target."""
+    service.add("a.txt", b"1")
+    words = ["download", "7", *CUBE, "-q"]
+    to_folder = loaded_by(RUN, *words, "-d", str(cli.out), **cli.env)
+    to_file = loaded_by(RUN, *words, "-o", str(cli.out / "b.txt"), **cli.env)
+    targets = [f"sourcecraft_artifacts.downloads.{name}" for name in ("to_folder", "to_file")]
+    assert [[name in loaded for name in targets] for loaded in (to_folder, to_file)] == [
+        [True, False],
+        [False, True],
+    ]
+    display = {"rich", "sourcecraft_artifacts.show.progress", "sourcecraft_artifacts.show.tracking"}
+    assert not (to_folder | to_file) & display
+    assert (cli.out / "a.txt").read_bytes() == (cli.out / "b.txt").read_bytes() == b"1"

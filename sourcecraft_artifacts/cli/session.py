@@ -219,11 +219,15 @@ class Session:
 
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return the reporter that shows the progress; with `--debug`, lines instead of bars."""
+        if self._quiet:
+            from ..transfer.reporter import NullReporter
+
+            return NullReporter()
         from ..show.progress import make_reporter
         from .stderr import show_above
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        reporter = make_reporter(kind, quiet=self._quiet, limit=limit)
+        reporter = make_reporter(kind, quiet=False, limit=limit)
         self._failures_told = reporter.tells_failures
         show_above(reporter.tell)
         return reporter
@@ -262,9 +266,9 @@ class Session:
         self._write_report(report, json=json, paths=paths)
 
     def _write_report(self, report: Report, *, json: bool, paths: bool) -> None:
-        from ..show.report import report_json
-
         if json:
+            from ..show.report import report_json
+
             self.write([report_json(report)])
         if paths:
             write_paths(report)

@@ -32,7 +32,7 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """
     checks.instance("request", request, Request)
     started = time.monotonic()
-    _load_meanwhile()
+    _load_meanwhile(request)
     reporter = reporter or NullReporter()
     request = with_run(client, request, reporter)
     watch = request.wait or request.prune or request.fail_on_run_status
@@ -56,16 +56,19 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     return report._replace(seconds=time.monotonic() - started)
 
 
-def _load_meanwhile() -> None:
+def _load_meanwhile(request: Request) -> None:
     """Import what a download needs in a thread, while the API is asked for the listing."""
-    thread = threading.Thread(target=_load, daemon=True, name="loader")
+    thread = threading.Thread(target=_load, args=[request], daemon=True, name="loader")
     with suppress(RuntimeError, MemoryError):  # the system allows no more of them
         thread.start()
 
 
-def _load() -> None:
+def _load(request: Request) -> None:
     with suppress(Exception):  # whoever needs it imports it again, and gets the error
-        from . import to_folder  # noqa: F401
+        if request.output is None:
+            from . import to_folder  # noqa: F401
+        else:
+            from . import to_file  # noqa: F401
 
 
 def tell_end_of_run(report: Report) -> None:
