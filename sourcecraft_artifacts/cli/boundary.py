@@ -162,7 +162,8 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     param: Any = getattr(error, "param", None)
     of_option = getattr(param, "param_type_name", "") == "option"
     if of_option:
-        message = f"{max(param.opts, key=len)}: {error}"
+        reason = str(error).removeprefix("Value error, ")  # typer 0.29 adds that
+        message = f"{max(param.opts, key=len)}: {reason}"
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
     hint = _usage_hint(ctx, of_option or hasattr(error, "option_name"))
     fault = UsageError(message[:1].lower() + message[1:], hint=hint)

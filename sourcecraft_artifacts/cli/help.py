@@ -61,7 +61,8 @@ class Command(TyperCommand):
             if record is None:
                 continue
             if param.param_type_name == "argument":
-                arguments.append(record)
+                name, text = record
+                arguments.append((name.partition(" <")[0], text))  # typer 0.29 adds `<str>`
             else:
                 name = getattr(param, "rich_help_panel", None) or OTHER
                 sections[name].append(record)
