@@ -118,7 +118,7 @@ _BUILDERS: Mapping[str, Callable[[], Any]] = {
 
 
 class _Commands(Mapping[str, Any]):
-    """The commands by their names. Each takes typer 2 to 5 ms to build, and a run needs one."""
+    """The commands by name, built when needed: typer takes 2 to 5 ms for each."""
 
     def __getitem__(self, name: str) -> Any:
         return _BUILDERS[name]()

@@ -53,7 +53,7 @@ class Manifest:
         self._mine: dict[str, Any] = {}
         """Entries of this run, which are newer than those on disk."""
         self._unpacked: dict[str, tuple[Any, Entry]] = {}
-        """The values and entries of artifacts with members, which take long to convert."""
+        """The values and entries of artifacts with members, kept because they convert slowly."""
         self._dropped: set[str] = set()
         self._base: dict[str, Any] = {}
         """The entries of the manifest when it was read."""

@@ -32,7 +32,7 @@ class PartialStore:
         self._found: dict[str, list[str]] | None = None
 
     def look(self) -> None:
-        """Find what is there, unless that was done. Raises OSError."""
+        """Find the parts in the folder, once. Raises OSError."""
         self._stems()
 
     def fresh(self, key: str) -> Partial | None:

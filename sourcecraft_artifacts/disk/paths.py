@@ -18,7 +18,7 @@ STATE_FOLDER = ".sourcecraft-artifacts"
 _MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
-"""What nearly all paths are: nothing in them can be wrong but their length."""
+"""Nearly all paths match this; then only their length can be wrong."""
 _UNPORTABLE = re.compile(r'[<>:"|?*\\]')
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)", re.IGNORECASE

@@ -17,9 +17,9 @@ from typing import NamedTuple
 BLOCK = 512
 """The size of a header in bytes; contents are padded to a multiple of it."""
 _NAME = 100
-"""The length in bytes of the name at the start of a header."""
+"""The length, in bytes, of the name at the beginning of a header."""
 _OWN_SPACES = 8 * ord(" ")
-"""What the bytes of a checksum count for in the checksum."""
+"""The sum of the checksum's own bytes, which count as spaces."""
 _CHUNK = 1 << 20
 _MOST_HEADERS = 1 << 20
 """The most bytes of headers that one member may have."""
@@ -94,7 +94,7 @@ def is_header(block: bytes) -> bool:
 
 @cache
 def _usual_numbers() -> re.Pattern[bytes]:
-    """Compile what follows the name of a file whose numbers are all digits, as most have them."""
+    """Compile the pattern of a usual header after its name: all its numbers are digits."""
     return re.compile(
         rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]", re.DOTALL
     )
@@ -234,7 +234,7 @@ class TarReader:
                 raise UnsafeArchive("a member of it has too many headers")
 
     def _plain_file(self, header: bytes) -> Member | None:
-        """Read the header of a usual file in a third of the time; None if it is another."""
+        """Read the header of a usual file, in a third of the time; None for any other header."""
         found, name = _usual_numbers().match(header, _NAME), _header_name(header)
         if found is None or name.endswith(b"/") or not header.isascii():
             return None
@@ -340,7 +340,7 @@ def _checksum_is_right(header: bytes) -> bool:
 
 
 def _sum_of_ascii(header: bytes) -> int:
-    """Return the sum of all bytes, which is less than 65521 here, as Adler-32 has it."""
+    """Return the sum of all bytes, which Adler-32 computes fast if it is less than 65521."""
     return (zlib.adler32(header) & 0xFFFF) - 1
 
 

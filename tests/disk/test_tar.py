@@ -144,7 +144,7 @@ MODES = [b"0000644\0", b"0000644 ", b"000644 \0", b"\x80" + bytes(7), b"0000689\
 def test_usual_files_are_read_as_all_others(
     name: bytes, mode: bytes, size: int, kind: bytes, magic: bytes, damage: dict[int, bytes]
 ) -> None:
-    """The short way through a usual header leads to what the long one does, also to a refusal."""
+    """The fast reading of a usual header has the same result as the slow one, or refuses too."""
     head = bytearray(header(name, size, kind, magic=magic, patch={100: mode}))
     for at, byte in damage.items():
         head[at : at + 1] = byte
