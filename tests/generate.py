@@ -35,11 +35,11 @@ EXIT_STATUS = {
     ExitCode.NOTHING: "Nothing matched; with --allow-empty that is success.",
     ExitCode.AUTH: "No valid token, or no permission.",
     ExitCode.NOT_FOUND: "Not found: the repository, run, workflow, task or cube.",
-    ExitCode.INCOMPLETE: "Some artifacts could not be had; the rest is in place.",
+    ExitCode.INCOMPLETE: "Some artifacts are missing; the rest is in place.",
     ExitCode.API: "The API could not be reached or understood, retries included.",
     ExitCode.REFUSED: "Refused: unsafe or colliding paths, an unsafe URL, a file in the way;"
     " or verify found a difference.",
-    ExitCode.WAIT_TIMEOUT: "The time of --wait-timeout passed.",
+    ExitCode.WAIT_TIMEOUT: "--wait-timeout passed.",
     ExitCode.RUN_FAILED: "With --fail-on-run-status: the run ended in failed, canceled or timeout.",
 }
 SIGNALS = {
@@ -51,12 +51,12 @@ ENVIRONMENT = {
     "SOURCECRAFT_API_URL": f"The address of the API, instead of {DEFAULT_API_URL}.",
     "SOURCECRAFT_ARTIFACTS_REPO": "The repository, as ORG/REPO.",
     "SOURCECRAFT_ARTIFACTS_NAME": "The value of the option --NAME, for every option of a command;"
-    " in capitals, with _ for -. For a flag 1 is on and 0 off; an empty value counts as not set.",
-    "SOURCECRAFT_ARTIFACTS_INCLUDE, SOURCECRAFT_ARTIFACTS_EXCLUDE": "Patterns, separated by"
-    " blanks; for a blank in a pattern write ?, or give that pattern on the command line.",
-    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and the hosts that need none.",
+    " in capitals, with _ for -. For a flag 1 is on and 0 off; an empty value counts as not set."
+    " A repeatable option has several values, separated by blanks; for a blank in a pattern write"
+    " ?, or give that pattern on the command line.",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and hosts to contact without one.",
     "REQUESTS_CA_BUNDLE, SSL_CERT_FILE": "A file of trusted CAs; --ca-bundle takes precedence.",
-    "NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS": "Whether there are colours, how wide tables are.",
+    "NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS": "Whether colours are used, and the width of tables.",
 }
 FILES = {
     "~/.config/sourcecraft-artifacts/config.toml": "The config file, on Linux: api_url, repo, and"
@@ -66,12 +66,13 @@ FILES = {
     " checksums and dates. The next run and verify use it.",
 }
 EXAMPLES = {
-    "List what the newest successful run left:": f"{PROGRAM} list latest --run-status success",
+    "List the artifacts of the newest successful run:": f"{PROGRAM} list latest"
+    " --run-status success",
     "Download all artifacts of run 12 into out/:": f"{PROGRAM} download 12 -d out",
-    "Unpack the one artifact of a cube without keeping it:": f"{PROGRAM} download 12 ci build linux"
-    " -o - | tar x",
-    "Fetch artifacts of a run in progress as they come:": f"{PROGRAM} download latest --wait"
-    " --wait-timeout 30m",
+    "Unpack the only artifact of a cube without keeping it:": f"{PROGRAM} download 12 ci build"
+    " linux -o - | tar x",
+    "Fetch artifacts of a run in progress as they become ready:": f"{PROGRAM} download latest"
+    " --wait --wait-timeout 30m",
     "Try the tool without an account:": f"{PROGRAM} sandbox -- {PROGRAM} list 43",
     "Turn on completion in this bash:": f"source <({PROGRAM} --show-completion bash)",
 }
@@ -182,9 +183,9 @@ def _lower(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what roff would read: `\\`, and `-` and the like, which are to be copied as they are.
+    """Escape characters with a meaning in roff, and those that must stay ASCII, such as `-`.
 
-    A line with `.` or `'` at its beginning would be a request.
+    A line that begins with `.` or `'` would be a request.
     """
     for character, escape in {"\\": "\\e", "-": "\\-", "~": "\\(ti", "…": "..."}.items():
         text = text.replace(character, escape)
