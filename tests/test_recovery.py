@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from archives import packed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,7 +35,8 @@ from hypothesis.stateful import (
 )
 from servers import Received, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.disk import partial, sums
+from sourcecraft_artifacts.disk import aside, partial, sums
+from sourcecraft_artifacts.downloads import output_folder
 from sourcecraft_artifacts.downloads.request import Request
 from sourcecraft_artifacts.downloads.story import download
 from sourcecraft_artifacts.downloads.verify import verify
@@ -125,6 +127,25 @@ class Thing:
         )(received)
 
 
+TREES: list[dict[str, bytes]] = [
+    {"a": b"1" * 900, "same": b"s", "gone/x": b"g", "kind": b"k", "was/f": b"w", "empty": b""},
+    {"a": b"2" * 800, "same": b"s", "new/d/y": b"n", "kind/k": b"l", "was": b"v", "empty": b""},
+]
+
+
+@dataclass
+class Packed(Thing):
+    """An artifact that is a folder, which the service stores as an archive."""
+
+    trees: list[dict[str, bytes]] = field(default_factory=list)
+
+    def change(self) -> None:
+        """Replace the folder by another one: files stay, change, go, come, and become folders."""
+        tree = TREES[len(self.trees) % len(TREES)]
+        self.trees.append({f"{self.name}/{name}": body for name, body in tree.items()})
+        self.versions.append(packed(self.trees[-1]))
+
+
 class Service:
     """The API and a storage for some things; the next requests meet `faults`, in order."""
 
@@ -154,6 +175,22 @@ class Service:
             )
             for thing in self.things.values()
         ]
+
+    def newest(self) -> dict[str, bytes]:
+        """Return the files of the newest versions, by place."""
+        found: dict[str, bytes] = {}
+        for thing in self.things.values():
+            found |= (
+                thing.trees[-1] if isinstance(thing, Packed) else {thing.name: thing.versions[-1]}
+            )
+        return found
+
+    def versions_of(self, place: str) -> list[bytes]:
+        """Return all that a file may hold; an archive may also lie where its folder will be."""
+        if place in self.things:
+            return self.things[place].versions
+        folders = [thing for thing in self.things.values() if isinstance(thing, Packed)]
+        return [tree[place] for thing in folders for tree in thing.trees if place in tree]
 
     def _reply(self, received: Received) -> Response:
         _, generation, rest = received.target.split("/", 2)
@@ -285,6 +322,12 @@ class Disk:
         finally:
             self._ours.busy = False
 
+    def sync_all(self, folder: Path) -> bool:
+        """Note that all of a folder is synced."""
+        with self._lock:
+            self._learn(folder)
+        return True
+
     def _learn(self, path: Path) -> None:
         """Count everything on disk as synced, as after a restart of the machine."""
         if path.is_dir():
@@ -331,7 +374,7 @@ def check_finals(service: Service, folder: Path) -> None:
     for path in folder.rglob("*") if folder.exists() else ():
         place = path.relative_to(folder)
         if path.is_file() and place.parts[0] != STATE:
-            assert path.read_bytes() in service.things[str(place)].versions, place
+            assert path.read_bytes() in service.versions_of(str(place)), place
 
 
 def check_complete(service: Service, folder: Path) -> None:
@@ -339,10 +382,11 @@ def check_complete(service: Service, folder: Path) -> None:
     report = run(service, folder)
     errors = [result.error for result in report.files if result.error]
     assert errors == []
-    for thing in service.things.values():
-        assert (folder / thing.name).read_bytes() == thing.versions[-1]
+    newest = service.newest()
+    for place, body in newest.items():
+        assert (folder / place).read_bytes() == body
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {*service.things, f"{STATE}/manifest.json", f"{STATE}/.gitignore"}
+    assert files == {*newest, f"{STATE}/manifest.json", f"{STATE}/.gitignore"}
     assert not (folder / STATE / "partial").exists()
     assert {verdict for _, verdict in verify(str(folder))} == {"OK"}
     asked = service.asked
@@ -558,6 +602,34 @@ def test_a_kill_at_any_moment_loses_nothing(
     folder, disk = tmp_path / "out", Disk()
     with disk.watched():
         prepare(scene, service, folder)
+    moments = crashed(disk, service, folder, tmp_path / "copies", power=power)
+    assert len(moments) > 20
+    asked = service.asked
+    assert {one.outcome for one in run(service, moments[-1]).files} == {Outcome.UNCHANGED}
+    assert service.asked == asked, "what is complete outlives the power"
+    for moment in moments:
+        check_finals(service, moment)
+        check_complete(service, moment)
+
+
+@pytest.mark.parametrize("power", ["", "all", "chance"])
+@pytest.mark.parametrize("scene", ["fresh", "replaced", "packed", "many"])
+def test_a_kill_at_any_moment_of_a_folder(
+    service: Service, tmp_path: Path, scene: str, power: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same while an archive is unpacked, its files are put in place, and older ones removed."""
+    service.things = {"dist": Packed("dist", 0)}
+    service.things["dist"].change()
+    folder, disk = tmp_path / "out", Disk()
+    if scene == "many":  # files are synced together with all else of the file system
+        for module in (aside, output_folder):
+            monkeypatch.setattr(module, "FEW", 1)
+            monkeypatch.setattr(module, "sync_file_system", lambda _: disk.sync_all(folder))
+    with disk.watched():
+        if scene in ("replaced", "packed"):
+            run(service, folder, unpack=scene != "packed")
+    if scene == "replaced":
+        service.things["dist"].change()
     moments = crashed(disk, service, folder, tmp_path / "copies", power=power)
     assert len(moments) > 20
     asked = service.asked
