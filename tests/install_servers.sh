@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what the tests run and pip does not bring, where that is possible.
+# Install the programs that tests run and that pip does not provide, if possible.
 set -euo pipefail
 
 PATH="$PATH:/usr/sbin"

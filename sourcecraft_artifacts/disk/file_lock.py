@@ -17,7 +17,7 @@ _TRIES = 20
 
 
 class FileLock:
-    """A lock by the name of a hidden file. If it cannot be had, the run continues without it.
+    """A lock by the name of a hidden file. If locking is impossible, the run continues without.
 
     The file names its process. The lock is ours while the name leads to the text that we wrote: the
     owner removes the file at its end, and a removed file locks nobody out. Inode numbers are not

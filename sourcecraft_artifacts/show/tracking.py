@@ -173,7 +173,7 @@ class Tracker(NullReporter):
                 self._bytes += result.size or 0
 
     def totals(self) -> Totals:
-        """Add up the files that have ended and those under way."""
+        """Add up the files that have ended and the active ones."""
         with self.lock:
             fetches = [*self.active.values(), *self._left]
             done, total = self._done, max(self._total, self._done + len(fetches))
