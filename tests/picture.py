@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -38,11 +38,17 @@ def on_terminal(command: Sequence[str], cwd: str | Path, env: dict[str, str]) ->
 
     Lines end with `\n`.
     """
+    return started_on_terminal(lambda **more: subprocess.Popen(command, cwd=cwd, **more), env)
+
+
+def started_on_terminal(
+    start: Callable[..., subprocess.Popen[bytes]], env: dict[str, str]
+) -> tuple[int, str]:
+    """Do so with a command that is started by `start`, with the variables and streams it gets."""
     ours, its = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
-    with subprocess.Popen(
-        command, cwd=cwd, env={**size, **env}, stdin=subprocess.DEVNULL, stdout=its, stderr=its
-    ) as process:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": its, "stderr": its}
+    with start(env={**size, **env}, **streams) as process:
         os.close(its)
         shown = b""
         try:

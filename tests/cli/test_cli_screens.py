@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 
 import picture
 import pytest
@@ -29,8 +28,7 @@ def mixed(service: FakeService) -> FakeService:
 
 def on_terminal(cli: Cli, *arguments: str, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that it wrote."""
-    command = [sys.executable, "-P", "-m", "sourcecraft_artifacts", *arguments]
-    return picture.on_terminal(command, cli.cwd, cli.env | env)
+    return picture.started_on_terminal(lambda **more: cli.start(*arguments, **more), env)
 
 
 @pytest.mark.usefixtures("mixed")
