@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_service import eventually
+from fake_service import eventually, held
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts import network
@@ -906,6 +906,40 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
         assert downloads.wait(5)
     assert time.monotonic() - began < 2
     over.set()
+
+
+@pytest.mark.parametrize(("every", "is_due"), [(0.05, True), (1000.0, False)])
+def test_what_has_come_is_synced_now_and_then(
+    world: World, monkeypatch: pytest.MonkeyPatch, every: float, is_due: bool
+) -> None:
+    """A loss of power costs the bytes of some seconds; other checkpoints sync nothing."""
+    monkeypatch.setattr(scheduler, "_SAVE_EVERY", 0.01)
+    monkeypatch.setattr(scheduler, "_SYNC_EVERY", every)
+    gate = threading.Event()
+    saved: list[int] = []
+    synced: list[int] = []
+    save, sync = Partial.checkpoint, os.fsync
+
+    def saving(one: Partial) -> None:
+        saved.append(one.position)
+        save(one)
+
+    def syncing(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    monkeypatch.setattr(Partial, "checkpoint", saving)
+    monkeypatch.setattr(os, "fsync", syncing)
+    world.server.on("/a", held(BODY, gate))
+    with world.downloads() as downloads:
+        downloads.submit([Job(world.artifact("a"), "a")])
+        if is_due:
+            eventually(lambda: len(BODY) // 2 in synced, "the half that has come is synced")
+        else:
+            eventually(lambda: saved.count(len(BODY) // 2) >= 5, "it is saved some times")
+            assert synced == []
+        gate.set()
+        assert downloads.wait(10)
 
 
 def test_files_that_wait_for_the_disk_are_few(
