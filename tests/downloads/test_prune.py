@@ -181,3 +181,23 @@ class Folder(RuleBasedStateMachine):
 
 Folder.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
 TestFolder = Folder.TestCase
+
+
+@pytest.mark.parametrize(
+    ("listed", "key", "is_outdated"),
+    [
+        ("Notes.txt", "notes.txt", False),
+        ("\u00c9t\u00e9", "e\u0301te\u0301", False),
+        ("stra\u00dfe", "STRASSE", False),
+        ("notes.txt", "note.txt", True),
+    ],
+)
+def test_a_name_that_may_be_one_that_is_listed_stays(
+    listed: str, key: str, is_outdated: bool
+) -> None:
+    """On a file system that folds names they are one file, which is the newest."""
+    address = CubeAddress("o/r", "1", "w", "t", "x")
+    entry = Entry(address, key, ArtifactDates("1"), 1, "0" * 64, 1)
+    asked = Address("o/r", "9", "w", None, None)
+    found = outdated([(key, entry)], asked, Selection(), Layout.MIRROR, {listed})
+    assert [one for one, _ in found] == [key] * is_outdated
