@@ -35,7 +35,8 @@ else:
         "leads its session": os.getsid(0) == os.getpid(),
         "leads its group": os.getpgid(0) == os.getpid(),
         "group": os.getpgid(0) == os.getpid() or os.getpgid(0),
-        "signals": [status[name].strip() for name in ("SigBlk", "SigIgn", "SigCgt")],
+        # Not 32 and 33: the C library's own, which it ignores when it starts a program.
+        "signals": [int(status[n], 16) & ~(3 << 31) for n in ("SigBlk", "SigIgn", "SigCgt")],
         "handlers": [str(signal.getsignal(number)) for number in signal.valid_signals()],
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "encodings": [(one.encoding, one.errors, one.newlines, one.mode) for one in streams],
