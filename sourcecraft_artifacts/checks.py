@@ -63,6 +63,14 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
     return found
 
 
+def globs(name: str, value: Any) -> tuple[str, ...]:
+    """Return globs as a tuple; none may be empty, as in a script whose variable is not set."""
+    found = texts(name, value)
+    if "" in found:
+        raise UsageError(f"{name} has an empty glob")
+    return found
+
+
 def flag(name: str, value: Any) -> None:
     """Refuse a value other than True and False."""
     if not isinstance(value, bool):

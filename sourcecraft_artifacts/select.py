@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, Self
 
-from .checks import texts
+from .checks import globs
 
 _WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
 _STARS = re.compile(r"\*+")
@@ -92,7 +92,7 @@ class Selection(_Patterns):
     __slots__ = ()
 
     def __new__(cls, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> Self:
-        return super().__new__(cls, texts("include", include), texts("exclude", exclude))
+        return super().__new__(cls, globs("include", include), globs("exclude", exclude))
 
     def matches(self, local_path: str) -> bool:
         """Tell whether an artifact is selected, given its path as the service sent it."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..errors import LocalError, UsageError
 from ..service.access import api_host, clean_token
-from ..service.names import nearest
+from ..service.names import near
 from ..text import visible
 from .toml_edit import parse, with_token
 
@@ -43,8 +43,9 @@ class Config(NamedTuple):
     def warnings(self) -> Iterator[str]:
         """Say which keys are unknown, each with the known one that is most like it."""
         for key in self.unknown:
-            likely, where = nearest(key, _KEYS)[0], f"in the config file {self.path}"
-            yield f"the key {key[:_MOST_SHOWN]} {where} is unknown; did you mean {likely}?"
+            likely, where = near(key, _KEYS), f"in the config file {self.path}"
+            meant = f"; did you mean {likely}?" if likely else f"; known are {', '.join(_KEYS)}"
+            yield f"the key {key[:_MOST_SHOWN]} {where} is unknown{meant}"
 
 
 class Token(NamedTuple):

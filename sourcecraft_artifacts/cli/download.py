@@ -110,6 +110,7 @@ def download_command(
         fail_on_run_status=fail_on_run_status,
         dry_run=dry_run,
         ca_bundle=ca_bundle,
+        checksums=checksums,
         write=write_bytes if output == "-" else None,
     )
     reporter = session.reporter(progress, request.limit_rate)

@@ -16,7 +16,7 @@ from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
-from ..service.listing import Listing, list_artifacts, tell_remarks
+from ..service.listing import Listing, goes_on, list_artifacts, tell_remarks
 from ..service.runs import LATEST, RunFilter, resolved
 from ..text import some_of, visible
 from ..transfer.jobs import Tuning
@@ -62,6 +62,7 @@ class Request:
     - `wait`: follow a run that goes on, for `wait_timeout` seconds (without end).
     - `allow_empty`: selecting nothing is no error. `fail_on_run_status`: read how the run ended.
     - `dry_run`: plan, ask no storage and write nothing. `ca_bundle`: a file of trusted CAs.
+    - `checksums`: a file that the caller writes afterwards, and that no artifact may be.
     """
 
     address: Address
@@ -86,6 +87,7 @@ class Request:
     fail_on_run_status: bool = False
     dry_run: bool = False
     ca_bundle: str | None = None
+    checksums: str | None = None
     write: Callable[[memoryview], None] | None = None
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class Request:
         checks.instance("selection", self.selection, Selection)
         checks.instance("runs", self.runs, RunFilter)
         self._set("directory", checks.path("directory", self.directory))
-        for name in ("output", "ca_bundle"):
+        for name in ("output", "ca_bundle", "checksums"):
             if getattr(self, name) is not None:
                 self._set(name, checks.path(name, getattr(self, name)))
         self._set("layout", checks.choice("layout", self.layout, Layout))
@@ -150,7 +152,13 @@ def selected(listing: Listing, request: Request) -> Listing:
     failed = request.fail_on_run_status and listing.run_status in FAILED_STATUSES
     excused = request.allow_empty or bool(listing.failures) or failed
     may_be_empty = excused or (request.wait and not listing.ended)
-    chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
+    try:
+        chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
+    except NothingMatched as nothing:
+        if request.wait or listing.run_ended:
+            raise
+        hint = f"{nothing.hint}; {goes_on(listing.run)}"
+        raise NothingMatched(nothing.message, hint=hint) from None
     return listing._replace(artifacts=chosen)
 
 

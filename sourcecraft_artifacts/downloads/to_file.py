@@ -7,18 +7,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists
-from ..errors import UsageError
+from ..errors import Refused, UsageError
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
-from ..text import count
+from ..text import count, visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
 from .named_folder import folder_of, is_missing
 from .output_file import OutputFile
 from .output_stream import OutputStream
-from .plan import Action, decide, refuse_unsafe_urls
+from .plan import Action, refuse_unsafe_urls
 from .request import Request, TimeIsUp, follow, may_come, report_of, selected, what_there_is
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def to_one(client: Client, request: Request, listing: Listing, reporter: Reporte
 
 def _stays(target: OutputFile, request: Request) -> bool:
     """Tell whether `--if-exists skip` keeps the existing file. Raises `Refused` for `error`."""
-    if not target.exists or request.if_exists in (None, IfExists.UPDATE):
-        return False
-    action = decide(request.if_exists or IfExists.UPDATE, 0, ours=False, right=False)
-    return action is Action.SKIP
+    if target.exists and request.if_exists is IfExists.ERROR:
+        reason = f"{visible(target.path)} is there already, and --if-exists is error"
+        raise Refused(reason, hint="move it away, or choose another name")
+    return target.exists and request.if_exists is IfExists.SKIP
 
 
 def _size(path: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists, Layout
-from ..errors import ArtifactsError, LocalError, NothingMatched, local_fault
+from ..disk.paths import fold_key
+from ..errors import ArtifactsError, LocalError, NothingMatched, Refused, local_fault
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress
 from ..results import FileResult, Outcome, Report
@@ -49,12 +51,14 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         )
         if request.dry_run:
             steps = decide_all(listing.artifacts)
+            _refuse_checksums(request, folder, steps)
             results = [_planned(step, folder, request, listing) for step in steps]
             folder.tidy(steps, look_only=True)
             results += _pruned(request, folder, listing, steps, results, layout)
             return report_of(request, listing, results)._replace(pruned=request.prune)
         folder.lock()
         steps = decide_all(listing.artifacts)
+        _refuse_checksums(request, folder, steps)
         folder.create()
         fetches = request.wait or any(step.changes for step in steps)
         if fetches and folder.prepare():
@@ -73,6 +77,23 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             folder.finish(complete=complete)
         report = report_of(request, run.listing, results)
         return report._replace(timed_out=run.timed_out, error=run.error, pruned=request.prune)
+
+
+def _refuse_checksums(request: Request, folder: OutputFolder, steps: Sequence[Step]) -> None:
+    """Raise `Refused` if the file of checksums would replace an artifact.
+
+    What is in an archive is not known yet; a member is found when the file is written.
+    """
+    if request.checksums is None:
+        return
+    fold = fold_key if folder.folds_names else str
+    file = fold(os.path.realpath(request.checksums))
+    above = os.path.join(fold(os.path.realpath(folder.path)), "")
+    place = file.removeprefix(above).replace(os.sep, "/")
+    taken = (step for step in steps if step.action is not Action.NONE)
+    if file.startswith(above) and any(fold(str(step.place)) == place for step in taken):
+        what = f"--checksums: {visible(request.checksums)} is one of the artifacts"
+        raise Refused(what, hint="choose another name")
 
 
 def _pruned(

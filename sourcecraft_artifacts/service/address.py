@@ -108,7 +108,7 @@ def parse_repo(text: str) -> str:
     """Read a repository: ORG/REPO, its web address, or a git remote. Raises `UsageError`."""
     text = repo_from_remote(text) or _repo_of_web_address(text) or text
     parts = _checked("the repository", text).split("/")
-    if len(parts) != 2 or not all(part.strip() for part in parts):
+    if len(parts) != 2 or not all(part.strip().strip(".") for part in parts):
         raise UsageError(f"the repository must be ORG/REPO, not {visible(shown_url(text))}")
     return text
 

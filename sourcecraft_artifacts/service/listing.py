@@ -116,7 +116,7 @@ def list_artifacts(
         run = api.run(address.repo, address.run)
     except NotFound as error:
         raise nearest_run(api, address, error) from error
-    cubes = select_cubes(run, address, partial=watch and not run.ended)
+    cubes = _selected_cubes(run, address, partial=watch and not run.ended)
     # Requested after the run, so that the listings of cubes that have ended are final.
     listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
     awaited = tuple(cube.path for cube, ended in cubes if not ended)
@@ -150,10 +150,27 @@ def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
     except ArtifactsError:
         return error
     try:
-        select_cubes(run, address)
+        _selected_cubes(run, address)
     except NotFound as nearer:
         return nearer
     return error
+
+
+def goes_on(run: str) -> str:
+    """Say that a run has not ended, and what to do about it."""
+    return f"run {visible(run)} goes on: download --wait fetches what is still to come"
+
+
+def _selected_cubes(
+    run: Run, address: Address, *, partial: bool = False
+) -> list[tuple[CubeAddress, bool]]:
+    """Select cubes; of a run that goes on, the error says that a name may still come."""
+    try:
+        return select_cubes(run, address, partial=partial)
+    except NotFound as error:
+        if run.ended:
+            raise
+        raise NotFound(error.message, hint=f"{error.hint}; {goes_on(run.slug)}") from None
 
 
 def _nameless(run: Run) -> str:

@@ -17,6 +17,14 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
     return [visible(other) for other in sorted(dict.fromkeys(names), key=likeness)]
 
 
+def near(name: str, names: Iterable[str]) -> str:
+    """Return the existing name most like `name`, safe to show; empty if none is like it."""
+    from difflib import get_close_matches
+
+    there = {other.lower(): other for other in names}
+    return visible("".join(there[like] for like in get_close_matches(name.lower(), there, n=1)))
+
+
 def one_of(names: Iterable[str]) -> str:
     """Join alternatives, safe to show: `push`, `push or manual`, `a, b or c`."""
     *most, last = map(visible, names)

@@ -12,6 +12,7 @@ from ..models import Run
 from ..text import some_of, visible
 from .address import Address
 from .names import nearest
+from .runs import age
 
 _RUNS_READ = 50
 _ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
@@ -52,5 +53,6 @@ def _hint(address: Address, runs: Sequence[Run]) -> str:
         given = (address.run, address.workflow, address.task)
         names = " ".join(visible(name) for name in given if name)
         return f"{run} is a workflow, and the run comes first, as in: latest {names}"
-    there = f"the nearest runs: {some_of(nearest(address.run, [one.slug for one in runs]))}"
+    newest = sorted(runs, key=age, reverse=True)
+    there = f"the newest runs: {some_of(visible(one.slug) for one in newest)}"
     return there if address.run.isdigit() else f"{_ORDER}; {there}"

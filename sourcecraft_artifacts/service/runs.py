@@ -112,7 +112,7 @@ class NewestRuns:
             if not self._read_one():
                 break
         if not self._ordered:
-            self._kept.sort(key=_age, reverse=True)
+            self._kept.sort(key=age, reverse=True)
         return self._kept[:limit]
 
     def _read_one(self) -> bool:
@@ -124,9 +124,9 @@ class NewestRuns:
             return False
         if run is None:
             return False
-        age = _age(run)
-        self._ordered = self._ordered and (self._last is None or age <= self._last)
-        self._seen, self._last = self._seen + 1, age
+        when = age(run)
+        self._ordered = self._ordered and (self._last is None or when <= self._last)
+        self._seen, self._last = self._seen + 1, when
         if self._wanted(run):
             self._kept.append(run)
         return True
@@ -143,7 +143,7 @@ def newest_runs(api: Api, repo: str, chosen: RunFilter | None = None) -> NewestR
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def _age(run: Run) -> tuple[datetime, int]:
+def age(run: Run) -> tuple[datetime, int]:
     """Return the sort key of a run: its creation time, or its counter if there is none."""
     is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
     return moment(run.created_at) or _NEVER, int(run.slug) if is_counter else 0

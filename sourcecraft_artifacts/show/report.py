@@ -51,6 +51,7 @@ def _file_fields(result: FileResult) -> dict[str, Any]:
         "transferred": result.transferred,
         "seconds": round(result.seconds, 3),
         "error": error_fields(result.error),
+        **({"action": result.action} if result.outcome is Outcome.PLANNED else {}),
         **({} if result.members is None else {"members": len(result.members)}),
     }
 

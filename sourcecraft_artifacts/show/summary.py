@@ -90,10 +90,12 @@ def _is_awaited(result: FileResult) -> bool:
 
 def _sentence(report: Report) -> str:
     downloaded = [result for result in report.files if result.outcome is Outcome.DOWNLOADED]
-    did = f"Downloaded {count(len(downloaded), 'file')}" if downloaded else "Downloaded nothing"
+    did = f"Downloaded {_counted(downloaded)}"
     if place := where(report, downloaded):
         did += f" to {place}"
-    if report.transferred:
+    if report.transferred and not downloaded:
+        did += f" ({human_size(report.transferred)} received)"
+    elif report.transferred:
         did += f", {size_and_time(report.transferred, report.seconds)}"
         if report.seconds >= LEAST_TIME:
             did += f" ({human_size(report.transferred / report.seconds)}/s)"
@@ -101,6 +103,15 @@ def _sentence(report: Report) -> str:
     if report.dir is not None and not downloaded:
         rest = rest.replace(" unchanged", f" unchanged in {_folder(report.dir)}", 1)
     return f"{did}; {rest}." if rest else f"{did}."
+
+
+def _counted(results: Sequence[FileResult]) -> str:
+    """Count files and folders, as in `2 files and 1 folder (1,204 files)`."""
+    folders = [len(result.members) for result in results if result.members is not None]
+    counts = [count(len(results) - len(folders), "file")] if len(results) > len(folders) else []
+    if folders:
+        counts.append(f"{count(len(folders), 'folder')} ({count(sum(folders), 'file')})")
+    return " and ".join(counts) or "nothing"
 
 
 def where(report: Report, results: Sequence[FileResult]) -> str:

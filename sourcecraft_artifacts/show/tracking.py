@@ -236,7 +236,8 @@ def summary_parts(totals: Totals) -> list[str]:
     if totals.size:
         least = "" if totals.sized else "at least "
         parts.append(f"{human_size(totals.bytes)} of {least}{human_size(totals.size)}")
-    if totals.speed and totals.done < totals.total:
+    is_all_there = totals.sized and totals.bytes == totals.size  # and may still be unpacked
+    if totals.speed and totals.done < totals.total and not is_all_there:
         parts.append(f"{human_size(totals.speed)}/s")
         if totals.sized:
             left = (totals.size - totals.bytes) / totals.speed

@@ -91,3 +91,17 @@ def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str)
     assert state in finished.err
     assert service.storage.requests == []
     assert tree(cli.out) == before
+
+
+def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:
+    """The message names the file, and speaks of no folder."""
+    service.add("a", b"1")
+    (cli.cwd / "x").write_bytes(b"mine")
+    said = cli(
+        "download", "7", "ci", "build", "linux", "-o", "x", "--if-exists", "error", code=8
+    ).err
+    assert said.splitlines()[-2:] == [
+        "error: x is there already, and --if-exists is error",
+        "  hint: move it away, or choose another name",
+    ]
+    assert service.storage.requests == []

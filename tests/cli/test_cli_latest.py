@@ -86,6 +86,16 @@ def test_filters_go_with_latest(cli: Cli, command: str, option: str) -> None:
     assert option in cli(command, "latest", option, " ", code=2).err
 
 
+@pytest.mark.parametrize(("names", "code"), [((), 3), (("ci",), 5)])
+def test_a_run_that_has_just_begun_may_be_waited_for(
+    service: FakeService, cli: Cli, names: tuple[str, ...], code: int
+) -> None:
+    """Without --wait there is nothing of it yet, and the message says what brings it."""
+    service.add_run("10", "created")
+    said = cli("download", "10", *names, "-d", "out", code=code).err
+    assert "run 10 goes on: download --wait fetches what is still to come" in said
+
+
 @pytest.mark.parametrize("timeout", ["10s", "0.1s"])
 def test_wait_asks_a_run_that_has_just_begun_again(
     history: FakeService, cli: Cli, timeout: str

@@ -17,15 +17,15 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
         (["7", "ci", "build", "linus"], 2, "cube linus\n  hint: the nearest: linux"),
         (["7", "ci", "buidl", "linux"], 2, "task buidl\n  hint: the nearest: build"),
         (["7", "c", "*"], 1, "workflow c\n  hint: the nearest: ci"),
-        (["77", "ci"], 2, "hint: the nearest runs: 7"),
-        (["77", *CUBE], 3, "hint: the nearest runs: 7"),
+        (["77", "ci"], 2, "hint: the newest runs: 7"),
+        (["77", *CUBE], 3, "hint: the newest runs: 7"),
         (
             ["ci", "build", "linux"],
             2,
             "ci is a workflow, and the run comes first, as in: latest ci",
         ),
         (["acme/app", "12"], 2, f"{ORDER}; to name a repository, use -R acme/app"),
-        (["newest"], 2, f"hint: {ORDER}; the nearest runs: 7"),
+        (["newest"], 2, f"hint: {ORDER}; the newest runs: 7"),
     ],
 )
 def test_the_nearest_names_are_told(
@@ -35,6 +35,20 @@ def test_the_nearest_names_are_told(
     service.add("a.txt")
     assert told in cli("list", *arguments, code=5).err
     assert len(service.api.requests) == requests
+
+
+def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
+    """Of a run that does not exist, the others are told from the newest on, in whatever order."""
+    for slug, day in (("9", 3), ("11", 5), ("10", 4)):
+        service.add_run(slug, created_at=f"2026-11-0{day}T09:00:00Z")
+    assert "hint: the newest runs: 11, 10, 9\n" in cli("list", "77", code=5).err
+
+
+@pytest.mark.parametrize("repo", ["../r", "o/..", "./r", "o/."])
+def test_dots_are_no_repository(service: FakeService, cli: Cli, repo: str) -> None:
+    """They would lead to another place of the API."""
+    assert "the repository must be ORG/REPO" in cli("list", "7", "-R", repo, code=2).err
+    assert service.api.requests == []
 
 
 def test_a_cube_that_is_there_is_not_talked_away(service: FakeService, cli: Cli) -> None:

@@ -57,6 +57,9 @@ def test_only_what_is_ours_and_listed_no_more_goes(cli: Cli) -> None:
         *(f"delete\tout/{name}" for name in deleted),
         "replace\tout/same.txt",
     ]
+    files = cli(*newer, "-n", "--json").json["files"]
+    assert [file["action"] for file in files] == ["replace", *["delete"] * 4]
+    assert {file["outcome"] for file in files} == {"planned"}
     report = cli(*newer, "--json").json
     assert tree(cli.out) == LEFT
     assert not (cli.out / "sub").exists()

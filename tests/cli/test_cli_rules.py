@@ -9,6 +9,7 @@ from pathlib import Path
 
 import picture
 import pytest
+from archives import packed
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, tree
 from servers import Response, json_response
@@ -120,18 +121,39 @@ def test_a_file_of_checksums_may_be_where_the_artifacts_go(
     assert (cli.cwd / name).read_bytes().endswith(b"  out/deep/a\n")
 
 
+@pytest.mark.parametrize("option", ["-i", "-x"])
+def test_an_empty_glob(service: FakeService, cli: Cli, option: str) -> None:
+    """It is a mistake in a script, whose variable was not set."""
+    assert "has an empty glob" in cli.download(option, "", code=2).err
+    assert service.api.requests == []
+
+
+@pytest.mark.parametrize("more", [(), ("-n",), ("--json",)])
+def test_a_file_of_checksums_in_the_place_of_an_artifact(
+    service: FakeService, cli: Cli, more: tuple[str, ...]
+) -> None:
+    """It is refused before any transfer, under whatever name."""
+    service.add("a", BODY)
+    for name in ("out/a", "./out/../out/a", str(cli.out / "a")):
+        finished = cli.download("--checksums", name, *more, code=8)
+        assert "is one of the artifacts" in finished.err
+    assert service.storage.requests == []
+    assert tree(cli.cwd) == {}
+
+
 def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, cli: Cli) -> None:
     """The report is written even if the checksum file cannot be, and then the error is shown."""
-    service.add("a", BODY)
+    service.add("dist", packed({"dist/a": BODY}))
+    (cli.out / "dist").mkdir(parents=True)
     for option in ("--json", "--paths"):
-        finished = cli.download(option, "--checksums", "out/a", code=8)
-        assert b"out/a" in finished.stdout
+        finished = cli.download(option, "--checksums", "out/dist/a", code=8)
+        assert b"out/dist" in finished.stdout
         done, fault, _ = finished.err.splitlines()[-3:]
         assert done.startswith("Downloaded ")
-        assert fault == "error: --checksums: out/a is one of the artifacts"
+        assert fault == "error: --checksums: out/dist/a is one of the artifacts"
     read, write = os.pipe()
     os.close(read)
-    process = cli.start(*DOWNLOAD, "--json", "--checksums", "out/a", stdout=write)
+    process = cli.start(*DOWNLOAD, "--json", "--checksums", "out/dist/a", stdout=write)
     os.close(write)
     assert cli.finish(process).code == 8
 

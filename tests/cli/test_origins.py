@@ -130,11 +130,12 @@ def test_an_unknown_key_of_the_config_file_is_told(service: FakeService, cli: Cl
     """An unknown key is a warning with the file's path, without any value."""
     service.add("a", b"1")
     cli.config.parent.mkdir(parents=True)
-    cli.config.write_text('rebo = "s3cret/x"\n[token]\n"h" = "s3cret"\n["\\u001b"]\n')
+    cli.config.write_text('rebo = "s3cret/x"\n[token]\n"h" = "s3cret"\n["\\u001b"]\n[colour]\n')
     err = cli("list", "7", *CUBE).err
     place = f"in the config file {cli.config} is unknown; did you mean"
     assert f"warning: the key rebo {place} repo?" in err
     assert f"warning: the key token {place} tokens?" in err
+    assert "is unknown; known are api_url, repo, tokens" in err
     assert "s3cret" not in err
     assert "\x1b" not in err
 

@@ -135,6 +135,7 @@ def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None
             "1 of 2 files, 0 B of 180.0 MiB, 2.0 MiB/s, 1 min 30 s left",
         ),
         (Totals(1, 2, 0, MIB, True, 0, 0.0), "1 of 2 files, 0 B of 1.0 MiB"),
+        (Totals(1, 2, MIB, MIB, True, MIB, 512.0), "1 of 2 files, 1.0 MiB of 1.0 MiB"),
         (Totals(2, 2, MIB, MIB, True, MIB, 512.0), "2 of 2 files, 1.0 MiB of 1.0 MiB"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from reports import HARMLESS, HOSTILE, artifact, report, result
 
 from sourcecraft_artifacts.errors import TransferError
-from sourcecraft_artifacts.results import FileResult, Outcome
+from sourcecraft_artifacts.results import FileResult, MemberFile, Outcome
 from sourcecraft_artifacts.show.colours import painted
 from sourcecraft_artifacts.show.planned import plan_lines, plan_sentence
 from sourcecraft_artifacts.show.summary import missing_lines, summary_lines
@@ -54,6 +54,21 @@ def test_the_summary_names_what_is_missing_and_says_what_was_done(
 ) -> None:
     """Each missing file with its reason, then the counts, then each hint once."""
     assert summary_lines(report(*files)) == lines
+
+
+def test_the_summary_counts_folders_and_their_files() -> None:
+    """A folder is not one file; bytes of what failed are no download."""
+    members = (MemberFile("out/d/a", "ab" * 32), MemberFile("out/d/b", "ab" * 32))
+    folder = result("d", Outcome.DOWNLOADED)._replace(members=members)
+    file, rate = result("a", Outcome.DOWNLOADED), "in 2.0 s"
+    assert summary_lines(report(folder)) == [
+        f"Downloaded 1 folder (2 files) to out/d, 1.0 KiB {rate} (512 B/s)."
+    ]
+    assert summary_lines(report(file, folder, folder)) == [
+        f"Downloaded 1 file and 2 folders (4 files) to out, 3.0 KiB {rate} (1.5 KiB/s)."
+    ]
+    failed = result("b", Outcome.FAILED, TransferError("reset", code="y"))._replace(transferred=1)
+    assert "Downloaded nothing (1 B received); 1 failed." in summary_lines(report(failed))
 
 
 PLAN = [
