@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,12 +192,25 @@ def fork_server(hurry: dict[str, str]) -> Iterator[ForkServer | None]:
 
 
 @pytest.fixture
+def make_cli(
+    hurry: dict[str, str], fork_server: ForkServer | None
+) -> Callable[[Path, FakeService], Cli]:
+    """Return what makes a command in a home, with a token, for a service, with short waits."""
+
+    def make(home: Path, service: FakeService) -> Cli:
+        cli = Cli(home, service, fork_server)
+        cli.env |= hurry
+        return cli
+
+    return make
+
+
+@pytest.fixture
 def cli(
-    tmp_path: Path, service: FakeService, hurry: dict[str, str], fork_server: ForkServer | None
+    tmp_path: Path, service: FakeService, make_cli: Callable[[Path, FakeService], Cli]
 ) -> Iterator[Cli]:
-    """The command with a home of its own and a token, pointed at the service, with short waits."""
-    cli = Cli(tmp_path, service, fork_server)
-    cli.env |= hurry
+    """The command in a home of its own, with a token, pointed at the service, with short waits."""
+    cli = make_cli(tmp_path, service)
     yield cli
     cli.close()
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from archives import COMPRESSIONS, packed
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, eventually, tree
-from forked import ForkServer
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
@@ -62,12 +61,10 @@ class Tally:
 class Soak:
     """One storage, one folder, and runs that are killed."""
 
-    def __init__(
-        self, service: FakeService, home: Path, seed: int, fork_server: ForkServer | None
-    ) -> None:
+    def __init__(self, service: FakeService, cli: Cli, seed: int) -> None:
         self.tally = Tally()
         self._service = service
-        self._cli = Cli(home, service, fork_server)
+        self._cli = cli
         self._chance = random.Random(seed)
         self._usual = 1.5
         self._asked = 0
@@ -193,19 +190,18 @@ def soak(
     home: Path,
     enough: Callable[[Tally], bool],
     seed: int,
-    fork_server: ForkServer | None = None,
+    make: Callable[[Path, FakeService], Cli] = Cli,
 ) -> Tally:
     """Kill and run again for long enough, and then until the folder is complete.
 
-    The runs are forks of the server, where there is one. Raises AssertionError if
-    bytes are lost or mixed.
+    `make` returns what runs the command. Raises AssertionError if bytes are lost or mixed.
     """
     with FakeService() as service:
         service.storage.close()
         service.storage = SlowServer(host="localhost")
         service.storage.on("/", service._store)
         with service.storage:
-            one = Soak(service, home, seed, fork_server)
+            one = Soak(service, make(home, service), seed)
             try:
                 complete = -1
                 while not enough(one.tally) or one.tally.complete == complete:
