@@ -26,6 +26,8 @@ FEW = 100
 _MANY = 30_000
 """After this many members, the rest of the archive is checked before more files are made."""
 _LARGEST_EMPTY = 1 << 20
+_SIZES_OF_EMPTY = (2 * BLOCK, 20 * BLOCK)
+"""The sizes in bytes of an empty archive: two blocks, which many programs fill up to twenty."""
 
 Check = Callable[[], None]
 """Raises `Cancelled` if the download was cancelled."""
@@ -76,8 +78,9 @@ def may_be_archive(descriptor: int) -> bool:
 def is_archive(descriptor: int, size: int, name: Name) -> bool:
     """Tell from its first bytes whether a file is a tar archive, compressed or not.
 
-    An empty archive is all zeros; such a file counts as one only if its name can only be a
-    folder's. Raises `CannotRead` if the file cannot be decompressed, and OSError.
+    An empty archive is all zeros. Such a file counts as one if its name can only be a folder's, or
+    if the name may be one and the file has the size that programs give it. Raises `CannotRead` if
+    the file cannot be decompressed, and OSError.
     """
     if not may_be_archive(descriptor):
         return False
@@ -87,14 +90,16 @@ def is_archive(descriptor: int, size: int, name: Name) -> bool:
             first += more
         if is_header(first):
             return True
-        if not name.is_explicit or first != bytes(BLOCK):
+        if name.form is not Form.FOLDER or first != bytes(BLOCK):
             return False
         rest = 0
         while more := read(_BLOCK):
             rest += len(more)
             if rest > _LARGEST_EMPTY or more.strip(b"\0"):
                 return False
-        return rest >= BLOCK and rest % BLOCK == 0
+        if name.is_explicit:
+            return rest >= BLOCK and rest % BLOCK == 0
+        return BLOCK + rest in _SIZES_OF_EMPTY
     except UnsafeArchive:
         return False
 

@@ -80,7 +80,7 @@ def landing(
     )
     if not arrangement.is_one_file and base:
         found.folders.add(base)
-    judge = _Judge(tree, found, if_exists, old, is_ours, {})
+    judge = _Judge(tree, found, base, if_exists, old, is_ours, {})
     for folder, names in by_folder(found.files):
         judge.files(folder, names, folds=folds)
     for place in found.files.keys() & found.skipped:
@@ -93,6 +93,7 @@ def landing(
 class _Judge(NamedTuple):
     tree: Tree
     found: Landing
+    base: str
     if_exists: IfExists
     old: Mapping[str, list[Stored]]
     is_ours: Callable[[str, Stored], bool]
@@ -142,7 +143,10 @@ class _Judge(NamedTuple):
         seen = self.tree.lstat(SafePath(tuple(place.split("/"))))
         if seen is None or stat.S_ISDIR(seen.st_mode):
             return seen is not None
-        if not self._may_go(place, FOLDER):
+        # Below an artifact's own place, as above one, only what this tool put there may go.
+        is_kept = self.if_exists in (IfExists.SKIP, IfExists.ERROR)
+        may_go = not is_kept and self.is_ours(place, FOLDER)
+        if not (may_go or (place == self.base and self._may_go(place, FOLDER))):
             raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
         self.found.in_the_way.add(place)
         return False

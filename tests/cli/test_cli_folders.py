@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -110,16 +111,50 @@ def test_an_archive_that_stays(service: FakeService, cli: Cli, local_path: str) 
     assert cli.download("--json").outcomes == {local_path: "unchanged"}
 
 
-@pytest.mark.parametrize("data", [archive(folder("dist/")), archive(folder("./")), bytes(10240)])
-def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes) -> None:
+@pytest.mark.parametrize("local_path", ["dist/", "dist"])
+@pytest.mark.parametrize(
+    "data",
+    [archive(folder("dist/")), archive(folder("./")), bytes(10240), gzip.compress(bytes(1024))],
+    ids=["named", "dot", "zeros", "gzip"],
+)
+def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes, local_path: str) -> None:
     """An empty folder is created, and is unchanged for the second run."""
-    service.add("dist/", data)
+    service.add(local_path, data)
     assert cli.download("--json").json["files"][0]["members"] == 0
     assert list((cli.out / "dist").iterdir()) == []
-    assert cli.download("--json").outcomes == {"dist/": "unchanged"}
+    assert cli.download("--json").outcomes == {local_path: "unchanged"}
     (cli.out / "dist").rmdir()
     cli.download()
     assert (cli.out / "dist").is_dir()
+
+
+@pytest.mark.parametrize(("name", "size"), [("zeros", 10241), ("zeros", 2048), ("z.bin", 10240)])
+def test_zeros_are_no_folder(service: FakeService, cli: Cli, name: str, size: int) -> None:
+    """A file of zeros is an empty archive only by its name and its size."""
+    service.add(name, bytes(size))
+    cli.download()
+    assert tree(cli.out) == {name: bytes(size)}
+
+
+@pytest.mark.parametrize("rule", ["update", "overwrite"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_stands_in_the_place_of_a_folder(
+    service: FakeService, cli: Cli, rule: str, kind: str
+) -> None:
+    """A member's folder is judged like an artifact's: what is no folder there is not replaced."""
+    service.add("dist", packed(below("dist/", FILES)))
+    service.add("x/y", b"1")
+    outside = cli.cwd / "outside"
+    outside.mkdir()
+    for place in (cli.out / "dist/sub", cli.out / "x"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(outside) if kind == "link" else place.write_bytes(b"mine")
+    before = tree(cli.out)
+    for excluded in ("dist", "x/*"):
+        said = cli.download("--if-exists", rule, "-x", excluded, code=8).err
+        assert "not a folder" in said or "is a symlink, which is never followed" in said
+        assert tree(cli.out) == before
+    assert list(outside.iterdir()) == []
 
 
 def test_modes_links_and_empty_folders(service: FakeService, cli: Cli) -> None:
