@@ -99,7 +99,7 @@ class Pace:
             if waits and self._lateness(waits) <= _LATE:
                 self._grow(min(self.width, wanted), now)
         elif (
-            0 < rate <= _STEADY * before
+            0 < before <= _STEADY * rate <= _STEADY**2 * before
             and wanted >= self.width
             and not (waits and self._lateness(waits) > _CROWDED)
         ):
