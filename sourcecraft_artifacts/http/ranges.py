@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
+from typing import NamedTuple
 
 _NUMBER = r"([0-9]{1,19})"
 _CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
@@ -20,8 +20,7 @@ _CLEARLY_OLD = 15 * 60
 """How old a Last-Modified without a Date must be, in seconds: clocks may differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One version of an object: the validator that tells it from others, and its size in bytes.
 
     `validator` is a strong ETag or else a Last-Modified that is strong enough, and None where

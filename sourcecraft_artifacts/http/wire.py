@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_OVERHEAD = 64 * 1024
 """The most bytes of one message besides its body: heads (1xx too), chunk extensions, trailers."""
@@ -37,8 +37,7 @@ class Ended(Exception):
         self.started = started
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The head of a final response (not 1xx).
 
     `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length`

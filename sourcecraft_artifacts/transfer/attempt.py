@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..errors import ArtifactsError, Cancelled, TransferError, bug, local_fault
 from ..results import FileResult, Outcome
@@ -91,7 +90,7 @@ class Attempt:
         else:
             job = self.job
             if self.transfer.artifact is not job.artifact:
-                job = replace(job, artifact=self.transfer.artifact)
+                job = job._replace(artifact=self.transfer.artifact)
             return Whole(job, partial, sha256, self.transfer.tell_stage)
         return None
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..disk.partial import Partial
 from ..disk.records import Records
 from ..models import Artifact
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One artifact to fetch; `path` is its final place as the report shows it.
 
     `name` is shown to people instead of the path, if it differs.
@@ -23,8 +22,7 @@ class Job:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(NamedTuple):
     """How to fetch: `jobs` connections at most, `limit_rate` in bytes a second (None: no limit)."""
 
     jobs: int | None = None
