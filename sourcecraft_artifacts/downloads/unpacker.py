@@ -281,7 +281,11 @@ class Unpacker:
         }
         records |= {f"{folder}/": FOLDER for folder in sorted(found.folders)}
         if known is not None and known.members is not None and known.base == base:
-            records = {**known.members, **records}  # with `skip` an older version's files stay
+            # With `skip` an older version's files stay, but not folders where there are files now.
+            gone = tuple(place for place in plan.emptied if place.endswith("/"))
+            old = known.members.items()
+            stay = {path: one for path, one in old if not joined(base, path).startswith(gone)}
+            records = {**stay, **records}
         return records
 
     def settle(self, key: str, entry: Entry) -> Entry:

@@ -100,6 +100,7 @@ strangers = st.dictionaries(st.sampled_from(["a", "b", "c/a"]), st.binary(max_si
 @example({"a": b"1"}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)
 @example({}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)
 @example({}, [[member("b/a/b", b"2")], [member("x", b"3")], [member("b", b"4")]], IfExists.UPDATE)
+@example({}, [[folder("a"), folder("a/b")], [member("a", b"2")]], IfExists.SKIP)
 def test_nothing_of_others_is_lost(
     theirs: dict[str, bytes], versions: list[list[bytes]], rule: IfExists
 ) -> None:
