@@ -241,9 +241,11 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def partial_bytes(folder: Path) -> int:
-    """Return the number of bytes of partial data in the state folder."""
+    """Return the number of bytes of partial data in the state folder, without holes."""
     size = 0
     for path in (folder / STATE).rglob("*"):
         with suppress(FileNotFoundError):
-            size += path.stat().st_size if path.is_file() and path.name not in STAYS else 0
+            found = path.stat()
+            if path.is_file() and path.name not in STAYS:
+                size += min(found.st_size, 512 * found.st_blocks)
     return size
