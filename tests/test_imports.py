@@ -206,7 +206,7 @@ def test_a_command_is_loaded_when_it_is_asked_for(arguments: list[str], commands
 
 
 def test_a_quiet_download_loads_only_its_own_way(cli: Cli, service: FakeService) -> None:
-    """With -q no display of progress is loaded, nor the code for the other kind of target."""
+    """With -q neither the progress display nor the code for the other kind of target is loaded."""
     service.add("a.txt", b"1")
     words = ["download", "7", *CUBE, "-q"]
     to_folder = loaded_by(RUN, *words, "-d", str(cli.out), **cli.env)

@@ -45,7 +45,7 @@ def list_command(
     On a terminal it prints a table; otherwise one tab-separated line for each artifact: workflow,
     task, cube, status, updated_at, local_path, and with --sizes the size in bytes.
     """
-    from ..downloads.request import something_of
+    from ..downloads.request import selected_artifacts
     from ..select import Selection
     from ..service.listing import list_artifacts, tell_remarks
     from ..service.runs import resolved
@@ -60,7 +60,7 @@ def list_command(
     tell_remarks(listing)
     selection = Selection(tuple(include or ()), tuple(exclude or ()))
     may_be_empty = bool(listing.failures) or not (listing.artifacts or listing.others)
-    chosen = something_of(listing, selection, allow_empty=allow_empty or may_be_empty)
+    chosen = selected_artifacts(listing, selection, allow_empty=allow_empty or may_be_empty)
     known = sizes_of(chosen, ca_bundle, retries) if sizes else None
     if json:
         session.write([listing_json(listing.repo, listing.run, chosen, with_urls, known)])

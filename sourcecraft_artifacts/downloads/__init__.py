@@ -1,6 +1,7 @@
-"""The story of one download: request, plan, targets, outcome.
+"""One download, from request to report.
 
-Begin with `story`: it lists, plans, runs and reports. `plan` decides what happens to each artifact,
-`output_folder` and `output_file` are the two targets. May import `transfer`, `disk`, `http`,
-`service` and the ground; knows no terminal. (The name `download` is that of the public function.)
+Begin with `story`: it lists, plans, transfers and reports. `plan` decides what happens to each
+artifact; `output_folder` and `output_file` are the two targets. It may import `transfer`, `disk`,
+`http`, `service` and the ground; it knows no terminal. (`download` is the name of the public
+function.)
 """

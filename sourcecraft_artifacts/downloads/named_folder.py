@@ -1,4 +1,4 @@
-"""The folder of a file that the user named: made when it is missing, and gone if it stays empty."""
+"""Creates the folder of a file that the user named, and removes it again if it stays empty."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..errors import named_file_fault
 
 
 def is_missing(path: str) -> bool:
-    """Tell whether the folder of a file is not there; what else is wrong is for others to find."""
+    """Tell whether the folder of a file does not exist."""
     return not os.path.lexists(os.path.dirname(path) or ".")
 
 
 @contextmanager
 def folder_of(path: str) -> Iterator[None]:
-    """Make the folder of a file, and those above it, where they are missing.
+    """Create the missing folders above a file.
 
-    At the end those of them that are empty are removed again. Raises `LocalError`.
+    At the end those that are empty are removed again. Raises `LocalError`.
     """
     made: list[str] = []
     try:
@@ -37,7 +37,7 @@ def folder_of(path: str) -> Iterator[None]:
 
 
 def _missing(path: str) -> list[str]:
-    """Return the folders of a file that are missing, the uppermost first. Raises OSError."""
+    """Return the missing folders above a file, the uppermost first. Raises OSError."""
     missing: list[str] = []
     folder = os.path.dirname(path)
     while folder and folder != os.path.dirname(folder):
@@ -46,7 +46,7 @@ def _missing(path: str) -> list[str]:
             break
         except FileNotFoundError:
             if os.path.islink(folder):
-                raise  # it leads nowhere
+                raise  # a dangling symlink
             missing.append(folder)
             folder = os.path.dirname(folder)
     return missing[::-1]

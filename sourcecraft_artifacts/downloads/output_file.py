@@ -22,11 +22,11 @@ _PREFIX = ".sourcecraft-artifacts-"
 
 
 class OutputFile:
-    """A file that the user named: a target (`jobs.Target`) for one job, as a context.
+    """A file that the user named: a target (`jobs.Target`) for one job; a context manager.
 
-    Partial data lies beside it under a hidden name until it is complete. Raises `UsageError`
-    for a name that cannot be a file's, `LocalError` when its folder cannot be opened or the name is
-    too long, `Refused` when it is a folder, a device or a link to one.
+    Partial data are beside it under a hidden name until they are complete. Raises `UsageError` for
+    a name that cannot be a file's, `LocalError` if its folder cannot be opened or the name is too
+    long, `Refused` if it is a folder, a device or a link to one.
     """
 
     def __init__(self, path: str) -> None:
@@ -40,7 +40,7 @@ class OutputFile:
             raise Refused(refusal.message, hint="write to a stream with -o -") from None
         try:
             self._directory: Directory = open_root(folder or ".")
-            self._directory.lstat(self._name)  # a name too long fails here, before any transfer
+            self._directory.lstat(self._name)  # fails before any transfer if the name is too long
         except OSError as error:
             raise named_file_fault(error, path) from error
         self._parts = PartialStore(self._directory, _PREFIX)
@@ -56,10 +56,10 @@ class OutputFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs away from the file, after waiting for one that is at it.
+        """Lock the file, after waiting for another run that has it locked.
 
-        The lock is a hidden file beside it, removed at the end. Raises `Refused` for a symlink in
-        its place.
+        The lock is a hidden file beside it, which is removed at the end. Raises `Refused` if a
+        symlink is in its place.
         """
         lock = FileLock(self._directory, self._lock_name)
         with lock.held(visible(self.path)) as alone:
@@ -68,11 +68,11 @@ class OutputFile:
 
     @property
     def exists(self) -> bool:
-        """Whether something stands at the name."""
+        """Whether something has that name already."""
         return os.path.lexists(self.path)
 
     def fresh(self, job: Job) -> Partial | None:
-        """Return none: an earlier run may have left some."""
+        """Return None: an earlier run may have left partial data."""
         return None
 
     def open(self, job: Job) -> Partial:
@@ -80,14 +80,14 @@ class OutputFile:
         return self._parts.open(part_key(job.artifact, self._name))
 
     def takes_long(self, whole: Whole) -> bool:
-        """No: it is renamed."""
+        """Return false: the file is only renamed."""
         return False
 
     def cancel(self) -> None:
         """Do nothing: no commit takes long."""
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Rename complete partial data, synced, to the file's name; a link there is replaced."""
+        """Sync complete partial data and rename them to the file's name; a link is replaced."""
         each(batch, self._put_in_place)
 
     def _put_in_place(self, whole: Whole) -> None:

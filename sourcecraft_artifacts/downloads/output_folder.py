@@ -37,14 +37,14 @@ from .unpacker import Unpacker, Unpacking, old_places
 _PARTIAL = "partial"
 _IGNORE = ".gitignore"
 _TRIES = 5
-"""How often a folder is made anew that another run removes."""
+"""How often a folder that another run removes is created again."""
 
 
 class OutputFolder:
     """An output folder: facts for the plan (`plan.Disk`), then a target (`jobs.Target`).
 
-    As a context. Opening it creates nothing; `prepare` does. A lock on the state folder keeps a
-    second run out; where there are no locks, runs may do the same work twice and no more.
+    It is a context manager. Opening it creates nothing; `prepare` does. A lock on the state folder
+    makes a second run wait; without locks two runs may do the same work twice, but do no harm.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OutputFolder:
         self._folds: bool | None = None
         self._unpacker: Unpacker | None = None
         self._steps: dict[str, Step] = {}
-        """By the final path of their jobs."""
+        """The steps of jobs, by the jobs' final paths."""
         self._packed: set[str] = set()
         """The final paths of jobs that turned out to be archives."""
 
@@ -81,12 +81,12 @@ class OutputFolder:
                 directory.close()
 
     def look(self) -> None:
-        """Open what exists.
+        """Open the folder and its state folder if they exist.
 
-        Raises OSError, `LocalError`, and `Refused` for a state folder not ours.
+        Raises OSError, `LocalError`, and `Refused` if the state folder is not a folder.
         """
         if not os.path.isabs(self.path):
-            os.getcwd()  # one that was deleted can still be opened, and holds nothing
+            os.getcwd()  # fails if it was deleted, while opening a deleted folder succeeds
         if not os.path.lexists(self.path):
             return
         self._tree = Tree.open(self.path, create=False)
@@ -95,10 +95,10 @@ class OutputFolder:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest, read when it is first asked for: after `lock`, where there is one.
+        """The manifest, read when it is first needed, which is after `lock` in a download.
 
-        Raises `Refused` where a newer version of this tool wrote it, or where it is no plain file,
-        and `LocalError` where it cannot be read.
+        Raises `Refused` if a newer version of this tool wrote it or it is not a plain file, and
+        `LocalError` if it cannot be read.
         """
         try:
             return Manifest(self._state, self._run, self._look)
@@ -108,16 +108,16 @@ class OutputFolder:
             raise LocalError(f"cannot read {path}: {reason}") from error
 
     def _look(self, place: str) -> os.stat_result | None:
-        """Look at a place of the manifest; None when nothing is to be seen there."""
+        """Return the `lstat` of a place in the manifest; None if there is none."""
         try:
             return self.lstat(safe_path(place, portable=False))
         except (UnsafePath, ArtifactsError):
             return None
 
     def lock(self) -> None:
-        """Keep other runs out of the folder, after waiting for one that is at it.
+        """Lock the folder, after waiting for another run that has it locked.
 
-        What the other run did is seen afterwards.
+        The manifest is read afterwards, with the other run's files.
         """
         if self._state is None or self._locked:
             return
@@ -132,7 +132,7 @@ class OutputFolder:
 
     @property
     def unpacker(self) -> Unpacker:
-        """What turns archives into folders here; made anew with the manifest."""
+        """The unpacker for this folder; a new one if the manifest is read again."""
         assert self._tree is not None, "there is no folder"
         if self._unpacker is None or self._unpacker.manifest is not self.manifest:
             made = Unpacker(self._tree, self.manifest, self._unpacking, folds=self.folds_names)
@@ -140,7 +140,7 @@ class OutputFolder:
         return self._unpacker
 
     def _wait(self, state: Directory) -> str:
-        """Say what is waited for, with the processes of the runs that are seen at work."""
+        """Return a message about the run that is waited for, with its process if that is known."""
         numbers: list[int] = []
         with suppress(OSError, Refused), state.child(_PARTIAL, create=False) as partial:
             numbers = others_at_work(partial)
@@ -148,24 +148,24 @@ class OutputFolder:
         return f"waiting for another download into {visible(self.path)} to end{whom}"
 
     def prepare(self) -> bool:
-        """Make the folder and its state ready to be written; True when that changed the facts."""
+        """Create the folder and its state folder; return whether the plan must be made again."""
         looked_at = vars(self).get("manifest")
         try:
             is_new = self._enter_state()
         except OSError as error:
             raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        assert self._partial is not None, "it was entered"
+        assert self._partial is not None, "the state folder was entered"
         self._parts = PartialStore(self._partial, run=self._run)
-        with suppress(OSError):  # `open` meets it again
+        with suppress(OSError):  # `open` raises it again
             self._parts.look()
-        # Nothing has been put into a state folder that has no manifest and no journal.
+        # Without a manifest and a journal nothing is known of the folder's files.
         knew = looked_at is not None and looked_at.exists
         return is_new and (knew or self.manifest.exists)
 
     def _enter_state(self) -> bool:
-        """Open the state folder and what is in it; True when it is another than was looked at.
+        """Open the state folder; return whether it is another one than before.
 
-        A run that has no lock may remove what it empties at its end: then it is made once more.
+        A run without a lock may remove the empty folder at its end; then it is created again.
         """
         if self._tree is None:
             self._tree = Tree.open(self.path, create=True)
@@ -183,21 +183,21 @@ class OutputFolder:
                 if tries == _TRIES:
                     raise
                 self._state, self._locked = None, False
-        # Read here: the workers that share it must not each read their own.
+        # Read the manifest here, once, as the workers share it.
         is_new = self._state is not before
         if is_new:
-            self._tree.root.sync()  # or a file could outlive the folder that knows it as ours
+            self._tree.root.sync()  # else a file could survive a power cut without its records
             vars(self).pop("manifest", None)
         assert self.manifest is not None
         return is_new
 
     def _ignore(self, state: Directory) -> None:
-        """Keep the state folder out of git, as whoever has the output folder there wants it."""
+        """Write a `.gitignore`, so that git ignores the state folder."""
         if state.lstat(_IGNORE) is None:
             write_file(state, _IGNORE, b"*\n", sync=False)
 
     def create(self) -> None:
-        """Make the folder itself. Raises `LocalError`."""
+        """Create the output folder. Raises `LocalError`."""
         if self._tree is None:
             self._tree = Tree.open(self.path, create=True)
 
@@ -205,13 +205,13 @@ class OutputFolder:
 
     @property
     def folds_names(self) -> bool:
-        """Whether names that differ by case or normalisation are one file here."""
+        """Whether names that differ by case or normalisation are the same file here."""
         if self._folds is None:
             self._folds = folds_names(self.path)
         return self._folds
 
     def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Look at a place, without following it. Raises `Refused` when it cannot be reached."""
+        """Return the `lstat` of a place, or None. Raises `Refused` if it cannot be reached."""
         try:
             refuse_too_long(self.path_of(place))
             return None if self._tree is None else self._tree.lstat(place)
@@ -225,7 +225,7 @@ class OutputFolder:
             ) from error
 
     def entry(self, place: SafePath) -> Entry | None:
-        """Return what the manifest has of a place, and a run that goes on beside this one."""
+        """Return the entry of a place in the manifest, also of a run that is active beside this."""
         found = None if self._run.alone else self.lstat(place)
         if found is not None:
             self.manifest.knows(str(place), found)
@@ -235,13 +235,13 @@ class OutputFolder:
         return entry
 
     def was_only_intended(self, place: SafePath) -> bool:
-        """Tell whether a killed run may not have come to put its first file here."""
+        """Tell whether a run may have been killed before it put its first file here."""
         return self.manifest.was_only_intended(str(place))
 
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
-        """Tell whether the file there is the recorded one: by size and time, else by SHA-256.
+        """Tell whether a file is the recorded one: by size and time, else by SHA-256.
 
-        A file that was only touched is recorded anew with its time.
+        If only its time changed, the new time is recorded.
         """
         if entry.looks_like(found):
             self.manifest.placed(str(place))
@@ -257,19 +257,19 @@ class OutputFolder:
         return same
 
     def holds_members(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether all that an artifact was unpacked to is as it was put there."""
+        """Tell whether all files of an unpacked artifact are unchanged."""
         return self._tree is not None and self.unpacker.is_whole(str(place), entry)
 
     def has_members(self, entry: Entry) -> bool:
-        """Tell whether something stands at the place of each of them."""
+        """Tell whether each member exists."""
         return self._tree is not None and self.unpacker.are_there(entry)
 
     def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether a folder holds nothing but what an artifact was unpacked to."""
+        """Tell whether a folder has only files of an unpacked artifact."""
         return self.unpacker.holds_only(place, str(place), entry)
 
     def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
-        """Tell whether the file there is an archive that is to be a folder."""
+        """Tell whether the file there is an archive that should become a folder."""
         assert self._tree is not None, "a file was seen below it"
         with self._tree.parent(place, create=False) as parent:
             descriptor = parent.open(place.name, os.O_RDONLY)
@@ -290,23 +290,23 @@ class OutputFolder:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def is_exactly(self, place: SafePath, record: Stored) -> bool:
-        """Tell whether a member is as recorded, by all of its bytes. Raises OSError."""
+        """Tell whether a member is as recorded, by its bytes. Raises OSError."""
         assert self._tree is not None, "a file was seen below it"
         with self._tree.parent(place, create=False) as parent:
             return is_as_left(record._replace(mtime_ns=-1), parent, place.name)
 
     def path_of(self, place: SafePath) -> str:
-        """Return a place as the report shows it: DIR joined with what is below."""
+        """Return a place as the report shows it: DIR joined with the place."""
         return os.path.join(self.path, *place.parts)
 
     def shown_path(self, place: SafePath, entry: Entry | None) -> str:
-        """Return where an artifact is: a file's place, or the folder that its members are in."""
+        """Return the path of an artifact's file, or of the folder of its members."""
         if entry is None or entry.members is None:
             return self.path_of(place)
         return os.path.join(self.path, *entry.base.split("/")) if entry.base else self.path
 
     def with_members(self, result: FileResult) -> FileResult:
-        """Add to the result of a job what the artifact was unpacked to."""
+        """Add the members of an unpacked artifact to the result of its job."""
         step = self._steps.get(result.path or "")
         if step is None or result.outcome is not Outcome.DOWNLOADED:
             return result
@@ -327,7 +327,7 @@ class OutputFolder:
         return job
 
     def fresh(self, job: Job) -> Partial | None:
-        """Return empty partial data for a job of which the disk has none."""
+        """Return empty partial data for a job, unless the disk may have some."""
         assert self._parts is not None, "the folder was not prepared"
         return self._parts.fresh(part_key(job.artifact))
 
@@ -337,39 +337,38 @@ class OutputFolder:
         return self._parts.open(part_key(job.artifact))
 
     def takes_long(self, whole: Whole) -> bool:
-        """Tell whether it is an archive, or large."""
+        """Tell whether the file is large or an archive to be unpacked."""
         partial = whole.partial
         artifact, size = whole.job.artifact, partial.size or 0
         try:
             is_packed = self.unpacker.is_packed(artifact, partial.descriptor, size)
         except OSError:
-            return False  # whoever commits it meets the error
+            return False  # the commit gets the error again
         if is_packed:
             self._packed.add(whole.job.path)
         return is_packed or partial.is_large
 
     def cancel(self) -> None:
-        """End what is being unpacked within a second."""
+        """Stop unpacking within a second."""
         if self._unpacker is not None:
             self._unpacker.cancel()
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Move complete partial data to its places: synced, recorded, then renamed.
+        """Put complete files in their places: sync them, record them, then rename them.
 
-        A batch is written to the disk as one, and recorded as one: file by file it would take
-        three times as long. The folders' own names are synced at the end of the run, before the
-        manifest that speaks of them: a loss of power before that leaves the old file or none,
-        never an empty one.
+        The files of a batch are synced and recorded together: one by one they would take three
+        times as long. The folders are synced at the end of the run, before the manifest is written:
+        a loss of power before that leaves the old file or none, never an empty one.
         """
         packed = [whole for whole in batch if whole.job.path in self._packed]
         each(packed, self._unpack)
         self._commit_files([w for w in batch if w.error is None and w.members is None])
 
     def _unpack(self, whole: Whole) -> None:
-        """Put the members of an archive in place; what is none stays for the others' commit."""
+        """Put the members of an archive in place, unless it is to stay one file."""
         partial, step = whole.partial, self._steps[whole.job.path]
         with suppress(OSError):
-            partial.checkpoint()  # a kill from here on leaves an archive that is whole
+            partial.checkpoint()  # so that after a kill the archive is complete
         descriptor = partial.directory.open(partial.part_name, os.O_RDONLY)
         try:
             key, artifact = str(step.place), whole.job.artifact
@@ -389,9 +388,9 @@ class OutputFolder:
             partial.forget()
 
     def unpack_here(self, step: Step, tell: Callable[[str], None]) -> Entry:
-        """Unpack an archive that lies at its place, where an earlier run had left it as it came.
+        """Unpack an archive that an earlier run put in place without unpacking it.
 
-        Raises what `Unpacker.unpack` does; the archive then stays.
+        Raises what `Unpacker.unpack` raises; the archive then stays.
         """
         assert self._tree is not None, "the folder was not prepared"
         assert self._partial is not None, "the folder was not prepared"
@@ -440,7 +439,7 @@ class OutputFolder:
         return self._steps[whole.job.path].place
 
     def _seal(self, whole: Whole) -> Entry:
-        """Put the bytes on the disk and return what is to be recorded of them."""
+        """Sync the bytes, and return the entry to be recorded."""
         key, found = str(self._place(whole)), whole.partial.seal()
         before = old_places(key, self.manifest.get(key))
         left = tuple(pair for pair in before if pair[0] != key)
@@ -454,7 +453,7 @@ class OutputFolder:
         before: Places = (),
         is_judged: bool = False,
     ) -> Entry:
-        """Return what is to be recorded of an object."""
+        """Return the entry to be recorded for an object."""
         artifact, version = whole.job.artifact, whole.partial.version
         return Entry(
             artifact.address,
@@ -469,7 +468,7 @@ class OutputFolder:
         )
 
     def _check_unchanged(self, whole: Whole) -> None:
-        """Refuse to replace what came to stand at the place after the plan was made."""
+        """Refuse to replace a file that appeared at the place after the plan was made."""
         step = self._steps[whole.job.path]
         assert self._tree is not None, "the folder was not prepared"
         before, found = step.before, self._tree.lstat(step.place)
@@ -478,12 +477,12 @@ class OutputFolder:
             return
         if found is None or self._overwrite or (before and _are_same(before, found)):
             return
-        # Else it is of another run that no lock kept out.
+        # The file may be from another run, if there are no locks.
         if not self.manifest.knows(str(step.place), found):
-            raise Refused("a file came to stand in its place while it was downloaded")
+            raise Refused("a file appeared in its place while it was downloaded")
 
     def _check_folder(self, place: SafePath) -> None:
-        """Refuse a file where a folder holds anything but what the artifact was unpacked to."""
+        """Refuse a file if its place is a folder with other files than the artifact's members."""
         entry = self.manifest.get(str(place))
         if entry is None or not self.holds_only_ours(place, entry):
             raise Refused(
@@ -508,7 +507,7 @@ class OutputFolder:
             self._touched.add(place.parts[:-1])
 
     def _make_way(self, place: SafePath) -> None:
-        """Remove the folder that an artifact was, where a file is to come in its place."""
+        """Remove the folder of an older version of the artifact, which is a file now."""
         assert self._tree is not None, "the folder was not prepared"
         entry = self.manifest.get(str(place))
         if entry is not None:
@@ -516,7 +515,7 @@ class OutputFolder:
             remove_empty(self._tree, str(place))
 
     def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
-        """Learn which artifacts are selected, and end what a killed run had almost ended."""
+        """Note the selected artifacts, and remove old files that a killed run did not remove."""
         if self._tree is None:
             return
         self.unpacker.current = {str(step.place) for step in steps}
@@ -527,27 +526,27 @@ class OutputFolder:
                 self.unpacker.settle(str(step.place), step.entry)
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
-        """Yield what the manifest has, by place."""
+        """Yield the manifest's places and entries, in order."""
         for key in sorted(self.manifest.places()):
             entry = self.manifest.get(key)
             if entry is not None:
                 yield key, entry
 
     def removable(self, key: str, entry: Entry) -> Places:
-        """Return the files and empty folders of an artifact that are as they were left."""
+        """Return the unchanged files and empty folders of an artifact."""
         return () if self._tree is None else self.unpacker.removable(key, entry)
 
     def remove(self, key: str, entry: Entry, places: Places) -> None:
-        """Remove files of an artifact, as `removable` gave them, and folders left empty."""
+        """Remove files of an artifact that `removable` returned, and folders that become empty."""
         self.unpacker.remove(key, entry, places)
 
     def shown_path_of(self, key: str, entry: Entry) -> str:
-        """Return where an artifact of the manifest is, as the report shows it."""
+        """Return the path of an artifact of the manifest, as the report shows it."""
         base = key if entry.members is None else entry.base
         return os.path.join(self.path, *base.split("/")) if base else self.path
 
     def finish(self, *, complete: bool) -> None:
-        """Sync the folders, write the manifest, and after a complete run leave nothing else.
+        """Sync the folders and write the manifest; after a complete run remove all other state.
 
         Raises `LocalError`; the journal then stays for the next run.
         """
@@ -567,7 +566,7 @@ class OutputFolder:
             if self._tree is not None and self._parts is not None:
                 if self._state is not None and self._state.listdir() == [_IGNORE]:
                     self._state.unlink(_IGNORE)
-                self._tree.root.rmdir(STATE_FOLDER)  # where nothing is left in it at all
+                self._tree.root.rmdir(STATE_FOLDER)  # only if it is empty
 
     def _find_partial(self) -> None:
         """Open the folder of partial data, also after a run that had nothing to fetch."""
@@ -578,7 +577,7 @@ class OutputFolder:
                 self._parts = PartialStore(self._partial, run=self._run)
 
     def _clear_partial(self) -> None:
-        """Remove what runs left that are over."""
+        """Remove partial data and marks of runs that have ended."""
         with suppress(OSError, Refused):
             if self._parts is not None:
                 self._parts.clear()
@@ -586,7 +585,7 @@ class OutputFolder:
 
     def _sync_touched(self) -> None:
         assert self._tree is not None or not self._touched
-        # The folders above too: some of them may have been made for what is in them.
+        # The folders above too: the run may have created some of them.
         parts = {above[:depth] for above in self._touched for depth in range(len(above) + 1)}
         for above in sorted(parts, key=len, reverse=True):
             if self._tree is not None:
@@ -601,7 +600,7 @@ class OutputFolder:
         touched = self._unpacker.touched
         if len(touched) <= FEW or not sync_file_system(self._tree.root):
             for folder in touched:
-                # A folder of an older version may be gone, or a file of a newer one in its place.
+                # A folder of an older version may be gone, or may be a file now.
                 with (
                     suppress(FileNotFoundError, Refused),
                     self._tree.parent(SafePath((*folder, "-")), create=False) as parent,
@@ -611,9 +610,9 @@ class OutputFolder:
 
 
 def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
-    """Tell whether a file is as it was at an earlier look.
+    """Tell whether a file is unchanged between two `lstat` calls.
 
-    Its number may differ from look to look: then the time of its last change must not.
+    On some file systems inode numbers change; then the time of the last change must be the same.
     """
     return (before.st_mtime_ns, before.st_size) == (found.st_mtime_ns, found.st_size) and (
         before.st_ino == found.st_ino or before.st_ctime_ns == found.st_ctime_ns
@@ -621,7 +620,7 @@ def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
 
 
 def members_of(entry: Entry | None, directory: str) -> tuple[MemberFile, ...] | None:
-    """Return the files that an artifact was unpacked to; None where it is one file."""
+    """Return the files that an artifact was unpacked to; None if it is one file."""
     if entry is None or entry.members is None:
         return None
     return tuple(
@@ -631,7 +630,7 @@ def members_of(entry: Entry | None, directory: str) -> tuple[MemberFile, ...] | 
 
 
 def part_key(artifact: Artifact, more: str = "") -> str:
-    """Return the name under which an artifact's partial data is found again."""
+    """Return the key by which the partial data of an artifact are found."""
     where = artifact.address
     names = (where.repo, where.run, where.workflow, where.task, where.cube, artifact.local_path)
     text = "\0".join((*names, more))

@@ -31,11 +31,11 @@ class OutputStream:
         return self.fresh(job)
 
     def takes_long(self, whole: Whole) -> bool:
-        """Return false: it is sent already."""
+        """Return false: the bytes were sent already."""
         return False
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Note that everything was sent."""
+        """Note the size: everything was sent already."""
         for whole in batch:
             whole.size = whole.partial.position
 
@@ -65,7 +65,7 @@ class Sent(Partial):
         super().__init__(Directory("-", None), "-", None)
         self._send = send
         self._again: Digests | None = None
-        """Of what comes a second time."""
+        """The digests of bytes that the storage sends a second time."""
 
     def restart(self, version: Version, expected: dict[str, bytes]) -> None:
         """Begin a version of the object; the sent bytes must be its beginning."""
@@ -76,9 +76,9 @@ class Sent(Partial):
             self._digests = Digests(expected)
 
     def write(self, data: memoryview, at: int) -> None:
-        """Send the next bytes, or compare them with what was sent. Raises what the stream does.
+        """Send the next bytes, or compare them with the sent ones.
 
-        Raises TransferError where they are others.
+        Raises `TransferError` if they differ, and what the stream raises.
         """
         if self._again is not None:
             known = data[: self.position - at]
@@ -87,13 +87,13 @@ class Sent(Partial):
             if self._again.position == self.position:
                 self._check_same(self._again)
         if data:
-            assert self._digests is not None, "an answer came first"
+            assert self._digests is not None, "restart was called first"
             self._send(data)
             self._digests.update(data)
             self.position += len(data)
 
     def digest(self) -> str:
-        """Return the SHA-256 of all that was sent. Raises TransferError where it is not right."""
+        """Return the SHA-256 of all sent bytes. Raises `TransferError` if a digest differs."""
         if self._again is not None:
             self._check_same(self._again)
         return super().digest()

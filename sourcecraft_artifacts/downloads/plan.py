@@ -43,7 +43,7 @@ class Action(StrEnum):
     DOWNLOAD = "download"
     REPLACE = "replace"
     UNPACK = "unpack"
-    """The archive is in place and is to become a folder: nothing is fetched."""
+    """The archive is in place and should become a folder: nothing is fetched."""
     KEEP = "keep"
     SKIP = "skip"
     NONE = "unavailable"
@@ -95,12 +95,12 @@ class Step(NamedTuple):
 
     @property
     def fetches(self) -> bool:
-        """Whether bytes are to be requested."""
+        """Whether bytes must be requested."""
         return self.action in (Action.DOWNLOAD, Action.REPLACE)
 
     @property
     def changes(self) -> bool:
-        """Whether the folder is to be changed."""
+        """Whether the folder will be changed."""
         return self.fetches or self.action is Action.UNPACK
 
 
@@ -115,7 +115,7 @@ def plan(
     late: bool = False,
     unpack: bool = False,
 ) -> list[Step]:
-    """Decide for each artifact, in order; writes nothing.
+    """Decide what to do with each artifact, in order; nothing is written.
 
     `rule` overrides `if_exists`. `late` means that earlier plans had something to fetch, `unpack`
     that archives should become folders. Raises `Refused`, naming every artifact that would be

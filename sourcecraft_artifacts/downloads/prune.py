@@ -24,9 +24,9 @@ def outdated(
 ) -> Iterator[tuple[str, Entry]]:
     """Yield the entries that the selection would cover in any run and that are not in `kept`.
 
-    An entry is covered when it is of the same repository and part of the tree, passes the globs,
-    and lies where this layout would put it. Names that differ only by case may be one file: such
-    an entry is kept.
+    An entry is covered if it is of the same repository and part of the tree, passes the globs, and
+    is where this layout would put it. Names that differ only by case may be the same file; such an
+    entry is kept.
     """
     folded = set(map(fold_key, kept))
     for key, entry in entries:
@@ -54,7 +54,7 @@ def _lies_there(key: str, entry: Entry, layout: Layout) -> bool:
 
 
 def artifact_of(entry: Entry) -> Artifact:
-    """Return the artifact of an entry, as it was listed then."""
+    """Return the artifact of an entry, as it was listed when it was downloaded."""
     return Artifact(entry.address, entry.local_path, "", entry.dates)
 
 

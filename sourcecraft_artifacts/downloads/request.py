@@ -45,24 +45,24 @@ _FLAGS = (
 class Request:
     """What to download, where to, and how: the options of the command as one value.
 
-    Raises `UsageError` for what the command refuses. The fields, with what they are by default:
+    Raises `UsageError` for what the command refuses. The fields, with their defaults:
 
-    - `address`: what is asked for.
+    - `address`: the artifacts that are asked for.
     - `directory`: the output folder (the current one), or
-    - `output`: one file instead; `-` is the stream `write`, which is called with each piece.
-    - `selection`: which artifacts (all). `runs`: which runs count as `latest` (all).
-    - `layout` (`auto`) and `if_exists` (`update`), which may be given as text.
-    - `portable_paths`: refuse what Windows or macOS cannot hold. `unpack`: make folders of the
-      archives that the service stores for folders (True).
-    - `prune`: remove what is listed no more. `allow_missing`: and do that too where artifacts are
-      not available.
-    - `jobs`: most storage connections (the tool's choice). `limit_rate`: bytes a second (none).
-    - `retries`: tries after the first, for each request without progress (5). `stall_timeout`:
-      seconds that a connection may stall (30). `fail_fast`: stop at the first that fails.
-    - `wait`: follow a run that goes on, for `wait_timeout` seconds (without end).
-    - `allow_empty`: selecting nothing is no error. `fail_on_run_status`: read how the run ended.
-    - `dry_run`: plan, ask no storage and write nothing. `ca_bundle`: a file of trusted CAs.
-    - `checksums`: a file that the caller writes afterwards, and that no artifact may be.
+    - `output`: one file instead; `-` is the function `write`, which is called with each piece.
+    - `selection`: the patterns that select artifacts (all). `runs`: the filter for `latest` (none).
+    - `layout` (`auto`) and `if_exists` (`update`), which may be given as strings.
+    - `portable_paths`: refuse paths that Windows or macOS cannot hold. `unpack`: unpack folders
+      that the service stores as tar archives (True).
+    - `prune`: remove files that are no longer listed. `allow_missing`: do so even if some artifacts
+      are unavailable.
+    - `jobs`: the most storage connections (the tool's choice). `limit_rate`: bytes a second (none).
+    - `retries`: retries of each request that makes no progress (5). `stall_timeout`: seconds that a
+      connection may be slower than 1 byte a second (30). `fail_fast`: stop at the first failure.
+    - `wait`: follow a run in progress, for at most `wait_timeout` seconds (no limit).
+    - `allow_empty`: an empty selection is no error. `fail_on_run_status`: read how the run ended.
+    - `dry_run`: only plan: no storage request, nothing written. `ca_bundle`: a file of trusted CAs.
+    - `checksums`: a file that the caller writes afterwards; no artifact may have this path.
     """
 
     address: Address
@@ -93,15 +93,15 @@ class Request:
     def __post_init__(self) -> None:
         self._check_types()
         if self.output is not None and (self.directory != "." or self.layout is not Layout.AUTO):
-            raise UsageError("output does not go with directory and layout")
+            raise UsageError("output cannot be combined with directory or layout")
         if self.output is not None and self.prune:
-            raise UsageError("prune is for a folder, and output names one file")
+            raise UsageError("prune works on a folder, and output names one file")
         if self.output == "-" and self.write is None:
             raise UsageError("output '-' needs write, which takes the bytes")
         if self.wait_timeout is not None and not self.wait:
-            raise UsageError("wait_timeout goes with wait")
+            raise UsageError("wait_timeout needs wait")
         if self.runs != RunFilter() and self.address.run != LATEST:
-            raise UsageError("runs goes with the run `latest`")
+            raise UsageError("runs needs the run `latest`")
 
     def _check_types(self) -> None:
         checks.instance("address", self.address, Address)
@@ -123,7 +123,7 @@ class Request:
             checks.number("limit_rate", self.limit_rate, 1)
         checks.number("stall_timeout", self.stall_timeout, 0, above=True)
         if self.stall_timeout > _LONGEST_STALL:
-            raise UsageError(f"stall_timeout must be {_LONGEST_STALL:,} seconds at most")
+            raise UsageError(f"stall_timeout must be at most {_LONGEST_STALL:,} seconds")
         if self.wait_timeout is not None:
             checks.number("wait_timeout", self.wait_timeout, 0)
 
@@ -144,16 +144,16 @@ class Request:
 
 
 def selected(listing: Listing, request: Request) -> Listing:
-    """Return a listing with the selected artifacts only.
+    """Return a listing with only the selected artifacts.
 
-    Raises `NothingMatched`, naming what there is, unless that is allowed, more may come, cubes
-    could not be listed, or the failure of the run is to be reported.
+    Raises `NothingMatched`, which names what is available, if nothing is selected; not if that is
+    allowed, if more may come, if cubes could not be listed, or if the run's failure is reported.
     """
     failed = request.fail_on_run_status and listing.run_status in FAILED_STATUSES
     excused = request.allow_empty or bool(listing.failures) or failed
     may_be_empty = excused or (request.wait and not listing.ended)
     try:
-        chosen = something_of(listing, request.selection, allow_empty=may_be_empty)
+        chosen = selected_artifacts(listing, request.selection, allow_empty=may_be_empty)
     except NothingMatched as nothing:
         if request.wait or listing.run_ended:
             raise
@@ -162,12 +162,12 @@ def selected(listing: Listing, request: Request) -> Listing:
     return listing._replace(artifacts=chosen)
 
 
-def something_of(
+def selected_artifacts(
     listing: Listing, selection: Selection, *, allow_empty: bool
 ) -> tuple[Artifact, ...]:
-    """Return the artifacts that are selected.
+    """Return the selected artifacts.
 
-    Raises `NothingMatched`, naming what there is, where there are none and that is not allowed.
+    Raises `NothingMatched`, which names what is available, unless an empty selection is allowed.
     """
     chosen = tuple(a for a in listing.artifacts if selection.matches(a.local_path))
     if not chosen and not allow_empty:
@@ -201,7 +201,7 @@ class TimeIsUp(Exception):
 
 
 class Pauses:
-    """The pauses between two polls: the less happens, the longer they are.
+    """The pauses between two polls, which become longer while nothing changes.
 
     Together they take at most `limit` seconds; None is no limit.
     """
@@ -231,8 +231,7 @@ class Pauses:
 def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
     """Resolve `latest`, and subtract the time that this took from the time to wait.
 
-    Raises `NotFound`, and `WaitTimeout` where a run that has just begun does not tell its workflows
-    in time.
+    Raises `NotFound`, and `WaitTimeout` if the workflows of a new run are not known in time.
     """
     if request.address.run != LATEST:
         return request
@@ -241,11 +240,11 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
     def ask_again(run: Run) -> bool:
         waits = request.wait and not request.dry_run
         if waits:
-            reporter.waiting(f"run {visible(run.slug)} to tell its workflows")
+            reporter.waiting(f"the workflows of run {visible(run.slug)}")
             try:
                 pauses.pause()
             except TimeIsUp:
-                told = f"run {run.slug} had not told its workflows in time (--wait-timeout)"
+                told = f"the workflows of run {run.slug} were not known in time (--wait-timeout)"
                 raise WaitTimeout(told, hint="run the same command again") from None
         return waits
 
@@ -257,7 +256,7 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
 def follow(
     client: Client, request: Request, listing: Listing, reporter: Reporter
 ) -> Iterator[Listing]:
-    """Yield newer listings, with all that is there, until the run has ended. Raises `TimeIsUp`."""
+    """Yield newer listings until the run has ended. Raises `TimeIsUp`."""
     pauses, before = Pauses(request.wait_timeout), listing.awaited
     while not listing.ended:
         reporter.waiting(awaited_text(listing))
@@ -268,7 +267,7 @@ def follow(
             raise
         before = listing.awaited
         listing = list_artifacts(client, request.address, watch=True)
-        if listing.ended:  # until then they may still come
+        if listing.ended:  # until then missing cubes may still be listed
             tell_remarks(listing)
         yield listing
     reporter.waiting("")
@@ -281,7 +280,7 @@ def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
 
 
 def awaited_text(listing: Listing) -> str:
-    """Name the cubes that a run in progress has still to finish, safe to show."""
+    """Name the cubes of a run in progress that have not ended, safe to show."""
     if not listing.awaited:
         return f"run {visible(listing.run)} to end"
     names = [name + " (awaits approval)" * (name in listing.held) for name in listing.awaited]

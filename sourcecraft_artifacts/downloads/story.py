@@ -1,4 +1,4 @@
-"""The story of a download: listing, plan, run, report; for the command line and as a library."""
+"""A download from listing to report, for the command line and as a library."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
     """Put the selected artifacts on disk, and return the result for each.
 
     Raises `NothingMatched`, `Refused` (the plan is unsafe; nothing was written), `LocalError`,
-    and what the API's client raises. An artifact that cannot be had is in the report instead, and
-    so is an error that ends a wait after something was fetched.
-    Whatever ends it, partial data is kept, and the same call continues where it stopped.
+    and what the API's client raises. An artifact that cannot be downloaded raises nothing: the
+    report has its error, and also an error that ends a wait after files were fetched. Whatever ends
+    the download, partial data are kept, and the same call continues where it stopped.
     """
     checks.instance("request", request, Request)
     started = time.monotonic()
@@ -64,7 +64,7 @@ def _load_meanwhile(request: Request) -> None:
 
 
 def _load(request: Request) -> None:
-    with suppress(Exception):  # whoever needs it imports it again, and gets the error
+    with suppress(Exception):  # the import where it is needed raises the error again
         if request.output is None:
             from . import to_folder  # noqa: F401
         else:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    """Fetch the one selected artifact to a file or a stream; refuse before any waiting."""
+    """Fetch the one selected artifact to a file or a stream; refusals come before any wait."""
     with ExitStack() as stack:
         target: OutputFile | None = None
         stays = False

@@ -114,7 +114,7 @@ def _pruned(
     elif not listing.run_ended:
         reason = "the run has not ended"
     elif listing.failures or listing.unlisted or (lacking and not request.allow_missing):
-        reason = "not all artifacts could be had"
+        reason = "some artifacts are missing"
     if reason:
         _log.info("--prune removes nothing: %s", reason)
         return []
@@ -196,9 +196,9 @@ class _FolderRun:
             except NothingMatched:
                 if not (self._jobs or self._done):
                     raise
-                artifacts, self.steps = (), []  # none of it is listed any more
+                artifacts, self.steps = (), []  # no artifact is listed any more
             downloads.wait()
-            if any(map(self._is_outdated, artifacts)):  # its older version was still under way
+            if any(map(self._is_outdated, artifacts)):  # an older version was still being fetched
                 self._grow(downloads, artifacts)
         except ArtifactsError as error:
             if not (self._jobs or self._done):
@@ -217,7 +217,7 @@ class _FolderRun:
         """Return the rule for an artifact that this run may have fetched before.
 
         A newer version replaces what this run put in place, whatever `--if-exists` says. An
-        artifact that is still being fetched is judged after it has ended.
+        artifact that is still being fetched is decided on after it has ended.
         """
         key = _key(artifact)
         if key in self._jobs:
@@ -313,7 +313,7 @@ class _FolderRun:
 
 @dataclass(slots=True)
 class _Unpacked:
-    """An archive that is unpacked where it lies (`reporter.Activity`)."""
+    """An archive in its place that is being unpacked (`reporter.Activity`)."""
 
     name: str
     size: int | None = 0

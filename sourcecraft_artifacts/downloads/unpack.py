@@ -1,4 +1,4 @@
-"""Puts the members of one archive in place: judged one by one, journaled, moved, recorded."""
+"""Puts the members of one archive in place: decides about each, moves them, removes old files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Landing:
     """
 
     files: dict[str, Stored]
-    """By place, with the numbers of the unpacked files."""
+    """The files by place, with the numbers of the unpacked files."""
     folders: set[str]
     skipped: set[str] = field(default_factory=set)
     in_the_way: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ def landing(
     is_ours: Callable[[str, Stored], bool],
     folds: bool,
 ) -> Landing:
-    """Judge what exists at the members' places. Raises `Refused` for the first obstacle.
+    """Decide what to do at the members' places. Raises `Refused` for the first obstacle.
 
     `old` has the recorded files of an older version. `is_ours` tells whether this tool put a file
     at a place.
@@ -98,7 +98,7 @@ class _Judge(NamedTuple):
     old: Mapping[str, list[Stored]]
     is_ours: Callable[[str, Stored], bool]
     exists: dict[str, bool]
-    """The folders that were looked at, and whether they are there."""
+    """The folders that were examined, and whether they exist."""
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
         """Judge what exists at the places of files in one folder."""
@@ -192,7 +192,7 @@ def grouped(places: Places) -> dict[str, list[Stored]]:
 def move_in(
     tree: Tree, landing: Landing, aside: Aside, check: Check, tell: Callable[[str], None]
 ) -> None:
-    """Move the files to their places, folder by folder. Raises OSError, `Refused`, Cancelled."""
+    """Move the files to their places, folder by folder. Raises OSError, `Refused`, `Cancelled`."""
     for place in landing.in_the_way:
         folder, name = split(place)
         with tree.parent(place_in(folder, "-"), create=False) as parent:
@@ -236,7 +236,7 @@ def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
 
 
 def remove_empty(tree: Tree, folder: str) -> None:
-    """Remove a folder and those below it, as far as they are empty: a killed run may leave some."""
+    """Remove a folder and those below it if they are empty, as a killed run may leave them."""
     with (
         suppress(OSError, ArtifactsError, UnsafePath),
         tree.parent(place_in(folder, "-"), create=False) as parent,

@@ -1,4 +1,4 @@
-"""Turns the archives that a download brings into folders, whole or not at all."""
+"""Unpacks downloaded archives into folders, completely or not at all."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from .unpack import (
 )
 
 _log = get_logger(__name__)
-_AS_IT_CAME = "--no-unpack leaves the archive as it came"
+_AS_IT_CAME = "--no-unpack keeps the archive"
 
 
 class Unpacking(NamedTuple):
-    """How archives are unpacked; they are not if `wanted` is false."""
+    """How archives are unpacked; if `wanted` is false, they are kept."""
 
     wanted: bool = True
     layout: Layout = Layout.MIRROR
@@ -50,7 +50,7 @@ class Unpacking(NamedTuple):
 
 
 def base_of(artifact: Artifact, layout: Layout) -> str:
-    """Return where an artifact's members land below the output folder; empty for itself."""
+    """Return where an artifact's members land below the output folder; empty for that itself."""
     base = Name.of(artifact.local_path).base
     if layout is Layout.FLAT:
         base = base[-1:] if not Name.of(artifact.local_path).glob else ()
@@ -73,8 +73,8 @@ class Claims:
                 self._note(key, entry, sure=not manifest.was_only_intended(key))
 
     def note(self, key: str, entry: Entry) -> None:
-        """Add the places of an artifact whose files were all put there."""
-        self._not_noted.append((key, entry))  # for the last artifact, nobody asks
+        """Add the places of an artifact whose files are all in place."""
+        self._not_noted.append((key, entry))  # added when needed, which the last one never is
 
     def _note(self, key: str, entry: Entry, *, sure: bool) -> None:
         for place in places_of(key, entry):
@@ -83,7 +83,7 @@ class Claims:
             self._owners.setdefault(folded(place, fold=self._fold), (key, True))
 
     def of(self, place: str) -> tuple[str, bool] | None:
-        """Return the key of a place's artifact, and whether the file surely exists."""
+        """Return the key of a place's artifact, and whether its file is known to be in place."""
         while self._not_noted:
             self._note(*self._not_noted.pop(0), sure=True)
         return self._owners.get(folded(place, fold=self._fold))
@@ -128,11 +128,11 @@ class Unpacker:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End unpacking within a second."""
+        """Stop unpacking within a second."""
         self._cancelled.set()
 
     def check(self) -> None:
-        """Raise Cancelled if the download was cancelled."""
+        """Raise `Cancelled` if the download was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled
 
@@ -152,7 +152,7 @@ class Unpacker:
         except CannotRead as lack:
             name = visible(artifact.local_path)
             _log.warning(
-                "%s is compressed with %s and stays as it came: %s", name, lack.name, lack.remedy
+                "%s is compressed with %s and was not unpacked: %s", name, lack.name, lack.remedy
             )
             return False
 
@@ -180,18 +180,18 @@ class Unpacker:
         stem: str,
         tell: Callable[[str], None],
     ) -> Entry | None:
-        """Put an archive's members in place, recorded as a copy of `entry`, which is returned.
+        """Put an archive's members in place; return `entry` with these members.
 
-        Returns None if it stays an archive. Raises TransferError for an unsafe archive, `Refused`
-        for a file in the way, Cancelled and OSError. Until the intention is in the journal nothing
-        is in place; after that, the same call completes what this one began.
+        Returns None if it stays an archive. Raises `TransferError` for an unsafe archive, `Refused`
+        for a file in the way, `Cancelled` and OSError. Until the intention is in the journal no
+        file is in place; after that, the same call completes an unfinished one.
         """
         name = Name.of(artifact.local_path)
         tell("unpacking")
         try:
             if not is_folder(descriptor, entry.size, name, self.check):
                 if name.form is Form.FILE:
-                    _log.warning("%s is a tar archive, and stays one", visible(artifact.local_path))
+                    _log.warning("%s is a tar archive; it is kept", visible(artifact.local_path))
                 return None
             aside = Aside(above, f"{stem}.{SUFFIX}")
             try:
@@ -303,7 +303,7 @@ class Unpacker:
         return made
 
     def settle_file(self, key: str) -> None:
-        """The same for an artifact that is a file."""
+        """Do the same for an artifact that is a file."""
         entry = self.manifest.get(key) if self._has_members else None
         if entry is None:
             return

@@ -21,8 +21,8 @@ from .output_folder import OutputFolder
 def verify(directory: str) -> Iterator[tuple[str, str]]:
     """Yield the path of each file in the manifest (`DIR` joined with its place) and its state.
 
-    `OK`, `FAILED` (it differs, cannot be read, or is no plain file) or `MISSING`. Raises
-    `UsageError` where there is no manifest, `Refused` for one that cannot be read.
+    The state is `OK`, `FAILED` (it differs, cannot be read, or is not a plain file) or `MISSING`.
+    Raises `UsageError` if there is no manifest, `Refused` if it is damaged.
     """
     with OutputFolder(directory) as folder:
         if folder.manifest.damaged:
@@ -33,8 +33,8 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
         places = sorted(folder.manifest.places())
         if not folder.manifest.exists:
             raise UsageError(
-                f"{visible(directory)} holds no manifest of a download",
-                hint="give the folder that was downloaded into",
+                f"{visible(directory)} has no manifest of a download",
+                hint="name a folder into which artifacts were downloaded",
             )
         for name in places:
             entry = folder.manifest.get(name)

@@ -1,5 +1,5 @@
-"""One request to a storage and the judgement of its response.
+"""One request to the storage, and the checks of its response.
 
-Begin with `storage`, which sends a request; `status`, `ranges` and `checksums` judge the response.
-May import the ground; holds no token, and knows no file. urllib3 is known here and to `network`.
+Begin with `storage`, which sends a request; `status`, `ranges` and `checksums` check the response.
+It may import the ground; it has no token, and knows no file.
 """

@@ -1,6 +1,6 @@
 """A limited number of memory blocks, which carry bytes from the network to the disk.
 
-When all are in use, readers wait: so a slow disk slows the network down, and memory is limited.
+When all are in use, readers wait: a slow disk slows the network down, and memory is limited.
 """
 
 from __future__ import annotations

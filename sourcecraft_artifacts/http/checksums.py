@@ -19,7 +19,7 @@ from .crc import Crc
 from .ranges import holds_all
 
 Headers = Mapping[str, str]
-"""The headers of an answer, by lower-case names."""
+"""The headers of a response, by lower-case names."""
 
 _NAMES = {"md5": "md5", "sha": "sha1", "sha1": "sha1", "sha-1": "sha1"}
 _NAMES |= {"sha256": "sha256", "sha-256": "sha256", "sha512": "sha512", "sha-512": "sha512"}
@@ -70,12 +70,12 @@ def new_hash(name: str) -> Hash:
 
 
 def expected_digests(status: int, headers: Headers, size: int | None) -> dict[str, bytes]:
-    """Return the digests of the whole object that an answer names, by algorithm.
+    """Return the digests of the whole object that a response has, by algorithm.
 
-    `size` is that of the object in bytes, where it is known. In the answer to a range,
-    `Content-MD5` and Amazon's headers may speak of the part: only what always speaks of the whole
-    counts then. A malformed value is ignored. For two values that differ the result is
-    an empty digest, which no object has.
+    `size` is that of the object in bytes, or None. In the response to a range, `Content-MD5` and
+    Amazon's headers may be for the part; then only headers that are always for the whole object
+    count. A malformed value is ignored. Two values that differ give an empty digest, which no
+    object has.
     """
     found: dict[str, bytes] = {}
     if _FIELDS.isdisjoint(headers):
@@ -97,7 +97,7 @@ def agreed(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> dict[str, by
 
 
 def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
-    """Each checksum of the whole with its name; a header that came twice has several."""
+    """Yield names and values of checksums of the whole object; a repeated header has several."""
     whole = holds_all(status, headers)
     if whole:
         for text in headers.get("content-md5", "").split(","):
@@ -117,8 +117,8 @@ def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
 def _amazon_counts(status: int, headers: Headers, *, whole: bool) -> bool:
     """Tell whether Amazon's checksums cover the object's bytes.
 
-    A composite covers the digests of the parts. S3 marks it by `-N` behind the value, but not in
-    the response to a range, even of all bytes; there only the checksum type can be trusted.
+    A composite covers the digests of the parts. S3 marks it by `-N` after the value, but not in the
+    response to a range, even of all bytes; there only the checksum type can be trusted.
     """
     kinds = {kind.strip().upper() for kind in headers.get("x-amz-checksum-type", "").split(",")}
     return "COMPOSITE" not in kinds and ((whole and status == 200) or "FULL_OBJECT" in kinds)
@@ -162,7 +162,7 @@ class Digests:
 
     @property
     def expected(self) -> dict[str, bytes]:
-        """What the bytes are checked for, by algorithm."""
+        """The expected digests, by algorithm."""
         return dict(self._expected)
 
     def expect(self, more: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -189,11 +189,11 @@ class Digests:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of what was hashed, in hexadecimal."""
+        """The SHA-256 of the bytes so far, in hexadecimal."""
         return self._hashes["sha256"].digest().hex()
 
     def check(self) -> None:
-        """Raise TransferError where a digest differs from what the storage sent."""
+        """Raise `TransferError` if a digest differs from the one that the storage sent."""
         for name, value in self._expected.items():
             if not value or (name in self._hashes and self._hashes[name].digest() != value):
                 raise TransferError(

@@ -1,7 +1,8 @@
 """One connection to a storage that never blocks: the loop does the waiting.
 
 `wire` parses responses, and requests are written here, because requests and urllib3's pools rewrite
-a URL (`%7e`, `/../`) and the signature over its original bytes then fails. No credentials are here.
+a URL (`%7e`, `/../`), which makes the signature over its bytes invalid. There are no credentials
+here.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _AT_ONCE = 1 << 20
 _LEAST_ROOM = 16 * 1024
 """The size of a TLS record in bytes: a block with less room counts as full."""
 _EARNED_AT_ONCE = 1 << 20
-"""How many bytes a head counts as, so that the body then has the whole timeout."""
+"""A head counts as so many bytes, so that the body then has the whole timeout."""
 _DRAIN = 8192
 """The most bytes of an unwanted body that are read so that the connection can be kept."""
 
@@ -45,11 +46,11 @@ class TunnelRefused(Exception):
 
 
 class Peers:
-    """What connections share: addresses that answered, and TLS sessions."""
+    """What connections share: working addresses, and TLS sessions."""
 
     def __init__(self, forget: Callable[[socket.socket], None]) -> None:
         self.forget = forget
-        """To be called before a socket is closed."""
+        """Called before a socket is closed."""
         self.addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
         self.sessions: dict[str, ssl.SSLSession] = {}
         self.races: dict[tuple[str, int], Call] = {}
@@ -71,16 +72,16 @@ class Response:
         self.waited = 0.0
         """How many seconds it came after its request."""
         self.start = b""
-        """The start of a body that explains an error."""
+        """The beginning of the body of an error."""
         self._target = target
 
     @property
     def secrets(self) -> list[str]:
-        """The secret parts of the requested URL, which no message may repeat."""
+        """The parts of the requested URL that may be secret, which no message may show."""
         return target_secrets(self._target)
 
     def text(self) -> str:
-        """Return the start of an error's body, for a message."""
+        """Return the beginning of an error's body, for a message."""
         return self.start.decode("utf-8", "replace")
 
 
@@ -115,7 +116,7 @@ class Connection:
         self._parser = Parser()
         self._moved = 0
         self._arrived = 0
-        """The number of bytes that came last."""
+        """How many bytes the last read returned."""
         self._turn = 0
         self._drained = True
         self._events_wanted = EVENT_READ
@@ -163,7 +164,7 @@ class Connection:
                 return (yield from self._connect(*known))
             except (OSError, Stalled) as error:
                 self._peers.addresses.pop(self._where, None)
-                if isinstance(error, Stalled):  # no time is left for another one
+                if isinstance(error, Stalled):  # no time is left for another address
                     raise
         return (yield from self._race())
 
@@ -218,7 +219,7 @@ class Connection:
             self.sock,
             server_hostname=self._host.rstrip("."),
             do_handshake_on_connect=False,
-            # Without a length a body that lacks TLS's close_notify was cut (RFC 9112, 9.8).
+            # A body without a length and without a close_notify was cut (RFC 9112, 9.8).
             suppress_ragged_eofs=False,
             session=self._peers.sessions.get(self.origin),
         )
@@ -235,16 +236,16 @@ class Connection:
 
     @property
     def silent(self) -> bool:
-        """Whether it is open and no stray bytes came, which would be read as the next response."""
+        """Whether it is open and has no stray bytes, which would be read as the next response."""
         if self.sock is None:
             return False
         try:
             if not (self._secure and self.sock.pending()):
-                # Below TLS: nothing there needs no decryption, which an empty read pays for.
+                # Peek below TLS: if no bytes are there, a TLS read would cost more.
                 socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
             if not self._secure:
                 return False
-            self.sock.recv(1)  # what is there may be a session ticket
+            self.sock.recv(1)  # the bytes may be a session ticket
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
@@ -293,7 +294,7 @@ class Connection:
             block = self.block
             if block is None:
                 block = yield from self._room()
-            # No more than the body still lacks: then its end is known without another look.
+            # Read no more than the body lacks: then its end is known without another read.
             room = block[self.high : self.high + min(self.most, self._parser.due or self.most)]
             count = self._read(room)
             if count is None:
@@ -321,7 +322,7 @@ class Connection:
         return self.sock is not None and self._parser.keeps
 
     def finish(self, most: int = _DRAIN) -> Steps[bytes]:
-        """Read the rest of an unwanted body, if it is short; return its start."""
+        """Read the rest of an unwanted body, if it is short; return its beginning."""
         start = bytearray()
         while True:
             if self.block is not None:
@@ -331,20 +332,20 @@ class Connection:
                 return bytes(start[:most])
 
     def moved(self, count: int) -> None:
-        """Note progress, and move the deadline as far as 1 byte a second allows."""
+        """Note progress; after enough bytes (1 a second) the stall timeout begins again."""
         self._moved += count
         if self._moved >= self._storage.stall_timeout:
             self._moved = 0
             self.deadline = self._clock() + self._storage.stall_timeout
 
     def rested(self, seconds: float) -> None:
-        """Note that nobody read from it for so many seconds, which is no stall."""
+        """Note that nobody read from it for so many seconds, which do not count as a stall."""
         self.deadline += seconds
 
     def take_block(self) -> memoryview:
         """Return the block with the received bytes."""
         block, self.block, self.high = self.block, None, 0
-        assert block is not None, "nothing has come"
+        assert block is not None, "there are no bytes"
         return block
 
     def close(self) -> None:
@@ -360,8 +361,6 @@ class Connection:
         block, self.block, self.high = self.block, None, 0
         if block is not None:
             self._blocks.give(block)
-
-    # How it works inside.
 
     def _request(self, target: str, headers: Mapping[str, str]) -> bytes:
         lines = [f"Host: {self._named}", self._storage.standing]
@@ -392,25 +391,25 @@ class Connection:
             yield Ready(self.sock, events, self.deadline)
 
     def _turn_comes(self) -> Steps[None]:
-        """Wait for the socket if nothing is there, else give others their turn."""
+        """Wait for the socket if it has no more bytes, else let other connections go first."""
         if self._drained:
             self._drained, self._turn = False, 0
             yield Ready(self.sock, self._events_wanted, self.deadline)
         else:
             self._turn = 0
-            yield 0.0  # not for the socket: the rest may be in TLS's buffer
+            yield 0.0  # do not wait for the socket: the rest may be in TLS's buffer
 
     def _read(self, room: memoryview) -> int | None:
-        """Read what has arrived; None if that is nothing."""
+        """Read what has arrived; None if nothing has."""
         if self._fault is not None:
             raise self._fault
         self._events_wanted = EVENT_READ
         count = self._read_once(room)
         if self._secure and count:
-            if self._parser.started:  # else the head tells first how much is to come
+            if self._parser.started:  # the head must tell first how much will come
                 count = self._read_records(room, count)
         elif count is not None:
-            # Less than there was room for is all there is.
+            # If less came than there was room for, no more is there.
             self._drained = count < len(room)
         self._turn += count or 0
         return count
@@ -427,12 +426,12 @@ class Connection:
         return count
 
     def _read_records(self, room: memoryview, count: int) -> int:
-        """Read the TLS records that follow: one read gives no more than one, of 16 KiB."""
+        """Read the TLS records that follow: one read returns at most one record of 16 KiB."""
         least = 1 if len(room) == self._parser.due else _LEAST_ROOM
         while len(room) - count >= least:
             try:
                 more = self._read_once(room[count:])
-            except OSError as error:  # told when what came before it has been taken
+            except OSError as error:  # raised after the bytes before it have been used
                 self._fault = error
                 break
             if not more:
@@ -441,7 +440,7 @@ class Connection:
         return count
 
     def _keep(self, pieces: list[Any], *, moved: bool) -> None:
-        """Move the pieces of a body together in the block."""
+        """Move the pieces of a body together in the block, without gaps."""
         for piece in pieces:
             assert self.block is not None
             end = self.high + len(piece)
@@ -457,7 +456,7 @@ class Connection:
 
 
 def _close_late(peers: Peers, where: tuple[str, int], race: Call) -> Callable[[], None]:
-    """Return the callback for a race that ends when nobody waits for it any more."""
+    """Return the callback for a race that ends when nobody waits for it."""
 
     def close() -> None:
         peers.races.pop(where, None)
@@ -474,6 +473,6 @@ def _proxy_address(proxy: str) -> tuple[str, int]:
         raise TransferError(
             f"a proxy of the kind {at.scheme}:// is not supported for the storage",
             code="proxy",
-            hint="name an http:// proxy in HTTPS_PROXY, or the storage's host in NO_PROXY",
+            hint="set HTTPS_PROXY to an http:// proxy, or put the storage's host into NO_PROXY",
         )
     return at.hostname or "", at.port or 80

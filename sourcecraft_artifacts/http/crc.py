@@ -1,9 +1,9 @@
-"""CRC-32C and CRC-64/NVME, for which Python has no fast code, as fast as it allows.
+"""CRC-32C and CRC-64/NVME in Python, which has no fast code for them.
 
-A table takes one byte after the other, some 6 MB/s. Here most of the work is done in long integers:
-a CRC is a remainder of polynomials, so that the first half of the bytes may be replaced by what
-it contributes to the second half: itself, shifted and added up once for each term of a constant.
-After some halvings only a few bytes are left for the table.
+A table handles one byte after the other, about 6 MB/s. Here long integers do most of the work: a
+CRC is a remainder of polynomials, so the first half of the bytes can be replaced by its
+contribution to the second half, which is itself, shifted and added once for each term of a
+constant. After some halvings only a few bytes are left for the table.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 _SHORT = 128
-"""Bytes that the table takes as quickly."""
+"""For so few bytes the table is as fast."""
 _FEW_TERMS = {0x82F63B78: (6128, (2783, 358, 0))}
-"""For a polynomial, a power of x that leaves a sum of few others. So do its squares."""
+"""By polynomial: an exponent of x whose remainder has few terms, and these; so have its squares."""
 
 
 class Crc:
@@ -37,11 +37,11 @@ class Crc:
         self._value = value
 
     def digest(self) -> bytes:
-        """The check value of all bytes so far."""
+        """Return the check value of all bytes so far."""
         return (self._value ^ self._ones).to_bytes(self._bits // 8, "big")
 
     def _folded(self, number: int, count: int) -> bytes:
-        """Return few bytes with the remainder of `count` ones, whose first bits are the lowest."""
+        """Return a few bytes with the same remainder as `count` bytes, lowest bits first."""
         while count > _SHORT:
             stays, exponents = _step(self._polynomial, self._bits, count)
             folded = min(count - stays, stays - (max(exponents) + 7) // 8)
@@ -59,7 +59,7 @@ def _table(polynomial: int) -> tuple[int, ...]:
 
 
 def _step(polynomial: int, bits: int, count: int) -> tuple[int, tuple[int, ...]]:
-    """Return how many of `count` bytes are to stay, and the exponents in x^(8 * so many)."""
+    """Return how many of `count` bytes stay, and the exponents of x^(8 * that number)."""
     power, exponents = _FEW_TERMS.get(polynomial, (0, ()))
     if 0 < power // 8 < count:
         times = ((count - 1) // (power // 8)).bit_length() - 1
@@ -70,11 +70,11 @@ def _step(polynomial: int, bits: int, count: int) -> tuple[int, tuple[int, ...]]
 
 @lru_cache
 def _terms(polynomial: int, bits: int, count: int) -> tuple[int, ...]:
-    """Return the exponents in x^(8 * count) mod the polynomial; `count` is a power of two."""
+    """Return the exponents of x^(8 * count) mod the polynomial; `count` is a power of two."""
     one, power = 1 << (bits - 1), 0
     if count == 1:
         power = _times_x(one, 8, polynomial)
-    else:  # the square of a sum is the sum of the squares, bits being added without a carry
+    else:  # without carries, the square of a sum is the sum of the squares
         for exponent in _terms(polynomial, bits, count // 2):
             power ^= _times_x(one, 2 * exponent, polynomial)
     return tuple(_exponents(power, bits))
@@ -85,7 +85,7 @@ def _exponents(power: int, bits: int) -> Iterator[int]:
 
 
 def _times_x(value: int, times: int, polynomial: int) -> int:
-    """Multiply by x so many times; in a reflected polynomial the highest bit is that of 1."""
+    """Multiply by x `times` times; in a reflected polynomial the highest bit is that of 1."""
     for _ in range(times):
         value = (value >> 1) ^ (polynomial if value & 1 else 0)
     return value

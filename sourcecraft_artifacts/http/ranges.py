@@ -21,10 +21,10 @@ _CLEARLY_OLD = 15 * 60
 
 
 class Version(NamedTuple):
-    """One version of an object: the validator that tells it from others, and its size in bytes.
+    """One version of an object: its validator, and its size in bytes.
 
-    `validator` is a strong ETag or else a Last-Modified that is strong enough, and None where
-    there is neither: then two answers cannot be known to hold the same bytes.
+    `validator` is a strong ETag, else a Last-Modified that is strong enough, else None; then two
+    responses may have different bytes.
     """
 
     validator: str | None
@@ -39,10 +39,10 @@ class Version(NamedTuple):
 def read_version(
     headers: Mapping[str, str], size: int | None, *, now: float | None = None
 ) -> Version:
-    """Read the version of an object from the headers, by lower-case names, of its first answer.
+    """Read the version of an object from the headers of its first response.
 
-    `size` is in bytes; `now` is when the answer came, in seconds since the epoch (by default
-    this moment). Later answers are compared with what is found here (`judge`).
+    `size` is in bytes; `now` is when the response came, in seconds since the epoch (by default this
+    moment). Later responses are compared with this version (`judge`).
     """
     if size is None and (part := read_content_range(headers.get("content-range"))):
         size = part[2]
@@ -67,7 +67,8 @@ def _modified(headers: Mapping[str, str]) -> str:
 def _is_strong_date(modified: str, date: str | None, now: float) -> bool:
     """Tell whether the object cannot have changed again in the second of its Last-Modified.
 
-    It lies at least a second before Date (RFC 9110, 8.8.2.2), or long before `now` without one.
+    That must be at least a second before Date (RFC 9110, 8.8.2.2), or without one long before
+    `now`.
     """
     changed, seen = _moment(modified), None if date is None else _moment(date)
     if changed is None:
@@ -100,7 +101,7 @@ class Verdict(Enum):
 def judge(status: int, headers: Mapping[str, str], start: int, have: Version) -> Verdict:
     """Judge a 200, 206 or 416 to a request for the bytes from `start` of the version `have`.
 
-    | answer                                              | verdict   |
+    | response                                            | verdict   |
     | --------------------------------------------------- | --------- |
     | 206, same start, total and validator                | CONTINUE  |
     | 206 otherwise, and multipart/byteranges             | UNUSABLE  |
@@ -108,7 +109,7 @@ def judge(status: int, headers: Mapping[str, str], start: int, have: Version) ->
     | 206 whose Content-Length is not that of its range   | UNUSABLE  |
     | 200 without Content-Range                           | RESTART   |
     | 200 with another Content-Range (no part, no whole)  | UNUSABLE  |
-    | 416 (no range is asked for beyond the known size)   | UNUSABLE  |
+    | 416 (no range beyond the known size is requested)   | UNUSABLE  |
     """
     if status == 206 and _continues(headers, start, have):
         return Verdict.CONTINUE
@@ -125,17 +126,16 @@ def _continues(headers: Mapping[str, str], start: int, have: Version) -> bool:
 
 
 def _is_as_long(headers: Mapping[str, str], count: int) -> bool:
-    """Tell whether a Content-Length, where there is one, is `count` bytes."""
+    """Tell whether the Content-Length, if there is one, is `count` bytes."""
     told = headers.get("content-length")
     return told is None or {text.strip() for text in told.split(",")} == {str(count)}
 
 
 def holds_all(status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether the body of a 200 or 206 is the whole object, asked for or not.
+    """Tell whether the body of a 200 or 206 is the whole object, requested or not.
 
-    A 206 without a request for a range is out of order (RFC 9110, 15.3.7), as is a 200 with a
-    Content-Range; both are clear all the same where the range has all bytes of the object. The
-    200 has to say so in its Content-Length too.
+    An unrequested 206 (RFC 9110, 15.3.7) and a 200 with a Content-Range are wrong, but both are
+    unambiguous if the range has all bytes of the object. The 200 must have the same Content-Length.
     """
     told = headers.get("content-range")
     if status == 200 and (told is None or "content-length" not in headers):

@@ -1,8 +1,8 @@
 """Asks the storage for the sizes of objects: a GET for the first byte of each, several at once.
 
 A URL may be signed for GET alone, so no HEAD is sent. These exchanges block, each in a thread of a
-small pool, and share nothing with those of a download but how a URL is judged, split and sent: byte
-for byte, without any credential.
+small pool. Like those of a download they check a URL, and send it byte for byte, without any
+credential.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _log = get_logger(__name__)
 
 
 def read_size(status: int, headers: Mapping[str, str]) -> int | None:
-    """Read an object's size in bytes from the answer to a GET for `bytes=0-0`; None: not told.
+    """Read an object's size in bytes from the response to a GET for `bytes=0-0`.
 
-    | answer                                | size                        |
-    | ------------------------------------- | --------------------------- |
-    | 206, 416 with a total (`bytes 0-0/9`) | the total                   |
-    | 200 with a Content-Length             | that                        |
-    | any with a Content-Encoding           | not told: it is of the code |
-    | any other                             | not told                    |
+    | response                              | size                              |
+    | ------------------------------------- | --------------------------------- |
+    | 206, 416 with a total (`bytes 0-0/9`) | the total                         |
+    | 200 with a Content-Length             | that                              |
+    | any with a Content-Encoding           | None: it is that of the coded form |
+    | any other                             | None                              |
 
     `headers` have lower-case names.
     """
@@ -66,8 +66,7 @@ def ask_sizes(
 ) -> list[int | None]:
     """Return the size in bytes of the object at each URL, in order; None if unknown.
 
-    A size that cannot be had is logged and raises nothing. Raises `UsageError` for a proxy or
-    CA bundle that is no good.
+    Unknown sizes are counted in the log. Raises `UsageError` for a bad proxy or CA bundle.
     """
     asking = _Asking(ca_bundle, retries)
     pool = ThreadPoolExecutor(max(1, min(AT_ONCE, sum(url is not None for url in urls))))
@@ -85,7 +84,7 @@ def ask_sizes(
 
 
 def _submit(pool: ThreadPoolExecutor, asking: _Asking, url: str) -> Future[int | None]:
-    """Have a size asked for by a thread, or do it here where there are no more of them."""
+    """Let a thread ask for a size, or ask here if no thread can be started."""
     try:
         return pool.submit(asking.size, url)
     except RuntimeError:
@@ -127,7 +126,7 @@ class _Asking:
             return future.result(PATIENCE)
         except NotInTime:
             self._given_up = True
-            self._note(f"nothing was heard for {PATIENCE:g} s")
+            self._note(f"there was no response for {PATIENCE:g} s")
             return None
 
     def size(self, url: str) -> int | None:
@@ -176,7 +175,7 @@ class _Asking:
             try:
                 return self._ask(kept, target)
             except (OSError, HTTPException):
-                pass  # the storage had closed the kept connection: that says nothing of this one
+                pass  # the storage has closed the kept connection: try a new one
         try:
             return self._ask(_Line(origin, self._ca_bundle), target)
         except (OSError, HTTPException) as error:
@@ -233,7 +232,7 @@ class _Line:
             self._connection.set_tunnel(host, port, proxy_authorization(proxy))
 
     def ask(self, target: str) -> tuple[int, Mapping[str, str], bool]:
-        """Ask for the first byte; return the status, the headers, and whether it can be kept."""
+        """Ask for the first byte; return the status, the headers, and whether to keep this line."""
         if self._connection.sock is None:
             self._connection.connect()
         sock: socket.socket = self._connection.sock

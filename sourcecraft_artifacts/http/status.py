@@ -1,4 +1,4 @@
-"""What the status of a storage's response means, and what its error body says."""
+"""Turns the status of a storage's response, and its error body, into an error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _GONE = frozenset({404, 410})
 
 
 def check_status(answer: Response, *, ranged: bool) -> None:
-    """Raise the error of a status, unless the body is to be judged.
+    """Raise the error for a status; return if the response may have the requested bytes.
 
-    Busy for 408, 429 and 5xx, ExpiredUrl for what a stale URL gets, TransferError for the rest.
+    The error is `Busy` for 408, 429 and 5xx, `ExpiredUrl` for statuses of an expired URL, and
+    `TransferError` for all others.
     """
     status = answer.status
     if status in (200, 206) or (ranged and status == 416):

@@ -28,8 +28,8 @@ _BROKEN = (OSError, HTTPException, ProtocolError, Ended, Stalled, TunnelRefused)
 class Storage:
     """The settings of the connections to the storage.
 
-    `stall_timeout` is in seconds: a connection that moves less than 1 byte a second for so long
-    is given up, and so is one that is not open or has not sent all headers by then.
+    `stall_timeout` is in seconds: a connection that is slower than 1 byte a second for so long is
+    given up, and so is one that is not open or has not sent all headers by then.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Storage:
                 f"the connection stalled for {self.stall_timeout:g} s", code="stalled"
             )
         if isinstance(error, ProtocolError):
-            return BrokenTransfer(f"the storage's answer is broken: {error}", code="protocol")
+            return BrokenTransfer(f"the storage's response is malformed: {error}", code="protocol")
         if isinstance(error, Ended):
-            return BrokenTransfer("the connection ended too early", code="cut")
+            return BrokenTransfer("the connection ended early", code="cut")
         cause = root_cause(error)
         if isinstance(cause, TunnelRefused):
             why = f"the proxy refused the connection with {cause.status}"
@@ -68,7 +68,7 @@ class Storage:
             return TransferError(
                 f"the storage {host} could not be reached: {why}",
                 code="certificate",
-                hint="trust its authority with --ca-bundle FILE",
+                hint="if a CA of your own signed it, use --ca-bundle FILE",
             )
         return BrokenTransfer(f"the storage could not be reached: {why}")
 
@@ -76,8 +76,8 @@ class Storage:
 class Connections:
     """The connections to storages, for the loop's thread alone.
 
-    No more than `most` are open, idle ones included. `clock` tells the loop's time; `forget` is
-    told of a socket that is about to be closed.
+    At most `most` are open, idle ones included. `clock` tells the loop's time; `forget` is called
+    before a socket is closed.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Connections:
         self.most = most
         self.read_at_once = 1 << 30
         self.on_open: Callable[[float], None] = lambda seconds: None
-        """Called with the seconds that it took to open a connection."""
+        """Called after a connection was opened, with the seconds that it took."""
         self._blocks, self._clock = blocks, clock
         self._peers = Peers(forget)
         self._idle: list[Connection] = []
@@ -107,7 +107,7 @@ class Connections:
     def get(self, url: str, headers: Mapping[str, str]) -> Steps[Response]:
         """Send a GET, follow redirects and return the response; the caller must `release` it.
 
-        Raises BrokenTransfer for what another try may cure, TransferError for what none can.
+        Raises `BrokenTransfer` if it is retryable, else `TransferError`.
         """
         for _ in range(MAX_REDIRECTS + 1):
             answer = yield from self._exchange(url, headers)
@@ -121,18 +121,18 @@ class Connections:
         )
 
     def finish(self, answer: Response) -> Steps[None]:
-        """Read the start of a body that is not wanted, and release its connection."""
+        """Read the beginning of an unwanted body, and release its connection."""
         try:
             answer.start = yield from answer.connection.finish()
         except _BROKEN:
-            pass  # what the body says remains unknown
+            pass  # the text of the body remains unknown
         finally:
             self.release(answer)
 
     def more(self, answer: Response) -> Steps[int]:
         """Wait until more of the body is in its connection's block; 0 bytes when it has ended.
 
-        Raises BrokenTransfer.
+        Raises `BrokenTransfer`.
         """
         try:
             return (yield from answer.connection.more())
@@ -152,7 +152,7 @@ class Connections:
             connection.close()
 
     def prepare(self, url: str) -> Steps[None]:
-        """Open a connection for later requests; a failure is left for them to find."""
+        """Open a connection for later requests; failures are ignored here."""
         try:
             connection = yield from self._opened(split_target(url)[0])
         except (TransferError, *_BROKEN):
@@ -179,7 +179,7 @@ class Connections:
                     raise self.storage.translate(error, origin) from error
             except Stalled as error:
                 raise self.storage.translate(error, origin) from error
-        # The storage may have closed a persistent connection, which is no failure of this request.
+        # The storage may close a kept connection at any time; that does not count as a failure.
         try:
             connection = yield from self._opened(origin)
             return (yield from self._ask(connection, target, headers))
@@ -195,7 +195,7 @@ class Connections:
             self.busy -= 1
             connection.close()
             raise
-        # Nothing more of the URL: how it is signed is unknown, and its path may be the key.
+        # Only the origin is logged: how a URL is signed is unknown, and its path may be the secret.
         asked, where = headers.get("Range", "all"), connection.origin
         _log.debug("storage: %d for %s of a file at %s", answer.status, asked, where)
         return answer

@@ -1,7 +1,7 @@
 """What a generator can wait for: the protocol between `http` and the loop that runs it.
 
-A generator yields one of these; the loop sends it the result or throws the error into it. So an
-exchange reads as straight code, and blocks nothing.
+A generator yields one of these; the loop sends it the result, or throws the error into it. So an
+exchange reads like sequential code, but does not block.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Call:
         self.error: Exception | None = None
         self.waiting: list[Callable[[], None]] = []
         self.unwanted: Callable[[], None] | None = None
-        """What is done with a result that nobody waits for any more."""
+        """Called if the result comes when nobody waits for it any more."""
 
     def outcome(self) -> Any:
         """Return what the function returned, or raise what it raised."""
@@ -66,4 +66,4 @@ Steps = Generator[Wait, Any, T]
 
 
 class Stalled(Exception):
-    """What was awaited did not come in time."""
+    """The wait passed its deadline."""

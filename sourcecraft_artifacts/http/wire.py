@@ -1,8 +1,8 @@
 """Parses HTTP/1.1 responses from bytes as they arrive (RFC 9112), without a socket.
 
-`http.client` parses headers as mail and reads through a buffer of its own, which for a thousand
-small files costs as much as everything else together. It also guesses where a response is ambiguous
-(two lengths, a length that is no number, an unknown framing); here such a response is refused.
+`http.client` parses headers as mail and reads through its own buffer, which for a thousand small
+files takes as much CPU time as everything else together. It also guesses if a response is ambiguous
+(two lengths, a malformed length, an unknown framing); here such a response is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 MAX_OVERHEAD = 64 * 1024
-"""The most bytes of one message besides its body: heads (1xx too), chunk extensions, trailers."""
+"""The most bytes of a message outside its body: heads (also 1xx), chunk extensions, trailers."""
 _LONGEST_LINE = 4096
 """The most bytes of a chunk's size with its extension, or of one trailer."""
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
@@ -40,8 +40,8 @@ class Ended(Exception):
 class Head(NamedTuple):
     """The head of a final response (not 1xx).
 
-    `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length`
-    is the bytes of the body, None when only its end will tell.
+    `headers` have lower-case names; repeated ones are joined by commas (RFC 9110, 5.2). `length` is
+    the number of bytes of the body, or None if only its end tells that.
     """
 
     status: int
@@ -50,15 +50,15 @@ class Head(NamedTuple):
 
 
 Step = Callable[["Parser", memoryview, list["Head | memoryview"]], memoryview | None]
-"""A method of the parser that takes what it can from the data; it returns the rest, or None."""
+"""A method of the parser that reads what it can from the data, and returns the rest or None."""
 
 
 class Parser:
     """Parses one response: `feed` it the received bytes, and `close` it when the connection ends.
 
     `ended` tells that the whole body has arrived; `keeps`, that the connection can then carry
-    another request (no stray bytes would be read as its response). With `tunnel` the response is
-    one to CONNECT, which has no body (RFC 9110, 9.3.6).
+    another request, without stray bytes that would be read as its response. With `tunnel` it is the
+    response to CONNECT, which has no body (RFC 9110, 9.3.6).
     """
 
     __slots__ = (
@@ -84,19 +84,19 @@ class Parser:
         self._keeps = False
         self._stray = False
         self._pending = b""
-        """The beginning of a head or a line."""
+        """The beginning of an incomplete head or line."""
         self._known = 0
-        """How many of the buffered bytes were searched before."""
+        """How many of the buffered bytes were searched already."""
         self._overhead = 0
         self._left = 0
         """How many bytes of the body, or of the chunk, are still to come."""
-        # A plain function, not a bound method: a parser that refers to itself lives until a search
-        # for cyclic garbage.
+        # A plain function, not a bound method: a parser that refers to itself would live until a
+        # garbage collection.
         self._step: Step = Parser._head
 
     @property
     def due(self) -> int:
-        """How many bytes are certainly still to come before anything else is due; 0 if unknown."""
+        """How many bytes of the body are certainly still to come; 0 if unknown."""
         return self._left if self._step is Parser._sized else 0
 
     @property
@@ -107,7 +107,7 @@ class Parser:
     def feed(self, data: memoryview) -> list[Head | memoryview]:
         """Return the head, once it is complete, and the pieces of the body in the bytes.
 
-        The pieces are views of `data` where they can be. Raises ProtocolError.
+        The pieces are views of `data` if possible. Raises `ProtocolError`.
         """
         self.started = True
         self._known = len(self._pending)
@@ -125,7 +125,7 @@ class Parser:
         return events
 
     def close(self) -> None:
-        """Note that the connection has ended. Raises Ended, unless that ends the body."""
+        """Note that the connection has ended. Raises `Ended`, unless that ends the body."""
         if self._step is not Parser._to_the_end and not self.ended:
             raise Ended(started=self.started)
         self.ended = True
@@ -133,7 +133,7 @@ class Parser:
     def _spend(self, count: int, waiting: int = 0) -> None:
         self._overhead += count
         if self._overhead + waiting > MAX_OVERHEAD:
-            raise ProtocolError(f"more than {MAX_OVERHEAD:,} bytes of it are no body")
+            raise ProtocolError(f"it has more than {MAX_OVERHEAD:,} bytes outside its body")
 
     # The steps: each takes what it can from the data and returns the rest, or None for "more".
 
@@ -145,10 +145,10 @@ class Parser:
         text = str(data[: found.start()], "latin-1")
         line = _STATUS_LINE.match(text)
         if line is None:
-            raise ProtocolError("its first line is no status line")
+            raise ProtocolError("its first line is not a status line")
         status, headers = int(line[2]), _read_headers(text[line.end() :])
         if status == 101:
-            raise ProtocolError("it switches protocols unasked")
+            raise ProtocolError("it switches to another protocol")
         if status >= 200:  # else the final response is still to come
             events.append(self._framed(status, headers, line[1]))
         return data[found.end() :]
@@ -186,7 +186,7 @@ class Parser:
         line = _CHUNK_SIZE.match(data)
         if line is None:
             if _LINE.match(data) or len(data) > _LONGEST_LINE:
-                raise ProtocolError("a chunk of its body is misshapen")
+                raise ProtocolError("a chunk of its body is malformed")
             return None
         self._spend(len(line[2]))
         self._left = int(line[1], 16)
@@ -214,7 +214,7 @@ class Parser:
         line = _LINE.match(data)
         if line is None:
             if len(data) > _LONGEST_LINE:
-                raise ProtocolError("a line behind its body is too long")
+                raise ProtocolError("a line after its body is too long")
             return None
         self._spend(line.end())
         self.ended = line[1] in (b"", b"\r")
@@ -235,7 +235,7 @@ def _is_chunked(headers: dict[str, str]) -> bool:
 def _read_length(told: str) -> int:
     text, *others = {part.strip() for part in told.split(",")} if "," in told else (told,)
     if others or not _LENGTH.fullmatch(text):
-        raise ProtocolError("its Content-Length is misshapen")
+        raise ProtocolError("its Content-Length is malformed")
     return int(text)
 
 
@@ -247,7 +247,7 @@ def _read_headers(text: str) -> dict[str, str]:
         told, colon, value = line.removesuffix("\r").partition(":")
         if not colon or "\r" in value or "\0" in value:
             # A validator with a line break would become another header when it is sent back.
-            raise ProtocolError("a line of its head is no header")
+            raise ProtocolError("a line of its head is not a header")
         name, value = _field_name(told), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
@@ -256,5 +256,5 @@ def _read_headers(text: str) -> dict[str, str]:
 @lru_cache(maxsize=64)
 def _field_name(told: str) -> str:
     if not _TOKEN.fullmatch(told):
-        raise ProtocolError("a line of its head is no header")
+        raise ProtocolError("a line of its head is not a header")
     return told.lower()

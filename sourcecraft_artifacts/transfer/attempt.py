@@ -13,9 +13,9 @@ from .transfer import MIN_PIECE, Transfer
 
 
 class Attempt:
-    """One job under way: its `tasks` fetch it; once it is `settling` no one does any more.
+    """One job in progress: its `tasks` fetch it, until it is `settling` (being committed).
 
-    It belongs to the loop's thread, and to a settler's thread while it is settled.
+    Only the loop's thread uses it, and while it is settling a settler's thread.
     """
 
     def __init__(self, job: Job) -> None:
@@ -32,7 +32,7 @@ class Attempt:
 
     @property
     def failed(self) -> bool:
-        """Whether it cannot be had."""
+        """Whether it has failed."""
         return self._error is not None
 
     @property
@@ -104,10 +104,10 @@ class Attempt:
             self._size, self._sha256 = whole.size, whole.sha256
 
     def suspend(self) -> None:
-        """Stop it; its partial data is kept for a later run."""
+        """Stop it; its partial data are kept for a later run."""
         if self._sha256 is not None:
             return
-        self.fail(TransferError("it was called off", code="cancelled"))
+        self.fail(TransferError("it was cancelled", code="cancelled"))
         if self.transfer is not None:
             self.transfer.partial.suspend()
 

@@ -1,4 +1,4 @@
-"""Runs jobs in a thread of its own until each has its result: the interface of the wing."""
+"""The interface of the wing: runs jobs in a thread of its own until each has its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Downloads:
     """Fetches jobs with as many connections as help; use it as a context manager.
 
     Leaving the context normally waits for all jobs; leaving it by an exception cancels them within
-    two seconds and keeps all partial data. `results` has the result of each job.
+    two seconds and keeps all partial data. `results` has the results by job.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Downloads:
             except (RuntimeError, MemoryError) as error:
                 self._thread, self._fault = None, error
                 raise LocalError(
-                    "this system allows the program no other thread",
+                    "the system allows this program no more threads",
                     hint="raise the limit of processes (ulimit -u) or of memory (ulimit -v)",
                 ) from error
 
@@ -115,11 +115,11 @@ class Downloads:
         return is_over
 
     def cancel(self) -> None:
-        """Cancel everything; all partial data is kept, and the jobs end as failed."""
+        """Cancel everything; all partial data are kept, and the jobs end as failed."""
         self._cancelled = True
         scheduler = self._scheduler
         if scheduler is not None:
-            # First, or a commit that is called off comes back before this and is tried again.
+            # This comes first, or a cancelled commit could return before it and be tried again.
             scheduler.loop.post(scheduler.cancel)
         self._target.cancel()
 
@@ -164,7 +164,7 @@ class Downloads:
 
 
 class _Told:
-    """A reporter whose exceptions end the run, as the caller's own would."""
+    """A reporter whose exceptions end the run, like exceptions of the caller."""
 
     def __init__(self, reporter: Reporter, failed: Callable[[BaseException], None]) -> None:
         self._reporter = reporter

@@ -1,4 +1,4 @@
-"""What the engine works with: jobs, how to fetch them, and where they go."""
+"""What the engine works with: jobs, settings, and the protocol of their targets."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ Relist = Callable[[CubeAddress], list[Artifact]]
 
 
 class _Cube:
-    """The artifacts of one cube as it was listed last, by `local_path`, and the listing to come."""
+    """The artifacts of one cube as it was listed last, by `local_path`, and a pending listing."""
 
     def __init__(self) -> None:
         self.artifacts: dict[str, Artifact] = {}
@@ -33,7 +33,7 @@ class Links:
     def fresh(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
         """Return the artifact with a URL other than `stale`, listing its cube again if necessary.
 
-        All callers that wait for one listing get its result. Raises TransferError if the artifact
+        All callers that wait for one listing get its result. Raises `TransferError` if the artifact
         is gone or its cube cannot be listed.
         """
         cube = self._cubes.setdefault(artifact.address, _Cube())

@@ -16,8 +16,7 @@ from ..http.waits import Call, Gate, Outcome, Ready, Stalled, Steps, Wait
 
 _STANDSTILL = 1.0
 """If a wait takes so many seconds longer than planned, the program was stopped meanwhile (SIGSTOP,
-a
-machine asleep): nothing could arrive, so that time counts towards no timeout."""
+a sleeping machine): nothing could arrive, so that time counts towards no timeout."""
 
 
 class Timer:
@@ -86,7 +85,7 @@ class Task:
             self._loop.wait(self, wait)
 
     def _end(self, error: Exception | None) -> None:
-        # `done` mostly refers to the task: kept, both would live until a search for garbage.
+        # `done` mostly refers to the task: if kept, both would live until a garbage collection.
         done, self.done, self.over = self.done, None, True
         if done is not None:
             done(error)
@@ -101,11 +100,11 @@ class Loop:
 
     def __init__(self, elsewhere: Callable[[Call], None]) -> None:
         self.tasks: set[Task] = set()
-        """Those that wait for a socket."""
+        """The tasks that wait for a socket."""
         self._elsewhere = elsewhere
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, _Watch] = {}
-        """By descriptor."""
+        """The registered sockets, by descriptor."""
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._posts: deque[Callable[[], None]] = deque()
@@ -117,7 +116,7 @@ class Loop:
         self._real = time.monotonic()
         self._time = self._real
         self.after_round: Callable[[], None] = lambda: None
-        """Called when all events of a round were handled."""
+        """Called after all events of a round."""
         self._selector.register(self._bell, selectors.EVENT_READ)
 
     def time(self) -> float:
@@ -129,11 +128,11 @@ class Loop:
         self._posts.append(call)
         if not self._rung:
             self._rung = True
-            with suppress(OSError):  # it is full, or the loop has ended
+            with suppress(OSError):  # the socket is full, or the loop has ended
                 self._ringer.send(b"x")
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """Make a call in so many seconds."""
+        """Call a function in so many seconds."""
         timer = Timer(call)
         heapq.heappush(self._timers, (self._time + seconds, next(self._order), timer))
         return timer
@@ -172,10 +171,10 @@ class Loop:
         for go_on in waiting:
             go_on()
 
-    # What a task waits for.
+    # Waits.
 
     def wait(self, task: Task, wait: Wait) -> None:
-        """Resume a task when what it waits for is there."""
+        """Resume a task when its wait is over."""
         if type(wait) is Ready:
             self._watch(task, wait)
         elif type(wait) is Outcome:

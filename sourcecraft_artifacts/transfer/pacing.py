@@ -8,19 +8,19 @@ START = 16
 MOST = 96
 """How many connections to begin with, and the most that are ever opened."""
 LATE = 0.004
-"""Seconds to the first byte below which more connections would only wait for the processor."""
+"""If the first byte comes in fewer seconds, more connections would only wait for the CPU."""
 _WINDOW = 0.08
 """The shortest time, in seconds, over which connections are judged."""
 _GAIN = 1.15
-"""By how much the total rate has to grow for more connections to be kept."""
+"""The factor by which more connections must raise the total rate to be kept."""
 _STEADY = 1.1
 _LATE = 2.0
 _CROWDED = 1.35
-"""How much longer than the quickest response they may take while connections mostly wait for
-them, and while they mostly receive: then what is ahead of a response is a queue that is full."""
+"""If responses take this many times longer than the quickest one, a queue in the network is full:
+while connections mostly wait for responses, and while they mostly receive bodies."""
 _REST = 5.0
 _CALM = 2.0
-"""Seconds without growth after it did not pay, and after trouble."""
+"""Seconds without growth: after growth that did not help, and after failures."""
 _BUFFER = 256 << 10
 _MANY = 1 << 20
 _TAKEN = 28
@@ -33,7 +33,7 @@ def spare_descriptors() -> int:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError, ValueError):  # Windows, or nobody may ask
+    except (ImportError, OSError, ValueError):  # Windows, or a confined program
         return _MANY
     return _MANY if limit == resource.RLIM_INFINITY else max(4, limit - _TAKEN)
 
@@ -41,10 +41,10 @@ def spare_descriptors() -> int:
 class Pace:
     """The number of connections, `width`: as many as increase the total rate.
 
-    If connections mostly wait for responses, and these are no later than at first, twice as many
-    bring twice as much. If they mostly receive bodies, at a steady rate, half as many more are
-    tried, and given up again unless the total rate grew by a fair part. Responses that become late
-    mean that a queue on the way is full: then no more are opened. Failures halve the number.
+    If connections mostly wait for responses, and these are not later than at first, twice as many
+    connections bring twice as much. If they mostly receive bodies, at a steady rate, half as many
+    more are tried, and closed again unless the total rate grows enough. If responses become late, a
+    queue in the network is full, and no more are opened. Failures halve the number.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -60,7 +60,7 @@ class Pace:
         self._received = 0
         self._rate = 0.0
         self._before: tuple[int, float] | None = None
-        """The width before a trial, and the total rate then, in bytes a second."""
+        """The width before a trial of more connections, and the rate then, in bytes a second."""
         self._rest_until = 0.0
         self._troubled_until = 0.0
         self._cautious = False
@@ -71,7 +71,7 @@ class Pace:
         self._waits.append(seconds)
 
     def troubled(self, busy: int, now: float) -> None:
-        """Halve the connections, once for all that fail together."""
+        """Halve the number of connections, once for all failures that come together."""
         if now < self._troubled_until:
             return
         self._troubled_until, self._rest_until = now + _CALM / 2, now + _CALM
@@ -79,7 +79,7 @@ class Pace:
         self.width = max(1, min(self.width, busy) // 2)
 
     def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
-        """Adjust the number, a few times a second; `wanted` more would have something to do.
+        """Adjust the number, a few times a second; `wanted` more connections would have work.
 
         `received` counts all bytes so far, `receiving` the busy connections that receive a body.
         """
@@ -109,8 +109,7 @@ class Pace:
     def _lateness(self, waits: list[float]) -> float:
         """Return how late responses are, as a multiple of the quickest one.
 
-        It is endless where they come so soon that more connections would only wait for the
-        processor.
+        It is infinite if they come so soon that more connections would only wait for the CPU.
         """
         late = sum(waits) / len(waits)
         return late / self.quickest if late >= LATE else float("inf")

@@ -14,7 +14,7 @@ UNKNOWN_END = 1 << 63
 class Piece:
     """A span that one connection fetches: bytes from `position` up to `end`.
 
-    Its response has no bytes behind `last`, and `began` in monotonic seconds. It is `dead` once its
+    Its response has no bytes after `last`, and `began` in monotonic seconds. It is `dead` once its
     version was given up.
     """
 
@@ -42,7 +42,7 @@ class Pieces:
 
     @property
     def size(self) -> int | None:
-        """The object's size in bytes, where it is known."""
+        """The object's size in bytes, or None if it is not known."""
         return self.version.size if self.version else None
 
     @property
@@ -52,7 +52,7 @@ class Pieces:
 
     @property
     def complete(self) -> bool:
-        """Whether all has been fetched."""
+        """Whether all bytes have been fetched."""
         return self.version is not None and not self._free and not self.under_way
 
     def claim(self, most: int) -> Piece | None:
@@ -65,7 +65,7 @@ class Pieces:
         return piece
 
     def extend(self, piece: Piece, most: int) -> bool:
-        """Extend a piece into the free span behind it, by up to `most` bytes."""
+        """Extend a piece into the free span after it, by up to `most` bytes."""
         more = self._free.take_from(piece.end, most)
         if more is not None:
             piece.end = more[1]
@@ -84,16 +84,16 @@ class Pieces:
                 self._free.give_back((piece.position, piece.end))
 
     def reaches_end(self, piece: Piece) -> bool:
-        """Tell whether nothing behind a piece is claimed."""
+        """Tell whether no byte after a piece is claimed."""
         return all(one is piece or one.end <= piece.start for one in self.under_way) and (
             piece.end == self.size
             or any(start == piece.end and end == self.size for start, end in self._free)
         )
 
     def restart(self, piece: Piece, version: Version, most: int) -> None:
-        """Begin another version: `piece` becomes its first span, all others are dead.
+        """Begin another version: `piece` becomes its first span, all other pieces are dead.
 
-        It is of up to `most` bytes, where the size is known.
+        If the size is known, the piece has up to `most` bytes.
         """
         self.forget()
         piece.dead, piece.last = False, UNKNOWN_END
@@ -111,7 +111,7 @@ class Pieces:
             self.version = Version(self.version.validator, piece.position)
 
     def forget(self) -> None:
-        """Give all pieces up; the next one is the whole object."""
+        """Give up all pieces; the next one is the whole object."""
         for piece in self.under_way:
             piece.dead = True
         self.under_way = set()

@@ -1,4 +1,4 @@
-"""Who is told how a download goes: the protocol, and a reporter that says nothing."""
+"""The protocol for the progress of a download, and a reporter that shows nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..results import FileResult
 class Activity(Protocol):
     """One file being fetched; sizes and positions are in bytes, and read from any thread.
 
-    `stage` is empty while bytes come; then it says what takes long, as in "unpacking 120 files".
+    `stage` is empty while bytes arrive; then it says what is being done, such as "unpacking".
     """
 
     @property
@@ -24,46 +24,46 @@ class Activity(Protocol):
 
 
 class Reporter(Protocol):
-    """Who is told how it goes; methods may be called from any thread, and must not block.
+    """Shows the progress; methods may be called from any thread, and must not block.
 
-    An exception that a method raises ends the download, as an error of the caller's own would.
+    An exception that a method raises ends the download, like an exception of the caller.
     """
 
     def begin(self, total: int) -> None:
-        """Learn how many files are to be fetched; called again when there are more."""
+        """The number of files to fetch; called again if it grows."""
 
     def started(self, activity: Activity) -> None:
-        """Learn that a file is being fetched: its numbers can be read at any time."""
+        """A file is being fetched; the activity can be read at any time."""
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
-        """Learn that a request failed and is made again in `delay` seconds."""
+        """A request failed and is retried in `delay` seconds."""
 
     def refreshing(self, count: int) -> None:
-        """Learn that the listing of a cube is asked again, of which `count` files are under way."""
+        """A cube is listed again for new URLs; `count` of its files are active."""
 
     def finished(self, activity: Activity | None, result: FileResult) -> None:
-        """Learn how an artifact ended; `activity` is None where nothing had to be fetched."""
+        """An artifact has ended; `activity` is None if nothing had to be fetched."""
 
     def waiting(self, what: str) -> None:
-        """Learn what a run in progress is waited for; an empty text is nothing."""
+        """The download waits for `what`; empty when the wait has ended."""
 
     def close(self) -> None:
-        """Write what is left and restore the terminal; called at every end, and harmless twice."""
+        """Flush the output and restore the terminal; called at every end, perhaps twice."""
 
 
 class NullReporter:
-    """Says nothing; the base of the reporters that show something."""
+    """Shows nothing; the base of the reporters that show something."""
 
     def tell(self, text: str) -> bool:
-        """Show a message where the display has a place for it; tell whether that is so."""
+        """Show a message above the progress display; return whether it was shown."""
         return False
 
     def reached(self) -> str:
-        """Say how far the whole has come, where that is known."""
+        """Say how far the download has come; empty if that is not known."""
         return ""
 
     tells_failures = False
-    """Whether each failure is told to a person when it happens."""
+    """Whether each failure is shown when it happens."""
 
     def begin(self, total: int) -> None:
         pass

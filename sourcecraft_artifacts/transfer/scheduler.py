@@ -36,8 +36,8 @@ _WORTH = 2
 """How many files or pieces there must be for each further connection."""
 _LATE = 0.1
 _WORTH_WAITS = 3
-"""A piece is shared at the end if it would still take so many seconds, and so many times as long as
-a response does."""
+"""At the end a piece is shared if it would still take so many seconds, and so many times as long as
+a response."""
 _SPARE = 8
 _LONG = 0.008
 """How many connections are opened for one file at once, if the first took so many seconds."""
@@ -114,7 +114,7 @@ class Scheduler:
             self.changed()
 
     def cancel(self) -> None:
-        """Cancel everything; all partial data is kept, and the jobs end as failed."""
+        """Cancel everything; all partial data are kept, and the jobs end as failed."""
         if self._cancelled:
             return
         self._cancelled = True
@@ -176,7 +176,7 @@ class Scheduler:
         self._changed = True
 
     def changed(self) -> None:
-        """Look for something to fetch at the end of this round."""
+        """Look for files to fetch at the end of this round."""
         self._changed = True
 
     def _opened(self, seconds: float) -> None:
@@ -217,7 +217,7 @@ class Scheduler:
                 needy = [one for one in self._shared.values() if one.wants_help]
                 if needy:
                     chosen = max(needy, key=_need)
-                    with suppress(ValueError):  # else it is begun once more when it may be whole
+                    with suppress(ValueError):  # or it would be started again when it is complete
                         self._queue.remove(chosen)
                     return chosen
         if self._queue and len(self._active) < self._pace.width + self._aside:
@@ -225,7 +225,7 @@ class Scheduler:
         return None if self._queue else self._latest()
 
     def _latest(self) -> Attempt | None:
-        """Share the piece that would come last, if a connection with nothing to do can help."""
+        """Share the piece that would arrive last, if an idle connection can help."""
         if not self._shared or self._tuning.limit_rate is not None:
             return None
         found = [(*transfer.slowest(), attempt) for transfer, attempt in self._shared.items()]
@@ -266,7 +266,7 @@ class Scheduler:
         self.changed()
 
     def _want(self, attempt: Attempt) -> None:
-        """Queue a file that has no worker and waits for nothing."""
+        """Queue a file again if it has no worker and does not wait for anything."""
         resting = attempt.transfer is not None and attempt.transfer.resting
         if self._cancelled:
             self._stop(attempt)
@@ -307,7 +307,7 @@ class Scheduler:
             self.cancel()
 
     def _stop(self, attempt: Attempt) -> None:
-        """Stop a file; its partial data is kept for a later run."""
+        """Stop a file; its partial data are kept for a later run."""
         if attempt.settling:
             return
         attempt.settling = True
@@ -360,7 +360,7 @@ class Scheduler:
         self._active.pop(attempt, None)
         if not self._active and not self._queue:
             self._close_spares()
-            self.net.close()  # the storage counts idle ones too
+            self.net.close()  # idle connections use the storage's resources too
         self._finished(attempt)
         attempt.transfer = None
 
@@ -374,7 +374,7 @@ class Scheduler:
             attempt.suspend()
             self._finished(attempt)
 
-    # Now and then.
+    # Timers.
 
     def _beat(self) -> None:
         now = self.loop.time()
@@ -415,7 +415,7 @@ class Scheduler:
                 call.error = error
             self.loop.post(lambda call=call: self.loop.finish(call))  # type: ignore[misc]
             if self._over and call.unwanted is not None:
-                call.unwanted()  # no loop will do so any more
+                call.unwanted()  # the loop, which would do it, has ended
 
     def _notice_refresh(self, address: CubeAddress) -> None:
         waiting = sum(attempt.job.artifact.address == address for attempt in self._active)

@@ -10,17 +10,18 @@ from .jobs import Target, Whole
 
 _BATCH = 8
 _LINGER = 0.005
-"""How many files are committed together, where so many come within so many seconds."""
+"""Up to so many files that come within so many seconds are committed together."""
 MOST_WAITING = 24
 """The most files, each with a descriptor, that wait to be committed."""
 
 
 class Settler:
-    """Commits attempts that are whole, and tells `settled` of each, in any thread.
+    """Commits complete attempts, and calls `settled` for each, in any thread.
 
-    One thread is enough for small files: what waits costs hardly more than one file does
-    (`OutputFolder.commit`). Another one has what takes long, one at a time. With `repeat` what
-    differs from its checksums is to be fetched once more. No more than `room` files wait.
+    One thread commits small files, as many files together take hardly longer than one
+    (`OutputFolder.commit`). Another thread has the commits that take long, one at a time. With
+    `repeat` an object that does not match its checksums is fetched once more. At most `room` files
+    wait.
     """
 
     def __init__(
@@ -38,7 +39,10 @@ class Settler:
         self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
 
     def put(self, attempts: Sequence[Attempt], *, more: bool) -> None:
-        """Take some whose bytes are all written; waits while too many do. `more` are to come."""
+        """Add attempts whose bytes are all written; wait while there are too many.
+
+        `more` tells that others follow soon.
+        """
         quick = []
         for one in attempts:
             if one.transfer is not None and one.transfer.partial.is_large:
@@ -49,11 +53,11 @@ class Settler:
             self._quick.put(quick, more=more)
 
     def aside(self, call: Callable[[], None]) -> None:
-        """Do what takes long, behind what was put aside before."""
+        """Call a function that takes long, after those that were put aside before."""
         self._long.put([call])
 
     def close(self, deadline: float | None = None) -> None:
-        """End once nothing waits, or return by `deadline`, in monotonic seconds."""
+        """Finish the queues and end; return by `deadline`, in monotonic seconds, in any case."""
         self._quick.close(deadline)
         self._long.close(deadline)
 

@@ -1,8 +1,9 @@
 """The transfer of one artifact from its `download_url` into partial data, by one or more workers.
 
-A worker claims a piece, requests it from the storage, judges the response, has the received bytes
-written, and continues with the next piece until there is none. Failed requests are repeated as long
-as there is progress. The transfer never sees the API: its host replaces a stale URL.
+A worker claims a piece, requests it from the storage, checks the response, passes the received
+bytes to the writer, and continues with the next piece until there is none. Failed requests are
+retried as long as there is progress. The transfer does not use the API: its host replaces an
+expired URL.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """The smallest and the largest piece, in bytes, for which a second connection is opened."""
 LEAST_PIECE = 128 << 10
-"""The bytes that are worth a request at the end, when connections have nothing else to do."""
+"""The least bytes that are worth a request of an otherwise idle connection at the end."""
 _ARRIVED = 16 << 10
 _OBSERVED = 0.1
-"""Bytes and seconds after which it is known how fast a connection is."""
+"""After so many bytes and seconds the speed of a connection is known."""
 _REFRESHES = 2
 """How many new URLs one artifact may get without progress."""
 
@@ -92,8 +93,8 @@ class Host(Protocol):
 class _Tries:
     """Counts failures in a row; any progress of the file resets the count.
 
-    Requests that were active together count as one failure: each notes the `wave` that it began in.
-    Bytes of a connection that stalled later are no progress.
+    Requests that were active together count as one failure: each notes the `wave` in which it
+    began. Bytes of a connection that later stalled are not progress.
     """
 
     allowed: int
@@ -152,7 +153,7 @@ class Transfer:
 
     @property
     def size(self) -> int | None:
-        """The artifact's size in bytes, where it is known."""
+        """The artifact's size in bytes, or None if it is not known."""
         return self.pieces.size
 
     @property
@@ -171,9 +172,9 @@ class Transfer:
         return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
 
     def slowest(self) -> tuple[float, Piece | None]:
-        """Return the piece that will come last and the seconds until then, as it comes so far.
+        """Return the piece that would arrive last at its present speed, and in how many seconds.
 
-        Only one that is worth a second connection, else none.
+        None if no piece is worth a second connection.
         """
         found: tuple[float, Piece | None] = 0.0, None
         if not self._shared or self.failed or self.resting:
@@ -188,15 +189,15 @@ class Transfer:
         return found
 
     def share(self, piece: Piece) -> None:
-        """Free half of what a piece still lacks, for another connection."""
+        """Free half of a piece's missing bytes for another connection."""
         there = piece.position + self._coming[piece].high
         self.pieces.cut(piece, there + (piece.end - there) // 2)
 
     def work(self) -> Steps[None]:
-        """Fetch pieces until none is left to claim or a pause is due.
+        """Fetch pieces until none is left to claim or a back-off is due.
 
-        Raises TransferError if the artifact cannot be had; other workers may still be fetching it
-        then.
+        Raises `TransferError` if the artifact cannot be downloaded; other workers may still be
+        fetching it then.
         """
         while not self.failed and (piece := self._claim()) is not None:
             url, wave = self.artifact.download_url, self._tries.wave
@@ -260,7 +261,7 @@ class Transfer:
     def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
         if have is None or not have.resumable:
             return {}
-        # Others may claim the bytes behind it: then the response must end before them.
+        # Other workers may claim the bytes after it: then the response must end before them.
         alone = not self._shared or self._host.slices() == 1
         open_ended = piece.end == have.size or (alone and self.pieces.reaches_end(piece))
         if piece.start == 0 and open_ended:
@@ -276,7 +277,7 @@ class Transfer:
         if have is not None:
             verdict = judge(answer.status, answer.headers, piece.start, have)
         elif not holds_all(answer.status, answer.headers):
-            raise BrokenTransfer("the storage sent a part of the file unasked", code="protocol")
+            raise BrokenTransfer("the storage sent an unrequested range", code="protocol")
         alone = len(self.pieces.under_way) == 1
         if verdict is Verdict.CONTINUE and have is not None:
             told = expected_digests(answer.status, answer.headers, have.size)
@@ -361,9 +362,9 @@ class Transfer:
             self.pieces.end_here(piece)
             self._host.write(self, lambda: self.partial.end_at(size))
         if began == piece.position < piece.end:
-            raise _EmptyPart("the storage sent no byte of what was asked for")
+            raise _EmptyPart("the storage sent none of the requested bytes")
         if piece.last != UNKNOWN_END and piece.position < min(piece.end, piece.last):
-            raise BrokenTransfer("the storage sent less than it said", code="cut")
+            raise BrokenTransfer("the storage sent fewer bytes than announced", code="cut")
 
     def _take(self, piece: Piece, connection: Connection) -> None:
         """Pass the received bytes of a piece to the writer, up to its end."""
@@ -378,7 +379,7 @@ class Transfer:
         self._position += count
 
     def _retry(self, failure: TransferError, wave: int, moved: int) -> None:
-        """Schedule another try after a pause. Raises the failure after the last try."""
+        """Schedule a retry after a back-off. Raises the failure after the last try."""
         version, alone = self.pieces.version, not self.pieces.under_way
         idle = moved if failure.code == "stalled" else 0
         tries = self._tries.note(self._position, wave, idle)
@@ -417,6 +418,6 @@ class Transfer:
 
 
 def _last(answer: Response) -> int:
-    """Return behind which byte of the object an answer ends, where it says so."""
+    """Return the end of the range that a response has, if it says so."""
     part = read_content_range(answer.headers.get("content-range"))
     return part[1] if part else UNKNOWN_END

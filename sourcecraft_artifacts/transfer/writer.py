@@ -27,8 +27,8 @@ class Writer:
     """Carries out orders, one after the other, in a thread of its own.
 
     Orders are collected and passed on by `flush` at the end of each round of the loop, because
-    waking a thread costs as much as writing a small file. `post` makes the loop's thread call a
-    function; `after` is called behind the orders that were passed on together.
+    waking a thread takes as long as writing a small file. `post` makes the loop's thread call a
+    function; `after` is called after the orders that were passed on together.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Writer:
         self._post(lambda: failed(error))
 
     def _catch_up(self, partial: Partial) -> None:
-        """Hash some of the bytes that are there in order."""
+        """Hash some of the bytes that are next in order."""
         self._buffer = self._buffer or memoryview(bytearray(BLOCK))
         more = False
-        with suppress(OSError):  # the request for the digest reads again, and gets the error
+        with suppress(OSError):  # `digest` reads again, and gets the error
             more = partial.catch_up(self._buffer)
         if not more:
             self._behind.discard(partial)
 
     def leave(self, partial: Partial) -> None:
-        """Stop using the partial data, which another thread has now; called by an order."""
+        """Stop using partial data that another thread uses from now on; called by an order."""
         self._behind.discard(partial)

@@ -107,7 +107,7 @@ def test_an_archive_that_stays(service: FakeService, cli: Cli, local_path: str) 
     service.add(local_path, body)
     said = cli.download().err
     assert tree(cli.out) == {local_path: body}
-    assert ("is a tar archive, and stays one" in said) == (local_path == "data.bin")
+    assert ("is a tar archive; it is kept" in said) == (local_path == "data.bin")
     assert cli.download("--json").outcomes == {local_path: "unchanged"}
 
 

@@ -117,5 +117,5 @@ def test_wait_asks_a_run_that_has_just_begun_again(
         assert "latest is run 10" in finished.err
         assert tree(cli.out) == {"ci/build/linux/new.txt": b"new"}
     else:
-        assert "run 10 had not told its workflows in time (--wait-timeout)" in finished.err
+        assert "the workflows of run 10 were not known in time (--wait-timeout)" in finished.err
         assert tree(cli.out) == {}

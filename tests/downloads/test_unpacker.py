@@ -133,9 +133,9 @@ def test_nothing_of_others_is_lost(
 
 
 def test_a_folder_of_any_depth() -> None:
-    """As many folders as a path may have, one in another, when they are new and when they are not.
+    """As many nested folders as a path can have are unpacked, when they are new and later.
 
-    It is deeper than Python lets functions call themselves.
+    The depth is above Python's recursion limit.
     """
     deep = "/".join("d" * 1100)
     with a_folder() as (home, opened):

@@ -79,7 +79,7 @@ def result(
 
 
 def called_off(name: str) -> FileResult:
-    error = TransferError("it was called off", code="cancelled")
+    error = TransferError("it was cancelled", code="cancelled")
     return result(name, Outcome.FAILED)._replace(error=error)
 
 

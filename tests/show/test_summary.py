@@ -223,7 +223,7 @@ def test_the_summary_does_not_repeat_what_the_progress_told() -> None:
 
 def test_however_many_are_missing_the_counts_come_last() -> None:
     """All missing files are named, even hundreds; cancelled ones are one line."""
-    called_off = TransferError("it was called off", code="cancelled")
+    called_off = TransferError("it was cancelled", code="cancelled")
     files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
     lines = summary_lines(report(*files))
     assert lines[:-2] == ["failed: a: it could not be downloaded"] * 220

@@ -565,7 +565,7 @@ def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
 
 
 def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
-    """A connection with nothing else to do fetches half of what the slowest one still lacks."""
+    """An idle connection fetches half of the missing bytes of the slowest piece."""
     body, gate = BODY * 2, threading.Event()
 
     def slow(received: Received) -> Response:
@@ -874,7 +874,7 @@ def test_as_many_threads_as_there_are(
         assert {one.outcome for one in results.values()} == {Outcome.DOWNLOADED}
         assert world.generation == 2
     else:
-        with pytest.raises(LocalError, match="no other thread"):
+        with pytest.raises(LocalError, match="no more threads"):
             world.run("a")
 
 

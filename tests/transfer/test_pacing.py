@@ -87,7 +87,7 @@ def test_more_where_each_is_capped() -> None:
 
 
 def test_more_that_do_not_pay_are_taken_back() -> None:
-    """More connections that do not raise the total are given up, even without a visible queue."""
+    """More connections that do not raise the total are closed, even without a visible queue."""
     pace = Pace(None)
     wire = Wire(pace, late=0.03, size=4 * MB, most=16 * 5 * MB, each=5 * MB, queue=0.0)
     assert max(wire.run(TICK) for _ in range(40)) == START + START // 2
@@ -96,7 +96,7 @@ def test_more_that_do_not_pay_are_taken_back() -> None:
 
 
 def test_a_trial_that_nothing_can_prove_is_taken_back() -> None:
-    """Where the work runs out during a trial, nothing says that more connections help."""
+    """If the work runs out during a trial of more connections, they are not kept."""
     pace = Pace(None)
     wire = Wire(pace, late=0.03, size=4 * MB, most=1e9, each=5 * MB)
     while wire.run(TICK) == START:
@@ -105,7 +105,7 @@ def test_a_trial_that_nothing_can_prove_is_taken_back() -> None:
 
 
 def test_bodies_that_begin_to_come_are_no_waiting() -> None:
-    """The first responses of large files: all were waited for, and now all connections receive."""
+    """When all connections begin to receive large files, their waits no longer count."""
     pace = Pace(None)
     pace.tick(100.0, 0, START, 0, wanted=PLENTY)
     for at in range(1, 8):
