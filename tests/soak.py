@@ -27,12 +27,16 @@ from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, eventually, tree
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
+from sourcecraft_artifacts.disk.aside import SUFFIX
+
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200
 SIGNALS = [signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT]
 ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 FOLDERS = 3
 MEMBERS = 300
+MANY_MEMBERS = 2_000
+"""The members of a folder where there is time for them: unpacking takes longer."""
 OPTIONS: list[tuple[str, ...]] = [(), ("-j", "1"), ("-j", "4"), ("-j", "64")]
 SLOWEST_RUN = 60.0
 
@@ -48,10 +52,11 @@ class SlowServer(ScriptedServer):
 
 @dataclass
 class Tally:
-    """The result of a soak: runs started, runs killed, and folders completed."""
+    """The result of a soak: runs started, killed, killed while unpacking, and folders completed."""
 
     runs: int = 0
     kills: int = 0
+    unpacking: int = 0
     complete: int = 0
     versions: dict[str, list[bytes]] = field(default_factory=dict)
     folders: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)
@@ -61,7 +66,10 @@ class Tally:
 class Soak:
     """One storage, one folder, and runs that are killed."""
 
-    def __init__(self, service: FakeService, cli: Cli, seed: int) -> None:
+    def __init__(self, service: FakeService, cli: Cli, seed: int, members: int) -> None:
+        self._members = members
+        self._unpacked: set[str] = set()
+        """The folders in which the last run that was killed unpacked archives."""
         self.tally = Tally()
         self._service = service
         self._cli = cli
@@ -77,11 +85,11 @@ class Soak:
     def _change_folder(self, stored: Stored) -> None:
         """Replace an archive by another: members stay, come, go and change their kind."""
         files: dict[str, bytes] = {}
-        for number in range(MEMBERS):
+        for number in range(self._members):
             kind = self._chance.randrange(4)
             name = ["", f"m-{number}", f"m-{number}/x", f"d-{number % 7}/m-{number}"][kind]
             if name:
-                body = b"same" if number % 2 else self._chance.randbytes(number * 10)
+                body = b"same" if number % 2 else self._chance.randbytes(number % 300 * 10)
                 files[name] = body
         self.tally.folders.setdefault(stored.local_path, []).append(dict(files))
         pack = COMPRESSIONS[self._chance.choice([*COMPRESSIONS])]
@@ -123,11 +131,16 @@ class Soak:
         assert finished.code in expected, f"exit {finished.code}: {finished.err}"
         if finished.code:
             self.tally.kills += 1
+            before, self._unpacked = self._unpacked, self._asides()
+            self.tally.unpacking += bool(self._unpacked - before)
             self._check_finals()
         else:
             self._usual += 0.3 * (min(time.monotonic() - began, 5.0) - self._usual)
             self._check_complete(packed=as_it_came)
             self._go_on()
+
+    def _asides(self) -> set[str]:
+        return {path.name for path in (self._cli.out / STATE).glob(f"partial/*.{SUFFIX}")}
 
     def _end(self, process: subprocess.Popen[bytes], after: float) -> signal.Signals | None:
         """End a run after so many seconds, if it has not ended by then."""
@@ -191,17 +204,19 @@ def soak(
     enough: Callable[[Tally], bool],
     seed: int,
     make: Callable[[Path, FakeService], Cli] = Cli,
+    members: int = MEMBERS,
 ) -> Tally:
     """Kill and run again for long enough, and then until the folder is complete.
 
-    `make` returns what runs the command. Raises AssertionError if bytes are lost or mixed.
+    `make` returns what runs the command; `members` is for each folder. Raises AssertionError
+    if bytes are lost or mixed.
     """
     with FakeService() as service:
         service.storage.close()
         service.storage = SlowServer(host="localhost")
         service.storage.on("/", service._store)
         with service.storage:
-            one = Soak(service, make(home, service), seed)
+            one = Soak(service, make(home, service), seed, members)
             try:
                 complete = -1
                 while not enough(one.tally) or one.tally.complete == complete:
@@ -224,12 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     until = time.monotonic() + 60 * chosen.minutes
 
     def enough(tally: Tally) -> bool:
-        shown = f"\r{tally.runs} runs, {tally.kills} killed, {tally.complete} folders complete"
+        shown = f"\r{tally.runs} runs, {tally.kills} killed, {tally.unpacking} unpacking"
+        shown += f", {tally.complete} folders complete"
         print(shown, end="", flush=True)
         return bool(time.monotonic() >= until and tally.kills >= chosen.kills)
 
     with tempfile.TemporaryDirectory() as home:
-        soak(Path(home), enough, chosen.seed)
+        soak(Path(home), enough, chosen.seed, members=MANY_MEMBERS)
     print("\nnothing lost")
     return 0
 
