@@ -64,7 +64,7 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def globs(name: str, value: Any) -> tuple[str, ...]:
-    """Return globs as a tuple; none may be empty, as in a script whose variable is not set."""
+    """Return globs as a tuple; none may be empty, as a script's unset variable would make it."""
     found = texts(name, value)
     if "" in found:
         raise UsageError(f"{name} has an empty glob")

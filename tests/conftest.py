@@ -195,7 +195,7 @@ def fork_server(hurry: dict[str, str]) -> Iterator[ForkServer | None]:
 def make_cli(
     hurry: dict[str, str], fork_server: ForkServer | None
 ) -> Callable[[Path, FakeService], Cli]:
-    """Return what makes a command in a home, with a token, for a service, with short waits."""
+    """Return a function that makes a command with a home and a token for a service."""
 
     def make(home: Path, service: FakeService) -> Cli:
         cli = Cli(home, service, fork_server)

@@ -26,7 +26,7 @@ PICTURE = Path(__file__).parent / "data" / "download.svg"
 COLUMNS, LINES = 80, 24
 COMMAND = ("download", "latest", "--run-status", "success", "-d", "out")
 LARGE = ("images/disk.img", "dist/symbols.bin", "site/search.bin")
-"""What takes long enough to have a bar."""
+"""The files that take long enough to have a bar."""
 _SLOWED = {"SOURCECRAFT_ARTIFACTS_LIMIT_RATE": "32M"}
 _REDRAWN = re.compile(r"\r?(?:\x1b\[(?:1A|2K))+")
 _CURSOR = re.compile(r"\x1b\[\?25[hl]")
@@ -44,7 +44,7 @@ def on_terminal(command: Sequence[str], cwd: str | Path, env: dict[str, str]) ->
 def started_on_terminal(
     start: Callable[..., subprocess.Popen[bytes]], env: dict[str, str]
 ) -> tuple[int, str]:
-    """Do so with a command that is started by `start`, with the variables and streams it gets."""
+    """Do the same for a command that `start` starts, given the variables and streams."""
     ours, its = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
     streams = {"stdin": subprocess.DEVNULL, "stdout": its, "stderr": its}

@@ -27,7 +27,7 @@ _MANY = 30_000
 """After this many members, the rest of the archive is checked before more files are made."""
 _LARGEST_EMPTY = 1 << 20
 _SIZES_OF_EMPTY = (2 * BLOCK, 20 * BLOCK)
-"""The sizes in bytes of an empty archive: two blocks, which many programs fill up to twenty."""
+"""The sizes, in bytes, of an empty archive: two blocks, which many programs pad to twenty."""
 
 Check = Callable[[], None]
 """Raises `Cancelled` if the download was cancelled."""
@@ -79,8 +79,8 @@ def is_archive(descriptor: int, size: int, name: Name) -> bool:
     """Tell from its first bytes whether a file is a tar archive, compressed or not.
 
     An empty archive is all zeros. Such a file counts as one if its name can only be a folder's, or
-    if the name may be one and the file has the size that programs give it. Raises `CannotRead` if
-    the file cannot be decompressed, and OSError.
+    if the name may be a folder's and the file has a usual size of empty archives. Raises
+    `CannotRead` if the file cannot be decompressed, and OSError.
     """
     if not may_be_archive(descriptor):
         return False

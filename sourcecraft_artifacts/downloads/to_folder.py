@@ -80,9 +80,9 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
 
 
 def _refuse_checksums(request: Request, folder: OutputFolder, steps: Sequence[Step]) -> None:
-    """Raise `Refused` if the file of checksums would replace an artifact.
+    """Raise `Refused` if the checksum file would replace an artifact.
 
-    What is in an archive is not known yet; a member is found when the file is written.
+    Members of archives are not known yet; they are checked when the file is written.
     """
     if request.checksums is None:
         return

@@ -143,7 +143,7 @@ class _Judge(NamedTuple):
         seen = self.tree.lstat(SafePath(tuple(place.split("/"))))
         if seen is None or stat.S_ISDIR(seen.st_mode):
             return seen is not None
-        # Below an artifact's own place, as above one, only what this tool put there may go.
+        # Inside and above an artifact's place, only files that this tool put there may be removed.
         is_kept = self.if_exists in (IfExists.SKIP, IfExists.ERROR)
         may_go = not is_kept and self.is_ours(place, FOLDER)
         if not (may_go or (place == self.base and self._may_go(place, FOLDER))):

@@ -281,7 +281,7 @@ class Unpacker:
         }
         records |= {f"{folder}/": FOLDER for folder in sorted(found.folders)}
         if known is not None and known.members is not None and known.base == base:
-            # With `skip` an older version's files stay, but not folders where there are files now.
+            # With `skip` an older version's files stay, but not its folders that are files now.
             gone = tuple(place for place in plan.emptied if place.endswith("/"))
             old = known.members.items()
             stay = {path: one for path, one in old if not joined(base, path).startswith(gone)}

@@ -164,7 +164,7 @@ def goes_on(run: str) -> str:
 def _selected_cubes(
     run: Run, address: Address, *, partial: bool = False
 ) -> list[tuple[CubeAddress, bool]]:
-    """Select cubes; of a run that goes on, the error says that a name may still come."""
+    """Select cubes; if the run is in progress, the error says that a name may still come."""
     try:
         return select_cubes(run, address, partial=partial)
     except NotFound as error:

@@ -18,7 +18,7 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Return the existing name most like `name`, safe to show; empty if none is like it."""
+    """Return the existing name most like `name`, safe to show; empty if none is similar."""
     from difflib import get_close_matches
 
     there = {other.lower(): other for other in names}

@@ -106,7 +106,7 @@ def _sentence(report: Report) -> str:
 
 
 def _counted(results: Sequence[FileResult]) -> str:
-    """Count files and folders, as in `2 files and 1 folder (1,204 files)`."""
+    """Count files and folders, such as `2 files and 1 folder (1,204 files)`."""
     folders = [len(result.members) for result in results if result.members is not None]
     counts = [count(len(results) - len(folders), "file")] if len(results) > len(folders) else []
     if folders:

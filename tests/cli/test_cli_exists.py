@@ -94,7 +94,7 @@ def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str)
 
 
 def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:
-    """The message names the file, and speaks of no folder."""
+    """The message names the file, and no folder."""
     service.add("a", b"1")
     (cli.cwd / "x").write_bytes(b"mine")
     said = cli(

@@ -130,7 +130,7 @@ def test_an_empty_folder(service: FakeService, cli: Cli, data: bytes, local_path
 
 @pytest.mark.parametrize(("name", "size"), [("zeros", 10241), ("zeros", 2048), ("z.bin", 10240)])
 def test_zeros_are_no_folder(service: FakeService, cli: Cli, name: str, size: int) -> None:
-    """A file of zeros is an empty archive only by its name and its size."""
+    """A file of zeros counts as an empty archive only with a fitting name and size."""
     service.add(name, bytes(size))
     cli.download()
     assert tree(cli.out) == {name: bytes(size)}
@@ -141,7 +141,7 @@ def test_zeros_are_no_folder(service: FakeService, cli: Cli, name: str, size: in
 def test_what_stands_in_the_place_of_a_folder(
     service: FakeService, cli: Cli, rule: str, kind: str
 ) -> None:
-    """A member's folder is judged like an artifact's: what is no folder there is not replaced."""
+    """A stranger's file or link in a folder's place is refused, also with overwrite."""
     service.add("dist", packed(below("dist/", FILES)))
     service.add("x/y", b"1")
     outside = cli.cwd / "outside"

@@ -90,7 +90,7 @@ def test_filters_go_with_latest(cli: Cli, command: str, option: str) -> None:
 def test_a_run_that_has_just_begun_may_be_waited_for(
     service: FakeService, cli: Cli, names: tuple[str, ...], code: int
 ) -> None:
-    """Without --wait there is nothing of it yet, and the message says what brings it."""
+    """Without --wait a new run has no artifacts, and the message names --wait."""
     service.add_run("10", "created")
     said = cli("download", "10", *names, "-d", "out", code=code).err
     assert "run 10 goes on: download --wait fetches what is still to come" in said

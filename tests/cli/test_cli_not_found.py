@@ -38,7 +38,7 @@ def test_the_nearest_names_are_told(
 
 
 def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
-    """Of a run that does not exist, the others are told from the newest on, in whatever order."""
+    """The error for an unknown run names the newest runs first, in any order of the list."""
     for slug, day in (("9", 3), ("11", 5), ("10", 4)):
         service.add_run(slug, created_at=f"2026-11-0{day}T09:00:00Z")
     assert "hint: the newest runs: 11, 10, 9\n" in cli("list", "77", code=5).err
@@ -46,7 +46,7 @@ def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
 
 @pytest.mark.parametrize("repo", ["../r", "o/..", "./r", "o/."])
 def test_dots_are_no_repository(service: FakeService, cli: Cli, repo: str) -> None:
-    """They would lead to another place of the API."""
+    """`.` and `..` are refused as names of a repository."""
     assert "the repository must be ORG/REPO" in cli("list", "7", "-R", repo, code=2).err
     assert service.api.requests == []
 

@@ -123,7 +123,7 @@ def test_a_file_of_checksums_may_be_where_the_artifacts_go(
 
 @pytest.mark.parametrize("option", ["-i", "-x"])
 def test_an_empty_glob(service: FakeService, cli: Cli, option: str) -> None:
-    """It is a mistake in a script, whose variable was not set."""
+    """An empty glob, as of a script's unset variable, is exit 2."""
     assert "has an empty glob" in cli.download(option, "", code=2).err
     assert service.api.requests == []
 
@@ -132,7 +132,7 @@ def test_an_empty_glob(service: FakeService, cli: Cli, option: str) -> None:
 def test_a_file_of_checksums_in_the_place_of_an_artifact(
     service: FakeService, cli: Cli, more: tuple[str, ...]
 ) -> None:
-    """It is refused before any transfer, under whatever name."""
+    """It is refused before any transfer, under any spelling of its path."""
     service.add("a", BODY)
     for name in ("out/a", "./out/../out/a", str(cli.out / "a")):
         finished = cli.download("--checksums", name, *more, code=8)

@@ -195,7 +195,7 @@ TestFolder = Folder.TestCase
 def test_a_name_that_may_be_one_that_is_listed_stays(
     listed: str, key: str, is_outdated: bool
 ) -> None:
-    """On a file system that folds names they are one file, which is the newest."""
+    """A name that differs from a listed one only by case stays, as it may be the same file."""
     address = CubeAddress("o/r", "1", "w", "t", "x")
     entry = Entry(address, key, ArtifactDates("1"), 1, "0" * 64, 1)
     asked = Address("o/r", "9", "w", None, None)

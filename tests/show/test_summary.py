@@ -57,7 +57,7 @@ def test_the_summary_names_what_is_missing_and_says_what_was_done(
 
 
 def test_the_summary_counts_folders_and_their_files() -> None:
-    """A folder is not one file; bytes of what failed are no download."""
+    """Folders and their files are counted; the bytes of failed files are not."""
     members = (MemberFile("out/d/a", "ab" * 32), MemberFile("out/d/b", "ab" * 32))
     folder = result("d", Outcome.DOWNLOADED)._replace(members=members)
     file, rate = result("a", Outcome.DOWNLOADED), "in 2.0 s"

@@ -912,7 +912,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
 def test_what_has_come_is_synced_now_and_then(
     world: World, monkeypatch: pytest.MonkeyPatch, every: float, is_due: bool
 ) -> None:
-    """A loss of power costs the bytes of some seconds; other checkpoints sync nothing."""
+    """A loss of power costs the bytes of some seconds; other checkpoints do not sync."""
     monkeypatch.setattr(scheduler, "_SAVE_EVERY", 0.01)
     monkeypatch.setattr(scheduler, "_SYNC_EVERY", every)
     gate = threading.Event()
