@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from fake_service import CUBE, REPO, FakeService, eventually, held, tree
 from servers import Response
 
 from sourcecraft_artifacts.cli import config, name_cache
+from sourcecraft_artifacts.cli.streams import BlockingWriter
 
 LARGE = os.urandom(3 << 20)
 
@@ -149,7 +151,45 @@ def test_ctrl_c_ends_a_program_that_is_stuck_in_stdout(service: FakeService, cli
     os.close(reader)
 
 
+def test_a_full_pipe_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that does not block costs no processor time while it is full."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    make_small(writer)
+    os.write(writer, bytes(4096))
+    waited: list[object] = []
+
+    def until_ready(*given: object) -> None:
+        waited.append(given)
+        os.read(reader, 4096)
+
+    monkeypatch.setattr(select, "select", until_ready)
+    assert BlockingWriter(writer).write(b"x") == 1
+    assert waited == [([], [writer], [])]
+    os.close(reader)
+    os.close(writer)
+
+
 # Signals.
+
+
+def test_a_second_signal_ends_at_once(service: FakeService, cli: Cli) -> None:
+    """A program that is stuck while it ends, such as in a full stderr, ends at the second one."""
+    service.api.on(f"/repos/{REPO}/cicd/", Response(hang=True))
+    reader, writer = os.pipe()
+    make_small(writer)
+    os.write(writer, bytes(4096))
+    process = cli.start("list", "7", *CUBE, stderr=writer)
+    os.close(writer)
+    eventually(lambda: service.api.requests, "the listing is asked")
+
+    def is_over() -> bool:
+        process.send_signal(signal.SIGINT)
+        return process.poll() is not None
+
+    eventually(is_over, "a later one ends it")
+    assert cli.finish(process).code == 130
+    os.close(reader)
 
 
 IGNORING = ("sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh")

@@ -20,8 +20,9 @@ from loops import Net
 from servers import Response, ScriptedServer, closed_port
 
 from sourcecraft_artifacts.errors import BrokenTransfer, TransferError
+from sourcecraft_artifacts.http.connection import Connection
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS
-from sourcecraft_artifacts.http.targets import redirected
+from sourcecraft_artifacts.http.targets import redirected, split_target
 from sourcecraft_artifacts.logs import PACKAGE
 
 BODY = bytes(range(256)) * 40
@@ -88,6 +89,25 @@ def test_a_target_starts_with_a_slash(
     server.on("/", Response(body=BODY))
     fetch(storage, server.url + rest)
     assert server.requests[0].target == target
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://host.example:443/x", "host.example"),
+        ("https://host.example:80/x", "host.example:80"),
+        ("http://localhost:80/x", "localhost"),
+        ("http://localhost:443/x", "localhost:443"),
+        ("https://[::1]:443/x", "[::1]"),
+        ("https://host.example/x", "host.example"),
+    ],
+)
+def test_the_host_is_sent_without_a_usual_port(storage: Net, url: str, host: str) -> None:
+    """A signature often holds for the host too, as other clients send it."""
+    net = storage.net
+    origin, target = split_target(url)
+    made = Connection(origin, storage.storage, net._peers, storage.blocks, storage.loop.time)
+    assert f"\r\nHost: {host}\r\n".encode() in made._request(target, {})
 
 
 def test_no_credentials_and_no_codings_are_asked_for(server: ScriptedServer, storage: Net) -> None:

@@ -14,6 +14,7 @@ from sourcecraft_artifacts.downloads.story import exit_status
 from sourcecraft_artifacts.errors import ExitCode, Refused, TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
 from sourcecraft_artifacts.results import Outcome, Report
+from sourcecraft_artifacts.show.checksum_file import checksum_lines
 from sourcecraft_artifacts.show.listing import (
     listing_json,
     listing_lines,
@@ -404,3 +405,18 @@ def test_a_size_that_is_none_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch,
     for name in ("COLUMNS", "LINES"):
         monkeypatch.setenv(name, "31")
     assert make_console(io.StringIO()).size == (31, 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("plain", b"%b  out/plain\n"),
+        ("a\nb", b"\\%b  out/a\\nb\n"),
+        ("a\rb", b"\\%b  out/a\\rb\n"),
+        ("a\\nb", b"\\%b  out/a\\\\nb\n"),
+        ("\udcff", b"%b  out/\xff\n"),
+    ],
+)
+def test_a_line_of_checksums_is_one_line(name: str, line: bytes) -> None:
+    """A line that starts with a backslash has an escaped name, as `sha256sum` writes it."""
+    assert checksum_lines(report(result(name, Outcome.DOWNLOADED))) == line % (b"ab" * 32)
