@@ -152,11 +152,12 @@ def test_ranges_and_if_range(service: FakeService, cli: Cli, web: Nginx) -> None
     """A killed download resumes with ranges of the same version, and requests only the rest."""
     (web.site / "same").write_bytes(BODY)
     stored = service.add("file", url=web.url("slow", "/same"))
-    had = interrupted(cli, stored)
+    interrupted(cli, stored)
     stored.url = web.url("plain", "/same")
     report = cli.download("--json")
     assert tree(cli.out) == {"file": BODY}
-    assert report.json["summary"]["bytes"] <= len(BODY) - had + (1 << 20)
+    # The first checkpoint is of a mebibyte; what came after the last one depends on the machine.
+    assert report.json["summary"]["bytes"] <= len(BODY) - (1 << 20)
     asked = [one for one in web.requests("plain") if one.target == "/same"]
     assert {one.status for one in asked} == {"206"}
     assert all(one.range.startswith("bytes=") and one.if_range[0] == '"' for one in asked)
