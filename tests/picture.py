@@ -1,4 +1,4 @@
-"""Draw the README's picture: a real download on a terminal of 80 columns.
+"""Draw the README's picture: a real download on a terminal of 84 columns.
 
     python tests/picture.py
 
@@ -23,7 +23,7 @@ from rich.text import Text
 from sourcecraft_artifacts.sandbox import Sandbox
 
 PICTURE = Path(__file__).parent / "data" / "download.svg"
-COLUMNS, LINES = 80, 24
+COLUMNS, LINES = 84, 24
 COMMAND = ("download", "latest", "--run-status", "success", "-d", "out")
 LARGE = ("images/disk.img", "dist/symbols.bin", "site/search.bin")
 """The files that take long enough to have a bar."""

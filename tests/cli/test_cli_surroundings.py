@@ -152,7 +152,7 @@ def test_ctrl_c_ends_a_program_that_is_stuck_in_stdout(service: FakeService, cli
 
 
 def test_a_full_pipe_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe that does not block costs no processor time while it is full."""
+    """Waiting for room in a full non-blocking pipe takes no CPU time."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     make_small(writer)
@@ -174,7 +174,7 @@ def test_a_full_pipe_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_signal_ends_at_once(service: FakeService, cli: Cli) -> None:
-    """A program that is stuck while it ends, such as in a full stderr, ends at the second one."""
+    """A program that is blocked while it ends, as by a full stderr, ends at the second signal."""
     service.api.on(f"/repos/{REPO}/cicd/", Response(hang=True))
     reader, writer = os.pipe()
     make_small(writer)

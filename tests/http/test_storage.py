@@ -103,7 +103,7 @@ def test_a_target_starts_with_a_slash(
     ],
 )
 def test_the_host_is_sent_without_a_usual_port(storage: Net, url: str, host: str) -> None:
-    """A signature often holds for the host too, as other clients send it."""
+    """The Host header is as other clients send it, as a signature may cover it too."""
     net = storage.net
     origin, target = split_target(url)
     made = Connection(origin, storage.storage, net._peers, storage.blocks, storage.loop.time)

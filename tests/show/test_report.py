@@ -418,5 +418,5 @@ def test_a_size_that_is_none_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_a_line_of_checksums_is_one_line(name: str, line: bytes) -> None:
-    """A line that starts with a backslash has an escaped name, as `sha256sum` writes it."""
+    """An escaped name begins its line with a backslash, as `sha256sum` writes it."""
     assert checksum_lines(report(result(name, Outcome.DOWNLOADED))) == line % (b"ab" * 32)
