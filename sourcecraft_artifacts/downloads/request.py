@@ -16,7 +16,7 @@ from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact, Run
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
-from ..service.listing import Listing, goes_on, list_artifacts, tell_remarks
+from ..service.listing import Listing, in_progress, list_artifacts, tell_remarks
 from ..service.runs import LATEST, RunFilter, resolved
 from ..text import some_of, visible
 from ..transfer.jobs import Tuning
@@ -157,7 +157,7 @@ def selected(listing: Listing, request: Request) -> Listing:
     except NothingMatched as nothing:
         if request.wait or listing.run_ended:
             raise
-        hint = f"{nothing.hint}; {goes_on(listing.run)}"
+        hint = f"{nothing.hint}; {in_progress(listing.run)}"
         raise NothingMatched(nothing.message, hint=hint) from None
     return listing._replace(artifacts=chosen)
 

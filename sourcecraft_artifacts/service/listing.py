@@ -156,9 +156,9 @@ def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
     return error
 
 
-def goes_on(run: str) -> str:
-    """Say that a run has not ended, and what to do about it."""
-    return f"run {visible(run)} goes on: download --wait fetches what is still to come"
+def in_progress(run: str) -> str:
+    """Return the hint for a run that has not ended."""
+    return f"run {visible(run)} is in progress: download --wait waits for the rest"
 
 
 def _selected_cubes(
@@ -170,7 +170,7 @@ def _selected_cubes(
     except NotFound as error:
         if run.ended:
             raise
-        raise NotFound(error.message, hint=f"{error.hint}; {goes_on(run.slug)}") from None
+        raise NotFound(error.message, hint=f"{error.hint}; {in_progress(run.slug)}") from None
 
 
 def _nameless(run: Run) -> str:

@@ -81,7 +81,7 @@ def _waiting(report: Report) -> str | None:
     if report.run_status in FINAL_STATUSES:
         return None
     fetches = "--wait fetches what is still registered as soon as it is ready"
-    return fetches if report.run_status else f"if run {report.run} goes on, {fetches}"
+    return fetches if report.run_status else f"if run {report.run} is in progress, {fetches}"
 
 
 def _is_awaited(result: FileResult) -> bool:

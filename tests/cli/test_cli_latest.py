@@ -93,7 +93,7 @@ def test_a_run_that_has_just_begun_may_be_waited_for(
     """Without --wait a new run has no artifacts, and the message names --wait."""
     service.add_run("10", "created")
     said = cli("download", "10", *names, "-d", "out", code=code).err
-    assert "run 10 goes on: download --wait fetches what is still to come" in said
+    assert "run 10 is in progress: download --wait waits for the rest" in said
 
 
 @pytest.mark.parametrize("timeout", ["10s", "0.1s"])

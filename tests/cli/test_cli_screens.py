@@ -38,7 +38,8 @@ def test_a_terminal_is_told_each_thing_once(cli: Cli) -> None:
     *lines, hint = screen(written)
     assert status == 6
     assert hint.strip() == (
-        "hint: if run 7 goes on, --wait fetches what is still registered as soon as it is ready"
+        "hint: if run 7 is in progress,"
+        " --wait fetches what is still registered as soon as it is ready"
     )
     assert [line.split(":")[:2] for line in lines[:-1]] == [
         ["failed", " out/lost"],

@@ -239,7 +239,7 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
     missing = ["unavailable: a (still registered)", "unavailable: b (without a status)"]
     assert summary_lines(report(*files), quiet=True) == missing
     fetches = "--wait fetches what is still registered as soon as it is ready"
-    hint = f"  hint: if run 12 goes on, {fetches}"
+    hint = f"  hint: if run 12 is in progress, {fetches}"
     assert summary_lines(report(*files), may_wait=True)[-1] == hint
     assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
     assert hint not in summary_lines(report(files[1]), may_wait=True)
