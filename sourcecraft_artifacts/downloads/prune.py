@@ -11,7 +11,7 @@ from ..models import Artifact
 from ..results import FileResult, Outcome
 from ..select import Selection
 from ..service.address import Address, name_matches
-from .output_folder import OutputFolder
+from .known_folder import KnownFolder
 from .plan import place_of
 
 
@@ -59,7 +59,7 @@ def artifact_of(entry: Entry) -> Artifact:
 
 
 def prune(
-    folder: OutputFolder, entries: Iterable[tuple[str, Entry]], *, dry_run: bool
+    folder: KnownFolder, entries: Iterable[tuple[str, Entry]], *, dry_run: bool
 ) -> list[FileResult]:
     """Remove unchanged artifacts; return what was removed, or would be.
 

@@ -22,7 +22,8 @@ from ..text import visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
-from .output_folder import OutputFolder, members_of
+from .known_folder import members_of
+from .output_folder import OutputFolder
 from .plan import Action, Step, plan
 from .prune import outdated, prune
 from .request import Request, TimeIsUp, follow, may_come, report_of, selected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..choices import IfExists, Layout
@@ -21,6 +21,7 @@ from ..errors import ArtifactsError, Cancelled, Refused, TransferError
 from ..logs import get_logger
 from ..models import Artifact
 from ..text import visible
+from .claims import Claims, old_places, places_of
 from .unpack import (
     Landing,
     all_as_left,
@@ -58,54 +59,6 @@ def base_of(artifact: Artifact, layout: Layout) -> str:
         where = artifact.address
         base = (where.workflow, where.task, where.cube, *base)
     return "/".join(base)
-
-
-class Claims:
-    """Which artifact of the manifest owns each place; the caller does the locking."""
-
-    def __init__(self, manifest: Manifest, *, fold: bool) -> None:
-        self._fold = fold
-        self._owners: dict[str, tuple[str, bool]] = {}
-        self._not_noted: list[tuple[str, Entry]] = []
-        for key in manifest.places():
-            entry = manifest.get(key)
-            if entry is not None:
-                self._note(key, entry, sure=not manifest.was_only_intended(key))
-
-    def note(self, key: str, entry: Entry) -> None:
-        """Add the places of an artifact whose files are all in place."""
-        self._not_noted.append((key, entry))  # added when needed, which the last one never is
-
-    def _note(self, key: str, entry: Entry, *, sure: bool) -> None:
-        for place in places_of(key, entry):
-            self._owners[folded(place, fold=self._fold)] = (key, sure)
-        for place, _ in entry.before:
-            self._owners.setdefault(folded(place, fold=self._fold), (key, True))
-
-    def of(self, place: str) -> tuple[str, bool] | None:
-        """Return the key of a place's artifact, and whether its file is known to be in place."""
-        while self._not_noted:
-            self._note(*self._not_noted.pop(0), sure=True)
-        return self._owners.get(folded(place, fold=self._fold))
-
-
-def places_of(key: str, entry: Entry) -> Iterator[str]:
-    """Yield the places of an entry's files."""
-    if entry.members is None:
-        yield key
-        return
-    for path in entry.members:
-        yield joined(entry.base, path.rstrip("/"))
-
-
-def old_places(key: str, entry: Entry | None) -> Places:
-    """Return all places of an entry, to be removed if its next version lacks them."""
-    if entry is None:
-        return ()
-    if entry.members is None:
-        return ((key, Stored(0, entry.size, entry.sha256, 0, entry.mtime_ns)), *entry.before)
-    members = entry.members.items()
-    return (*((joined(entry.base, path), record) for path, record in members), *entry.before)
 
 
 class Unpacker:

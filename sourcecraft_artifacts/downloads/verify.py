@@ -15,7 +15,7 @@ from ..disk.records import joined
 from ..errors import ArtifactsError, Refused, UsageError
 from ..select import normalised
 from ..text import visible
-from .output_folder import OutputFolder
+from .known_folder import KnownFolder
 
 
 def verify(directory: str) -> Iterator[tuple[str, str]]:
@@ -24,7 +24,7 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
     The state is `OK`, `FAILED` (it differs, cannot be read, or is not a plain file) or `MISSING`.
     Raises `UsageError` if there is no manifest, `Refused` if it is damaged.
     """
-    with OutputFolder(directory) as folder:
+    with KnownFolder(directory) as folder:
         if folder.manifest.damaged:
             raise Refused(
                 f"the manifest of {visible(directory)} is damaged: nothing can be checked",
@@ -44,7 +44,7 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
                 yield visible(os.path.join(directory, name)), _verdict(folder, name)
 
 
-def _members(folder: OutputFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:
+def _members(folder: KnownFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield each file of an unpacked artifact, and empty folders that are missing."""
     for path, record in sorted((entry.members or {}).items()):
         place = joined(entry.base, path.rstrip("/"))
@@ -53,7 +53,7 @@ def _members(folder: OutputFolder, directory: str, entry: Entry) -> Iterator[tup
             yield visible(os.path.join(directory, place)), verdict
 
 
-def _member_verdict(folder: OutputFolder, name: str, record: Stored) -> str:
+def _member_verdict(folder: KnownFolder, name: str, record: Stored) -> str:
     try:
         place = safe_path(name, portable=False)
         if folder.lstat(place) is None:
@@ -63,7 +63,7 @@ def _member_verdict(folder: OutputFolder, name: str, record: Stored) -> str:
         return "FAILED"
 
 
-def _verdict(folder: OutputFolder, name: str) -> str:
+def _verdict(folder: KnownFolder, name: str) -> str:
     try:
         place: SafePath = safe_path(name, portable=False)
         found, entry = folder.lstat(place), folder.entry(place)
@@ -82,7 +82,7 @@ def repairing_download(directory: str) -> str:
     It is complete if all files came from one run with one layout; else it names only the folder,
     because the selection is not recorded.
     """
-    with OutputFolder(directory) as folder:
+    with KnownFolder(directory) as folder:
         manifest = folder.manifest
         found = {name: entry for name in manifest.places() if (entry := manifest.get(name))}
     words = ["sourcecraft-artifacts", "download"]
