@@ -66,7 +66,6 @@ def download_command(
     """
     from ..downloads.request import Request
     from ..downloads.story import download, exit_status, tell_end_of_run
-    from ..select import Selection
     from ..service.runs import LATEST, RunFilter
     from ..show.checksum_file import check_checksums_path, checksums_beside
 
@@ -92,7 +91,7 @@ def download_command(
         runs=runs if address.run == LATEST else RunFilter(),
         directory=directory or ".",
         output=output,
-        selection=Selection(tuple(include or ()), tuple(exclude or ())),
+        selection=session.selection(include, exclude),
         layout=layout or Layout.AUTO,
         if_exists=if_exists,
         portable_paths=portable_paths,

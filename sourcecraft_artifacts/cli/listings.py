@@ -46,7 +46,6 @@ def list_command(
     task, cube, status, updated_at, local_path, and with --sizes the size in bytes.
     """
     from ..downloads.request import selected_artifacts
-    from ..select import Selection
     from ..service.listing import list_artifacts, tell_remarks
     from ..service.runs import resolved
     from ..show.listing import listing_json, listing_lines, listing_table
@@ -54,11 +53,11 @@ def list_command(
     session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
     address = session.address(run, (workflow, task, cube), repo)
     runs = session.runs(run_status, event, pull, user)
+    selection = session.selection(include, exclude)
     session.needs("with_urls", "--json", json)
     with session.client() as client:
         listing = list_artifacts(client, resolved(client, address, runs))
     tell_remarks(listing)
-    selection = Selection(tuple(include or ()), tuple(exclude or ()))
     may_be_empty = bool(listing.failures) or not (listing.artifacts or listing.others)
     chosen = selected_artifacts(listing, selection, allow_empty=allow_empty or may_be_empty)
     known = sizes_of(chosen, ca_bundle, retries) if sizes else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..choices import Layout, Progress
     from ..results import Report
+    from ..select import Selection
     from ..service.address import Address
     from ..service.api import Client
     from ..service.runs import RunFilter
@@ -159,6 +160,15 @@ class Session:
         for name in ("run_status", "event", "pull", "user"):
             self.needs(name, "the run `latest`", address.run == "latest")
         return address
+
+    def selection(self, include: Sequence[str] | None, exclude: Sequence[str] | None) -> Selection:
+        """Return the selection of artifacts. Raises `UsageError` for an empty pattern."""
+        from ..select import Selection
+
+        for option, globs in {"--include": include, "--exclude": exclude}.items():
+            if "" in (globs or ()):
+                raise UsageError(f"{option}: the pattern is empty")
+        return Selection(tuple(include or ()), tuple(exclude or ()))
 
     # Which options may be combined.
 

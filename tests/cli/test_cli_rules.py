@@ -124,7 +124,8 @@ def test_a_file_of_checksums_may_be_where_the_artifacts_go(
 @pytest.mark.parametrize("option", ["-i", "-x"])
 def test_an_empty_glob(service: FakeService, cli: Cli, option: str) -> None:
     """An empty glob, as of a script's unset variable, is exit 2."""
-    assert "has an empty glob" in cli.download(option, "", code=2).err
+    assert "clude: the pattern is empty" in cli.download(option, "", code=2).err
+    assert "clude: the pattern is empty" in cli("list", "7", option, "", code=2).err
     assert service.api.requests == []
 
 
