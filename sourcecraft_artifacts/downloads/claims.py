@@ -25,7 +25,7 @@ class Claims:
 
     def note(self, key: str, entry: Entry) -> None:
         """Add the places of an artifact whose files are all in place."""
-        self._not_noted.append((key, entry))  # added when needed, which the last one never is
+        self._not_noted.append((key, entry))  # `of` adds them when it is called
 
     def _note(self, key: str, entry: Entry, *, sure: bool) -> None:
         for place in places_of(key, entry):
