@@ -154,6 +154,7 @@ def _status_of(program: Callable[..., Any]) -> int:
 
 def _refuse_arguments(error: typer.TyperException) -> int:
     """Show an error in the arguments like any other error, and a help page as it is."""
+    _forget_unlike_options(error)
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         say(message)
@@ -171,6 +172,17 @@ def _refuse_arguments(error: typer.TyperException) -> int:
         fault = error.__cause__
     _stderr().show_error(naming_the_variable(fault, ctx))
     return error.exit_code
+
+
+def _forget_unlike_options(error: Any) -> None:
+    """Keep only the suggestions that are like the unknown option, not counting the dashes."""
+    from difflib import get_close_matches
+
+    wanted = getattr(error, "option_name", "").strip("-")
+    if found := getattr(error, "possibilities", None):
+        error.possibilities = [
+            one for one in found if get_close_matches(wanted, [one.strip("-")], n=1)
+        ]
 
 
 def _usage_hint(ctx: Any, of_option: bool) -> str:

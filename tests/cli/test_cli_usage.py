@@ -29,6 +29,14 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
         ),
         ("download 7 --zz", ["error: no such option: --zz", OPTIONS]),
         (
+            "download 7 --layuot",
+            ["error: no such option: --layuot (Possible options: --layout)", OPTIONS],
+        ),
+        (
+            "list 7 --limt",  # --quiet is like it only by its dashes
+            ["error: no such option: --limt", OPTIONS.replace("download", "list")],
+        ),
+        (
             "download 7 --layout",
             ["error: option '--layout' requires an argument", "  hint: --help shows the options"],
         ),
