@@ -19,9 +19,9 @@ _TRIES = 20
 class FileLock:
     """A lock by the name of a hidden file. If locking is impossible, the run continues without.
 
-    The file names its process. The lock is ours while the name leads to the text that we wrote: the
-    owner removes the file at its end, and a removed file locks nobody out. Inode numbers are not
-    compared, because on some file systems they change from one look to the next.
+    The file names its process. The lock is ours while the file with that name has the text that we
+    wrote: the owner removes the file at its end, and a lock on a removed file does not count. Inode
+    numbers are not compared, because on some file systems they change.
     """
 
     def __init__(self, directory: Directory, name: str) -> None:

@@ -66,7 +66,7 @@ class Name(NamedTuple):
 
     @property
     def may_be_folder(self) -> bool:
-        """Whether a folder may exist there already: its files are then judged one by one."""
+        """Whether a folder may exist there already: its files are then checked one by one."""
         return self.form is Form.FOLDER or bool(self.glob)
 
 
@@ -205,7 +205,7 @@ def above_all(paths: Iterable[str]) -> Iterable[str]:
 def check_places(
     arrangement: Arrangement, base: tuple[str, ...], *, portable: bool, fold: bool
 ) -> None:
-    """Judge the places of all members below a base, as if each were an artifact.
+    """Check the places of all members below a base, as if each were an artifact.
 
     With `fold`, names that differ by case or normalisation are the same. Raises `UnsafeArchive` for
     the first unsafe member: a bad name, two members at one place, a file that is another's folder,
@@ -225,7 +225,7 @@ def check_places(
 
 
 def _check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
-    """Judge a file's own name; its folder was judged before."""
+    """Check a file's own name; its folder was checked before."""
     name = path.rpartition("/")[2]
     is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= 255 and name[0] != "."
     if portable or not is_plain:

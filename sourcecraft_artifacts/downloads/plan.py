@@ -222,7 +222,7 @@ def _folder_step(
     found: os.stat_result | None,
     entry: Entry,
 ) -> Step:
-    """Decide about an artifact that was unpacked before; its members are judged individually."""
+    """Decide about an artifact that was unpacked before; its members are checked one by one."""
     if if_exists is IfExists.ERROR and disk.has_members(entry):
         raise Refused(_IS_THERE, hint=_MOVE)
     is_same = entry.is_of(artifact)

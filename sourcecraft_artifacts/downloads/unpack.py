@@ -101,7 +101,7 @@ class _Judge(NamedTuple):
     """The folders that were examined, and whether they exist."""
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
-        """Judge what exists at the places of files in one folder."""
+        """Decide about what exists at the places of files in one folder."""
         if not self.folder(folder):
             return
         with self.tree.parent(place_in(folder, "-"), create=False) as parent:

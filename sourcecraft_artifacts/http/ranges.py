@@ -99,7 +99,7 @@ class Verdict(Enum):
 
 
 def judge(status: int, headers: Mapping[str, str], start: int, have: Version) -> Verdict:
-    """Judge a 200, 206 or 416 to a request for the bytes from `start` of the version `have`.
+    """Decide about a 200, 206 or 416 to a request for the bytes from `start` of version `have`.
 
     | response                                            | verdict   |
     | --------------------------------------------------- | --------- |

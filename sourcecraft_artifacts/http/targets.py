@@ -30,7 +30,7 @@ def redirected(url: str, location: str) -> str:
 def split_target(url: str) -> tuple[str, str]:
     """Split a URL into its origin and the request target, byte for byte, without a fragment."""
     match = _PARTS.match(url)
-    assert match is not None, "it was judged before (`urls`)"
+    assert match is not None, "it was checked before (`urls`)"
     scheme, authority, target = match.groups()
     return scheme.lower() + authority, target if target.startswith("/") else f"/{target}"
 
