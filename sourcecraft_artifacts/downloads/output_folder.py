@@ -300,7 +300,8 @@ class OutputFolder(KnownFolder):
         assert self._tree is not None, "the folder was not prepared"
         entry = self.manifest.get(str(place))
         if entry is not None:
-            remove_old(self._tree, entry.before, lambda _: False)
+            # The folders above the place stay: the file is about to be put there.
+            remove_old(self._tree, entry.before, str(place).startswith)
             remove_empty(self._tree, str(place))
 
     def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:

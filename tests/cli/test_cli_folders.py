@@ -203,6 +203,22 @@ def test_no_unpack_leaves_it_as_it_came(service: FakeService, cli: Cli) -> None:
     assert cli("verify", "out").out == "out/dist: OK\n"
 
 
+@pytest.mark.parametrize("options", [("--no-unpack",), ()])
+def test_a_folder_in_a_folder_becomes_a_file(
+    service: FakeService, cli: Cli, options: tuple[str, ...]
+) -> None:
+    """The folder that it lies in holds nothing else meanwhile, and stays."""
+    body = packed(below("dist/", FILES))
+    service.add("deep/x/dist", body)
+    cli.download()
+    if not options:
+        body = b"plain"
+        renew(service, body)
+    cli.download(*options)
+    assert tree(cli.out) == {"deep/x/dist": body}
+    assert cli("verify", "out").out == "out/deep/x/dist: OK\n"
+
+
 def test_a_file_goes_to_output_as_it_is(service: FakeService, cli: Cli) -> None:
     """`-o` never unpacks."""
     body = packed(FILES)
