@@ -47,7 +47,7 @@ from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
 from sourcecraft_artifacts.transfer import pacing, scheduler, transfer
-from sourcecraft_artifacts.transfer.pacing import Pace
+from sourcecraft_artifacts.transfer.pacing import Pace, Use
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
 
@@ -65,7 +65,7 @@ class Wide(Pace):
         super().__init__(most)
         self.width = min(4, most or 4)
 
-    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, use: Use, *, wanted: int) -> None:
         """Change nothing."""
 
 

@@ -98,6 +98,8 @@ class Connections:
         self._idle: list[Connection] = []
         self.busy = 0
         """How many are in use."""
+        self.asking = 0
+        """How many of them wait for a response."""
 
     @property
     def idle(self) -> int:
@@ -189,12 +191,15 @@ class Connections:
     def _ask(
         self, connection: Connection, target: str, headers: Mapping[str, str]
     ) -> Steps[Response]:
+        self.asking += 1
         try:
             answer = yield from connection.ask(target, headers)
         except BaseException:
             self.busy -= 1
             connection.close()
             raise
+        finally:
+            self.asking -= 1
         # Only the origin is logged: how a URL is signed is unknown, and its path may be the secret.
         asked, where = headers.get("Range", "all"), connection.origin
         _log.debug("storage: %d for %s of a file at %s", answer.status, asked, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 START = 16
 MOST = 96
@@ -38,13 +39,27 @@ def spare_descriptors() -> int:
     return _MANY if limit == resource.RLIM_INFINITY else max(4, limit - _TAKEN)
 
 
+class Use(NamedTuple):
+    """How many connections are in use, and how many of them wait for a response or receive one."""
+
+    busy: int
+    waiting: int
+    receiving: int
+
+    def fills(self, width: int) -> bool:
+        """Tell whether as many are in use, and three quarters of them are open."""
+        opening = self.busy - self.waiting - self.receiving
+        return self.busy >= width and opening <= width // 4
+
+
 class Pace:
     """The number of connections, `width`: as many as increase the total rate.
 
     If connections mostly wait for responses, and these are not later than at first, twice as many
     connections bring twice as much. If they mostly receive bodies, at a steady rate, half as many
     more are tried, and closed again unless the total rate grows enough. If responses become late, a
-    queue in the network is full, and no more are opened. Failures halve the number.
+    queue in the network is full, and no more are opened; while connections mostly receive, a
+    quarter of them is closed, down to the number at the start. Failures halve the number.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -78,12 +93,13 @@ class Pace:
         self._cautious, self._before = True, None
         self.width = max(1, min(self.width, busy) // 2)
 
-    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, use: Use, *, wanted: int) -> None:
         """Adjust the number, a few times a second; `wanted` more connections would have work.
 
-        `received` counts all bytes so far, `receiving` the busy connections that receive a body.
+        `received` counts all bytes so far.
         """
-        self._balance += (busy - 2 * receiving) * (now - self._ticked if self._ticked else 0.0)
+        waited = now - self._ticked if self._ticked else 0.0
+        self._balance += (use.waiting - use.receiving) * waited
         self._ticked, passed = now, now - self._began
         if passed < max(_WINDOW, 2 * min(self.quickest, 1.0)) and len(self._waits) < self.width:
             return
@@ -92,10 +108,12 @@ class Pace:
         self._began, self._received, self._rate = now, received, rate
         self._waits, self._balance = [], 0.0
         if self._before is not None:
-            self._judge(rate, now, is_fair=bool(wanted) and busy >= self.width)
-        elif now < self._rest_until or not wanted or busy < self.width:
+            self._judge(rate, now, is_fair=bool(wanted) and use.busy >= self.width)
+        elif balance < 0 and self.width > START and waits and self._lateness(waits) > _LATE:
+            self.width = max(START, self.width - self.width // 4)
+        elif now < self._rest_until or not wanted or not use.fills(self.width):
             return
-        elif balance > 0 and 2 * receiving <= busy:
+        elif balance > 0 and use.receiving <= use.waiting:
             if waits and self._lateness(waits) <= _LATE:
                 self._grow(min(self.width, wanted), now)
         elif (

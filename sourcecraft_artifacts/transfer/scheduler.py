@@ -18,7 +18,7 @@ from .crew import Crew
 from .jobs import Target, Tuning
 from .links import Links
 from .loop import Loop, Task
-from .pacing import MOST, Pace, RateLimit, spare_descriptors
+from .pacing import MOST, Pace, RateLimit, Use, spare_descriptors
 from .reporter import Reporter
 from .settler import MOST_WAITING, Settler
 from .transfer import Transfer
@@ -35,9 +35,12 @@ _LOOK_EVERY = 0.5
 _WORTH = 2
 """How many files or pieces there must be for each further connection."""
 _LATE = 0.1
-_WORTH_WAITS = 3
+_WORTH_WAITS = 6
 """At the end a piece is shared if it would still take so many seconds, and so many times as long as
 a response."""
+_SEEN_WAITS = 3
+"""A connection's speed is known after so many times as long as a response takes: at first it grows
+with each round trip."""
 _SPARE = 8
 _LONG = 0.008
 """How many connections are opened for one file at once, if the first took so many seconds."""
@@ -228,7 +231,8 @@ class Scheduler:
         """Share the piece that would arrive last, if an idle connection can help."""
         if not self._shared or self._tuning.limit_rate is not None:
             return None
-        found = [(*transfer.slowest(), attempt) for transfer, attempt in self._shared.items()]
+        seen = _SEEN_WAITS * self._pace.quickest
+        found = [(*transfer.slowest(seen), attempt) for transfer, attempt in self._shared.items()]
         seconds, piece, attempt = max(found, key=itemgetter(0))
         if piece is None or seconds < max(_LATE, _WORTH_WAITS * self._pace.quickest):
             return None
@@ -380,7 +384,8 @@ class Scheduler:
         now = self.loop.time()
         pieces = sum(one.pieces_left for one in self._shared.values())
         wanted = (len(self._queue) + pieces) // _WORTH
-        self._pace.tick(now, self._received, self._busy, self._receiving, wanted=wanted)
+        use = Use(self._busy, self.net.asking, self._receiving)
+        self._pace.tick(now, self._received, use, wanted=wanted)
         self.changed()
         self.loop.later(_PULSE, self._beat)
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """The smallest and the largest piece, in bytes, for which a second connection is opened."""
-LEAST_PIECE = 128 << 10
+LEAST_PIECE = 16 << 10
 """The least bytes that are worth a request of an otherwise idle connection at the end."""
 _ARRIVED = 16 << 10
 _OBSERVED = 0.1
@@ -171,10 +171,11 @@ class Transfer:
         is_open = self._shared and not (self.failed or self.resting)
         return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
 
-    def slowest(self) -> tuple[float, Piece | None]:
+    def slowest(self, seen: float) -> tuple[float, Piece | None]:
         """Return the piece that would arrive last at its present speed, and in how many seconds.
 
-        None if no piece is worth a second connection.
+        None if no piece is worth a second connection. A connection must have received for `seen`
+        seconds to be judged.
         """
         found: tuple[float, Piece | None] = 0.0, None
         if not self._shared or self.failed or self.resting:
@@ -183,7 +184,7 @@ class Transfer:
         for piece, connection in self._coming.items():
             there = piece.position + connection.high
             came, left, passed = there - piece.start, piece.end - there, now - piece.began
-            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= _OBSERVED:
+            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= max(_OBSERVED, seen):
                 seconds = left * passed / came
                 found = max(found, (seconds, piece), key=itemgetter(0))
         return found

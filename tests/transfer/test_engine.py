@@ -35,7 +35,7 @@ from sourcecraft_artifacts.transfer import scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
-from sourcecraft_artifacts.transfer.pacing import Pace
+from sourcecraft_artifacts.transfer.pacing import Pace, Use
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
@@ -57,7 +57,7 @@ class Wide(Pace):
         self.narrowest = self.width
         Wide.made.append(self)
 
-    def tick(self, now: float, received: int, busy: int, receiving: int, *, wanted: int) -> None:
+    def tick(self, now: float, received: int, use: Use, *, wanted: int) -> None:
         """Do not grow, so that a test knows the number of connections."""
 
     def troubled(self, busy: int, now: float) -> None:

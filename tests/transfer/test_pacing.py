@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.transfer.pacing import LATE, MOST, START, Pace, RateLimit
+from sourcecraft_artifacts.transfer.pacing import LATE, MOST, START, Pace, RateLimit, Use
 
 TICK = 0.05
 MB = 1e6
@@ -44,7 +44,8 @@ class Wire:
             for _ in range(max(1, round(rate * TICK / self._size))):
                 self.pace.answered(late if self.now > 100.0 + 3 * self._late else self._late)
             receiving = round(busy * body / (late + body))
-            self.pace.tick(self.now, int(self.received), busy, receiving, wanted=wanted)
+            use = Use(busy, busy - receiving, receiving)
+            self.pace.tick(self.now, int(self.received), use, wanted=wanted)
         return self.pace.width
 
 
@@ -107,12 +108,30 @@ def test_a_trial_that_nothing_can_prove_is_taken_back() -> None:
 def test_bodies_that_begin_to_come_are_no_waiting() -> None:
     """When all connections begin to receive large files, their waits no longer count."""
     pace = Pace(None)
-    pace.tick(100.0, 0, START, 0, wanted=PLENTY)
+    pace.tick(100.0, 0, Use(START, START, 0), wanted=PLENTY)
     for at in range(1, 8):
         for _ in range(START if at == 1 else 0):
             pace.answered(0.05)
-        pace.tick(100.0 + at * TICK, at * 10**6 * at, START, START, wanted=PLENTY)
+        pace.tick(100.0 + at * TICK, at * 10**6 * at, Use(START, 0, START), wanted=PLENTY)
     assert pace.width == START
+
+
+def test_none_while_connections_are_being_opened() -> None:
+    """Over a long way connections take several round trips to open, which is no waiting."""
+    pace = Pace(None)
+    for at in range(20):
+        pace.answered(0.16)
+        pace.tick(100.0 + at * TICK, at, Use(START, 2, 2), wanted=PLENTY)
+    assert pace.width == START
+
+
+def test_those_of_small_files_are_given_up_where_large_ones_follow() -> None:
+    """Many connections that fill the network become fewer, down to the number at the start."""
+    pace = Pace(None)
+    assert Wire(pace, late=0.05, size=20e3, most=1e9, each=10 * MB).run(1.5) == MOST
+    large = Wire(pace, late=0.05, size=MB, most=25 * MB, each=5 * MB)
+    large.now = 110.0
+    assert large.run(6) == START
 
 
 def test_trouble_halves_once_for_all_that_fail_together() -> None:
@@ -145,7 +164,7 @@ def test_an_idle_tick_changes_nothing() -> None:
     """Without an active connection a tick changes nothing."""
     pace = Pace(None)
     for at in range(10):
-        pace.tick(100.0 + at, 0, 0, 0, wanted=PLENTY)
+        pace.tick(100.0 + at, 0, Use(0, 0, 0), wanted=PLENTY)
     assert pace.width == START
 
 
