@@ -207,7 +207,7 @@ def test_no_unpack_leaves_it_as_it_came(service: FakeService, cli: Cli) -> None:
 def test_a_folder_in_a_folder_becomes_a_file(
     service: FakeService, cli: Cli, options: tuple[str, ...]
 ) -> None:
-    """The folder that it lies in holds nothing else meanwhile, and stays."""
+    """Its parent folder, which is empty for a moment, stays."""
     body = packed(below("dist/", FILES))
     service.add("deep/x/dist", body)
     cli.download()

@@ -117,7 +117,7 @@ def test_bodies_that_begin_to_come_are_no_waiting() -> None:
 
 
 def test_none_while_connections_are_being_opened() -> None:
-    """Over a long way connections take several round trips to open, which is no waiting."""
+    """Connections that are still being opened, over a long way, do not count as waiting."""
     pace = Pace(None)
     for at in range(20):
         pace.answered(0.16)
