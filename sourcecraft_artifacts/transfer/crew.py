@@ -17,7 +17,6 @@ class Crew(Generic[T]):
 
     Each takes up to `batch` things in order, once there are so many or `linger` seconds have
     passed. A thread is started when there is something to do; if that fails, `put` does the work.
-    `room` limits the queue: `put` waits while it is full.
     """
 
     def __init__(
@@ -28,14 +27,12 @@ class Crew(Generic[T]):
         *,
         batch: int = 1,
         linger: float = 0.0,
-        room: int = 1 << 30,
     ) -> None:
         self._name, self._most, self._work = name, most, work
-        self._batch, self._linger, self._room = batch, linger, room
+        self._batch, self._linger = batch, linger
         self._things: deque[T] = deque()
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
-        self._taken = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._urgent = False
@@ -44,8 +41,6 @@ class Crew(Generic[T]):
     def put(self, things: Sequence[T], *, more: bool = False) -> None:
         """Add things to do; `more` tells that others follow soon."""
         with self._lock:
-            while len(self._things) >= self._room and not self._closing:
-                self._taken.wait(1.0)
             self._things.extend(things)
             self._urgent = not more
             if self._is_due or len(self._things) == len(things):
@@ -66,7 +61,6 @@ class Crew(Generic[T]):
         with self._lock:
             self._closing = True
             self._news.notify_all()
-            self._taken.notify_all()
         for thread in self._threads:
             join(thread, deadline)
 
@@ -109,9 +103,7 @@ class Crew(Generic[T]):
 
     def _take(self) -> Sequence[T]:
         count = min(len(self._things), self._batch) if self._batch == 1 else len(self._things)
-        things = [self._things.popleft() for _ in range(count)]
-        self._taken.notify_all()
-        return things
+        return [self._things.popleft() for _ in range(count)]
 
 
 def join(thread: threading.Thread, deadline: float | None) -> None:

@@ -20,7 +20,7 @@ from .links import Links
 from .loop import Loop, Task
 from .pacing import MOST, Pace, RateLimit, Use, spare_descriptors
 from .reporter import Reporter
-from .settler import MOST_WAITING, Settler
+from .settler import Settler
 from .transfer import Transfer
 from .writer import Order, Writer
 
@@ -47,7 +47,7 @@ _LONG = 0.008
 _CONNECTORS = 8
 """How many threads look up names and try new addresses."""
 _ASIDE = 24
-"""How many started files may wait for something, besides those with a connection."""
+"""How many started files, each with a descriptor, may wait, besides those with a connection."""
 
 
 class Scheduler:
@@ -76,12 +76,7 @@ class Scheduler:
         self.net.on_open = self._opened
         self._links = Links(relist, self._notice_refresh)
         self._writer = Writer(blocks, self.loop.post, self._commit)
-        self._settler = Settler(
-            target,
-            self._settled,
-            repeat=tuning.retries > 0,
-            room=max(1, min(MOST_WAITING, spare)),
-        )
+        self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
         self._aside = min(_ASIDE, spare)
         self._crews = {
             "connector": Crew("connector", _CONNECTORS, self._call),

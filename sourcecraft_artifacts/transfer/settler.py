@@ -11,8 +11,6 @@ from .jobs import Target, Whole
 _BATCH = 8
 _LINGER = 0.005
 """Up to so many files that come within so many seconds are committed together."""
-MOST_WAITING = 24
-"""The most files, each with a descriptor, that wait to be committed."""
 
 
 class Settler:
@@ -20,8 +18,7 @@ class Settler:
 
     One thread commits small files, as many files together take hardly longer than one
     (`OutputFolder.commit`). Another thread has the commits that take long, one at a time. With
-    `repeat` an object that does not match its checksums is fetched once more. At most `room` files
-    wait.
+    `repeat` an object that does not match its checksums is fetched once more.
     """
 
     def __init__(
@@ -30,19 +27,15 @@ class Settler:
         settled: Callable[[Sequence[Attempt]], None],
         *,
         repeat: bool,
-        room: int = MOST_WAITING,
     ) -> None:
         self._target, self._settled, self._repeat = target, settled, repeat
         self._quick: Crew[Attempt] = Crew(
-            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER, room=room
+            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER
         )
         self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
 
     def put(self, attempts: Sequence[Attempt], *, more: bool) -> None:
-        """Add attempts whose bytes are all written; wait while there are too many.
-
-        `more` tells that others follow soon.
-        """
+        """Add attempts whose bytes are all written; `more` tells that others follow soon."""
         quick = []
         for one in attempts:
             if one.transfer is not None and one.transfer.partial.is_large:

@@ -70,27 +70,6 @@ def test_few_wait_for_a_moment(desk: Desk) -> None:
     crew.close()
 
 
-def test_who_puts_too_much_waits(desk: Desk) -> None:
-    """While the thread is busy, at most so many things wait in the queue."""
-    crew = Crew("crew", 1, desk.work, batch=8, room=3)
-    put: list[int] = []
-
-    def offer() -> None:
-        for number in range(6):
-            crew.put([number])
-            put.append(number)
-
-    with desk.busy:
-        crew.put([-1])
-        eventually(lambda: desk.done == [-1], "the thread is held up")
-        threading.Thread(target=offer, daemon=True).start()
-        eventually(lambda: len(put) == 3, "as many as may wait")
-        threading.Event().wait(0.05)
-        assert len(put) == 3
-    eventually(lambda: len(desk.done) == 7, "all are done")
-    crew.close()
-
-
 def test_a_crew_grows_while_all_are_busy(desk: Desk) -> None:
     """A thread that hangs does not hold up the others, up to their greatest number."""
     with desk.busy:
