@@ -165,7 +165,10 @@ def test_without_a_command_it_serves_until_told_to_stop(
     """Stdout has the settings as shell lines, and nothing else."""
     with started(*SANDBOX) as process:
         assert process.stdout
+        assert process.stderr
         settings = dict(read_export(process.stdout.readline()) for _ in range(3))
+        # Both lines come after the settings: a signal before them would keep them away.
+        hint = "".join(process.stderr.readline() for _ in range(2))
         url = f"{settings['SOURCECRAFT_API_URL']}/repos/sandbox/demo/cicd/runs"
         token = settings["SOURCECRAFT_TOKEN"]
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
@@ -173,7 +176,7 @@ def test_without_a_command_it_serves_until_told_to_stop(
         with opener.open(request) as response:
             assert response.status == 200
         process.send_signal(number)
-        rest, hint = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=20)
     assert settings["SOURCECRAFT_ARTIFACTS_REPO"] == "sandbox/demo"
     assert (process.returncode, rest) == (status, "")
     assert "Ctrl-C" in hint
