@@ -206,20 +206,26 @@ class Transfer:
             try:
                 yield from self._fetch(piece, url)
                 continue
-            except ExpiredUrl as error:
-                failure = error
-            except BrokenTransfer as error:
+            except TransferError as error:
                 failure = error
             finally:
                 self.pieces.release(piece)
                 self._host.changed()
             if piece.dead:
                 continue
-            if isinstance(failure, ExpiredUrl):
-                yield from self._refresh(url, failure)
-            else:
+            try:
+                if isinstance(failure, ExpiredUrl):
+                    yield from self._refresh(url, failure)
+                    continue
+                if not isinstance(failure, BrokenTransfer):
+                    raise failure
                 self._retry(failure, wave, piece.position - piece.start)
-                return
+            except TransferError:
+                if not self._coming:
+                    raise
+                # The storage refuses more connections; the ones that receive fetch the rest.
+                self._shared = False
+            return
 
     def hand_over(self) -> None:
         """Pass all received bytes to the writer."""

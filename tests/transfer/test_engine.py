@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -562,6 +563,23 @@ def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
     """A response that is not retryable takes one request."""
     assert str(status) in world.failure(Response(status)).message
     assert len(world.server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [403, 405])
+@pytest.mark.usefixtures("quick")
+def test_refused_slices_are_left_to_the_connection_that_works(world: World, status: int) -> None:
+    """A storage that refuses further requests for a file still sends the first response."""
+    go_on = threading.Event()
+    later = threading.Timer(1.0, go_on.set)
+
+    def refuse(received: Received) -> Response:
+        with suppress(RuntimeError):  # it was started by the first one
+            later.start()
+        return Response(status)
+
+    first = replace(ranged(BODY)(Received("GET", "/a")), gate=go_on)
+    assert world.fetch(first, refuse, retries=0, jobs=2) == BODY
+    assert len(world.server.requests) > 1
 
 
 def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
