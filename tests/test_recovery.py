@@ -593,6 +593,17 @@ def prepare(scene: str, service: Service, folder: Path) -> None:
             thing.change()
 
 
+def check_moments(service: Service, moments: list[Path]) -> None:
+    """Check a folder as each kill left it, and that the last one needs nothing more."""
+    assert len(moments) > 20
+    asked = service.asked
+    assert {one.outcome for one in run(service, moments[-1]).files} == {Outcome.UNCHANGED}
+    assert service.asked == asked, "what is complete outlives the power"
+    for moment in moments:
+        check_finals(service, moment)
+        check_complete(service, moment)
+
+
 @pytest.mark.parametrize("power", ["", "all", "chance"])
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_kill_at_any_moment_loses_nothing(
@@ -603,13 +614,7 @@ def test_a_kill_at_any_moment_loses_nothing(
     with disk.watched():
         prepare(scene, service, folder)
     moments = crashed(disk, service, folder, tmp_path / "copies", power=power)
-    assert len(moments) > 20
-    asked = service.asked
-    assert {one.outcome for one in run(service, moments[-1]).files} == {Outcome.UNCHANGED}
-    assert service.asked == asked, "what is complete outlives the power"
-    for moment in moments:
-        check_finals(service, moment)
-        check_complete(service, moment)
+    check_moments(service, moments)
 
 
 @pytest.mark.parametrize("power", ["", "all", "chance"])
@@ -631,13 +636,7 @@ def test_a_kill_at_any_moment_of_a_folder(
     if scene == "replaced":
         service.things["dist"].change()
     moments = crashed(disk, service, folder, tmp_path / "copies", power=power)
-    assert len(moments) > 20
-    asked = service.asked
-    assert {one.outcome for one in run(service, moments[-1]).files} == {Outcome.UNCHANGED}
-    assert service.asked == asked, "what is complete outlives the power"
-    for moment in moments:
-        check_finals(service, moment)
-        check_complete(service, moment)
+    check_moments(service, moments)
 
 
 @pytest.mark.parametrize("power", ["", "all", "chance"])

@@ -582,6 +582,20 @@ def test_refused_slices_are_left_to_the_connection_that_works(world: World, stat
     assert len(world.server.requests) > 1
 
 
+@pytest.mark.usefixtures("quick")
+def test_parts_that_name_no_version_are_not_mixed_in(world: World) -> None:
+    """A 206 without the ETag of the first response may be of another version: it is not used."""
+    other, asked = bytes(reversed(BODY)), threading.Event()
+
+    def part_of_other(received: Received) -> Response:
+        asked.set()
+        return ranged(other, etag=None)(received)
+
+    first = replace(ranged(BODY)(Received("GET", "/a")), gate=asked)
+    assert world.fetch(first, part_of_other) in (BODY, other)
+    assert len(world.server.requests) > 1
+
+
 def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
     """An idle connection fetches half of the missing bytes of the slowest piece."""
     body, gate = BODY * 2, threading.Event()
