@@ -71,7 +71,7 @@ class Address(_Words):
     def exact(self) -> bool:
         """Whether there are three plain names, so that the run need not be read."""
         names = (self.workflow, self.task, self.cube)
-        return all(name is not None and not _is_glob(name) for name in names)
+        return all(name is not None and not is_glob(name) for name in names)
 
 
 def parse_address(
@@ -201,7 +201,8 @@ def _checked(what: str, text: str) -> str:
     return text
 
 
-def _is_glob(name: str) -> bool:
+def is_glob(name: str) -> bool:
+    """Tell whether a name of an address is a glob."""
     return "*" in name or "?" in name
 
 
@@ -212,7 +213,7 @@ def name_matches(pattern: str | None, name: str) -> bool:
     """
     if pattern is None or pattern == name:
         return True
-    return _is_glob(pattern) and name_pattern(pattern).fullmatch(name) is not None
+    return is_glob(pattern) and name_pattern(pattern).fullmatch(name) is not None
 
 
 def repo_from_git(directory: str) -> str | None:

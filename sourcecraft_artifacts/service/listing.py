@@ -14,7 +14,7 @@ from ..models import Artifact, CubeAddress, Run, Task, Workflow
 from ..network import in_threads
 from ..text import count, some_of, visible
 from .address import Address, name_matches
-from .not_found import nearest_run, require
+from .not_found import nearest_run, newest_page, require
 from .runs import LATEST, RunFilter, resolved
 
 AT_ONCE = 16
@@ -142,11 +142,23 @@ def list_artifacts(
 
 
 def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
-    """Return the error that says which name of an exact address does not exist, if one does not."""
+    """Return the error that says which name of an exact address does not exist, if one does not.
+
+    That takes one request, for the newest runs, and a second one only if they do not have the run's
+    names.
+    """
     try:
-        run = api.run(address.repo, address.run)
+        newest = newest_page(api, address.repo)
+    except ArtifactsError:
+        return error
+    run = newest.find(address.run)
+    if run is None and not newest.may_lack(address.run):
+        return nearest_run(api, address, error, newest)
+    try:
+        if run is None or not run.workflows:
+            run = api.run(address.repo, address.run)
     except NotFound:
-        return nearest_run(api, address, error)
+        return nearest_run(api, address, error, newest)
     except ArtifactsError:
         return error
     try:
@@ -250,19 +262,21 @@ def select_cubes(
     only if the address names them with their `#`. Raises `NotFound`, with the nearest names, for a
     plain name that does not exist; not with `partial`, as the run may still get it.
     """
-    workflows = _chosen(run.workflows, address.workflow, "workflow", f"run {run.slug}", partial)
-    where = f"workflow {address.workflow or '*'} of run {run.slug}"
+    _, _, workflow, task, cube = address
+    run_name = f"run {run.slug}"
+    workflows = _chosen(run.workflows, workflow, "workflow", run_name, (task, cube), partial)
+    where = f"workflow {workflow or '*'} of {run_name}"
     tasks = [(w, t) for w in workflows for t in w.tasks]
-    picked = set(map(id, _chosen([t for _, t in tasks], address.task, "task", where, partial)))
-    where = f"task {address.task or '*'} of run {run.slug}"
+    picked = set(map(id, _chosen([t for _, t in tasks], task, "task", where, (cube,), partial)))
+    where = f"task {task or '*'} of {run_name}"
     # A cube without a full name cannot be asked for.
     found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
     found = [(w, t, c) for w, t, c in found if w.slug and t.slug and c.slug]
-    if not is_internal(address.cube or ""):
+    if not is_internal(cube or ""):
         found = [(w, t, c) for w, t, c in found if not is_internal(c.slug)]
-    cubes = [(w, t, c) for w, t, c in found if name_matches(address.cube, c.slug)]
+    cubes = [(w, t, c) for w, t, c in found if name_matches(cube, c.slug)]
     if not cubes and not partial:
-        require(address.cube, [c.slug for _, _, c in found], "cube", where)
+        require(cube, [c.slug for _, _, c in found], "cube", where, ())
     ended: dict[CubeAddress, bool] = {}
     for w, t, c in cubes:
         one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
@@ -272,9 +286,14 @@ def select_cubes(
 
 
 def _chosen(
-    items: Sequence[Named], pattern: str | None, kind: str, where: str, partial: bool
+    items: Sequence[Named],
+    pattern: str | None,
+    kind: str,
+    where: str,
+    below: Sequence[str | None],
+    partial: bool,
 ) -> list[Named]:
     chosen = [item for item in items if name_matches(pattern, item.slug)]
     if not chosen and not partial:
-        require(pattern, [item.slug for item in items], kind, where)
+        require(pattern, [item.slug for item in items], kind, where, below)
     return chosen

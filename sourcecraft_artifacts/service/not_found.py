@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..errors import ArtifactsError, NotFound
 from ..models import Run
 from ..text import some_of, visible
-from .address import Address
+from .address import Address, is_glob
 from .names import nearest
+from .responses import MorePages
 from .runs import age
 
 _RUNS_READ = 50
@@ -24,22 +24,72 @@ class Api(Protocol):
     def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
-def require(pattern: str | None, names: Iterable[str], kind: str, where: str) -> None:
-    """Raise NotFound if `pattern` is a plain name; a glob may match nothing."""
-    if pattern is None or "*" in pattern or "?" in pattern:
+def require(
+    pattern: str | None, names: Iterable[str], kind: str, where: str, below: Iterable[str | None]
+) -> None:
+    """Raise NotFound for a name that nothing has.
+
+    A glob may match nothing, unless there is a plain name among those `below` it: that could not be
+    looked for.
+    """
+    if pattern is None or (
+        is_glob(pattern) and all(name is None or is_glob(name) for name in below)
+    ):
         return
     there = nearest(pattern, names)
     hint = f"the nearest: {some_of(there)}" if there else f"there is no {kind} at all"
-    raise NotFound(f"{visible(where)} has no {kind} {visible(pattern)}", hint=hint)
+    which = "that matches " if is_glob(pattern) else ""
+    raise NotFound(f"{visible(where)} has no {kind} {which}{visible(pattern)}", hint=hint)
 
 
-def nearest_run(api: Api, address: Address, error: NotFound) -> NotFound:
-    """Return the error for a run that does not exist, with the nearest ones; one more request."""
+class Newest(NamedTuple):
+    """The runs of the service's first page, and whether there are others."""
+
+    runs: Sequence[Run] = ()
+    more: bool = False
+
+    def find(self, slug: str) -> Run | None:
+        """Return the run with a slug, or None if it is not on the page."""
+        return next((run for run in self.runs if run.slug == slug), None)
+
+    def may_lack(self, slug: str) -> bool:
+        """Tell whether a run that is not on the page may be on another one, by its counter."""
+        counters = [int(run.slug) for run in self.runs if _is_counter(run.slug)]
+        newest_first = counters == sorted(counters, reverse=True)
+        is_older = _is_counter(slug) and int(slug) < max(counters, default=0)
+        return self.more and (is_older or not newest_first)
+
+
+def newest_page(api: Api, repo: str) -> Newest:
+    """Read the first page of runs, in one request. Raises `ArtifactsError`."""
+    runs: list[Run] = []
+    more = False
     try:
-        runs = [run for run in islice(api.runs(address.repo, most_pages=1), _RUNS_READ) if run.slug]
+        for run in api.runs(repo, most_pages=1):
+            runs.append(run)
+            if more := len(runs) == _RUNS_READ:
+                break
+    except MorePages:
+        more = True
+    return Newest([run for run in runs if run.slug], more)
+
+
+def _is_counter(slug: str) -> bool:
+    return slug.isascii() and slug.isdigit() and len(slug) < 19
+
+
+def nearest_run(
+    api: Api, address: Address, error: NotFound, newest: Newest | None = None
+) -> NotFound:
+    """Return the error for a run that does not exist, with the nearest ones.
+
+    That takes one request, unless the `newest` runs have been read.
+    """
+    try:
+        newest = newest or newest_page(api, address.repo)
     except ArtifactsError:
-        runs = []
-    return NotFound(error.message, hint=_hint(address, runs) or error.hint)
+        return error
+    return NotFound(error.message, hint=_hint(address, newest.runs) or error.hint)
 
 
 def _hint(address: Address, runs: Sequence[Run]) -> str:

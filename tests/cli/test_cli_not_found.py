@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, problem, target
+from servers import json_response
 
 ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
 
@@ -17,8 +18,11 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
         (["7", "ci", "build", "linus"], 2, "cube linus\n  hint: the nearest: linux"),
         (["7", "ci", "buidl", "linux"], 2, "task buidl\n  hint: the nearest: build"),
         (["7", "c", "*"], 1, "workflow c\n  hint: the nearest: ci"),
+        (["7", "a/b?#%", ".", "ж"], 1, "run 7 has no workflow that matches a/b?#%\n"),
+        (["7", "c*", "bu?", "linux"], 1, "has no task that matches bu?\n"),
+        (["7", "x*", "*", "linux"], 1, "run 7 has no workflow that matches x*\n"),
         (["77", "ci"], 2, "hint: the newest runs: 7"),
-        (["77", *CUBE], 3, "hint: the newest runs: 7"),
+        (["77", *CUBE], 2, "hint: the newest runs: 7"),
         (
             ["ci", "build", "linux"],
             2,
@@ -31,10 +35,33 @@ ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
 def test_the_nearest_names_are_told(
     service: FakeService, cli: Cli, arguments: list[str], requests: int, told: str
 ) -> None:
-    """The nearest names take one more request; for the run of an exact address they take two."""
+    """The nearest names take one more request, whichever name of the address does not exist."""
     service.add("a.txt")
     assert told in cli("list", *arguments, code=5).err
     assert len(service.api.requests) == requests
+
+
+def test_names_of_a_run_that_is_not_on_the_first_page(service: FakeService, cli: Cli) -> None:
+    """An older run is read itself, so that its names are told and it is not called missing."""
+    service.page = 2
+    for slug in ("12", "11", "10"):
+        service.add_run(slug)
+    service.add("a.txt", run="7")
+    assert "hint: the nearest: linux" in cli("list", "7", "ci", "build", "linus", code=5).err
+    assert "hint: the newest runs: 12, 11" in cli("list", "8", *CUBE, code=5).err
+    assert "hint: the newest runs: 12, 11" in cli("list", "8", code=5).err
+    asked = len(service.api.requests)
+    assert "hint: the newest runs: 12, 11" in cli("list", "13", *CUBE, code=5).err
+    assert len(service.api.requests) == asked + 2
+
+
+def test_names_of_a_run_that_is_listed_without_workflows(service: FakeService, cli: Cli) -> None:
+    """If the list of runs does not have a run's names, the run is read itself."""
+    service.add("a.txt")
+    bare = {**service.run_record(service.runs["7"]), "workflows": None}
+    service.api.on(f"/repos/{REPO}/cicd/runs", json_response({"runs": [bare]}))
+    service.api.on(target("7", kind="runs"), json_response(service.run_record(service.runs["7"])))
+    assert "hint: the nearest: linux" in cli("list", "7", "ci", "build", "linus", code=5).err
 
 
 def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
