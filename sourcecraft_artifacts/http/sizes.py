@@ -137,7 +137,8 @@ class _Asking:
             try:
                 found = self._size(url)
             except _Unanswered as error:
-                self._note(str(error))
+                reason = str(error)
+                self._note(reason)
                 self._failures += 1
                 self._given_up = self._given_up or self._failures > 2 * AT_ONCE
             except TransferError as error:
@@ -147,7 +148,9 @@ class _Asking:
                 self._failures = 0
                 return found
             if failed <= self._retries:
-                sleep(backoff(failed))
+                delay = backoff(failed)
+                _log.debug("storage: retrying in %.1f s: %s", delay, reason)
+                sleep(delay)
         return None
 
     def _note(self, reason: str) -> None:
@@ -200,6 +203,8 @@ class _Asking:
                     self._idle.append(line)
             if not keeps:
                 line.close()
+        # Only the origin is logged: a URL's path may be secret.
+        _log.debug("storage: %d for bytes=0-0 of a file at %s", status, line.origin)
         return status, headers
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 from fake_service import CUBE, DATES, REPO, FakeService, problem, target, tree
-from servers import Response, closed_port, json_response
+from servers import Response, closed_port, json_response, ranged
 
 LISTING = target("7", *CUBE)
 ALL_CLOSED = "<&- >&- 2>&-"
@@ -100,6 +100,18 @@ def test_sizes_are_asked_of_the_storage(service: FakeService, cli: Cli) -> None:
     assert len(service.storage.requests) == 2 * 31
     assert {request.header("Range") for request in service.storage.requests} == {"bytes=0-0"}
     assert all("size" not in one for one in cli("list", "7", "--json").json["artifacts"])
+
+
+def test_debug_shows_the_requests_for_sizes(service: FakeService, cli: Cli) -> None:
+    """--debug shows each request to the storage, and why it is repeated, without its URL."""
+    service.add("a", b"abc", Response(503), ranged(b"abc"))
+    service.add("b", b"", Response(403))
+    shown = cli("list", "7", *CUBE, "--sizes", "--debug").err
+    for status in (503, 206, 403):
+        assert (
+            f"debug: storage: {status} for bytes=0-0 of a file at {service.storage.url}\n" in shown
+        )
+    assert "debug: storage: retrying in" in shown
 
 
 def test_a_plan_with_sizes_adds_them_up(service: FakeService, cli: Cli) -> None:
