@@ -107,11 +107,17 @@ def _sentence(report: Report) -> str:
 
 def _counted(results: Sequence[FileResult]) -> str:
     """Count files and folders, such as `2 files and 1 folder (1,204 files)`."""
-    folders = [len(result.members) for result in results if result.members is not None]
+    folders = [len(result.members or ()) for result in results if _is_folder(result)]
     counts = [count(len(results) - len(folders), "file")] if len(results) > len(folders) else []
     if folders:
         counts.append(f"{count(len(folders), 'folder')} ({count(sum(folders), 'file')})")
     return " and ".join(counts) or "nothing"
+
+
+def _is_folder(result: FileResult) -> bool:
+    """Tell whether an artifact was unpacked, and not to one file in its own place."""
+    members = result.members
+    return members is not None and [one.path for one in members] != [result.path]
 
 
 def where(report: Report, results: Sequence[FileResult]) -> str:

@@ -67,6 +67,8 @@ def test_the_summary_counts_folders_and_their_files() -> None:
     assert summary_lines(report(file, folder, folder)) == [
         f"Downloaded 1 file and 2 folders (4 files) to out, 3.0 KiB {rate} (1.5 KiB/s)."
     ]
+    wrapped = file._replace(members=(MemberFile("out/a", "ab" * 32),))
+    assert summary_lines(report(wrapped)) == summary_lines(report(file))
     failed = result("b", Outcome.FAILED, TransferError("reset", code="y"))._replace(transferred=1)
     assert "Downloaded nothing (1 B received); 1 failed." in summary_lines(report(failed))
 
