@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from operator import itemgetter
-from urllib.parse import urlsplit
 
 from ..http.blocks import SIZE, Blocks
 from ..http.storage import Connections, Storage
 from ..http.waits import Call, Outcome, Steps
 from ..models import Artifact, CubeAddress
-from ..urls import is_loopback
 from .attempt import Attempt
-from .crew import Crew
+from .files import Files
+from .helpers import Helpers
 from .jobs import Target, Tuning
 from .links import Links
 from .loop import Loop, Task
-from .pacing import MOST, Pace, RateLimit, Use, spare_descriptors
+from .meter import Meter
+from .pacing import MOST, Pace, RateLimit, spare_descriptors
 from .reporter import Reporter
+from .saving import Saver
 from .settler import Settler
+from .spares import Spares
 from .transfer import Transfer
 from .writer import Order, Writer
 
 _MEMORY = 24 << 20
 """The size of all blocks together, in bytes."""
 _PULSE = 0.05
-_SAVE_EVERY = 0.25
-_SYNC_EVERY = 5.0
-"""Seconds between adjustments of the pace, checkpoints, and synced checkpoints."""
+"""Seconds between adjustments of the pace."""
 _LOOK_EVERY = 0.5
 """The most seconds between checks for stalled connections."""
-_WORTH = 2
-"""How many files or pieces there must be for each further connection."""
-_LATE = 0.1
-_WORTH_WAITS = 6
-"""At the end a piece is shared if it would still take so many seconds, and so many times as long as
-a response."""
-_SEEN_WAITS = 3
-"""A connection's speed is known after so many times as long as a response takes: at first it grows
-with each round trip."""
-_SPARE = 8
-_LONG = 0.008
-"""How many connections are opened for one file at once, if the first took so many seconds."""
-_CONNECTORS = 8
-"""How many threads look up names and try new addresses."""
 _ASIDE = 24
 """How many started files, each with a descriptor, may wait, besides those with a connection."""
 
@@ -64,42 +47,29 @@ class Scheduler:
     ) -> None:
         self._target, self._reporter, self._tuning = target, reporter, tuning
         self._finished = finished
-        self._storage = storage
-        self._limit = RateLimit(tuning.limit_rate)
         # A connection needs a socket and a file; as many files again wait to be committed.
         spare = spare_descriptors() // 4
         self._pace = Pace(min(tuning.jobs or MOST, max(1, spare)))
-        self.loop = Loop(self._elsewhere)
+        limit = RateLimit(tuning.limit_rate)
+        self.meter = Meter(self._pace, limit)
+        self.loop = Loop(lambda call: self._helpers.put(call))
         blocks = Blocks(_MEMORY // SIZE, self.loop.post)
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
-        self.net.read_at_once = self._limit.buffer_size
-        self.net.on_open = self._opened
+        self.net.read_at_once = limit.buffer_size
         self._links = Links(relist, self._notice_refresh)
         self._writer = Writer(blocks, self.loop.post, self._commit)
         self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
-        self._aside = min(_ASIDE, spare)
-        self._crews = {
-            "connector": Crew("connector", _CONNECTORS, self._call),
-            "lister": Crew("lister", 1, self._call),
-        }
-        self._queue: deque[Attempt] = deque()
+        self._helpers = Helpers(self.loop, self._writer)
+        self._files = Files(min(_ASIDE, spare))
+        self._spares = Spares(self.loop, self.net, self._files, self._pace)
         self._whole: list[Attempt] = []
         """Files to be committed, for the writer's thread."""
-        self._active: dict[Attempt, None] = {}
-        self._shared: dict[Transfer, Attempt] = {}
-        """Large files, each of which may have several connections."""
         self._changed = False
-        self._spares: list[Task] = []
-        """The tasks that open spare connections."""
         self._busy = 0
-        self._receiving = 0
-        self._received = 0
-        self._synced = self.loop.time()
         self._cancelled = False
-        self._over = False
         self.loop.after_round = self._after_round
         self.loop.later(_PULSE, self._beat)
-        self.loop.later(_SAVE_EVERY, self._save)
+        Saver(self.loop, self._writer, self._files).begin()
         self._look_every = min(_LOOK_EVERY, storage.stall_timeout / 4)
         self.loop.later(self._look_every, self._look)
 
@@ -108,7 +78,7 @@ class Scheduler:
         if self._cancelled:
             self._give_up(attempts)
         else:
-            self._queue.extend(attempts)
+            self._files.add(attempts)
             self.changed()
 
     def cancel(self) -> None:
@@ -116,80 +86,46 @@ class Scheduler:
         if self._cancelled:
             return
         self._cancelled = True
-        self._close_spares()
-        unstarted = [one for one in self._queue if one.transfer is None]
-        self._queue.clear()
-        for attempt in list(self._active):
+        self._spares.close()
+        unbegun = self._files.take_unbegun()
+        for attempt in list(self._files.begun):
             self._stop(attempt)
-        self._give_up(unstarted)
+        self._give_up(unbegun)
 
     def close(self, deadline: float | None) -> None:
         """End the threads; return by `deadline`, in monotonic seconds, in any case."""
-        self._over = True
+        self._helpers.leave()
         self._writer.flush()
         self._writer.close(deadline)
         self._settler.close(deadline)
-        for crew in self._crews.values():
-            crew.close(0.0)
+        self._helpers.close()
         self.net.close()
 
-    # What a transfer needs (transfer.Host).
+    # What a transfer needs (host.Host).
 
     def write(
-        self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
+        self, attempt: Attempt, do: Callable[[], object], block: memoryview | None = None
     ) -> None:
-        """Pass an order to the writer; an error makes the transfer fail."""
-
-        attempt = transfer.attempt
+        """Pass an order to the writer; an error makes the attempt fail."""
+        partial = attempt.transfer.partial if block and attempt.transfer else None
 
         def failed(error: Exception) -> None:
             self._fail(attempt, error)
 
-        self._writer.put(Order(do, failed, block, transfer.partial if block else None))
-
-    def spend(self, count: int) -> float:
-        """Note received bytes; return the seconds that the rate limit asks to wait."""
-        self._received += count
-        return self._limit.owed(count)
+        self._writer.put(Order(do, failed, block, partial))
 
     def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
         """Return the artifact with a newer URL than `stale`."""
         return self._links.fresh(artifact, stale)
 
-    def slices(self) -> int:
-        """Return how many connections one file may have by now."""
-        return self._pace.width
-
-    def answered(self, seconds: float) -> None:
-        """Note the time from a request to its response on an open connection."""
-        self._pace.answered(seconds)
-
-    def receiving(self, change: int) -> None:
-        """Note that so many more connections, or fewer, receive a body."""
-        self._receiving += change
-
     def shares(self, transfer: Transfer) -> None:
         """Let several connections fetch it."""
-        self._shared[transfer] = transfer.attempt
+        self._files.shared[transfer] = transfer.attempt
         self._changed = True
 
     def changed(self) -> None:
         """Look for files to fetch at the end of this round."""
         self._changed = True
-
-    def _opened(self, seconds: float) -> None:
-        """Open spare connections if the storage is far away, in case the file is large."""
-        self.net.on_open = lambda seconds: None
-        transfers = [one.transfer for one in self._active if one.transfer is not None]
-        if seconds < _LONG or len(self._active) + len(self._queue) > 1 or not transfers:
-            return
-        url = transfers[0].artifact.download_url
-        if url is None or is_loopback(urlsplit(url).hostname or ""):
-            return
-        if transfers[0].partial.keeps:
-            for _ in range(min(_SPARE, self._pace.width) - 1):
-                self._spares.append(self.loop.begin(self.net.prepare(url), lambda error: None))
-                self._spares[-1].resume()
 
     def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
         """Report that a request will be repeated, and pause its file until then."""
@@ -208,35 +144,13 @@ class Scheduler:
         self._writer.flush()
 
     def _choose(self) -> Attempt | None:
-        """Choose a file for another connection: large files get up to half of them."""
-        if self._shared:
-            helped = sum(max(0, len(one.tasks) - 1) for one in self._shared.values())
-            if not self._queue or helped < self._pace.width // 2:
-                needy = [one for one in self._shared.values() if one.wants_help]
-                if needy:
-                    chosen = max(needy, key=_need)
-                    with suppress(ValueError):  # or it would be started again when it is complete
-                        self._queue.remove(chosen)
-                    return chosen
-        if self._queue and len(self._active) < self._pace.width + self._aside:
-            return self._queue.popleft()
-        return None if self._queue else self._latest()
-
-    def _latest(self) -> Attempt | None:
-        """Share the piece that would arrive last, if an idle connection can help."""
-        if not self._shared or self._tuning.limit_rate is not None:
-            return None
-        seen = _SEEN_WAITS * self._pace.quickest
-        found = [(*transfer.slowest(seen), attempt) for transfer, attempt in self._shared.items()]
-        seconds, piece, attempt = max(found, key=itemgetter(0))
-        if piece is None or seconds < max(_LATE, _WORTH_WAITS * self._pace.quickest):
-            return None
-        assert attempt.transfer is not None
-        attempt.transfer.share(piece)
+        attempt = self._files.choose(self._pace.width)
+        if attempt is None and self._tuning.limit_rate is None:
+            attempt = self._files.share_latest(self._pace.quickest)
         return attempt
 
     def _hire(self, attempt: Attempt) -> None:
-        self._active[attempt] = None
+        self._files.begun[attempt] = None
         self._busy += 1
         task = self.loop.begin(self._work(attempt), lambda error: self._left(attempt, task, error))
         attempt.tasks.add(task)
@@ -269,12 +183,12 @@ class Scheduler:
         resting = attempt.transfer is not None and attempt.transfer.resting
         if self._cancelled:
             self._stop(attempt)
-        elif not (attempt.tasks or resting or attempt.settling or attempt in self._queue):
-            self._queue.appendleft(attempt)
+        elif not (attempt.tasks or resting or attempt.settling):
+            self._files.put_back(attempt)
 
     def _rested(self, transfer: Transfer) -> None:
         transfer.resting -= 1
-        if transfer.attempt in self._active:
+        if transfer.attempt in self._files.begun:
             self._want(transfer.attempt)
         self.changed()
 
@@ -285,7 +199,7 @@ class Scheduler:
         attempt.settling = True
         transfer = attempt.transfer
         assert transfer is not None
-        self._shared.pop(transfer, None)
+        self._files.shared.pop(transfer, None)
 
         def put() -> None:
             self._writer.leave(transfer.partial)
@@ -297,7 +211,7 @@ class Scheduler:
         """Pass on the files whose bytes are all written, in the writer's thread."""
         if self._whole:
             whole, self._whole = self._whole, []
-            self._settler.put(whole, more=bool(self._queue))
+            self._settler.put(whole, more=bool(self._files.waiting))
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:
         attempt.fail(error)
@@ -312,13 +226,11 @@ class Scheduler:
         attempt.settling = True
         if attempt.transfer is not None:
             attempt.transfer.failed = True
-            self._shared.pop(attempt.transfer, None)
         tasks, attempt.tasks = attempt.tasks, set()
         for task in tasks:
             task.close()
             self._busy -= 1
-        with suppress(ValueError):
-            self._queue.remove(attempt)
+        self._files.leave(attempt)
 
         def suspend() -> None:
             if attempt.transfer is not None:
@@ -356,17 +268,12 @@ class Scheduler:
         self.changed()
 
     def _end(self, attempt: Attempt) -> None:
-        self._active.pop(attempt, None)
-        if not self._active and not self._queue:
-            self._close_spares()
+        self._files.begun.pop(attempt, None)
+        if not self._files.begun and not self._files.waiting:
+            self._spares.close()
             self.net.close()  # idle connections use the storage's resources too
         self._finished(attempt)
         attempt.transfer = None
-
-    def _close_spares(self) -> None:
-        for task in self._spares:
-            task.close()
-        self._spares.clear()
 
     def _give_up(self, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
@@ -376,66 +283,16 @@ class Scheduler:
     # Timers.
 
     def _beat(self) -> None:
-        now = self.loop.time()
-        pieces = sum(one.pieces_left for one in self._shared.values())
-        wanted = (len(self._queue) + pieces) // _WORTH
-        use = Use(self._busy, self.net.asking, self._receiving)
-        self._pace.tick(now, self._received, use, wanted=wanted)
+        now, wanted = self.loop.time(), self._files.wanted
+        self.meter.tick(now, busy=self._busy, asking=self.net.asking, wanted=wanted)
         self.changed()
         self.loop.later(_PULSE, self._beat)
-
-    def _save(self) -> None:
-        """Write received bytes and checkpoints."""
-        sync = self.loop.time() - self._synced >= _SYNC_EVERY
-        if sync:
-            self._synced = self.loop.time()
-        for attempt in self._active:
-            if attempt.transfer is not None and not attempt.settling:
-                attempt.transfer.hand_over()
-                self._writer.put(Order(_saving(attempt, sync=sync), lambda error: None))
-        self.loop.later(_SAVE_EVERY, self._save)
 
     def _look(self) -> None:
         """Give up stalled connections."""
         self.loop.expire()
         self.loop.later(self._look_every, self._look)
 
-    def _elsewhere(self, call: Call) -> None:
-        """Pass a call to its thread."""
-        if call.kind == "writer":
-            self._writer.put(Order(lambda: self._call([call]), lambda error: None))
-        else:
-            self._crews[call.kind].put([call])
-
-    def _call(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            try:
-                call.result = call.function()
-            except Exception as error:
-                call.error = error
-            self.loop.post(lambda call=call: self.loop.finish(call))  # type: ignore[misc]
-            if self._over and call.unwanted is not None:
-                call.unwanted()  # the loop, which would do it, has ended
-
     def _notice_refresh(self, address: CubeAddress) -> None:
-        waiting = sum(attempt.job.artifact.address == address for attempt in self._active)
+        waiting = sum(attempt.job.artifact.address == address for attempt in self._files.begun)
         self._reporter.refreshing(waiting)
-
-
-def _need(attempt: Attempt) -> float:
-    """Return how many bytes of a file are left for each of its workers."""
-    assert attempt.transfer is not None
-    return attempt.transfer.pieces.unclaimed / (1 + len(attempt.tasks))
-
-
-def _saving(attempt: Attempt, *, sync: bool) -> Callable[[], None]:
-    """Return an order that writes a checkpoint; its failure does not fail the transfer."""
-
-    def save() -> None:
-        transfer = attempt.transfer
-        if transfer is not None:
-            partial = transfer.partial
-            partial.start_writing()
-            partial.sync() if sync else partial.checkpoint()
-
-    return save

@@ -9,16 +9,13 @@ expired URL.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..backoff import backoff
 from ..disk.partial import Partial
 from ..errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
 from ..http.checksums import expected_digests
-from ..http.connection import Connection, Response
+from ..http.connection import Response
 from ..http.ranges import (
     Verdict,
     Version,
@@ -29,11 +26,12 @@ from ..http.ranges import (
     read_version,
 )
 from ..http.status import check_status
-from ..http.storage import Connections
 from ..http.waits import Steps
-from ..models import Artifact
 from ..text import visible
+from .host import Host
+from .incoming import EmptyPart, Incoming
 from .pieces import UNKNOWN_END, Piece, Pieces
+from .tries import Renewals, Tries
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -41,79 +39,6 @@ if TYPE_CHECKING:
 MIN_PIECE = 1 << 20
 MAX_PIECE = 4 << 20
 """The smallest and the largest piece, in bytes, for which a second connection is opened."""
-LEAST_PIECE = 16 << 10
-"""The least bytes that are worth a request of an otherwise idle connection at the end."""
-_ARRIVED = 16 << 10
-_OBSERVED = 0.1
-"""After so many bytes and seconds the speed of a connection is known."""
-_REFRESHES = 2
-"""How many new URLs one artifact may get without progress."""
-
-
-class _EmptyPart(BrokenTransfer):
-    """The response to a range was empty."""
-
-
-class Host(Protocol):
-    """What a transfer needs from its host, in the loop's thread."""
-
-    net: Connections
-
-    def write(
-        self, transfer: Transfer, do: Callable[[], object], block: memoryview | None = None
-    ) -> None:
-        """Pass an order to the writer; an error makes the transfer fail."""
-
-    def spend(self, count: int) -> float:
-        """Note received bytes; return the seconds that the rate limit asks to wait."""
-
-    def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
-        """Return the artifact with a URL newer than `stale`. Raises ArtifactsError."""
-
-    def slices(self) -> int:
-        """Return how many connections one file may have by now."""
-
-    def answered(self, seconds: float) -> None:
-        """Note the time from a request to its response on an open connection."""
-
-    def receiving(self, change: int) -> None:
-        """Note that so many more connections, or fewer, receive a body."""
-
-    def shares(self, transfer: Transfer) -> None:
-        """Note that several connections may fetch it."""
-
-    def changed(self) -> None:
-        """Note that there may be pieces to claim."""
-
-    def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
-        """Note that a request will be repeated after `delay` seconds."""
-
-
-@dataclass(slots=True)
-class _Tries:
-    """Counts failures in a row; any progress of the file resets the count.
-
-    Requests that were active together count as one failure: each notes the `wave` in which it
-    began. Bytes of a connection that later stalled are not progress.
-    """
-
-    allowed: int
-    failed: int = 0
-    best: int = 0
-    wave: int = 0
-
-    def note(self, position: int, wave: int, idle: int = 0) -> int:
-        """Count a failure at `position` bytes, `idle` of which are no progress.
-
-        Returns how many failures came without progress.
-        """
-        if position - idle > self.best:
-            self.failed = 0
-        self.best = max(self.best, position)
-        if wave == self.wave or not self.failed:
-            self.failed += 1
-            self.wave += 1
-        return self.failed
 
 
 class Transfer:
@@ -131,23 +56,19 @@ class Transfer:
         self.partial = partial
         self.pieces = Pieces(partial.version, partial.lacks)
         self.started = time.monotonic()
-        self.received = 0
         self.failed = False
         self.resting = 0
         self.stage = ""
         self._host = host
-        self._position = partial.position
-        """Bytes that have arrived, written or not."""
-        self._tries = _Tries(retries, best=self._position)
-        self._refreshes = 0
-        self._refreshed_at = -1
+        self._incoming = Incoming(host, attempt, self.pieces, partial)
+        self._tries = Tries(retries, best=partial.position)
+        self._renewals = Renewals()
         self._refreshing = 0
         """How many workers wait for a new URL."""
-        self._shared = self._position > 0 and partial.keeps
+        self._shared = partial.position > 0 and partial.keeps
         """Whether several connections may fetch it, because the storage serves ranges."""
         self._whole_only = False
         """Whether a response to a range has shown that the storage does not serve ranges."""
-        self._coming: dict[Piece, Connection] = {}
         if self._shared:
             host.shares(self)
 
@@ -155,6 +76,11 @@ class Transfer:
     def size(self) -> int | None:
         """The artifact's size in bytes, or None if it is not known."""
         return self.pieces.size
+
+    @property
+    def received(self) -> int:
+        """How many bytes came in this run."""
+        return self._incoming.received
 
     @property
     def position(self) -> int:
@@ -177,22 +103,13 @@ class Transfer:
         None if no piece is worth a second connection. A connection must have received for `seen`
         seconds to be judged.
         """
-        found: tuple[float, Piece | None] = 0.0, None
         if not self._shared or self.failed or self.resting:
-            return found
-        now = time.monotonic()
-        for piece, connection in self._coming.items():
-            there = piece.position + connection.high
-            came, left, passed = there - piece.start, piece.end - there, now - piece.began
-            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= max(_OBSERVED, seen):
-                seconds = left * passed / came
-                found = max(found, (seconds, piece), key=itemgetter(0))
-        return found
+            return 0.0, None
+        return self._incoming.slowest(seen)
 
     def share(self, piece: Piece) -> None:
         """Free half of a piece's missing bytes for another connection."""
-        there = piece.position + self._coming[piece].high
-        self.pieces.cut(piece, there + (piece.end - there) // 2)
+        self._incoming.share(piece)
 
     def work(self) -> Steps[None]:
         """Fetch pieces until none is left to claim or a back-off is due.
@@ -221,7 +138,7 @@ class Transfer:
                     raise failure
                 self._retry(failure, wave, piece.position - piece.start)
             except TransferError:
-                if not self._coming:
+                if not self._incoming:
                     raise
                 # The storage refuses more connections; the ones that receive fetch the rest.
                 self._shared = False
@@ -229,8 +146,7 @@ class Transfer:
 
     def hand_over(self) -> None:
         """Pass all received bytes to the writer."""
-        for piece, connection in self._coming.items():
-            self._take(piece, connection)
+        self._incoming.hand_over()
 
     def _claim(self) -> Piece | None:
         if self.pieces.under_way and not self._shared:
@@ -245,7 +161,7 @@ class Transfer:
         """
         if not self._shared:
             return self.size or MAX_PIECE
-        share = self.pieces.unclaimed // (2 * max(1, self._host.slices()))
+        share = self.pieces.unclaimed // (2 * max(1, self._host.meter.width))
         return min(max(share, MIN_PIECE), MAX_PIECE)
 
     def _fetch(self, piece: Piece, url: str | None) -> Steps[None]:
@@ -254,13 +170,13 @@ class Transfer:
         have = self.pieces.version
         headers = self._range_headers(piece, have)
         answer = yield from self._host.net.get(url, headers)
-        self._host.answered(answer.waited)
+        self._host.meter.answered(answer.waited)
         if answer.status not in (200, 206):
             yield from self._host.net.finish(answer)
             check_status(answer, ranged=bool(headers))
         try:
             if not piece.dead and self._accept(piece, answer, have if headers else None):
-                yield from self._pump(piece, answer)
+                yield from self._incoming.receive(piece, answer, self._piece_size)
         finally:
             if answer.status in (200, 206):
                 self._host.net.release(answer)
@@ -269,7 +185,7 @@ class Transfer:
         if have is None or not have.resumable:
             return {}
         # Other workers may claim the bytes after it: then the response must end before them.
-        alone = not self._shared or self._host.slices() == 1
+        alone = not self._shared or self._host.meter.width == 1
         open_ended = piece.end == have.size or (alone and self.pieces.reaches_end(piece))
         if piece.start == 0 and open_ended:
             return {}
@@ -289,7 +205,7 @@ class Transfer:
         if verdict is Verdict.CONTINUE and have is not None:
             told = expected_digests(answer.status, answer.headers, have.size)
             if told:
-                self._host.write(self, lambda: self.partial.expect(have, told))
+                self._host.write(self.attempt, lambda: self.partial.expect(have, told))
             piece.last = min(piece.last, _last(answer))
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
@@ -308,95 +224,35 @@ class Transfer:
     def forget(self) -> None:
         """Drop all bytes, to fetch them again."""
         self.pieces.forget()
-        self._position = 0
-        self._host.write(self, self.partial.forget)
+        self._incoming.position = 0
+        self._host.write(self.attempt, self.partial.forget)
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers, found.size)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         self._shared = sliced and self.partial.keeps
-        share = (found.size or 0) // max(1, self._host.slices())
+        share = (found.size or 0) // max(1, self._host.meter.width)
         self.pieces.restart(
             piece, found, max(MAX_PIECE, share) if self._shared else found.size or 0
         )
-        self._position = 0
-        self._host.write(self, lambda: self.partial.restart(found, expected))
+        self._incoming.position = 0
+        self._host.write(self.attempt, lambda: self.partial.restart(found, expected))
         if self._shared:
             self._host.shares(self)
-
-    def _pump(self, piece: Piece, answer: Response) -> Steps[None]:
-        net, connection, began = self._host.net, answer.connection, piece.position
-        connection.most = net.read_at_once
-        self._coming[piece] = connection
-        count, piece.began = connection.high, time.monotonic()
-        self._host.receiving(1)
-        try:
-            while not self.failed and not piece.dead:
-                filled = self._is_filled(piece, connection)
-                if filled or connection.is_full:
-                    self._take(piece, connection)
-                self.received += count
-                if (owed := self._host.spend(count)) > 0:
-                    yield owed
-                    connection.rested(owed)
-                if filled:
-                    return
-                count = yield from net.more(answer)
-                if not count:
-                    self._end(piece, connection, began)
-                    return
-        finally:
-            self._take(piece, connection)
-            del self._coming[piece]
-            self._host.receiving(-1)
-
-    def _is_filled(self, piece: Piece, connection: Connection) -> bool:
-        """Tell whether a piece is complete; extend it into bytes that nobody has claimed."""
-        there = piece.position + connection.high
-        while there >= min(piece.end, piece.last):
-            if piece.end >= piece.last or (connection.ended and there == piece.end):
-                return True
-            if not self.pieces.extend(piece, self._piece_size()):
-                return True
-        return False
-
-    def _end(self, piece: Piece, connection: Connection, began: int) -> None:
-        """Handle the end of a body, which determines a size that was unknown."""
-        self._take(piece, connection)
-        if self.pieces.version is not None and self.pieces.size is None and not piece.dead:
-            size = piece.position
-            self.pieces.end_here(piece)
-            self._host.write(self, lambda: self.partial.end_at(size))
-        if began == piece.position < piece.end:
-            raise _EmptyPart("the storage sent none of the requested bytes")
-        if piece.last != UNKNOWN_END and piece.position < min(piece.end, piece.last):
-            raise BrokenTransfer("the storage sent fewer bytes than announced", code="cut")
-
-    def _take(self, piece: Piece, connection: Connection) -> None:
-        """Pass the received bytes of a piece to the writer, up to its end."""
-        count = min(connection.high, min(piece.end, piece.last) - piece.position)
-        if piece.dead or count <= 0:
-            connection.free()
-            return
-        block, at = connection.take_block(), piece.position
-        data = block[:count]
-        self._host.write(self, lambda: self.partial.write(data, at), block)
-        piece.position += count
-        self._position += count
 
     def _retry(self, failure: TransferError, wave: int, moved: int) -> None:
         """Schedule a retry after a back-off. Raises the failure after the last try."""
         version, alone = self.pieces.version, not self.pieces.under_way
         idle = moved if failure.code == "stalled" else 0
-        tries = self._tries.note(self._position, wave, idle)
+        tries = self._tries.note(self._incoming.position, wave, idle)
         if alone and not (version and version.resumable):
             self.forget()
         if tries > self._tries.allowed:
             if not alone:
                 self._shared = False
                 return
-            if not isinstance(failure, _EmptyPart) or self._whole_only:
+            if not isinstance(failure, EmptyPart) or self._whole_only:
                 raise failure
             self._give_up_ranges(alone)  # responses to ranges are empty again and again
         delay = backoff(tries, failure.retry_after if isinstance(failure, Busy) else None)
@@ -406,22 +262,12 @@ class Transfer:
         if stale != self.artifact.download_url:
             return
         if not self._refreshing:
-            self._count_refresh(failure)
+            self._renewals.note(self._incoming.position, failure)
         self._refreshing += 1
         try:
             self.artifact = yield from self._host.listed_anew(self.artifact, stale)
         finally:
             self._refreshing -= 1
-
-    def _count_refresh(self, failure: ExpiredUrl) -> None:
-        if self._position > self._refreshed_at:
-            self._refreshes = 0
-        self._refreshed_at = self._position
-        self._refreshes += 1
-        is_gone = failure.code != "expired"
-        if self._refreshes > (1 if is_gone else _REFRESHES):
-            message = f"{failure.message}, also with a new download_url"
-            raise TransferError(message, code=failure.code if is_gone else "denied")
 
 
 def _last(answer: Response) -> int:

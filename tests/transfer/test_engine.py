@@ -32,7 +32,7 @@ from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import scheduler, transfer
+from sourcecraft_artifacts.transfer import saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
@@ -229,7 +229,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def received(downloads: Downloads) -> int:
     """Return the number of received bytes."""
-    return downloads._scheduler._received if downloads._scheduler else 0
+    return downloads._scheduler.meter.received if downloads._scheduler else 0
 
 
 def span(received: Received) -> tuple[int, int] | None:
@@ -945,14 +945,14 @@ def test_what_has_come_is_synced_now_and_then(
     world: World, monkeypatch: pytest.MonkeyPatch, every: float, is_due: bool
 ) -> None:
     """A loss of power costs the bytes of some seconds; other checkpoints do not sync."""
-    monkeypatch.setattr(scheduler, "_SAVE_EVERY", 0.01)
-    monkeypatch.setattr(scheduler, "_SYNC_EVERY", every)
+    monkeypatch.setattr(saving, "_SAVE_EVERY", 0.01)
+    monkeypatch.setattr(saving, "_SYNC_EVERY", every)
     gate = threading.Event()
     saved: list[int] = []
     synced: list[int] = []
     save, sync = Partial.checkpoint, os.fsync
 
-    def saving(one: Partial) -> None:
+    def noting(one: Partial) -> None:
         saved.append(one.position)
         save(one)
 
@@ -960,7 +960,7 @@ def test_what_has_come_is_synced_now_and_then(
         synced.append(os.fstat(descriptor).st_size)
         sync(descriptor)
 
-    monkeypatch.setattr(Partial, "checkpoint", saving)
+    monkeypatch.setattr(Partial, "checkpoint", noting)
     monkeypatch.setattr(os, "fsync", syncing)
     world.server.on("/a", held(BODY, gate))
     with world.downloads() as downloads:

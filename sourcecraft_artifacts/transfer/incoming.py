@@ -1,0 +1,139 @@
+"""The bodies of one object's responses, as they come: from a connection's block to the writer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from ..disk.partial import Partial
+from ..errors import BrokenTransfer
+from ..http.connection import Connection, Response
+from ..http.waits import Steps
+from .host import Host
+from .pieces import UNKNOWN_END, Piece, Pieces
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+LEAST_PIECE = 16 << 10
+"""The least bytes that are worth a request of an otherwise idle connection at the end."""
+_ARRIVED = 16 << 10
+_OBSERVED = 0.1
+"""After so many bytes and seconds the speed of a connection is known."""
+
+
+class EmptyPart(BrokenTransfer):
+    """The response to a range was empty."""
+
+
+class Incoming:
+    """Receives bodies into the pieces of one object.
+
+    `position` counts the bytes of the object that have arrived, written or not, and `received`
+    those that came in this run, even if they were dropped later.
+    """
+
+    def __init__(self, host: Host, attempt: Attempt, pieces: Pieces, partial: Partial) -> None:
+        self.position = partial.position
+        self.received = 0
+        self._host, self._attempt, self._pieces, self._partial = host, attempt, pieces, partial
+        self._coming: dict[Piece, Connection] = {}
+
+    def __bool__(self) -> bool:
+        """Tell whether a body is being received."""
+        return bool(self._coming)
+
+    def receive(self, piece: Piece, answer: Response, next_size: Callable[[], int]) -> Steps[None]:
+        """Receive a body into a piece, until that is filled or the body ends.
+
+        A filled piece is extended by up to `next_size` bytes that nobody has claimed. Raises
+        `BrokenTransfer` if the connection breaks or the body is too short.
+        """
+        net, connection, began = self._host.net, answer.connection, piece.position
+        connection.most = net.read_at_once
+        self._coming[piece] = connection
+        count, piece.began = connection.high, time.monotonic()
+        self._host.meter.receiving(1)
+        try:
+            while not piece.dead:
+                filled = self._is_filled(piece, connection, next_size)
+                if filled or connection.is_full:
+                    self._take(piece, connection)
+                self.received += count
+                if (owed := self._host.meter.spend(count)) > 0:
+                    yield owed
+                    connection.rested(owed)
+                if filled:
+                    return
+                count = yield from net.more(answer)
+                if not count:
+                    self._end(piece, connection, began)
+                    return
+        finally:
+            self._take(piece, connection)
+            del self._coming[piece]
+            self._host.meter.receiving(-1)
+
+    def hand_over(self) -> None:
+        """Pass all received bytes to the writer."""
+        for piece, connection in self._coming.items():
+            self._take(piece, connection)
+
+    def slowest(self, seen: float) -> tuple[float, Piece | None]:
+        """Return the piece that would arrive last at its present speed, and in how many seconds.
+
+        None if no piece is worth a second connection. A connection must have received for `seen`
+        seconds to be judged.
+        """
+        found: tuple[float, Piece | None] = 0.0, None
+        now = time.monotonic()
+        for piece, connection in self._coming.items():
+            there = piece.position + connection.high
+            came, left, passed = there - piece.start, piece.end - there, now - piece.began
+            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= max(_OBSERVED, seen):
+                seconds = left * passed / came
+                found = max(found, (seconds, piece), key=itemgetter(0))
+        return found
+
+    def share(self, piece: Piece) -> None:
+        """Free half of a piece's missing bytes for another connection."""
+        there = piece.position + self._coming[piece].high
+        self._pieces.cut(piece, there + (piece.end - there) // 2)
+
+    def _is_filled(
+        self, piece: Piece, connection: Connection, next_size: Callable[[], int]
+    ) -> bool:
+        """Tell whether a piece is complete; extend it into bytes that nobody has claimed."""
+        there = piece.position + connection.high
+        while there >= min(piece.end, piece.last):
+            if piece.end >= piece.last or (connection.ended and there == piece.end):
+                return True
+            if not self._pieces.extend(piece, next_size()):
+                return True
+        return False
+
+    def _end(self, piece: Piece, connection: Connection, began: int) -> None:
+        """Handle the end of a body, which determines a size that was unknown."""
+        self._take(piece, connection)
+        if self._pieces.version is not None and self._pieces.size is None and not piece.dead:
+            size = piece.position
+            self._pieces.end_here(piece)
+            self._host.write(self._attempt, lambda: self._partial.end_at(size))
+        if began == piece.position < piece.end:
+            raise EmptyPart("the storage sent none of the requested bytes")
+        if piece.last != UNKNOWN_END and piece.position < min(piece.end, piece.last):
+            raise BrokenTransfer("the storage sent fewer bytes than announced", code="cut")
+
+    def _take(self, piece: Piece, connection: Connection) -> None:
+        """Pass the received bytes of a piece to the writer, up to its end."""
+        count = min(connection.high, min(piece.end, piece.last) - piece.position)
+        if piece.dead or count <= 0:
+            connection.free()
+            return
+        block, at = connection.take_block(), piece.position
+        data = block[:count]
+        self._host.write(self._attempt, lambda: self._partial.write(data, at), block)
+        piece.position += count
+        self.position += count
