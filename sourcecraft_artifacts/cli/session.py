@@ -249,6 +249,7 @@ class Session:
     def show(self, report: Report, *, json: bool, paths: bool, may_wait: bool) -> None:
         """Show the result of a download: on stdout for programs, on stderr for people."""
         from ..show.summary import summary_lines
+        from ..show.wrapping import terminal_width
 
         if not self._events:
             lines = summary_lines(
@@ -257,6 +258,7 @@ class Session:
                 failures_told=self._failures_told,
                 may_wait=may_wait,
                 paint=painter(sys.stderr),
+                width=terminal_width(sys.stderr),
             )
             say("\n".join(lines))
         self._write_report(report, json=json, paths=paths)
@@ -265,12 +267,14 @@ class Session:
         """Show what a download would do: a plan or document on stdout, a summary on stderr."""
         from ..show.planned import plan_lines, plan_sentence
         from ..show.summary import hint_lines, missing_lines
+        from ..show.wrapping import terminal_width
 
         if not (json or paths):
             self.write(plan_lines(report, sizes=sizes, table=self.shows_tables))
             sys.stdout.flush()
         if not self._events:
-            sentence = [] if self._quiet else [plan_sentence(report, sizes=sizes)]
+            width = terminal_width(sys.stderr)
+            sentence = [] if self._quiet else [plan_sentence(report, sizes=sizes, width=width)]
             missing = missing_lines(report, paint=painter(sys.stderr))
             say("\n".join([*missing, *sentence, *hint_lines(report)]))
         self._write_report(report, json=json, paths=paths)

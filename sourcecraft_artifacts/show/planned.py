@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..results import FileResult, Outcome, Report
 from ..text import count, human_size, visible
 from .summary import others, where
+from .wrapping import wrapped
 
 FETCHED = ("download", "replace")
 """The actions that request bytes from the storage."""
@@ -40,12 +41,16 @@ def plan_lines(report: Report, *, sizes: bool = False, table: bool = False) -> I
             yield f"{action:<{_WIDTH}}  {column}{path}"
 
 
-def plan_sentence(report: Report, *, sizes: bool = False) -> str:
-    """Say how many files would be fetched, and with `sizes` how many bytes in all."""
+def plan_sentence(report: Report, *, sizes: bool = False, width: int | None = None) -> str:
+    """Say how many files would be fetched, and with `sizes` how many bytes in all.
+
+    With a `width` in cells it is wrapped.
+    """
     planned = [result for result in report.files if result.outcome is Outcome.PLANNED]
     fetched = [result for result in planned if result.action in FETCHED]
     would = f"Would fetch {count(len(fetched), 'file')}" if fetched else "Would fetch nothing"
-    if fetched and (place := where(report, fetched)):
+    place = where(report, fetched)
+    if place:
         would += f" to {place}"
     if fetched and sizes:
         would += f", {_sum(fetched)}"
@@ -59,7 +64,8 @@ def plan_sentence(report: Report, *, sizes: bool = False) -> str:
         deleted=rest["delete"],
     )
     numbers = numbers.replace(" deleted", " to be deleted")
-    return f"{would}; {numbers}." if numbers else f"{would}."
+    sentence = f"{would}; {numbers}." if numbers else f"{would}."
+    return "\n".join(wrapped(sentence, place, width))
 
 
 def _sum(results: list[FileResult]) -> str:

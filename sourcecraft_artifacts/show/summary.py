@@ -10,6 +10,7 @@ from ..results import FileResult, Outcome, Report
 from ..text import count, human_seconds, human_size, visible
 from .colours import Paint, unpainted
 from .report import what_went_wrong
+from .wrapping import wrapped
 
 LEAST_TIME = 0.05
 """The shortest time that is shown, in seconds; less would be 0.0 s."""
@@ -35,16 +36,18 @@ def summary_lines(
     failures_told: bool = False,
     may_wait: bool = False,
     paint: Paint = unpainted,
+    width: int | None = None,
 ) -> list[str]:
     """Say for a person what is missing, what was done, and what to do next.
 
     The summary comes after the missing files, so that a long list does not push it off the screen.
     `quiet` leaves it out. `failures_told` leaves out failures that the progress has already shown.
-    `may_wait` allows a hint about `--wait`.
+    `may_wait` allows a hint about `--wait`. With a `width` in cells the summary is wrapped.
     """
     lines = list(missing_lines(report, failures_told=failures_told, paint=paint))
     if not quiet:
-        lines += [paint(_sentence(report), "bold"), *_resumed(report)]
+        lines += [paint(line, "bold") for line in wrapped(*_sentence(report), width)]
+        lines += _resumed(report)
     return lines + hint_lines(report, may_wait=may_wait and not quiet)
 
 
@@ -88,10 +91,12 @@ def _is_awaited(result: FileResult) -> bool:
     return result.outcome is Outcome.UNAVAILABLE and result.artifact.status == "registered"
 
 
-def _sentence(report: Report) -> str:
+def _sentence(report: Report) -> tuple[str, str]:
+    """Return the summary, and the place that it names."""
     downloaded = [result for result in report.files if result.outcome is Outcome.DOWNLOADED]
     did = f"Downloaded {_counted(downloaded)}"
-    if place := where(report, downloaded):
+    place = where(report, downloaded)
+    if place:
         did += f" to {place}"
     if report.transferred and not downloaded:
         did += f" ({human_size(report.transferred)} received)"
@@ -101,8 +106,9 @@ def _sentence(report: Report) -> str:
             did += f" ({human_size(report.transferred / report.seconds)}/s)"
     rest = others(report)
     if report.dir is not None and not downloaded:
-        rest = rest.replace(" unchanged", f" unchanged in {_folder(report.dir)}", 1)
-    return f"{did}; {rest}." if rest else f"{did}."
+        place = _folder(report.dir)
+        rest = rest.replace(" unchanged", f" unchanged in {place}", 1)
+    return f"{did}; {rest}." if rest else f"{did}.", place
 
 
 def _counted(results: Sequence[FileResult]) -> str:

@@ -1,7 +1,8 @@
 """Tables for a terminal; whatever its width, no important text is cut off.
 
 If a table is too wide, the widest columns are folded onto more lines, down to their least width;
-then the least important columns are left out; then the path moves to a line of its own.
+then the least important columns are left out; then the path moves to a line of its own. A path that
+is wider than its column has a line of its own too: a path in one piece can be copied.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Column(NamedTuple):
     """A column of texts, and what may be done if the table is too wide.
 
     `least` is the width in cells below which it is hard to read. Of the columns with a `rank`,
-    the one with the highest is left out first. `alone` allows it a line of its own.
+    the one with the highest is left out first. `alone` allows it a line of its own, and its texts
+    are never folded.
     """
 
     name: str
@@ -129,18 +131,19 @@ def _shown(text: str, encoding: str) -> str:
 
 
 class Layout(NamedTuple):
-    """The columns that are shown, the widths of those side by side, and that of one below them."""
+    """The columns that are shown, and the widths of those side by side, in cells."""
 
     columns: Sequence[Column]
     widths: Sequence[int]
-    below: int = 0
 
     def lines(self, cells: Sequence[str]) -> list[tuple[str, bool]]:
         """Return the lines of a row; each tells whether it begins with the status."""
-        beside, alone = cells[: len(self.widths)], cells[len(self.widths) :]
-        parts = [part for cell in alone for part in folded(cell, self.below)]
-        return [(line, True) for line in _row(beside, self.widths)] + [
-            (INDENT + part, False) for part in parts
+        last = len(cells) - 1
+        beside = len(self.widths)
+        if beside > last and self.columns[last].alone and cell_len(cells[last]) > self.widths[last]:
+            beside = last
+        return [(line, True) for line in _row(cells[:beside], self.widths[:beside])] + [
+            (INDENT + cell, False) for cell in cells[beside:]
         ]
 
 
@@ -155,12 +158,11 @@ def arranged(columns: Sequence[Column], width: int) -> Layout:
 
     while too_narrow() and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
-    below = max(_LEAST, width - len(INDENT)) if kept[-1].alone and too_narrow() else 0
-    beside = kept[:-1] if below else kept
+    beside = kept[:-1] if kept[-1].alone and too_narrow() else kept
     names = [column.name for column in beside]
     room = _room(beside, width)
     widths = fitting([natural[name] for name in names], [least[name] for name in names], room)
-    return Layout(kept, widths, below)
+    return Layout(kept, widths)
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
