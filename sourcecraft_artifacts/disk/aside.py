@@ -15,7 +15,8 @@ from typing import Any
 from .directory import CANNOT_SYNC, Directory, sync_file
 from .inflate import Read, is_compressed, opened
 from .members import MOST_MEMBERS, Contents, Form, Name, Stored, arranged, most_bytes
-from .tar import BLOCK, Kind, Member, TarReader, UnsafeArchive, is_header
+from .tar import Kind, Member, TarReader
+from .tar_fields import BLOCK, UnsafeArchive, is_header
 
 SUFFIX = "tree"
 _BLOCK = 1 << 20

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from .tar import UnsafeArchive
+from .tar_fields import UnsafeArchive
 
 _PIECE = 256 << 10
 """How many compressed bytes are read at once."""

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ..select import components, path_pattern
 from .paths import PLAIN_PATH, fold_key, path_flaw
-from .tar import Kind, Member, UnsafeArchive
+from .tar import Kind, Member
+from .tar_fields import UnsafeArchive
 
 MOST_MEMBERS = 1_000_000
 _ALWAYS_ALLOWED = 256 << 20

@@ -8,30 +8,36 @@ notice if an archive was cut between two members, and it is slower.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
-BLOCK = 512
-"""The size of a header in bytes; contents are padded to a multiple of it."""
+from .sparse import SPARSE, Spans, check_spans, gnu_spans, leading_spans, pax_spans
+from .tar_fields import (
+    BLOCK,
+    LAST_SECOND,
+    OWN_SPACES,
+    PaxRecords,
+    UnsafeArchive,
+    checksum_is_right,
+    decimal_in,
+    name_in,
+    number_in,
+    pax_records,
+    sum_of_ascii,
+    terminated,
+    text_of,
+    time_in,
+    up_to_nul,
+)
+
 _NAME = 100
 """The length, in bytes, of the name at the beginning of a header."""
-_OWN_SPACES = 8 * ord(" ")
-"""The sum of the checksum's own bytes, which count as spaces."""
 _CHUNK = 1 << 20
 _MOST_HEADERS = 1 << 20
 """The most bytes of headers that one member may have."""
-_MOST_SPANS = 100_000
-"""The most spans of data in one sparse file."""
-_LAST_SECOND = 9_000_000_000
-"""The latest accepted time in seconds since 1970: about the year 2255."""
 _ZEROS = memoryview(bytes(64 << 10))
-
-
-class UnsafeArchive(ValueError):
-    """Why an archive is not unpacked, as in "it ends in the middle of a file"."""
 
 
 class Kind(Enum):
@@ -78,18 +84,6 @@ _PAX = {b"x", b"X"}
 _LONG = {b"L": b"path", b"K": b"linkpath"}
 _FOR_ALL = b"g"
 _LABEL = b"V"
-_SPARSE = b"GNU.sparse."
-_STARTS_OF_NUMBERS = b"01234567 \0\x80\xff"
-Records = list[tuple[bytes, bytes]]
-Spans = list[tuple[int, int]]
-"""The spans of a sparse file, each an offset and a number of bytes."""
-
-
-def is_header(block: bytes) -> bool:
-    """Tell whether the first 512 bytes of a file are a tar header, by its checksum."""
-    if len(block) < BLOCK or not block[0] or block[148] not in _STARTS_OF_NUMBERS:
-        return False
-    return _checksum_is_right(block[:BLOCK])
 
 
 @cache
@@ -202,7 +196,7 @@ class TarReader:
     def _next(self) -> Member | None:
         self._skip()
         said: dict[bytes, bytes] = {}
-        records: Records = []
+        records: PaxRecords = []
         brought = 0
         while True:
             header = bytes(self._take(BLOCK))
@@ -212,18 +206,18 @@ class TarReader:
                 return None
             if not (said or records) and (plain := self._plain_file(header)) is not None:
                 return plain
-            if not _checksum_is_right(header):
+            if not checksum_is_right(header):
                 raise UnsafeArchive("a header in it is damaged")
-            kind, size = header[156:157], _number(header[124:136])
+            kind, size = header[156:157], number_in(header[124:136])
             brought += size
             if kind in _PAX or kind == _FOR_ALL:
-                more = _pax_records(self._small(size))
+                more = pax_records(self._small(size))
                 if kind == _FOR_ALL:
                     _refuse_for_all(more)
                 else:
                     records += more
             elif kind in _LONG:
-                said[_LONG[kind]] = _terminated(self._small(size), "a long name in it")
+                said[_LONG[kind]] = terminated(self._small(size), "a long name in it")
             elif kind == _LABEL:
                 continue
             else:
@@ -235,30 +229,30 @@ class TarReader:
 
     def _plain_file(self, header: bytes) -> Member | None:
         """Read the header of a usual file, in a third of the time; None for any other header."""
-        found, name = _usual_numbers().match(header, _NAME), _header_name(header)
+        found, name = _usual_numbers().match(header, _NAME), name_in(header)
         if found is None or name.endswith(b"/") or not header.isascii():
             return None
         mode, digits, seconds, own, checksum = found.groups()
-        if _sum_of_ascii(header) - sum(own) + _OWN_SPACES != int(checksum, 8):
+        if sum_of_ascii(header) - sum(own) + OWN_SPACES != int(checksum, 8):
             return None
         size = int(digits, 8)
         self._spans, self._size = None, size
         self._left, self._filling = size, -size % BLOCK
-        time = min(int(seconds, 8), _LAST_SECOND) * 1_000_000_000
+        time = min(int(seconds, 8), LAST_SECOND) * 1_000_000_000
         return Member(name.decode(), Kind.FILE, size, int(mode, 8) & 0o777, time)
 
     def _member(
-        self, header: bytes, kind: bytes, size: int, said: dict[bytes, bytes], records: Records
+        self, header: bytes, kind: bytes, size: int, said: dict[bytes, bytes], records: PaxRecords
     ) -> Member:
-        name = said.get(b"path") or _header_name(header)
+        name = said.get(b"path") or name_in(header)
         if kind not in _KINDS:
             reason = _REFUSED.get(kind, "of an unknown kind")
-            raise UnsafeArchive(f"{_text(name)} in it is {reason}")
+            raise UnsafeArchive(f"{text_of(name)} in it is {reason}")
         what = _KINDS[kind]
         if what is Kind.FILE and kind != b"S" and name.endswith(b"/"):
             what = Kind.FOLDER  # how folders were written before they had a kind
         if said.get(b"size"):
-            size = _decimal(said[b"size"])
+            size = decimal_in(said[b"size"])
         if what is not Kind.FILE and kind != b"D":
             size = 0  # no bytes follow links and folders, whatever their size says
         self._spans, self._size = None, size
@@ -266,199 +260,39 @@ class TarReader:
         if what is Kind.FILE:
             name = self._sparse(header, kind, said, records) or name
         return Member(
-            _text(name),
+            text_of(name),
             what,
             self._size if what is Kind.FILE else 0,
-            _number(header[100:108]) & 0o777,
-            _time(said.get(b"mtime"), header),
-            _text(said.get(b"linkpath") or _cut(header[157:257])) if what in _LINKS else "",
+            number_in(header[100:108]) & 0o777,
+            time_in(said.get(b"mtime"), header),
+            text_of(said.get(b"linkpath") or up_to_nul(header[157:257])) if what in _LINKS else "",
         )
 
     # Sparse files.
 
     def _sparse(
-        self, header: bytes, kind: bytes, said: dict[bytes, bytes], records: Records
+        self, header: bytes, kind: bytes, said: dict[bytes, bytes], records: PaxRecords
     ) -> bytes | None:
         """Read where the data of a sparse file belong; return the name there, if there is one."""
         if kind != b"S" and not said:
             return None
         if kind == b"S":
-            self._spans, self._size = self._gnu_spans(header), _number(header[483:495])
-        elif said.get(_SPARSE + b"major") == b"1":
-            self._size = _decimal(said.get(_SPARSE + b"realsize", b""))
-            self._spans = self._leading_spans()
-        elif _SPARSE + b"size" in said:
-            self._size = _decimal(said[_SPARSE + b"size"])
-            self._spans = _pax_spans(said, records)
+            self._spans = gnu_spans(header, self._take)
+            self._size = number_in(header[483:495])
+        elif said.get(SPARSE + b"major") == b"1":
+            self._size = decimal_in(said.get(SPARSE + b"realsize", b""))
+            self._spans, self._left = leading_spans(self._take, self._left)
+        elif SPARSE + b"size" in said:
+            self._size = decimal_in(said[SPARSE + b"size"])
+            self._spans = pax_spans(said, records)
         else:
             return None
-        _check_spans(self._spans, self._left, self._size)
-        return said.get(_SPARSE + b"name")
-
-    def _gnu_spans(self, header: bytes) -> Spans:
-        spans, is_extended = _spans_in(header[386:482]), header[482]
-        while is_extended:
-            block = bytes(self._take(BLOCK))
-            spans += _spans_in(block[:504])
-            is_extended = block[504]
-            if len(spans) > _MOST_SPANS:
-                raise UnsafeArchive("a sparse file in it has too many pieces")
-        return spans
-
-    def _leading_spans(self) -> Spans:
-        """Read the numbers before the data, one per line, padded to a whole block."""
-        lines: list[bytes] = []
-        torn, wanted = b"", 1
-        while len(lines) < wanted:
-            if self._left < BLOCK:
-                raise UnsafeArchive("a sparse file in it is damaged")
-            torn += bytes(self._take(BLOCK))
-            self._left -= BLOCK
-            *whole, torn = torn.split(b"\n")
-            lines += whole
-            if lines and wanted == 1:
-                wanted = 1 + 2 * _decimal(lines[0])
-            if wanted > 1 + 2 * _MOST_SPANS:
-                raise UnsafeArchive("a sparse file in it has too many pieces")
-        numbers = list(map(_decimal, lines[1:wanted]))
-        return list(zip(numbers[::2], numbers[1::2], strict=True))
+        check_spans(self._spans, self._left, self._size)
+        return said.get(SPARSE + b"name")
 
 
-def _checksum_is_right(header: bytes) -> bool:
-    """Verify a header's checksum, whose own bytes count as spaces.
-
-    Some old programs added the bytes up as signed numbers.
-    """
-    try:
-        told = _number(header[148:156])
-    except UnsafeArchive:
-        return False
-    total = sum(header[:148]) + sum(header[156:]) + _OWN_SPACES
-    if told == total:
-        return True
-    return told == total - 256 * sum(one > 127 for one in header[:148] + header[156:])
-
-
-def _sum_of_ascii(header: bytes) -> int:
-    """Return the sum of all bytes, which Adler-32 computes fast if it is less than 65521."""
-    return (zlib.adler32(header) & 0xFFFF) - 1
-
-
-def _number(field: bytes) -> int:
-    """Read a number: octal digits, or base 256 behind a mark if it is large."""
-    if field[0] < 0x80:
-        digits = field.rstrip(b"\0 ")
-        if digits.isdigit():
-            try:
-                return int(digits, 8)
-            except ValueError:
-                raise UnsafeArchive("a number in it is damaged") from None
-    if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
-    if field[0] == 0xFF:
-        return 0  # negative: a time before 1970
-    text = field.strip(b" \0")
-    if not text:
-        return 0
-    if not text.isdigit():  # int() would accept underscores, signs and inner spaces
-        raise UnsafeArchive("a number in it is damaged")
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise UnsafeArchive("a number in it is damaged") from None
-
-
-def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20:
-        raise UnsafeArchive("a number in it is damaged")
-    return int(text)
-
-
-def _time(said: bytes | None, header: bytes) -> int:
-    """Return a modification time in nanoseconds; an impossible one becomes 1970."""
-    if not said:
-        return min(_number(header[136:148]), _LAST_SECOND) * 1_000_000_000
-    whole, _, part = said.partition(b".")
-    if not whole.isdigit() or (part and not part.isdigit()) or len(said) > 100:
-        return 0
-    return min(int(whole), _LAST_SECOND) * 1_000_000_000 + int(part[:9].ljust(9, b"0"))
-
-
-def _cut(field: bytes) -> bytes:
-    return field.partition(b"\0")[0]
-
-
-def _terminated(field: bytes, what: str) -> bytes:
-    """Return a text that ends with NUL or at the end of the field."""
-    text, _, rest = field.partition(b"\0")
-    if rest.strip(b"\0"):
-        raise UnsafeArchive(f"{what} holds a NUL")
-    return text
-
-
-def _header_name(header: bytes) -> bytes:
-    name = _cut(header[:100])
-    if header[257:263] == b"ustar\0":  # where GNU tar writes a space it keeps other things here
-        prefix = _cut(header[345:500])
-        return prefix + b"/" + name if prefix else name
-    return name
-
-
-def _text(name: bytes) -> str:
-    """Decode a name; invalid UTF-8 becomes lone surrogates, which are refused later."""
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _pax_records(content: bytes) -> Records:
-    """Read records of the form `LENGTH KEY=VALUE` with a line break; the length is of all."""
-    records: Records = []
-    at = 0
-    while at < len(content):
-        digits = content[at : at + 8].partition(b" ")[0]
-        length = int(digits) if digits.isdigit() else 0
-        record = content[at + len(digits) + 1 : at + length]
-        key, equals, value = record.partition(b"=")
-        if length < len(digits) + 4 or at + length > len(content):
-            raise UnsafeArchive("a header in it has a wrong length")
-        if not equals or not value.endswith(b"\n") or not key:
-            raise UnsafeArchive("a header in it is damaged")
-        if b"\0" in value and key in (b"path", b"linkpath", _SPARSE + b"name"):
-            raise UnsafeArchive("a name in it holds a NUL")
-        records.append((key, value[:-1]))
-        at += length
-    return records
-
-
-def _refuse_for_all(records: Records) -> None:
+def _refuse_for_all(records: PaxRecords) -> None:
     """Refuse names in a header for all members, which may only describe the archive."""
     names = {b"path", b"linkpath", b"size"}
-    if any(key in names or key.startswith(_SPARSE) for key, _ in records):
+    if any(key in names or key.startswith(SPARSE) for key, _ in records):
         raise UnsafeArchive("a header in it gives one name or size to all members")
-
-
-def _spans_in(field: bytes) -> Spans:
-    pairs = [field[at : at + 24] for at in range(0, len(field) - 23, 24)]
-    return [(_number(pair[:12]), _number(pair[12:])) for pair in pairs if pair[12:].strip(b"\0 ")]
-
-
-def _pax_spans(said: dict[bytes, bytes], records: Records) -> Spans:
-    """Read the spans from one list, or from records that repeat."""
-    if _SPARSE + b"map" in said:
-        texts = said[_SPARSE + b"map"].split(b",") if said[_SPARSE + b"map"] else []
-    else:
-        keys = (_SPARSE + b"offset", _SPARSE + b"numbytes")
-        texts = [value for key, value in records if key in keys]
-    numbers = list(map(_decimal, texts))
-    if len(numbers) % 2 or len(numbers) > 2 * _MOST_SPANS:
-        raise UnsafeArchive("a sparse file in it is damaged")
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
-
-
-def _check_spans(spans: Spans, stored: int, size: int) -> None:
-    at = 0
-    for offset, count in spans:
-        if offset < at:
-            raise UnsafeArchive("a sparse file in it is damaged")
-        at = offset + count
-    if at > size or sum(count for _, count in spans) != stored:
-        raise UnsafeArchive("a sparse file in it is damaged")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from ..disk.entry import Entry
 from ..disk.manifest import Manifest
 from ..disk.members import Stored
+from ..disk.paths import fold_key
 from ..disk.records import Places, joined
-from .unpack import folded
 
 
 class Claims:
@@ -57,3 +57,8 @@ def old_places(key: str, entry: Entry | None) -> Places:
         return ((key, Stored(0, entry.size, entry.sha256, 0, entry.mtime_ns)), *entry.before)
     members = entry.members.items()
     return (*((joined(entry.base, path), record) for path, record in members), *entry.before)
+
+
+def folded(place: str, *, fold: bool) -> str:
+    """Return a key that is equal for places that are the same file."""
+    return fold_key(place) if fold else place

@@ -155,7 +155,7 @@ class KnownFolder:
             self.manifest.knows(str(place), found)
         entry = self.manifest.get(str(place))
         if entry is None and self._tree is not None:
-            return self.unpacker.member_at(str(place))
+            return self.unpacker.owners.member_at(str(place))
         return entry
 
     def was_only_intended(self, place: SafePath) -> bool:
@@ -182,15 +182,15 @@ class KnownFolder:
 
     def holds_members(self, place: SafePath, entry: Entry) -> bool:
         """Tell whether all files of an unpacked artifact are unchanged."""
-        return self._tree is not None and self.unpacker.is_whole(str(place), entry)
+        return self._tree is not None and self.unpacker.owners.is_whole(str(place), entry)
 
     def has_members(self, entry: Entry) -> bool:
         """Tell whether each member exists."""
-        return self._tree is not None and self.unpacker.are_there(entry)
+        return self._tree is not None and self.unpacker.owners.are_there(entry)
 
     def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
         """Tell whether a folder has only files of an unpacked artifact."""
-        return self.unpacker.holds_only(place, str(place), entry)
+        return self.unpacker.owners.holds_only(place, str(place), entry)
 
     def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
         """Tell whether the file there is an archive that should become a folder."""
@@ -238,11 +238,11 @@ class KnownFolder:
 
     def removable(self, key: str, entry: Entry) -> Places:
         """Return the unchanged files and empty folders of an artifact."""
-        return () if self._tree is None else self.unpacker.removable(key, entry)
+        return () if self._tree is None else self.unpacker.owners.removable(key, entry)
 
     def remove(self, key: str, entry: Entry, places: Places) -> None:
         """Remove files of an artifact that `removable` returned, and folders that become empty."""
-        self.unpacker.remove(key, entry, places)
+        self.unpacker.owners.remove(key, entry, places)
 
     def shown_path_of(self, key: str, entry: Entry) -> str:
         """Return the path of an artifact of the manifest, as the report shows it."""

@@ -24,8 +24,8 @@ from ..results import FileResult, Outcome
 from ..transfer.jobs import Job, Whole, each
 from .claims import old_places
 from .known_folder import PARTIAL, KnownFolder, members_of
+from .moving import remove_empty, remove_old
 from .plan import Action, Step
-from .unpack import remove_empty, remove_old
 from .unpacker import Unpacking
 
 _IGNORE = ".gitignore"
@@ -289,7 +289,7 @@ class OutputFolder(KnownFolder):
             fit_in(partial.directory, partial.part_name, parent, before)
             move_file(partial.directory, partial.part_name, parent, place.name)
         self.manifest.placed(str(place))
-        self.unpacker.settle_file(str(place))
+        self.unpacker.owners.settle_file(str(place))
         partial.placed()
         whole.size = partial.size
         with self._lock:
@@ -308,12 +308,12 @@ class OutputFolder(KnownFolder):
         """Note the selected artifacts, and remove old files that a killed run did not remove."""
         if self._tree is None:
             return
-        self.unpacker.current = {str(step.place) for step in steps}
+        self.unpacker.owners.current = {str(step.place) for step in steps}
         for step in steps:
             if look_only:
                 continue
             if step.action is Action.KEEP and step.entry is not None and step.entry.before:
-                self.unpacker.settle(str(step.place), step.entry)
+                self.unpacker.owners.settle(str(step.place), step.entry)
 
     def with_members(self, result: FileResult) -> FileResult:
         """Add the members of an unpacked artifact to the result of its job."""

@@ -28,7 +28,7 @@ from servers import ranged
 
 from sourcecraft_artifacts.disk import aside
 from sourcecraft_artifacts.disk.directory import open_root
-from sourcecraft_artifacts.disk.tar import UnsafeArchive
+from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive
 
 FILES: dict[str, bytes | str | None] = {"a.js": b"a" * 700, "sub/b.js": b"b"}
 EXPECTED = {"dist/a.js": b"a" * 700, "dist/sub/b.js": b"b"}

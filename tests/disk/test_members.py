@@ -18,7 +18,8 @@ from sourcecraft_artifacts.disk.members import (
     link_flaw,
     most_bytes,
 )
-from sourcecraft_artifacts.disk.tar import Kind, Member, UnsafeArchive
+from sourcecraft_artifacts.disk.tar import Kind, Member
+from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive
 
 FILE, LINK = Stored(0), Stored(0, target="x")
 

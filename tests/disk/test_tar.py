@@ -35,7 +35,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts.disk import inflate, tar
-from sourcecraft_artifacts.disk.tar import Kind, Member, TarReader, UnsafeArchive, is_header
+from sourcecraft_artifacts.disk.tar import Kind, Member, TarReader
+from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive, is_header
 
 GNU_TAR = shutil.which("tar")
 

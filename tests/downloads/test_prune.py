@@ -143,7 +143,7 @@ class Folder(RuleBasedStateMachine):
     ) -> None:
         """Exactly the files that are ours, covered and not kept are removed."""
         selection = Selection(include, exclude)
-        self.folder.unpacker.current = kept
+        self.folder.unpacker.owners.current = kept
         before = self.files()
         entries = outdated(
             list(self.folder.entries()),

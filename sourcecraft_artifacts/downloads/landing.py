@@ -1,0 +1,130 @@
+"""Decides about the place of each member of an archive, before anything is done there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
+
+from ..choices import IfExists
+from ..disk.members import Arrangement, Stored
+from ..disk.paths import SafePath
+from ..disk.places import by_folder, holds_only, place_in
+from ..disk.records import FOLDER, joined
+from ..disk.tree import Tree
+from ..errors import Refused
+
+_MOVE = "move it away, or choose another output folder"
+_STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+
+
+@dataclass(slots=True)
+class Landing:
+    """What to do at the places of one archive's members, decided before anything is done.
+
+    `skipped` are existing members that are kept; `in_the_way` are files where the new version has
+    folders, and `emptied` are our files in folders where it has files.
+    """
+
+    files: dict[str, Stored]
+    """The files by place, with the numbers of the unpacked files."""
+    folders: set[str]
+    skipped: set[str] = field(default_factory=set)
+    in_the_way: set[str] = field(default_factory=set)
+    emptied: set[str] = field(default_factory=set)
+
+
+def landing(
+    tree: Tree,
+    arrangement: Arrangement,
+    base: str,
+    *,
+    if_exists: IfExists,
+    old: Mapping[str, list[Stored]],
+    is_ours: Callable[[str, Stored], bool],
+    folds: bool,
+) -> Landing:
+    """Decide what to do at the members' places. Raises `Refused` for the first obstacle.
+
+    `old` has the recorded files of an older version. `is_ours` tells whether this tool put a file
+    at a place.
+    """
+    found = Landing(
+        {joined(base, path): stored for path, stored in arrangement.files.items()},
+        {joined(base, path) for path in arrangement.folders} - {""},
+    )
+    if not arrangement.is_one_file and base:
+        found.folders.add(base)
+    judge = _Judge(tree, found, base, if_exists, old, is_ours, {})
+    for folder, names in by_folder(found.files):
+        judge.files(folder, names, folds=folds)
+    for place in found.files.keys() & found.skipped:
+        del found.files[place]
+    for place in found.folders:
+        judge.folder(place)
+    return found
+
+
+class _Judge(NamedTuple):
+    tree: Tree
+    found: Landing
+    base: str
+    if_exists: IfExists
+    old: Mapping[str, list[Stored]]
+    is_ours: Callable[[str, Stored], bool]
+    exists: dict[str, bool]
+    """The folders that were examined, and whether they exist."""
+
+    def files(self, folder: str, names: list[str], *, folds: bool) -> None:
+        """Decide about what exists at the places of files in one folder."""
+        if not self.folder(folder):
+            return
+        with self.tree.parent(place_in(folder, "-"), create=False) as parent:
+            there = set(names) if folds else set(parent.listdir())
+            for name in names:
+                if name in there and (seen := parent.lstat(name)) is not None:
+                    self._file(joined(folder, name), seen)
+
+    def _file(self, place: str, seen: os.stat_result) -> None:
+        if stat.S_ISDIR(seen.st_mode):
+            if not holds_only(self.tree, place, self.old):
+                raise Refused(f"a folder stands in the place of {place}", hint=_MOVE)
+            self.found.emptied |= {one for one in self.old if one.startswith(f"{place}/")}
+            self.found.emptied.add(f"{place}/")
+        elif self.if_exists is IfExists.ERROR:
+            raise Refused(f"{place} is there already, and --if-exists is error", hint=_MOVE)
+        elif self.if_exists is IfExists.SKIP:
+            self.found.skipped.add(place)
+        elif not self._may_go(place, self.found.files[place]):
+            what = "a file that this tool did not put there"
+            raise Refused(f"{what} stands in the place of {place}", hint=_STRANGER)
+
+    def _may_go(self, place: str, new: Stored) -> bool:
+        return self.if_exists is IfExists.OVERWRITE or (
+            self.if_exists is IfExists.UPDATE and self.is_ours(place, new)
+        )
+
+    def folder(self, folder: str) -> bool:
+        """Tell whether a folder exists; a file in its place is to be removed if that is allowed."""
+        above = accumulate(folder.split("/"), "{}/{}".format) if folder else ()
+        return all(map(self._is_folder, above))
+
+    def _is_folder(self, place: str) -> bool:
+        if (known := self.exists.get(place)) is None:
+            known = self.exists[place] = self._look_at_folder(place)
+        return known
+
+    def _look_at_folder(self, place: str) -> bool:
+        seen = self.tree.lstat(SafePath(tuple(place.split("/"))))
+        if seen is None or stat.S_ISDIR(seen.st_mode):
+            return seen is not None
+        # Inside and above an artifact's place, only files that this tool put there may be removed.
+        is_kept = self.if_exists in (IfExists.SKIP, IfExists.ERROR)
+        may_go = not is_kept and self.is_ours(place, FOLDER)
+        if not (may_go or (place == self.base and self._may_go(place, FOLDER))):
+            raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
+        self.found.in_the_way.add(place)
+        return False

@@ -1,0 +1,107 @@
+"""Moves the members of an archive to their places, and removes files of an older version."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+from ..disk.aside import Aside, Check
+from ..disk.paths import UnsafePath
+from ..disk.places import by_folder, grouped, is_old, place_in, split
+from ..disk.records import FOLDER, Places, joined
+from ..disk.tree import Tree
+from ..errors import ArtifactsError
+from .landing import Landing
+
+_TELL_EVERY = 2000
+
+
+def move_in(
+    tree: Tree, landing: Landing, aside: Aside, check: Check, tell: Callable[[str], None]
+) -> None:
+    """Move the files to their places, folder by folder. Raises OSError, `Refused`, `Cancelled`."""
+    for place in landing.in_the_way:
+        folder, name = split(place)
+        with tree.parent(place_in(folder, "-"), create=False) as parent:
+            parent.unlink(name)
+    for place in landing.folders:
+        with tree.parent(place_in(place, "-"), create=True):
+            pass
+    done, move = 0, aside.directory.replace
+    for folder, names in by_folder(landing.files):
+        check()
+        with tree.parent(place_in(folder, "-"), create=True) as parent:
+            for name in names:
+                move(str(landing.files[joined(folder, name)].number), parent, name)
+        done += len(names)
+        if done // _TELL_EVERY != (done - len(names)) // _TELL_EVERY:
+            tell(f"putting {done:,} of {len(landing.files):,} in place")
+
+
+def touched_folders(landing: Landing) -> Iterator[tuple[str, ...]]:
+    """Yield the folders that have to be synced."""
+    seen: set[str] = set()
+    for place in (*landing.files, *landing.folders):
+        folder = split(place)[0]
+        while folder not in seen:
+            seen.add(folder)
+            yield tuple(folder.split("/")) if folder else ()
+            folder = split(folder)[0]
+
+
+def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
+    """Remove unchanged files of an older version, and folders that become empty.
+
+    What cannot be examined or removed is kept.
+    """
+    emptied: set[str] = set()
+    for place, records in grouped(places).items():
+        if keep(place):
+            continue
+        folder, name = split(place.rstrip("/"))
+        if any(record == FOLDER for record in records):
+            emptied.add(place.rstrip("/"))
+        elif is_old(tree, place, records):
+            with (
+                suppress(OSError, ArtifactsError, UnsafePath),
+                tree.parent(place_in(folder, "-"), create=False) as parent,
+            ):
+                parent.unlink(name)
+                emptied.add(folder)
+    for folder in _with_those_above(emptied):
+        if not keep(f"{folder}/"):
+            _remove_if_empty(tree, folder)
+
+
+def remove_empty(tree: Tree, folder: str) -> None:
+    """Remove a folder and those below it if they are empty, as a killed run may leave them."""
+    with (
+        suppress(OSError, ArtifactsError, UnsafePath),
+        tree.parent(place_in(folder, "-"), create=False) as parent,
+    ):
+        for name in parent.listdir():
+            found = parent.lstat(name)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                remove_empty(tree, joined(folder, name))
+    _remove_if_empty(tree, folder)
+
+
+def _with_those_above(folders: Iterable[str]) -> list[str]:
+    """Return folders and all their parents, the deepest first."""
+    found: set[str] = set()
+    for folder in folders:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = split(folder)[0]
+    return sorted(found, key=lambda folder: -folder.count("/"))
+
+
+def _remove_if_empty(tree: Tree, folder: str) -> None:
+    above, name = split(folder)
+    with (
+        suppress(OSError, ArtifactsError, UnsafePath),
+        tree.parent(place_in(above, "-"), create=False) as parent,
+    ):
+        parent.rmdir(name)
+        tree.forget(tuple(folder.split("/")))

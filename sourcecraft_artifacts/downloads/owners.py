@@ -1,0 +1,201 @@
+"""Which artifact owns which file of an output folder, and what becomes of files that one loses."""
+
+from __future__ import annotations
+
+import threading
+
+from ..disk.entry import Entry
+from ..disk.manifest import Manifest
+from ..disk.members import Arrangement, Stored
+from ..disk.paths import SafePath
+from ..disk.places import all_as_left, are_there, grouped, holds_only, is_old
+from ..disk.records import FOLDER, Places, joined
+from ..disk.tree import Tree
+from ..errors import ArtifactsError, Refused
+from .claims import Claims, folded, old_places, places_of
+from .moving import remove_old
+
+
+class Owners:
+    """The artifacts of the manifest with their files, for one output folder that is open.
+
+    It may be used from many threads.
+    """
+
+    def __init__(self, tree: Tree, manifest: Manifest, *, fold: bool) -> None:
+        self.current: set[str] = set()
+        """The places of all artifacts that are selected."""
+        self._tree = tree
+        self._manifest = manifest
+        self._fold = fold
+        self._claims: Claims | None = None
+        self._lock = threading.RLock()
+        self._has_members = manifest.has_members
+
+    @property
+    def claims(self) -> Claims:
+        """Which artifact owns which place."""
+        if self._claims is None:
+            self._claims = Claims(self._manifest, fold=self._fold)
+        return self._claims
+
+    def settle(self, key: str, entry: Entry) -> Entry:
+        """Remove the files of an older version, and record that the new one is in place."""
+        present = set(places_of(key, entry))
+        if entry.before:
+            keep = present | {entry.base}
+            remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
+        made = entry._replace(before=())
+        self._manifest.settled(key, made)
+        self._has_members = self._has_members or made.members is not None
+        with self._lock:
+            self._take_over(key, present)
+            self.claims.note(key, made)
+        return made
+
+    def settle_file(self, key: str) -> None:
+        """Do the same for an artifact that is a file."""
+        entry = self._manifest.get(key) if self._has_members else None
+        if entry is None:
+            return
+        if entry.before:
+            self.settle(key, entry)
+        elif self._claims is not None:
+            with self._lock:
+                self._take_over(key, {key})
+                self.claims.note(key, entry)
+
+    def member_at(self, place: str) -> Entry | None:
+        """Return an artifact's member as if it were an artifact of its own."""
+        if not self._has_members:
+            return None
+        with self._lock:
+            owner = self.claims.of(place)
+        entry = self._manifest.get(owner[0]) if owner is not None else None
+        if entry is None or entry.members is None:
+            return None
+        record = entry.members.get(place[len(entry.base) :].lstrip("/"))
+        if record is None:
+            return None
+        return entry._replace(
+            size=record.size,
+            sha256=record.sha256 or entry.sha256,
+            mtime_ns=record.mtime_ns,
+            members=None,
+            before=(),
+            dates=type(entry.dates)(),
+        )
+
+    def _take_over(self, key: str, places: set[str]) -> None:
+        """Remove this artifact's files from all other entries."""
+        losses: dict[str, set[str]] = {}
+        for place in places:
+            owner = self.claims.of(place)
+            if owner is not None and owner[0] != key:
+                losses.setdefault(owner[0], set()).add(place)
+        for other, lost in losses.items():
+            self._lose(other, lost)
+
+    def _lose(self, key: str, lost: set[str]) -> None:
+        """Remove files from an entry that no longer has them."""
+        entry = self._manifest.get(key)
+        if entry is None:
+            return
+        if entry.members is None:
+            if not self._is_there(key):
+                self._manifest.dropped(key)
+            return
+        left = {
+            path: record
+            for path, record in entry.members.items()
+            if joined(entry.base, path.rstrip("/")) not in lost
+        }
+        # Its dates are removed too, since it is no longer complete.
+        self._manifest.settled(key, entry._replace(members=left, dates=type(entry.dates)()))
+
+    def refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
+        """Raise `Refused` if another artifact of this run has a file of the same name."""
+        with self._lock:
+            self._refuse_shared(key, found, base)
+
+    def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
+        claims, current = self.claims, self.current - {key}
+        if not current:
+            return
+        others = {folded(place, fold=self._fold): place for place in current}
+        for path in found.files:
+            place = joined(base, path)
+            owner = claims.of(place)
+            other = others.get(folded(place, fold=self._fold))
+            if owner is not None and owner[0] in current:
+                other = owner[0]
+            if other is not None:
+                raise Refused(
+                    f"{place} in it is also a file of another artifact, {other}",
+                    hint="--exclude leaves out what is not needed",
+                )
+
+    def is_ours(self, place: str, records: list[Stored]) -> bool:
+        """Tell whether this tool put the file there that a place has now."""
+        with self._lock:
+            owner = self.claims.of(place)
+        if owner is None:
+            return False
+        return owner[1] or is_old(self._tree, place, records)
+
+    def removable(self, key: str, entry: Entry) -> Places:
+        """Return an artifact's unchanged files, to be removed with their folders."""
+        entries = [(one, self._manifest.get(one)) for one in self.current]
+        current = {
+            folded(place, fold=True)
+            for one, known in entries
+            if known is not None
+            for place in places_of(one, known)
+        }
+        return tuple(
+            (place, record)
+            for place, record in old_places(key, entry)
+            if folded(place.rstrip("/"), fold=True) not in current
+            and is_old(self._tree, place.rstrip("/"), [record])
+        )
+
+    def remove(self, key: str, entry: Entry, places: Places) -> None:
+        """Remove files of an artifact and empty folders; what remains stays recorded."""
+        emptied = (*places, (f"{entry.base}/", FOLDER)) if entry.members is not None else places
+        remove_old(self._tree, emptied, lambda _: False)
+        if entry.members is None:
+            if not self._is_there(key):
+                self._manifest.dropped(key)
+            return
+        left = {
+            path: record
+            for path, record in entry.members.items()
+            if self._is_there(joined(entry.base, path.rstrip("/")))
+        }
+        if left:
+            self._manifest.settled(key, entry._replace(members=left, before=()))
+        else:
+            self._manifest.dropped(key)
+
+    def _is_there(self, place: str) -> bool:
+        try:
+            return self._tree.lstat(SafePath(tuple(place.split("/")))) is not None
+        except (OSError, ArtifactsError):
+            return True
+
+    def is_whole(self, key: str, entry: Entry) -> bool:
+        """Tell whether all members are as recorded."""
+        assert entry.members is not None
+        whole = all_as_left(self._tree, entry.members, entry.base, entry.skipped)
+        if whole:
+            self._manifest.placed(key)
+        return whole
+
+    def are_there(self, entry: Entry) -> bool:
+        """Tell whether each member exists."""
+        assert entry.members is not None
+        return are_there(self._tree, entry.members, entry.base, entry.skipped)
+
+    def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
+        """Tell whether a folder has only an artifact's unchanged members."""
+        return holds_only(self._tree, str(place), grouped(old_places(key, entry)))
