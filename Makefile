@@ -19,11 +19,13 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --group test --group check .
 	touch $(STAMP)
 
-# Tests the installed wheel, not the source tree, in a temporary folder of its own.
+# Tests the installed wheel, not the source tree, in a temporary folder of its own: in memory, where
+# no test waits for the disk. What pytest makes of the tests' sources is kept for the next time.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	bash tests/install_servers.sh
-	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	folder=$$(TMPDIR=$$(bash tests/roomy.sh) mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		TMPDIR="$$folder" PYTHONDONTWRITEBYTECODE= \
 		$(VENV)/bin/python -P -m pytest -n 2 --dist worksteal --basetemp="$$folder/tests" $(ARGS)
 
 # Tests with the oldest dependencies that pyproject.toml allows, and with the newest that exist. If

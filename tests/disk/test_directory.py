@@ -89,12 +89,13 @@ def test_junctions_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     root = PathDirectory(str(tmp_path))
     for tag, refused in ((0xA0000003, True), (0xA000000C, True), (0x9000001A, False), (0, False)):
         status = SimpleNamespace(st_mode=stat.S_IFDIR, st_reparse_tag=tag)
-        monkeypatch.setattr(os, "lstat", lambda *_, status=status, **__: status)
-        if refused:
-            with pytest.raises(Refused, match="symlink"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "lstat", lambda *_, status=status, **__: status)
+            if refused:
+                with pytest.raises(Refused, match="symlink"):
+                    root.child("a", create=False)
+            else:
                 root.child("a", create=False)
-        else:
-            root.child("a", create=False)
 
 
 def test_folders_are_made_on_demand(root: Directory, tmp_path: Path) -> None:
