@@ -27,18 +27,22 @@ class Blocks:
         self._gate = Gate()
         self._hungry = False
 
+    def spare(self) -> memoryview | None:
+        """Take a block; return None if none is free."""
+        # Set before the check, so that a block that is given back after it is noticed.
+        self._hungry = bool(self._gate.waiting) or self._made >= self.most
+        if self._free:
+            return self._free.pop()
+        if self._made < self.most:
+            self._made += 1
+            return memoryview(bytearray(SIZE))
+        return None
+
     def take(self) -> Steps[memoryview]:
         """Take a block; wait for one if necessary."""
-        while True:
-            # Set before the check, so that a block that is given back after it is noticed.
-            self._hungry = bool(self._gate.waiting) or self._made >= self.most
-            try:
-                return self._free.pop()
-            except IndexError:
-                if self._made < self.most:
-                    self._made += 1
-                    return memoryview(bytearray(SIZE))
+        while (block := self.spare()) is None:
             yield self._gate
+        return block
 
     def give(self, block: memoryview) -> None:
         """Give a block back."""

@@ -40,8 +40,8 @@ class Storage:
         agent: str = "sourcecraft-artifacts",
     ) -> None:
         self.stall_timeout = stall_timeout
-        self.standing = f"User-Agent: {agent}\r\nAccept: */*\r\nAccept-Encoding: identity"
-        """The header lines of every request."""
+        self.standing = {"User-Agent": agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+        """The headers of every request."""
         self._ca_bundle = ca_bundle
 
     def tls_context(self) -> ssl.SSLContext:

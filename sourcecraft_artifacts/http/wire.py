@@ -16,10 +16,10 @@ MAX_OVERHEAD = 64 * 1024
 """The most bytes of a message outside its body: heads (also 1xx), chunk extensions, trailers."""
 _LONGEST_LINE = 4096
 """The most bytes of a chunk's size with its extension, or of one trailer."""
-_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n\0]*)?(?=\r?\n|$)")
+_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FOLD = re.compile(r"\r?\n[ \t]+")
-_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_FOLD = re.compile(r"\n[ \t]+")
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*(?:;[^\r\n]*)?)\r?\n")
 _LINE = re.compile(rb"([^\n]*)\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -104,6 +104,11 @@ class Parser:
         """Whether the connection can carry another request."""
         return self._keeps and self.ended and not self._stray
 
+    def skip(self, count: int) -> None:
+        """Note that `count` bytes of the body have arrived, at most `due`; they need no parsing."""
+        self._left -= count
+        self.ended = not self._left
+
     def feed(self, data: memoryview) -> list[Head | memoryview]:
         """Return the head, once it is complete, and the pieces of the body in the bytes.
 
@@ -138,19 +143,16 @@ class Parser:
     # The steps: each takes what it can from the data and returns the rest, or None for "more".
 
     def _head(self, data: memoryview, events: list[Head | memoryview]) -> memoryview | None:
-        found = _END_OF_HEAD.search(data, max(0, self._known - 3))
+        found = _END_OF_HEAD.search(data, max(0, self._known - 2))
         if found is None:
             return None
         self._spend(found.end())
-        text = str(data[: found.start()], "latin-1")
-        line = _STATUS_LINE.match(text)
-        if line is None:
-            raise ProtocolError("its first line is not a status line")
-        status, headers = int(line[2]), _read_headers(text[line.end() :])
+        first, *lines = _lines(str(data[: found.start()], "latin-1"))
+        minor, status = _read_status(first)
         if status == 101:
             raise ProtocolError("it switches to another protocol")
         if status >= 200:  # else the final response is still to come
-            events.append(self._framed(status, headers, line[1]))
+            events.append(self._framed(status, _read_headers(lines), minor))
         return data[found.end() :]
 
     def _framed(self, status: int, headers: dict[str, str], minor: str) -> Head:
@@ -239,14 +241,31 @@ def _read_length(told: str) -> int:
     return int(text)
 
 
-def _read_headers(text: str) -> dict[str, str]:
+def _lines(head: str) -> list[str]:
+    """Return the lines of a head, with those that continue another joined to it."""
+    text = head.replace("\r\n", "\n").removesuffix("\r")
+    if "\r" in text or "\0" in text:
+        # A validator with a line break would become another header when it is sent back.
+        raise ProtocolError("its head has a stray control character")
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)  # obs-fold (RFC 9112, 5.2)
+    return text.split("\n")
+
+
+@lru_cache(maxsize=16)
+def _read_status(line: str) -> tuple[str, int]:
+    """Read the minor version of HTTP and the status."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError("its first line is not a status line")
+    return found[1], int(found[2])
+
+
+def _read_headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for line in text.split("\n")[1:]:
-        told, colon, value = line.removesuffix("\r").partition(":")
-        if not colon or "\r" in value or "\0" in value:
-            # A validator with a line break would become another header when it is sent back.
+    for line in lines:
+        told, colon, value = line.partition(":")
+        if not colon:
             raise ProtocolError("a line of its head is not a header")
         name, value = _field_name(told), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
