@@ -26,8 +26,16 @@ class Host(Protocol):
     ) -> None:
         """Pass an order to the writer; an error makes the attempt fail."""
 
-    def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
-        """Return the artifact with a URL newer than `stale`. Raises ArtifactsError."""
+    def listed_anew(
+        self, artifact: Artifact, stale: str | None, *, has_begun: bool
+    ) -> Steps[Artifact | None]:
+        """Return the artifact with a URL newer than `stale`; None if there is none to be had now.
+
+        `has_begun` tells that a URL of it has worked. Raises ArtifactsError.
+        """
+
+    def url_works(self, artifact: Artifact, *, is_new: bool) -> None:
+        """Note that the storage has accepted its URL; `is_new` tells that it was renewed."""
 
     def shares(self, transfer: Transfer) -> None:
         """Note that several connections may fetch it."""

@@ -56,7 +56,7 @@ class Scheduler:
         blocks = Blocks(_MEMORY // SIZE, self.loop.post)
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
         self.net.read_at_once = limit.buffer_size
-        self._links = Links(relist, self._notice_refresh)
+        self._links = Links(relist, self._notice_refresh, self.loop.time)
         self._writer = Writer(blocks, self.loop.post, self._commit)
         self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
         self._helpers = Helpers(self.loop, self._writer)
@@ -114,9 +114,15 @@ class Scheduler:
 
         self._writer.put(Order(do, failed, block, partial))
 
-    def listed_anew(self, artifact: Artifact, stale: str | None) -> Steps[Artifact]:
-        """Return the artifact with a newer URL than `stale`."""
-        return self._links.fresh(artifact, stale)
+    def listed_anew(
+        self, artifact: Artifact, stale: str | None, *, has_begun: bool
+    ) -> Steps[Artifact | None]:
+        """Return the artifact with a newer URL than `stale`, or None."""
+        return self._links.fresh(artifact, stale, has_begun=has_begun)
+
+    def url_works(self, artifact: Artifact, *, is_new: bool) -> None:
+        """Note that the storage has accepted its URL."""
+        self._links.works(artifact, is_new=is_new)
 
     def shares(self, transfer: Transfer) -> None:
         """Let several connections fetch it."""
@@ -172,11 +178,19 @@ class Scheduler:
         self._busy -= 1
         if error is not None:
             self._fail(attempt, error)
-        elif attempt.is_whole and not attempt.tasks:
+        elif attempt.is_whole:
+            self._dismiss(attempt)
             self._settle(attempt)
         else:
             self._want(attempt)
         self.changed()
+
+    def _dismiss(self, attempt: Attempt) -> None:
+        """Close what still waits for something that the file does not need."""
+        tasks, attempt.tasks = attempt.tasks, set()
+        for task in tasks:
+            task.close()
+            self._busy -= 1
 
     def _want(self, attempt: Attempt) -> None:
         """Queue a file again if it has no worker and does not wait for anything."""
@@ -226,10 +240,7 @@ class Scheduler:
         attempt.settling = True
         if attempt.transfer is not None:
             attempt.transfer.failed = True
-        tasks, attempt.tasks = attempt.tasks, set()
-        for task in tasks:
-            task.close()
-            self._busy -= 1
+        self._dismiss(attempt)
         self._files.leave(attempt)
 
         def suspend() -> None:

@@ -31,7 +31,7 @@ from ..text import visible
 from .host import Host
 from .incoming import EmptyPart, Incoming
 from .pieces import UNKNOWN_END, Piece, Pieces
-from .tries import Renewals, Tries
+from .tries import Renewals, Tries, refused_again
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -138,9 +138,9 @@ class Transfer:
                     raise failure
                 self._retry(failure, wave, piece.position - piece.start)
             except TransferError:
-                if not self._incoming:
+                if not self.pieces.under_way:
                     raise
-                # The storage refuses more connections; the ones that receive fetch the rest.
+                # The storage refuses more connections; the ones that it has taken fetch the rest.
                 self._shared = False
             return
 
@@ -174,6 +174,10 @@ class Transfer:
         if answer.status not in (200, 206):
             yield from self._host.net.finish(answer)
             check_status(answer, ranged=bool(headers))
+        else:
+            is_new = self._renewals.unproven and url == self.artifact.download_url
+            self._renewals.unproven = self._renewals.unproven and not is_new
+            self._host.url_works(self.artifact, is_new=is_new)
         try:
             if not piece.dead and self._accept(piece, answer, have if headers else None):
                 yield from self._incoming.receive(piece, answer, self._piece_size)
@@ -262,12 +266,17 @@ class Transfer:
         if stale != self.artifact.download_url:
             return
         if not self._refreshing:
-            self._renewals.note(self._incoming.position, failure)
+            receives = bool(self._incoming)
+            self._renewals.note(failure, time.monotonic(), others_receive=receives)
         self._refreshing += 1
         try:
-            self.artifact = yield from self._host.listed_anew(self.artifact, stale)
+            has_begun = self._incoming.received > 0
+            found = yield from self._host.listed_anew(self.artifact, stale, has_begun=has_begun)
         finally:
             self._refreshing -= 1
+        if found is None:
+            raise refused_again(failure)
+        self.artifact = found
 
 
 def _last(answer: Response) -> int:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from ..errors import ExpiredUrl, TransferError
 
 _RENEWALS = 2
-"""How many new URLs one artifact may get without progress."""
+"""How many new URLs one artifact may get before one of them works."""
+_SETTLED = 5.0
+"""Seconds after which a URL that is refused may have expired, though it has just worked."""
 
 
 @dataclass(slots=True)
@@ -39,21 +41,30 @@ class Tries:
 
 @dataclass(slots=True)
 class Renewals:
-    """Counts new URLs in a row; any progress of the file resets the count."""
+    """Counts new URLs in a row, until one works.
+
+    If other connections of the file receive, their URL may work while further requests are refused:
+    then one that works counts only after some seconds. `unproven` tells that the newest URL has not
+    worked yet.
+    """
 
     count: int = 0
-    position: int = -1
+    unproven: bool = False
+    since: float = 0.0
 
-    def note(self, position: int, failure: ExpiredUrl) -> None:
-        """Count a new URL that is asked for because of a failure at `position` bytes.
+    def note(self, failure: ExpiredUrl, now: float, *, others_receive: bool) -> None:
+        """Count a new URL that is asked for because of a failure, at `now` in seconds.
 
         Raises `TransferError` if there were too many. An object that is gone gets one.
         """
-        if position > self.position:
+        if not self.unproven and (not others_receive or now - self.since >= _SETTLED):
             self.count = 0
-        self.position = position
-        self.count += 1
-        is_gone = failure.code != "expired"
-        if self.count > (1 if is_gone else _RENEWALS):
-            message = f"{failure.message}, also with a new download_url"
-            raise TransferError(message, code=failure.code if is_gone else "denied")
+        self.count, self.unproven, self.since = self.count + 1, True, now
+        if self.count > (_RENEWALS if failure.code == "expired" else 1):
+            raise refused_again(failure)
+
+
+def refused_again(failure: ExpiredUrl) -> TransferError:
+    """Return the error for an object whose new URL was refused as well."""
+    message = f"{failure.message}, also with a new download_url"
+    return TransferError(message, code="denied" if failure.code == "expired" else failure.code)

@@ -228,6 +228,38 @@ def test_a_url_that_no_listing_revives(service: FakeService, cli: Cli, still_lis
     assert 2 <= service.listings() <= 4
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("jobs", ["1", "16"])
+def test_a_storage_that_refuses_all_is_not_asked_on_and_on(
+    service: FakeService, cli: Cli, status: int, jobs: str
+) -> None:
+    """If every URL is refused, a few listings serve all files, however many there are."""
+    for number in range(60):
+        service.add(f"file-{number}", BODY, Response(status))
+    finished = cli.download("-j", jobs, code=6)
+    assert service.listings() <= 5
+    assert len(service.storage.requests) <= 60 + 3 * 16
+    assert finished.err.count(f"the storage answered {status}") == 60
+
+
+def test_refused_objects_do_not_doom_the_others(service: FakeService, cli: Cli) -> None:
+    """Files whose URLs truly expire are fetched, whatever is refused before, between and after."""
+    files = {}
+    for number in range(40):
+        denied = number % 3 == 0
+        files[f"file-{number:02}"] = denied
+        service.add(f"file-{number:02}", BODY, Response(403) if denied else ranged(BODY))
+
+    def expire(received: Received) -> Response:
+        service.expire()
+        return ranged(BODY)(received)
+
+    for number in (10, 20, 31):
+        service.artifacts[number].replies = [expire, ranged(BODY)]
+    outcomes = cli.download("-j", "1", "--json", code=6).outcomes
+    assert outcomes == {name: "failed" if files[name] else "downloaded" for name in files}
+
+
 ODD_URL = "/x/%7Ea/../b//./%2f%2F+%20;p?sig=a%2Fb/../~&&x=%7e;?=&q='(*)"
 
 

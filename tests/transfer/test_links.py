@@ -31,7 +31,8 @@ class Service:
         self.error: ApiError | None = None
         self.names = NAMES
         self.url: str | None = "u{}"
-        self.links = Links(self.relist, self.notices.append)
+        self.now = 0.0
+        self.links = Links(self.relist, self.notices.append, lambda: self.now)
         self.calls: list[Call] = []
         self.loop = Loop(self.calls.append)
 
@@ -43,11 +44,11 @@ class Service:
         url = self.url.format(len(self.listings)) if self.url else None
         return [artifact(name, address, url) for name in self.names]
 
-    def ask(self, *wanted: Artifact, stale: str | None) -> list[str]:
+    def ask(self, *wanted: Artifact, stale: str | None, has_begun: bool = False) -> list[str]:
         """Let all of these ask before a listing comes; return URLs and codes of errors."""
         answers: dict[int, str] = {}
         for at, one in enumerate(wanted):
-            self.loop.begin(self._ask(at, one, stale, answers), _done).resume()
+            self.loop.begin(self._ask(at, one, stale, answers, has_begun), _done).resume()
         calls = list(self.calls)
         self.calls.clear()
         for call in calls:
@@ -59,11 +60,16 @@ class Service:
         return [answers[at] for at in range(len(wanted))]
 
     def _ask(
-        self, at: int, wanted: Artifact, stale: str | None, answers: dict[int, str]
+        self,
+        at: int,
+        wanted: Artifact,
+        stale: str | None,
+        answers: dict[int, str],
+        has_begun: bool,
     ) -> Steps[None]:
         try:
-            found = yield from self.links.fresh(wanted, stale)
-            answers[at] = found.download_url or ""
+            found = yield from self.links.fresh(wanted, stale, has_begun=has_begun)
+            answers[at] = (found.download_url or "") if found else "too soon"
         except TransferError as error:
             answers[at] = error.code
             self.failure = error
@@ -137,7 +143,10 @@ def test_a_listing_that_fails_fails_all_who_wait(service: Service) -> None:
     assert "listing it again failed: the API is down" in service.failure.message
     assert service.failure.hint == "wait"
     service.error = None
-    assert service.one("file-0", "u0") == "u3"
+    assert service.one() == "api"
+    assert len(service.listings) == 2
+    service.now += 1
+    assert service.one() == "u3"
 
 
 def test_the_same_url_again_serves_all_who_wait(service: Service) -> None:
@@ -159,3 +168,63 @@ def test_a_bug_of_the_listing_releases_all(
     for _ in range(2):
         with pytest.raises(RuntimeError):
             service.one()
+
+
+def test_listings_that_bring_nothing_are_made_ever_more_seldom(service: Service) -> None:
+    """If no new URL works, each of many files does not make a listing of its own."""
+    assert [service.one(stale="u0"), service.one(stale="u1")] == ["u1", "u2"]
+    for name in NAMES[1:]:
+        assert [service.one(name, "u0"), service.one(name, "u2")] == ["u2", "too soon"]
+    for pause, made in ((1, 3), (2, 4), (4, 5), (8, 6), (16, 7), (30, 8), (30, 9)):
+        service.now += pause - 0.1
+        assert service.one(stale=f"u{made - 1}") == "too soon"
+        service.now += 0.2
+        assert service.one(stale=f"u{made - 1}") == f"u{made}"
+        service.now -= 0.1
+    assert len(service.listings) == 9
+
+
+def test_a_url_that_has_worked_may_expire_at_any_time(service: Service) -> None:
+    """A file that has begun gets a new URL at once, though others are refused in vain."""
+    for number in range(5):
+        asked = service.ask(artifact("file-0"), stale=f"u{number}", has_begun=True)
+        assert asked == [f"u{number + 1}"]
+    assert service.one("file-1", "u5") == "too soon"
+
+
+def test_a_new_url_that_works_ends_the_pause(service: Service) -> None:
+    """If an artifact that needed the listing was served, listing again may help others too."""
+    service.one("file-0", "u0")
+    service.one("file-0", "u1")
+    assert service.one("file-1", "u2") == "too soon"
+    service.links.works(artifact("file-0"), is_new=True)
+    assert [service.one("file-1", f"u{at}") for at in (2, 3, 4)] == ["u3", "u4", "too soon"]
+
+
+def test_while_the_storage_accepts_others_urls_may_have_expired(service: Service) -> None:
+    """Refused artifacts among others cause some listings without a pause, but not without end."""
+    for number in range(12):
+        expected = f"u{number + 1}" if number < 8 else "too soon"
+        assert service.one("file-0", f"u{min(number, 8)}") == expected
+        service.links.works(artifact("file-1"), is_new=False)
+    assert len(service.listings) == 8
+
+
+def test_one_that_stops_waiting_leaves_the_listing_to_the_others(service: Service) -> None:
+    """If the first of those that wait is given up, the others still share its listing."""
+    answers: dict[int, str] = {}
+    tasks = [
+        service.loop.begin(service._ask(at, artifact(name), "u0", answers, False), _done)
+        for at, name in enumerate(NAMES[:3])
+    ]
+    for task in tasks[:2]:
+        task.resume()
+    tasks[0].close()
+    tasks[2].resume()
+    (call,) = service.calls
+    service.calls.clear()
+    call.result = call.function()
+    service.loop.finish(call)
+    assert answers == {1: "u1", 2: "u1"}
+    assert service.one("file-0", "u0") == "u1"
+    assert len(service.listings) == 1
