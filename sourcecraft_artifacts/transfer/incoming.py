@@ -22,6 +22,12 @@ LEAST_PIECE = 16 << 10
 _ARRIVED = 16 << 10
 _OBSERVED = 0.1
 """After so many bytes and seconds the speed of a connection is known."""
+_PATIENCE = 0.3
+_PATIENT_WAITS = 5
+"""A second connection's response is waited for so many seconds, and so many times as long as the
+first one's took: it may have to be opened first."""
+_PAUSE = 0.005
+"""Seconds between looks for that response."""
 
 
 class EmptyPart(BrokenTransfer):
@@ -40,6 +46,8 @@ class Incoming:
         self.received = 0
         self._host, self._attempt, self._pieces, self._partial = host, attempt, pieces, partial
         self._coming: dict[Piece, Connection] = {}
+        self._several = False
+        """Whether two connections have received at the same time."""
 
     def __bool__(self) -> bool:
         """Tell whether a body is being received."""
@@ -53,12 +61,15 @@ class Incoming:
         """
         net, connection, began = self._host.net, answer.connection, piece.position
         connection.most = net.read_at_once
+        self._several = self._several or bool(self._coming)
         self._coming[piece] = connection
         count, piece.began = connection.high, time.monotonic()
         self._host.meter.receiving(1)
         try:
             while not piece.dead:
                 filled = self._is_filled(piece, connection, next_size)
+                while filled and (yield from self._may_go_on(piece, answer, next_size)):
+                    filled = self._is_filled(piece, connection, next_size)
                 if filled or connection.is_full:
                     self._take(piece, connection)
                 self.received += count
@@ -79,7 +90,8 @@ class Incoming:
     def hand_over(self) -> None:
         """Pass all received bytes to the writer."""
         for piece, connection in self._coming.items():
-            self._take(piece, connection)
+            if piece.position + connection.high <= piece.end:  # or the rest may be needed yet
+                self._take(piece, connection)
 
     def slowest(self, seen: float) -> tuple[float, Piece | None]:
         """Return the piece that would arrive last at its present speed, and in how many seconds.
@@ -112,6 +124,29 @@ class Incoming:
                 return True
             if not self._pieces.extend(piece, next_size()):
                 return True
+        return False
+
+    def _may_go_on(
+        self, piece: Piece, answer: Response, next_size: Callable[[], int]
+    ) -> Steps[bool]:
+        """Tell whether a filled piece has got bytes of the one after it, from the same response.
+
+        As long as no second connection has received anything, this one is the only one that is
+        known to work. If the piece after it has no response, it waits for that, and takes the piece
+        over if there is none in time. Once there is one, the other connection's is not read.
+        """
+        connection, patience = answer.connection, max(_PATIENCE, _PATIENT_WAITS * answer.waited)
+        while not (self._several or piece.dead or piece.end >= piece.last):
+            if connection.ended and piece.position + connection.high == piece.end:
+                return False
+            other = self._pieces.unanswered_after(piece)
+            if other is None:
+                return self._pieces.extend(piece, next_size())
+            if time.monotonic() - other.began >= patience:
+                self._pieces.take_over(piece, other)
+                return True
+            yield _PAUSE
+            connection.rested(_PAUSE)
         return False
 
     def _end(self, piece: Piece, connection: Connection, began: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from ..disk.spans import FreeSpans, Span
@@ -14,8 +15,8 @@ UNKNOWN_END = 1 << 63
 class Piece:
     """A span that one connection fetches: bytes from `position` up to `end`.
 
-    Its response has no bytes after `last`, and `began` in monotonic seconds. It is `dead` once its
-    version was given up.
+    Its response has no bytes after `last`. It was claimed, and later its response `began`, in
+    monotonic seconds. It is `dead` once its version was given up, or another connection fetches it.
     """
 
     __slots__ = ("began", "dead", "end", "last", "position", "start")
@@ -61,6 +62,7 @@ class Pieces:
         if span is None:
             return None
         piece = Piece(*span)
+        piece.began = time.monotonic()
         self.under_way.add(piece)
         return piece
 
@@ -70,6 +72,18 @@ class Pieces:
         if more is not None:
             piece.end = more[1]
         return more is not None
+
+    def unanswered_after(self, piece: Piece) -> Piece | None:
+        """Return the piece under way after a piece, if nothing of it has come."""
+        for other in self.under_way:
+            if other.start == other.position == piece.end < other.end:
+                return other
+        return None
+
+    def take_over(self, piece: Piece, other: Piece) -> None:
+        """Extend a piece over the one after it, which is dead then."""
+        self.under_way.discard(other)
+        other.dead, piece.end = True, other.end
 
     def cut(self, piece: Piece, end: int) -> None:
         """Free the bytes of a piece from `end` on, for another connection."""

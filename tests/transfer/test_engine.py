@@ -32,7 +32,7 @@ from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import incoming, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
@@ -580,6 +580,41 @@ def test_refused_slices_are_left_to_the_connection_that_works(world: World, stat
     first = replace(ranged(BODY)(Received("GET", "/a")), gate=go_on)
     assert world.fetch(first, refuse, retries=0, jobs=2) == BODY
     assert len(world.server.requests) > 1
+
+
+@pytest.mark.parametrize("bad", [Response(hang=True), Response(403), Response(405), Response(404)])
+@pytest.mark.parametrize("retries", [0, 5])
+@pytest.mark.usefixtures("wide")
+def test_slices_that_bring_nothing_do_not_harm_the_first_connection(
+    world: World, bad: Response, retries: int
+) -> None:
+    """It fetches the spans of other connections that are refused or never answered."""
+    body = BODY * 4
+
+    def reply(received: Received) -> Response:
+        return ranged(body)(received) if span(received) is None else bad
+
+    assert world.fetch(reply, retries=retries) == body
+    assert 1 < len(world.server.requests) <= 3 * SLICES + 2
+    assert sum(span(one) is None for one in world.server.requests) == 1
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_late_answer_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connection waits for a second one's answer before it takes over its piece."""
+    monkeypatch.setattr(incoming, "_PATIENCE", 20.0)
+    monkeypatch.setattr(saving, "_SAVE_EVERY", 0.01)
+    first = ranged(BODY)
+
+    def reply(received: Received) -> Response:
+        if span(received) is not None:
+            threading.Event().wait(0.3)
+        return first(received)
+
+    assert world.fetch(reply, jobs=2) == BODY
+    spans = [span(one) for one in world.server.requests]
+    assert spans[0] is None
+    assert len(set(spans)) == len(spans) > 1
 
 
 @pytest.mark.usefixtures("quick")
