@@ -70,9 +70,8 @@ def _pread(descriptor: int, count: int, at: int) -> bytes:
     return os.read(descriptor, count)
 
 
-def may_be_archive(descriptor: int) -> bool:
-    """Tell quickly, from its first bytes, whether a file can be an archive. Raises OSError."""
-    start = _pread(descriptor, BLOCK, 0)
+def may_be_archive(start: bytes) -> bool:
+    """Tell quickly, from its first 512 bytes, whether a file can be an archive."""
     return start[:1] == b"\0" or is_compressed(start) or is_header(start)
 
 
@@ -83,7 +82,7 @@ def is_archive(descriptor: int, size: int, name: Name) -> bool:
     if the name may be a folder's and the file has a usual size of empty archives. Raises
     `CannotRead` if the file cannot be decompressed, and OSError.
     """
-    if not may_be_archive(descriptor):
+    if not may_be_archive(_pread(descriptor, BLOCK, 0)):
         return False
     try:
         read, first = reader_of(descriptor, size), b""

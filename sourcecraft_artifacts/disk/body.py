@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 
 from .directory import sync_file
 
@@ -47,9 +46,10 @@ def start_writing(descriptor: int, start: int = 0, count: int = 0) -> None:
 
     On Linux this advice does that, and then drops pages that are on the disk already.
     """
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
+    try:  # noqa: SIM105 - for a small file `suppress` takes as long as the call
+        os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
+    except (AttributeError, OSError):  # it is advice, and not every system takes it
+        pass
 
 
 _seeking = threading.Lock()

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from functools import cached_property
 from typing import Self
 
 from ..errors import Refused
@@ -77,6 +78,14 @@ class Directory:
             return os.lstat(self._at(name), dir_fd=handle.number)
         except FileNotFoundError:
             return None
+
+    @cached_property
+    def group_for_new_files(self) -> int | None:
+        """The group that the folder gives to new files by its set-group-ID bit, if it has that."""
+        with suppress(OSError):
+            found = self.stat()
+            return found.st_gid if found.st_mode & stat.S_ISGID else None
+        return None
 
     def stat(self) -> os.stat_result:
         """Return the `stat` of the folder itself."""

@@ -111,20 +111,18 @@ def fit_in(source: Directory, name: str, target: Directory, before: os.stat_resu
     These are the mode of the plain file that it will replace, and the group of a folder with the
     set-group-ID bit.
     """
+    group = target.group_for_new_files
+    mode = None if before is None or not stat.S_ISREG(before.st_mode) else before.st_mode & 0o777
+    if group is None and mode is None:
+        return
     with suppress(OSError):
-        folder = target.stat()
-        replaces = before is not None and stat.S_ISREG(before.st_mode)
-        if not (replaces or folder.st_mode & stat.S_ISGID):
-            return
         found = source.lstat(name)
         if found is None:
             return
-        if folder.st_mode & stat.S_ISGID and folder.st_gid != found.st_gid:
-            source.chgrp(name, folder.st_gid)
-        if before is not None and replaces:
-            mode = stat.S_IMODE(before.st_mode) & 0o777
-            if mode != stat.S_IMODE(found.st_mode):
-                source.chmod(name, mode)
+        if group is not None and group != found.st_gid:
+            source.chgrp(name, group)
+        if mode is not None and mode != stat.S_IMODE(found.st_mode):
+            source.chmod(name, mode)
 
 
 def move_file(source: Directory, name: str, target: Directory, target_name: str) -> None:

@@ -122,14 +122,15 @@ class Manifest:
             self._changed = True
         self._journal.sync(descriptor, number)
 
-    def placed(self, place: str) -> None:
-        """Note that an intended file is in place, put there by this run or by a killed one."""
+    def placed(self, *places: str) -> None:
+        """Note that intended files are in place, put there by this run or by a killed one."""
         with self._lock:
-            value = self._files.get(place)
-            if value is not None and _is_intended(value):
-                sure = {name: what for name, what in value.items() if name != "intended"}
-                self._mine[place] = self._files[place] = sure
-                self._changed = True
+            for place in places:
+                if _is_intended(self._files.get(place)):
+                    sure = dict(self._files[place])
+                    del sure["intended"]
+                    self._mine[place] = self._files[place] = sure
+                    self._changed = True
 
     def settled(self, place: str, entry: Entry) -> None:
         """Note the final entry of an intended file, to be saved later."""

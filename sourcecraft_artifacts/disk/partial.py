@@ -28,6 +28,8 @@ BLOCK = 1 << 20
 """How many bytes are read back at a time to be hashed."""
 FIRST_CHECKPOINT = 1 << 20
 """The first checkpoint is written after this many bytes, the next ones after a quarter more."""
+_START = 512
+"""How many of the first bytes are kept in memory."""
 _HAND_OVER = 8 << 20
 """After so many more hashed bytes, the system is asked to write them to the disk."""
 _MOST_AT_ONCE = 128 << 20
@@ -55,6 +57,8 @@ class Partial:
         self._digests: Digests | None = None
         self._late: dict[str, bytes] = {}
         """Digests that the storage sent after the first bytes had been hashed without them."""
+        self._start = b""
+        """The first bytes, kept so that they need not be read again."""
         self._handed_over = 0
         self._sums = Sums(0)
         self._synced: list[Sum] = []
@@ -77,6 +81,14 @@ class Partial:
         """The open part file."""
         assert self._body is not None, "no byte was ever expected"
         return self._body.descriptor
+
+    @property
+    def start(self) -> bytes:
+        """The first bytes of the object, at least 512 if it has so many. Raises OSError."""
+        if len(self._start) >= min(_START, self.position):
+            return self._start
+        buffer = memoryview(bytearray(_START))
+        return bytes(buffer[: read_at(self.descriptor, buffer, 0)])
 
     @property
     def size(self) -> int | None:
@@ -110,9 +122,11 @@ class Partial:
 
     def write(self, data: memoryview, at: int) -> None:
         """Write bytes at their offset, and hash them if they are next in order. Raises OSError."""
-        left = data
-        while left:
-            left = left[write_at(self.descriptor, left, at + len(data) - len(left)) :]
+        written = write_at(self.descriptor, data, at)
+        while written < len(data):
+            written += write_at(self.descriptor, data[written:], at + written)
+        if not at:
+            self._start = bytes(data[:_START])
         self.position += len(data)
         self._done = added(self._done, (at, at + len(data)))
         if self._digests is not None and at == self._digests.position:
@@ -236,7 +250,7 @@ class Partial:
             self._remove(self.part_name)
         self.version = None
         self.position = self._handed_over = 0
-        self._digests, self._late = None, {}
+        self._digests, self._late, self._start = None, {}, b""
         self._done, self._sums, self._synced, self._saved = [], Sums(0), [], False
 
     def seal(self, *, sync: bool = True) -> os.stat_result:

@@ -4,8 +4,7 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Self
 
 from ..errors import LocalError
@@ -37,14 +36,28 @@ def most_cached() -> int:
 
 
 class _Entry:
-    """An open folder of the cache and its number of users; if evicted, the last one closes it."""
+    """An open folder of the cache and its number of users; if evicted, the last one closes it.
 
-    __slots__ = ("cached", "directory", "users")
+    It counts the user that made it or got it, until that leaves the context.
+    """
 
-    def __init__(self, directory: Directory, *, cached: bool = True) -> None:
+    __slots__ = ("cached", "directory", "lock", "users")
+
+    def __init__(self, directory: Directory, lock: threading.Lock, *, cached: bool = True) -> None:
         self.directory = directory
+        self.lock = lock
+        """The lock of the whole cache."""
         self.users = 1
         self.cached = cached
+
+    def __enter__(self) -> Directory:
+        return self.directory
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users and not self.cached:
+                self.directory.close()
 
 
 class Tree:
@@ -57,9 +70,9 @@ class Tree:
 
     def __init__(self, path: str) -> None:
         self.root = open_root(path)
-        self._root_entry = _Entry(self.root)
-        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
         self._lock = threading.Lock()
+        self._root_entry = _Entry(self.root, self._lock)
+        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
         self._most = most_cached()
 
     @classmethod
@@ -87,7 +100,8 @@ class Tree:
             while self._entries:
                 self._evict()
             self._root_entry.cached = False
-        self._release(self._root_entry)
+        with self._root_entry:
+            pass
 
     def lstat(self, place: SafePath) -> os.stat_result | None:
         """Return the `lstat` of a place; None if it or a folder above it is absent.
@@ -98,23 +112,16 @@ class Tree:
             entry = self._acquire(place.parts[:-1], create=False)
         except FileNotFoundError:
             return None
-        try:
-            return entry.directory.lstat(place.name)
-        finally:
-            self._release(entry)
+        with entry as directory:
+            return directory.lstat(place.name)
 
-    @contextmanager
-    def parent(self, place: SafePath, *, create: bool) -> Iterator[Directory]:
+    def parent(self, place: SafePath, *, create: bool) -> AbstractContextManager[Directory]:
         """Keep the folder of a place open; create it if it is absent and `create` is set.
 
         Raises `Refused` if something other than a folder is in the way, `FileNotFoundError` without
         `create`, and `OSError`; folders that were created until then are kept.
         """
-        entry = self._acquire(place.parts[:-1], create=create)
-        try:
-            yield entry.directory
-        finally:
-            self._release(entry)
+        return self._acquire(place.parts[:-1], create=create)
 
     def forget(self, parts: tuple[str, ...]) -> None:
         """Stop keeping a folder and those below it open: it was removed."""
@@ -142,12 +149,10 @@ class Tree:
 
         Only the folders at the end of a path are kept open.
         """
-        try:
-            directory = self._child(above.directory, parts[depth], create)
-        finally:
-            self._release(above)
+        with above as folder:
+            directory = self._child(folder, parts[depth], create)
         if len(parts) - depth > _NEAR:
-            return _Entry(directory, cached=False)
+            return _Entry(directory, self._lock, cached=False)
         return self._add(parts[: depth + 1], directory)
 
     def _child(self, above: Directory, name: str, create: bool) -> Directory:
@@ -180,16 +185,10 @@ class Tree:
                 directory.close()
                 entry.users += 1
                 return entry
-            entry = self._entries[parts] = _Entry(directory)
+            entry = self._entries[parts] = _Entry(directory, self._lock)
             if len(self._entries) > self._most:
                 self._evict()
             return entry
-
-    def _release(self, entry: _Entry) -> None:
-        with self._lock:
-            entry.users -= 1
-            if not entry.users and not entry.cached:
-                entry.directory.close()
 
     def _evict(self) -> None:
         _, entry = self._entries.popitem(last=False)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..disk.aside import FEW, sync_file_system
 from ..disk.directory import Directory
 from ..disk.entry import Entry
-from ..disk.files import fit_in, move_file, write_file
+from ..disk.files import write_file
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore
 from ..disk.paths import STATE_FOLDER, SafePath
-from ..disk.records import Places
 from ..disk.tree import Tree
 from ..errors import Refused, local_fault
 from ..models import Artifact
 from ..results import FileResult, Outcome
 from ..transfer.jobs import Job, Whole, each
-from .claims import old_places
 from .known_folder import PARTIAL, KnownFolder, members_of
-from .moving import remove_empty, remove_old
+from .placing import Placer, entry_of
 from .plan import Action, Step
 from .unpacker import Unpacking
 
@@ -46,8 +42,7 @@ class OutputFolder(KnownFolder):
         super().__init__(path, unpacking=unpacking)
         self._overwrite = overwrite
         self._parts: PartialStore | None = None
-        self._touched: set[tuple[str, ...]] = set()
-        self._lock = threading.Lock()
+        self._placer: Placer | None = None
         self._steps: dict[str, Step] = {}
         """The steps of jobs, by the jobs' final paths."""
         self._packed: set[str] = set()
@@ -128,9 +123,8 @@ class OutputFolder(KnownFolder):
     def takes_long(self, whole: Whole) -> bool:
         """Tell whether the file is large or an archive to be unpacked."""
         partial = whole.partial
-        artifact, size = whole.job.artifact, partial.size or 0
         try:
-            is_packed = self.unpacker.is_packed(artifact, partial.descriptor, size)
+            is_packed = self.unpacker.is_packed(whole.job.artifact, partial)
         except OSError:
             return False  # the commit gets the error again
         if is_packed:
@@ -143,15 +137,23 @@ class OutputFolder(KnownFolder):
             self._unpacker.cancel()
 
     def commit(self, batch: Sequence[Whole]) -> None:
-        """Put complete files in their places: sync them, record them, then rename them.
-
-        The files of a batch are synced and recorded together: one by one they would take three
-        times as long. The folders are synced at the end of the run, before the manifest is written:
-        a loss of power before that leaves the old file or none, never an empty one.
-        """
+        """Put complete files in their places, and the members of archives in theirs."""
         packed = [whole for whole in batch if whole.job.path in self._packed]
         each(packed, self._unpack)
-        self._commit_files([w for w in batch if w.error is None and w.members is None])
+        files = [one for one in batch if one.error is None and one.members is None]
+        self._to_place().put((one, self._steps[one.job.path]) for one in files)
+
+    def _to_place(self) -> Placer:
+        assert self._tree is not None, "the folder was not prepared"
+        if self._placer is None:
+            self._placer = Placer(
+                self._tree,
+                self.manifest,
+                self.unpacker.owners,
+                overwrite=self._overwrite,
+                judged=self._unpacking.wanted,
+            )
+        return self._placer
 
     def _unpack(self, whole: Whole) -> None:
         """Put the members of an archive in place, unless it is to stay one file."""
@@ -162,7 +164,7 @@ class OutputFolder(KnownFolder):
         try:
             key, artifact = str(step.place), whole.job.artifact
             made = self.unpacker.unpack(
-                self._entry(whole, os.fstat(descriptor)),
+                entry_of(whole, os.fstat(descriptor)),
                 artifact,
                 key,
                 descriptor,
@@ -204,105 +206,6 @@ class OutputFolder(KnownFolder):
             made = entry._replace(is_judged=True)
             self.manifest.settled(key, made)
         return made
-
-    def _commit_files(self, batch: Sequence[Whole]) -> None:
-        entries: dict[Whole, Entry] = {}
-
-        def seal(whole: Whole) -> None:
-            entries[whole] = self._seal(whole)
-
-        for whole in batch:
-            whole.partial.start_sync()
-        each(batch, seal)
-        each(entries, self._check_unchanged)
-        ready = [whole for whole in entries if whole.error is None]
-        try:
-            self.manifest.intend({str(self._place(whole)): entries[whole] for whole in ready})
-        except Exception as error:
-            for whole in ready:
-                whole.error = error
-        else:
-            each(ready, self._put_in_place)
-
-    def _place(self, whole: Whole) -> SafePath:
-        return self._steps[whole.job.path].place
-
-    def _seal(self, whole: Whole) -> Entry:
-        """Sync the bytes, and return the entry to be recorded."""
-        key, found = str(self._place(whole)), whole.partial.seal()
-        before = old_places(key, self.manifest.get(key))
-        left = tuple(pair for pair in before if pair[0] != key)
-        return self._entry(whole, found, before=left, is_judged=self._unpacking.wanted)
-
-    def _entry(
-        self,
-        whole: Whole,
-        found: os.stat_result,
-        *,
-        before: Places = (),
-        is_judged: bool = False,
-    ) -> Entry:
-        """Return the entry to be recorded for an object."""
-        artifact, version = whole.job.artifact, whole.partial.version
-        return Entry(
-            artifact.address,
-            artifact.local_path,
-            artifact.dates,
-            found.st_size,
-            whole.sha256,
-            found.st_mtime_ns,
-            version.validator if version else None,
-            before=before,
-            is_judged=is_judged,
-        )
-
-    def _check_unchanged(self, whole: Whole) -> None:
-        """Refuse to replace a file that appeared at the place after the plan was made."""
-        step = self._steps[whole.job.path]
-        assert self._tree is not None, "the folder was not prepared"
-        before, found = step.before, self._tree.lstat(step.place)
-        if found is not None and stat.S_ISDIR(found.st_mode):
-            self._check_folder(step.place)
-            return
-        if found is None or self._overwrite or (before and _are_same(before, found)):
-            return
-        # The file may be from another run, if there are no locks.
-        if not self.manifest.knows(str(step.place), found):
-            raise Refused("a file appeared in its place while it was downloaded")
-
-    def _check_folder(self, place: SafePath) -> None:
-        """Refuse a file if its place is a folder with other files than the artifact's members."""
-        entry = self.manifest.get(str(place))
-        if entry is None or not self.holds_only_ours(place, entry):
-            raise Refused(
-                "it is a file, and a folder stands in its place",
-                hint="move it away, or choose another output folder",
-            )
-
-    def _put_in_place(self, whole: Whole) -> None:
-        place, partial = self._place(whole), whole.partial
-        assert self._tree is not None, "the folder was not prepared"
-        with self._tree.parent(place, create=True) as parent:
-            before = parent.lstat(place.name)
-            if before is not None and stat.S_ISDIR(before.st_mode):
-                self._make_way(place)
-            fit_in(partial.directory, partial.part_name, parent, before)
-            move_file(partial.directory, partial.part_name, parent, place.name)
-        self.manifest.placed(str(place))
-        self.unpacker.owners.settle_file(str(place))
-        partial.placed()
-        whole.size = partial.size
-        with self._lock:
-            self._touched.add(place.parts[:-1])
-
-    def _make_way(self, place: SafePath) -> None:
-        """Remove the folder of an older version of the artifact, which is a file now."""
-        assert self._tree is not None, "the folder was not prepared"
-        entry = self.manifest.get(str(place))
-        if entry is not None:
-            # The folders above the place stay: the file is about to be put there.
-            remove_old(self._tree, entry.before, str(place).startswith)
-            remove_empty(self._tree, str(place))
 
     def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
         """Note the selected artifacts, and remove old files that a killed run did not remove."""
@@ -367,14 +270,14 @@ class OutputFolder(KnownFolder):
                 self._run.clear_marks()
 
     def _sync_touched(self) -> None:
-        assert self._tree is not None or not self._touched
+        touched = set() if self._placer is None else self._placer.touched
         # The folders above too: the run may have created some of them.
-        parts = {above[:depth] for above in self._touched for depth in range(len(above) + 1)}
+        parts = {above[:depth] for above in touched for depth in range(len(above) + 1)}
         for above in sorted(parts, key=len, reverse=True):
             if self._tree is not None:
                 with self._tree.parent(SafePath((*above, "any")), create=False) as parent:
                     parent.sync()
-        self._touched.clear()
+        touched.clear()
         self._sync_unpacked()
 
     def _sync_unpacked(self) -> None:
@@ -390,16 +293,6 @@ class OutputFolder(KnownFolder):
                 ):
                     parent.sync()
         touched.clear()
-
-
-def _are_same(before: os.stat_result, found: os.stat_result) -> bool:
-    """Tell whether a file is unchanged between two `lstat` calls.
-
-    On some file systems inode numbers change; then the time of the last change must be the same.
-    """
-    return (before.st_mtime_ns, before.st_size) == (found.st_mtime_ns, found.st_size) and (
-        before.st_ino == found.st_ino or before.st_ctime_ns == found.st_ctime_ns
-    )
 
 
 def part_key(artifact: Artifact, more: str = "") -> str:

@@ -14,6 +14,7 @@ from ..disk.entry import Entry
 from ..disk.inflate import CannotRead
 from ..disk.manifest import Manifest
 from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
+from ..disk.partial import Partial
 from ..disk.places import grouped
 from ..disk.records import FOLDER, Records, joined
 from ..disk.tree import Tree
@@ -74,12 +75,16 @@ class Unpacker:
         if self._cancelled.is_set():
             raise Cancelled
 
-    def is_packed(self, artifact: Artifact, descriptor: int, size: int) -> bool:
-        """Tell from the first bytes whether a file is an archive that may be a folder."""
-        if not self._how.wanted or not may_be_archive(descriptor):
+    def is_packed(self, artifact: Artifact, partial: Partial) -> bool:
+        """Tell from the first bytes whether an object is an archive that may be a folder.
+
+        Raises OSError.
+        """
+        if not self._how.wanted or not may_be_archive(partial.start):
             return False
         try:
-            return is_archive(descriptor, size, Name.of(artifact.local_path))
+            wanted = Name.of(artifact.local_path)
+            return is_archive(partial.descriptor, partial.size or 0, wanted)
         except CannotRead as lack:
             name = visible(artifact.local_path)
             _log.warning(

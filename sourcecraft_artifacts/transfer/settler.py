@@ -8,7 +8,7 @@ from .attempt import Attempt, commit
 from .crew import Crew
 from .jobs import Target, Whole
 
-_BATCH = 8
+_BATCH = 16
 _LINGER = 0.005
 """Up to so many files that come within so many seconds are committed together."""
 

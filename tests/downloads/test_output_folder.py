@@ -15,7 +15,7 @@ import pytest
 from sourcecraft_artifacts.disk import files
 from sourcecraft_artifacts.disk.journal import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
-from sourcecraft_artifacts.downloads import output_folder as output
+from sourcecraft_artifacts.downloads import placing
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
 from sourcecraft_artifacts.downloads.plan import Action, Step
 from sourcecraft_artifacts.errors import LocalError, Refused
@@ -89,7 +89,7 @@ def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
         move(*arguments)
 
     batch = [whole(folder, name) for name in PLACES]
-    monkeypatch.setattr(output, "move_file", spied_move)
+    monkeypatch.setattr(placing, "move_file", spied_move)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", spy)
         folder.commit(batch)
