@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,27 @@ class Cli:
             process = subprocess.Popen(command, **options)
         self._started.append(process)
         return process
+
+    def limited(self, **limits: int) -> dict[str, str]:
+        """Return variables with which a command has resource limits, such as `NOFILE=20`."""
+        folder = self.cwd.parent / "limited"
+        folder.mkdir(exist_ok=True)
+        lines = [f"resource.setrlimit(resource.RLIMIT_{k}, ({v}, {v}))" for k, v in limits.items()]
+        (folder / "sitecustomize.py").write_text("\n".join([HURRY, "import resource", *lines]))
+        return {"PYTHONPATH": str(folder)}
+
+    @contextmanager
+    def started_with(self, env: Mapping[str, str]) -> Iterator[None]:
+        """Fork the commands from a process that started with these variables too."""
+        usual = self._fork_server
+        if usual is None or usual.serves({**self.env, **env}):
+            yield
+            return
+        early = {name: self.env[name] for name in ("PATH", "PYTHONPATH")}
+        self._fork_server = own = ForkServer({**early, **env})
+        yield
+        self._fork_server = usual
+        own.close()
 
     def close(self) -> None:
         """End processes that a failed test has left."""

@@ -126,8 +126,7 @@ def test_too_few_open_files(service: FakeService, cli: Cli) -> None:
     """The error names the limit of open files, and files in place stay."""
     for at in range(40):
         service.add(f"file-{at}", b"%d" % at)
-    wrap = ("sh", "-c", 'ulimit -n 16; exec "$@"', "sh")
-    finished = cli.download("--retries", "0", wrap=wrap, code=(0, 1))
+    finished = cli.download("--retries", "0", env=cli.limited(NOFILE=16), code=(0, 1))
     assert finished.code == 0 or "ulimit -n" in finished.err
     whole = {f"file-{at}": b"%d" % at for at in range(40)}
     assert tree(cli.out).items() <= whole.items()

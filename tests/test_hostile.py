@@ -29,7 +29,7 @@ from servers import Received, Reply, Response, json_response, ranged
 
 BODY = bytes(range(256)) * (2 << 20 >> 8)
 HUGE = "9" * 5000
-MEMORY = ("sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh")
+MEMORY = 1_000_000 << 10
 
 
 def bomb(head: bytes, item: bytes, tail: bytes, mebibytes: int) -> bytes:
@@ -56,7 +56,7 @@ def test_bombs(service: FakeService, cli: Cli, kind: str, status: int) -> None:
     """A small body that expands to a huge one is an API error, in little memory."""
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     service.api.on(target("7", *CUBE), Response(status, headers, BOMBS[kind]()))
-    finished = cli("list", "7", *CUBE, "--retries", "0", wrap=MEMORY, code=7)
+    finished = cli("list", "7", *CUBE, "--retries", "0", env=cli.limited(AS=MEMORY), code=7)
     assert len(finished.err) < 1000
 
 
@@ -67,7 +67,7 @@ def test_a_listing_that_is_too_long(
     """Of a listing above 64 MiB the rest is not read, whatever its framing."""
     answer = Response(200, (), b'{"x": "' + b"x" * (65 << 20), **framing)
     service.api.on(target("7", *CUBE), answer)
-    assert "67,108,864" in cli("list", "7", *CUBE, wrap=MEMORY, code=7).err
+    assert "67,108,864" in cli("list", "7", *CUBE, env=cli.limited(AS=MEMORY), code=7).err
     assert service.listings() == 1
 
 
@@ -76,7 +76,7 @@ def test_an_honest_large_listing(service: FakeService, cli: Cli) -> None:
     record = service.record(service.add("some/where/file", url=f"https://h/{'x' * 300}"))
     records = [record | {"local_path": f"some/where/file-{at}"} for at in range(100_000)]
     service.api.on(target("7", *CUBE), json_response({"artifacts": records}))
-    assert cli("list", "7", *CUBE, wrap=MEMORY).stdout.count(b"\n") == 100_000
+    assert cli("list", "7", *CUBE, env=cli.limited(AS=MEMORY)).stdout.count(b"\n") == 100_000
 
 
 NUMBERS: dict[str, Reply] = {
@@ -352,30 +352,38 @@ def is_safe(finished: Finished) -> bool:
     return all(c.isprintable() or c in "\n\t" for c in text) and "\u202e" not in text
 
 
+def told_in_every_mode(service: FakeService, cli: Cli) -> list[Finished]:
+    """Run commands that show what the service sends, in each of their forms."""
+    run = ("download", "7", "-d", "out", "--retries", "0")
+    only = ("-i", "failing", "--layout", "flat")
+    told = [
+        cli("list", "7"),
+        cli("list", "7", "--json"),
+        cli("runs"),
+        cli(*run, code=8),
+        cli(*run, *only, "--progress", "plain", "--debug", code=6),
+        cli(*run, *only, "--json", "--progress", "json", "--debug", code=6),
+        cli(*run, "-i", "none", code=3),
+        cli("list", "latest", "none", code=5),
+    ]
+    broken = [
+        problem(500, EVIL),
+        Response(raw=b"HTTP/1.1 500 \x1b]0;pwn\x07\r\nX: \x9b\r\n\r\n"),
+        Response(200, (), f"<p>{EVIL}</p>".encode()),
+    ]
+    for answer in broken:
+        service.api.on(f"/repos/{REPO}/cicd/", answer)
+        told.append(cli("list", "7", "--retries", "0", "--debug", code=7))
+    return told
+
+
 @pytest.mark.parametrize("env", LOCALES)
 def test_text_in_every_mode(service: FakeService, cli: Cli, env: dict[str, str]) -> None:
     """Text from outside is made visible in every mode and every encoding of the streams."""
     hostile_text(service)
-    run = ("download", "7", "-d", "out", "--retries", "0")
-    only = ("-i", "failing", "--layout", "flat")
-    told = [
-        cli("list", "7", env=env),
-        cli("list", "7", "--json", env=env),
-        cli("runs", env=env),
-        cli(*run, env=env, code=8),
-        cli(*run, *only, "--progress", "plain", "--debug", env=env, code=6),
-        cli(*run, *only, "--json", "--progress", "json", "--debug", env=env, code=6),
-        cli(*run, "-i", "none", env=env, code=3),
-        cli("list", "latest", "none", env=env, code=5),
-    ]
-    service.api.on(f"/repos/{REPO}/cicd/", problem(500, EVIL))
-    told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
-    service.api.on(
-        f"/repos/{REPO}/cicd/", Response(raw=b"HTTP/1.1 500 \x1b]0;pwn\x07\r\nX: \x9b\r\n\r\n")
-    )
-    told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
-    service.api.on(f"/repos/{REPO}/cicd/", Response(200, (), f"<p>{EVIL}</p>".encode()))
-    told.append(cli("list", "7", "--retries", "0", "--debug", env=env, code=7))
+    cli.env |= env
+    with cli.started_with(env):
+        told = told_in_every_mode(service, cli)
     assert [finished for finished in told if not is_safe(finished)] == []
 
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,15 @@ def imports(tree: ast.AST) -> Iterator[str]:
         yield from imports(node)
 
 
+@cache
+def imports_of(module: Path) -> frozenset[str]:
+    """Return all imports of a module by their whole names."""
+    return frozenset(imports(ast.parse(module.read_text(encoding="utf-8"))))
+
+
 def imported(module: Path) -> set[str]:
     """Return what a module imports: packages by their first name, our modules with their dots."""
-    names = imports(ast.parse(module.read_text(encoding="utf-8")))
-    return {name if name.startswith(".") else name.split(".")[0] for name in names}
+    return {name if name.startswith(".") else name.split(".")[0] for name in imports_of(module)}
 
 
 @pytest.mark.parametrize("package", KNOWN_BY)
@@ -83,7 +89,7 @@ def test_nothing_private_of_a_package_is_imported() -> None:
     names = {
         name
         for module in PACKAGE.rglob("*.py")
-        for name in imports(ast.parse(module.read_text(encoding="utf-8")))
+        for name in imports_of(module)
         if not name.startswith((".", "__future__"))
     }
     assert not {name for name in names if "._" in name}

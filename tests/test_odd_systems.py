@@ -280,5 +280,5 @@ def test_a_hard_limit_of_open_files(
     """Many folders do not need more descriptors than the limit."""
     for at in range(100):
         service.add(f"dir-{at}/below/file", b"%d" % at)
-    cli.download(*jobs, wrap=("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"))
+    cli.download(*jobs, env=cli.limited(NOFILE=limit))
     assert tree(cli.out) == {f"dir-{at}/below/file": b"%d" % at for at in range(100)}

@@ -263,11 +263,10 @@ def test_a_report_without_its_end_is_a_local_fault(service: FakeService, cli: Cl
     """It is exit 1 also if only the end of the output cannot be written."""
     for number in range(50):
         service.add(f"a{number}", b"1")
-    limited = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh")
     command = ("download", "7", *CUBE, "-n", "--json")
     assert 8192 < len(cli(*command).stdout) < 16384
     with open(cli.cwd / "report", "wb") as report:
-        finished = cli(*command, "-q", wrap=limited, stdout=report, code=1)
+        finished = cli(*command, "-q", env=cli.limited(FSIZE=8192), stdout=report, code=1)
     assert finished.err == "error: cannot write to stdout: File too large\n"
     assert (cli.cwd / "report").stat().st_size == 8192
 

@@ -119,11 +119,9 @@ def test_a_file_that_is_cut_short_is_a_fault(
     """After a short write the rest is written too, which then reports the full disk."""
     many(service)
     command, *options = arguments
-    limited = ("sh", "-c", 'ulimit -f 80 && exec "$@"', "sh")
+    env = {**env, **cli.limited(FSIZE=80 << 9)}
     with open(cli.cwd / "list", "wb") as stdout:
-        finished = cli(
-            command, "7", *CUBE, *options, "-q", wrap=limited, env=env, stdout=stdout, code=1
-        )
+        finished = cli(command, "7", *CUBE, *options, "-q", env=env, stdout=stdout, code=1)
     assert finished.err == "error: cannot write to stdout: File too large\n"
 
 

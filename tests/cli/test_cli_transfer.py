@@ -175,9 +175,9 @@ def test_retries_are_counted_and_waits_are_obeyed(service: FakeService, cli: Cli
 def test_silence_is_given_up(service: FakeService, cli: Cli) -> None:
     """Slow or missing headers, and a body slower than a byte a second, are given up."""
     service.add("hang", BODY, Response(hang=True))
-    service.add("head", BODY, Response(200, (), BODY, drip_headers=1.8))
-    service.add("body", BODY, Response(200, (), BODY, drip=1.8))
-    outcomes = cli.download("--stall-timeout", "2", "--retries", "0", "--json", code=6).outcomes
+    service.add("head", BODY, Response(200, (), BODY, drip_headers=1.1))
+    service.add("body", BODY, Response(200, (), BODY, drip=1.1))
+    outcomes = cli.download("--stall-timeout", "1.2", "--retries", "0", "--json", code=6).outcomes
     assert outcomes == dict.fromkeys(("hang", "head", "body"), "failed")
 
 

@@ -325,12 +325,12 @@ def test_checksums_are_what_sha256sum_accepts(service: FakeService, cli: Cli) ->
 
 
 def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:
-    """600 kB at 600K a second take about a second, on any number of connections."""
+    """600 kB at 1200K a second take about half a second, on any number of connections."""
     service.add("one", BODY)
     service.add("two", BODY)
     began = time.monotonic()
-    cli.download("--limit-rate", "600K")
-    assert time.monotonic() - began > 0.7
+    cli.download("--limit-rate", "1200K")
+    assert time.monotonic() - began > 0.35
 
 
 def test_progress_as_events(service: FakeService, cli: Cli) -> None:

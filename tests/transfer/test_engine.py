@@ -570,7 +570,7 @@ def test_final_answers_are_not_tried_again(world: World, status: int) -> None:
 def test_refused_slices_are_left_to_the_connection_that_works(world: World, status: int) -> None:
     """A storage that refuses further requests for a file still sends the first response."""
     go_on = threading.Event()
-    later = threading.Timer(1.0, go_on.set)
+    later = threading.Timer(0.3, go_on.set)
 
     def refuse(received: Received) -> Response:
         with suppress(RuntimeError):  # it was started by the first one
