@@ -194,6 +194,8 @@ class Partial:
         version = self.version
         if version is None or not version.resumable or not (self._body or self._sealed):
             return
+        if self._body is not None and self._body.is_lost:
+            return
         if self._learn(most) and self._sums:
             self._save(version, sync=False)
 
@@ -207,10 +209,17 @@ class Partial:
             os.close(descriptor)
 
     def sync(self) -> None:
-        """Sync the bytes, and write a checkpoint of them. Raises OSError."""
+        """Sync the bytes, and write a checkpoint of them.
+
+        Raises OSError; from then on the checkpoint has only what was synced before.
+        """
         if self.version is not None and self.version.resumable and self._body is not None:
             self._learn(_MOST_AT_ONCE)
-            self._body.sync()
+            try:
+                self._body.sync()
+            except OSError:
+                self._retract()
+                raise
             self._synced = list(self._sums)
             if self._sums:
                 self._save(self.version, sync=True)
@@ -280,17 +289,24 @@ class Partial:
             self._remove(f"{self.stem}.json")
 
     def _fall_back(self) -> None:
-        """After a sync that failed, keep what was synced before.
+        """After a sync that failed, keep what was synced before."""
+        if self._retract():
+            self._close()
+        else:
+            self.forget()
+
+    def _retract(self) -> bool:
+        """Write a checkpoint of what was synced before a sync failed; tell whether there is one.
 
         Later bytes may be in the system's memory alone, although they can be read.
         """
-        if self._synced and self.version is not None:
-            self._sums = Sums(self.version.size or 0, self._synced)
-            with suppress(OSError):
+        self._sums = Sums(self.size or 0, self._synced)
+        with suppress(OSError):
+            if self._synced and self.version is not None:
                 self._save(self.version, sync=False)
-                self._close()
-                return
-        self.forget()
+                return True
+        self._remove(f"{self.stem}.json")
+        return False
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self._body = Body(self.directory.open(self.part_name, os.O_RDWR))

@@ -677,6 +677,35 @@ def test_a_failed_sync_costs_what_was_not_synced_before(
         assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("synced", [0, 300])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_kill_after_a_failed_sync_costs_what_was_not_synced_before(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, synced: int, goes_on: bool
+) -> None:
+    """No checkpoint vouches for bytes whose sync failed, though they can still be read."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY, synced)
+    partial.checkpoint(sync=True)
+    put(partial, piece, BODY, 600)
+    partial.checkpoint(sync=False)
+
+    def sick(descriptor: int) -> None:
+        raise OSError(errno.EIO, "sick")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sick)
+        with pytest.raises(OSError, match="sick"):
+            partial.checkpoint(sync=True)
+    if goes_on:
+        put(partial, piece, BODY)
+        partial.checkpoint(sync=False)
+    again = opened(directory)
+    assert again.position == synced
+    again.suspend()
+    partial.forget()
+
+
 def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
