@@ -1,6 +1,9 @@
 """Unpacks an archive into a folder beside the partial data, before any file is put in place.
 
-Files in that folder have numbers as names: no name from the archive is used there.
+Each folder of the archive is a folder there that has a number as its name, whatever lies in which
+one: no path from the archive is used there. So a new folder can be put in place by one rename, and
+thousands of files in one folder, which some file systems are slow to make, are only made if the
+archive has them.
 """
 
 from __future__ import annotations
@@ -8,129 +11,39 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from itertools import count, filterfalse
 
+from .archives import PIECE, Check, reader_of
 from .directory import CANNOT_SYNC, Directory, sync_file
-from .inflate import Read, is_compressed, opened
-from .members import MOST_MEMBERS, Contents, Form, Name, Stored, arranged, most_bytes
+from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
 from .tar import Kind, Member, TarReader
-from .tar_fields import BLOCK, UnsafeArchive, is_header
+from .tar_fields import UnsafeArchive
 
 SUFFIX = "tree"
-_BLOCK = 1 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
 FEW = 100
 """Up to this many files or folders, each is synced by itself."""
 _MANY = 30_000
 """After this many members, the rest of the archive is checked before more files are made."""
-_LARGEST_EMPTY = 1 << 20
-_SIZES_OF_EMPTY = (2 * BLOCK, 20 * BLOCK)
-"""The sizes, in bytes, of an empty archive: two blocks, which many programs pad to twenty."""
-
-Check = Callable[[], None]
-"""Raises `Cancelled` if the download was cancelled."""
-
-
-def reader_of(descriptor: int, size: int, check: Check = lambda: None) -> Read:
-    """Return a function that reads an archive's decompressed bytes, up to a limit.
-
-    Raises `CannotRead`; the function raises `UnsafeArchive` beyond the limit, and OSError.
-    """
-    at = 0
-    most, came = most_bytes(size), 0
-
-    def stored(count: int) -> bytes:
-        nonlocal at
-        data = _pread(descriptor, count, at)
-        at += len(data)
-        return data
-
-    read = opened(stored(BLOCK), stored)
-    at = 0
-
-    def bounded(count: int) -> bytes:
-        nonlocal came
-        check()
-        data = read(min(count, _BLOCK))
-        came += len(data)
-        if came > 2 * most:
-            raise UnsafeArchive("it becomes too large")
-        return data
-
-    return bounded
-
-
-def _pread(descriptor: int, count: int, at: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(descriptor, count, at)
-    os.lseek(descriptor, at, os.SEEK_SET)
-    return os.read(descriptor, count)
-
-
-def may_be_archive(start: bytes) -> bool:
-    """Tell quickly, from its first 512 bytes, whether a file can be an archive."""
-    return start[:1] == b"\0" or is_compressed(start) or is_header(start)
-
-
-def is_archive(descriptor: int, size: int, name: Name) -> bool:
-    """Tell from its first bytes whether a file is a tar archive, compressed or not.
-
-    An empty archive is all zeros. Such a file counts as one if its name can only be a folder's, or
-    if the name may be a folder's and the file has a usual size of empty archives. Raises
-    `CannotRead` if the file cannot be decompressed, and OSError.
-    """
-    if not may_be_archive(_pread(descriptor, BLOCK, 0)):
-        return False
-    try:
-        read, first = reader_of(descriptor, size), b""
-        while len(first) < BLOCK and (more := read(BLOCK - len(first))):
-            first += more
-        if is_header(first):
-            return True
-        if name.form is not Form.FOLDER or first != bytes(BLOCK):
-            return False
-        rest = 0
-        while more := read(_BLOCK):
-            rest += len(more)
-            if rest > _LARGEST_EMPTY or more.strip(b"\0"):
-                return False
-        if name.is_explicit:
-            return rest >= BLOCK and rest % BLOCK == 0
-        return BLOCK + rest in _SIZES_OF_EMPTY
-    except UnsafeArchive:
-        return False
-
-
-def is_folder(descriptor: int, size: int, name: Name, check: Check) -> bool:
-    """Tell from the names in an archive whether an artifact of this name is to be unpacked."""
-    if name.form is Form.FOLDER:
-        return True
-    found = Contents()
-    prefixes = ("/".join(name.base), "/".join(name.base[-1:]))
-    try:
-        for member in TarReader(reader_of(descriptor, size, check)):
-            path = found.name_of(member)
-            if member.kind is not Kind.FOLDER:
-                found.files[path] = Stored(0)
-                lies = any(path == one or path.startswith(f"{one}/") for one in prefixes)
-                if not (lies or name.glob):
-                    return False
-        return arranged(found, name) is not None
-    except UnsafeArchive:
-        return False
+_MOST_OPEN = 16
+"""How many of the folders are kept open."""
+_CAN_SET_TIME = os.utime in os.supports_fd
 
 
 class Aside:
-    """The unpacked, numbered files of one archive, in a folder that `remove` deletes."""
+    """The unpacked files of one archive, in a folder that `remove` deletes."""
 
     def __init__(self, above: Directory, name: str) -> None:
         self._above = above
         self._name = name
         remove_folder(above, name)
-        self.directory = above.child(name, create=True)
+        self._directory = above.child(name, create=True)
+        self._numbers: dict[str, int] = {}
+        """The numbers of the archive's folders that have files."""
+        self._open: dict[int, Directory] = {}
         self._count = 0
 
     def fill(
@@ -149,65 +62,90 @@ class Aside:
             left -= member.size
             if left < 0:
                 raise UnsafeArchive("it becomes too large")
-            if member.kind is Kind.FILE:
-                found.files[path] = self._file(member, reader)
-            elif member.kind is Kind.SYMLINK:
-                found.files[path] = self._symlink(member)
-            elif member.kind is Kind.HARD_LINK:
-                original = found.original(member)
-                left -= original.size
-                found.files[path] = self._copy(original, check)
+            if member.kind is not Kind.FOLDER:
+                original = found.original(member) if member.kind is Kind.HARD_LINK else None
+                left -= original.size if original is not None else 0
+                found.files[path] = self._member(path, member, reader, original, check)
             if found.count == _MANY:
                 _count_all(descriptor, size, check)
             if found.count % _TELL_EVERY == 0:
                 tell(f"unpacking, {found.count:,} so far")
-        while read(_BLOCK):
+        while read(PIECE):
             pass  # the decompressor verifies the checksum at the end of its data
         return found
 
-    def _next(self) -> str:
+    def folder(self, number: int) -> Directory:
+        """Return one of the numbered folders, which stays open for a while."""
+        found = self._open.get(number)
+        if found is None:
+            if len(self._open) >= _MOST_OPEN:
+                self.close_folders()
+            found = self._open[number] = self._directory.child(str(number), create=False)
+        return found
+
+    def move_folder(self, number: int, target: Directory, name: str) -> bool:
+        """Move a whole numbered folder to a name that is free; return whether that was possible."""
+        if (kept := self._open.pop(number, None)) is not None:
+            kept.close()
+        try:
+            self._directory.replace(str(number), target, name)
+        except OSError:
+            return False  # something is there by now; what it is is found when files are moved
+        return True
+
+    def close_folders(self) -> None:
+        """Close the numbered folders that were kept open."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _member(
+        self,
+        path: str,
+        member: Member,
+        reader: TarReader,
+        original: Stored | None,
+        check: Check,
+    ) -> Stored:
+        """Make one file or symlink, under its own name in the numbered folder."""
+        above, _, name = path.rpartition("/")
+        check_name((), name, portable=False)
+        number = self._numbers.get(above)
+        if number is None:
+            number = self._numbers[above] = len(self._numbers) + 1
+            self._open_new(number)
         self._count += 1
-        return str(self._count)
-
-    def _file(self, member: Member, reader: TarReader) -> Stored:
-        digest = hashlib.sha256()
-        descriptor = self.directory.open(self._next(), _CREATE, member.mode)
         try:
-            for piece in reader.content():
-                digest.update(piece)
-                while piece:
-                    piece = piece[os.write(descriptor, piece) :]
-            return _finished(descriptor, self._count, digest, member.mtime_ns)
-        finally:
-            os.close(descriptor)
+            if original is not None and original.target is None:
+                return self._copy(member.target, original, number, name, check)
+            folder = self.folder(number)
+            if member.kind is Kind.FILE:
+                return _written(reader.content(), member, folder, number, name)
+            target = member.target if original is None else original.target
+            if not target or "\0" in target:
+                raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
+            folder.symlink(target, name)
+            return Stored(number, target=target)
+        except FileExistsError:
+            what = "differs from another only by case or normalisation"
+            raise UnsafeArchive(f"{path} in it {what}") from None
+        except UnicodeEncodeError:
+            what = "cannot be written in this system's encoding"
+            raise UnsafeArchive(f"{path} in it {what}") from None
 
-    def _copy(self, original: Stored, check: Check) -> Stored:
-        """Make another file with the same bytes."""
-        if original.target is not None:
-            self.directory.symlink(original.target, self._next())
-            return original._replace(number=self._count)
-        digest = hashlib.sha256()
-        source = self.directory.open(str(original.number), os.O_RDONLY)
+    def _open_new(self, number: int) -> None:
+        if len(self._open) >= _MOST_OPEN:
+            self.close_folders()
+        self._open[number] = self._directory.child(str(number), create=True)
+
+    def _copy(self, target: str, original: Stored, number: int, name: str, check: Check) -> Stored:
+        """Make another file with the bytes of an earlier one, which is at `target`."""
+        same = normal_name(target).rpartition("/")[2]
+        source = _open_to_read(self.folder(original.number), same)
         try:
-            descriptor = self.directory.open(self._next(), _CREATE, original.mode)
-            try:
-                while block := os.read(source, _BLOCK):
-                    check()
-                    digest.update(block)
-                    piece = memoryview(block)
-                    while piece:
-                        piece = piece[os.write(descriptor, piece) :]
-                return _finished(descriptor, self._count, digest, original.mtime_ns)
-            finally:
-                os.close(descriptor)
+            blocks = _blocks(source, check)
+            return _written(blocks, original, self.folder(number), number, name)
         finally:
             os.close(source)
-
-    def _symlink(self, member: Member) -> Stored:
-        if "\0" in member.target or not member.target:
-            raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
-        self.directory.symlink(member.target, self._next())
-        return Stored(self._count, target=member.target)
 
     def sync(self) -> None:
         """Sync all files. Raises OSError.
@@ -215,21 +153,70 @@ class Aside:
         A few files are synced one by one: syncing the file system could wait for the data of
         other programs.
         """
-        if self._count > FEW and sync_file_system(self.directory):
+        if self._count > FEW and sync_file_system(self._directory):
             return
-        for number in range(1, self._count + 1):
-            found = self.directory.lstat(str(number))
-            if found is not None and stat.S_ISREG(found.st_mode):
-                descriptor = self.directory.open(str(number), os.O_RDONLY)
-                try:
-                    sync_file(descriptor)
-                finally:
-                    os.close(descriptor)
+        for number in self._numbers.values():
+            folder = self.folder(number)
+            for name in folder.listdir():
+                found = folder.lstat(name)
+                if found is not None and stat.S_ISREG(found.st_mode):
+                    descriptor = _open_to_read(folder, name)
+                    try:
+                        sync_file(descriptor)
+                    finally:
+                        os.close(descriptor)
 
     def remove(self) -> None:
         """Remove the folder with what is left in it."""
-        self.directory.close()
+        self.close_folders()
+        self._directory.close()
         remove_folder(self._above, self._name)
+
+
+def _written(
+    pieces: Iterable[bytes | memoryview],
+    like: Member | Stored,
+    folder: Directory,
+    number: int,
+    name: str,
+) -> Stored:
+    """Make a file with the mode and time of another one, and return its record."""
+    digest = hashlib.sha256()
+    descriptor = folder.open(name, _CREATE, like.mode)
+    try:
+        for piece in pieces:
+            digest.update(piece)
+            while piece:
+                piece = memoryview(piece)[os.write(descriptor, piece) :]
+        if _CAN_SET_TIME:
+            os.utime(descriptor, ns=(like.mtime_ns, like.mtime_ns))
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    mode = stat.S_IMODE(found.st_mode)
+    return Stored(number, found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+
+
+def _blocks(source: int, check: Check) -> Iterator[bytes]:
+    while block := os.read(source, PIECE):
+        check()
+        yield block
+
+
+def _open_to_read(folder: Directory, name: str) -> int:
+    """Open one of our files, whose mode may not let its own owner read it."""
+    try:
+        return folder.open(name, os.O_RDONLY)
+    except PermissionError:
+        found = folder.lstat(name)
+        if found is None:
+            raise
+        mode = stat.S_IMODE(found.st_mode)
+        folder.chmod(name, mode | stat.S_IRUSR)
+        try:
+            return folder.open(name, os.O_RDONLY)
+        finally:
+            folder.chmod(name, mode)
 
 
 def _count_all(descriptor: int, size: int, check: Check) -> None:
@@ -243,24 +230,43 @@ def _count_all(descriptor: int, size: int, check: Check) -> None:
             raise UnsafeArchive(f"it has more than {MOST_MEMBERS:,} members")
 
 
-def _finished(descriptor: int, number: int, digest: Any, mtime_ns: int) -> Stored:
-    """Set a file's modification time, and return its record."""
-    if os.utime in os.supports_fd:
-        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-    found = os.fstat(descriptor)
-    mode = stat.S_IMODE(found.st_mode)
-    return Stored(number, found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
-
-
 def remove_folder(above: Directory, name: str) -> None:
-    """Remove a folder of numbered files if it exists; errors are ignored."""
+    """Remove a folder of numbered folders if it exists; errors are ignored.
+
+    After a loss of power one of them may be there that had been moved to its place, with others in
+    it. Folders are then moved up before they are removed, so that no depth is too much.
+    """
     with suppress(OSError):
         if above.lstat(name) is None:
             return
-        with above.child(name, create=False) as folder:
-            for one in folder.listdir():
-                folder.unlink(one)
+        with above.child(name, create=False) as directory:
+            left = directory.listdir()
+            taken = set(left)
+            free = filterfalse(taken.__contains__, map("moved-{}".format, count()))
+            while left:
+                one = left.pop()
+                found = directory.lstat(one)
+                if found is None or not stat.S_ISDIR(found.st_mode):
+                    directory.unlink(one)
+                    continue
+                with directory.child(one, create=False) as folder:
+                    for inner in _remove_files(folder):
+                        left.append(next(free))
+                        folder.replace(inner, directory, left[-1])
+                directory.rmdir(one)
         above.rmdir(name)
+
+
+def _remove_files(folder: Directory) -> Iterator[str]:
+    """Remove the files in a folder, and yield the names of the folders in it."""
+    for name in folder.listdir():
+        try:
+            folder.unlink(name)
+        except OSError:
+            found = folder.lstat(name)
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                raise
+            yield name
 
 
 def sync_file_system(directory: Directory) -> bool:

@@ -79,7 +79,7 @@ def _before_glob(parts: Iterable[str]) -> Iterable[str]:
 
 
 class Stored(NamedTuple):
-    """A stored member: the number of the file with its bytes, or the target of the link."""
+    """A stored member: the number of the folder that it is in, or the target of the link."""
 
     number: int
     size: int = 0
@@ -216,7 +216,7 @@ def check_places(
     for folder in folders:
         _check_path((*base, *folder.split("/")), portable=portable)
     for path in arrangement.files:
-        _check_name(base, path, portable=portable)
+        check_name(base, path, portable=portable)
     _check_apart(arrangement, folders, fold=fold)
     for path, stored in arrangement.files.items():
         if stored.target is None:
@@ -225,8 +225,8 @@ def check_places(
             raise UnsafeArchive(f"the link {path} in it {flaw}")
 
 
-def _check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
-    """Check a file's own name; its folder was checked before."""
+def check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
+    """Check a file's own name, but not its folder. Raises `UnsafeArchive`."""
     name = path.rpartition("/")[2]
     is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= 255 and name[0] != "."
     if portable or not is_plain:

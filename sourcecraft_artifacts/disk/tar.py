@@ -175,6 +175,9 @@ class TarReader:
         """Skip the rest of a member."""
         left = self._left + self._filling
         self._left = self._filling = 0
+        if self._at + left <= len(self._buffer):
+            self._at += left
+            return
         while left:
             step = min(left, len(self._buffer) - self._at)
             if not step:

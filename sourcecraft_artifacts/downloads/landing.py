@@ -14,7 +14,7 @@ from ..disk.members import Arrangement, Stored
 from ..disk.paths import SafePath
 from ..disk.places import by_folder, holds_only, place_in
 from ..disk.records import FOLDER, joined
-from ..disk.tree import Tree
+from ..disk.tree import Tree, refuse_too_long
 from ..errors import Refused
 
 _MOVE = "move it away, or choose another output folder"
@@ -25,13 +25,16 @@ _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip 
 class Landing:
     """What to do at the places of one archive's members, decided before anything is done.
 
+    `new_folders` are folders of files that do not exist yet, at or below the artifact's own place,
+    with the numbers of the folders that they were unpacked to;
     `skipped` are existing members that are kept; `in_the_way` are files where the new version has
     folders, and `emptied` are our files in folders where it has files.
     """
 
     files: dict[str, Stored]
-    """The files by place, with the numbers of the unpacked files."""
+    """The files by place, with the numbers of the folders that they were unpacked to."""
     folders: set[str]
+    new_folders: dict[str, int] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     in_the_way: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
@@ -81,6 +84,9 @@ class _Judge(NamedTuple):
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
         """Decide about what exists at the places of files in one folder."""
         if not self.folder(folder):
+            refuse_too_long(os.path.join(self.tree.root.path, folder))
+            if f"{folder}/".startswith(f"{self.base}/" if self.base else ""):
+                self.found.new_folders[folder] = self.found.files[joined(folder, names[0])].number
             return
         with self.tree.parent(place_in(folder, "-"), create=False) as parent:
             there = set(names) if folds else set(parent.listdir())

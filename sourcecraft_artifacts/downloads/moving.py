@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 
-from ..disk.aside import Aside, Check
+from ..disk.archives import Check
+from ..disk.aside import Aside
+from ..disk.members import Stored
 from ..disk.paths import UnsafePath
 from ..disk.places import by_folder, grouped, is_old, place_in, split
 from ..disk.records import FOLDER, Places, joined
@@ -25,18 +28,45 @@ def move_in(
         folder, name = split(place)
         with tree.parent(place_in(folder, "-"), create=False) as parent:
             parent.unlink(name)
+    aside.close_folders()
+    left = dict(by_folder(landing.files))
+    done, total = 0, len(landing.files)
+    new = _move_new_folders(tree, landing.new_folders, left, aside)
+    for moved in chain(new, _move_files(tree, landing.files, left, aside)):
+        check()
+        done += moved
+        if done // _TELL_EVERY != (done - moved) // _TELL_EVERY:
+            tell(f"putting {done:,} of {total:,} in place")
     for place in landing.folders:
         with tree.parent(place_in(place, "-"), create=True):
             pass
-    done, move = 0, aside.directory.replace
-    for folder, names in by_folder(landing.files):
-        check()
+
+
+def _move_new_folders(
+    tree: Tree, numbers: Mapping[str, int], left: dict[str, list[str]], aside: Aside
+) -> Iterator[int]:
+    """Move folders that do not exist yet as a whole; yield how many files each brings.
+
+    Those that came into being meanwhile are left, so that their files are moved one by one.
+    """
+    for above, names in by_folder(numbers):
+        with tree.parent(place_in(above, "-"), create=True) as parent:
+            for name in names:
+                folder = joined(above, name)
+                if aside.move_folder(numbers[folder], parent, name):
+                    yield len(left.pop(folder))
+
+
+def _move_files(
+    tree: Tree, files: Mapping[str, Stored], left: Mapping[str, list[str]], aside: Aside
+) -> Iterator[int]:
+    """Move the files of the folders that are left; yield their numbers."""
+    for folder, names in left.items():
+        source = aside.folder(files[joined(folder, names[0])].number)
         with tree.parent(place_in(folder, "-"), create=True) as parent:
             for name in names:
-                move(str(landing.files[joined(folder, name)].number), parent, name)
-        done += len(names)
-        if done // _TELL_EVERY != (done - len(names)) // _TELL_EVERY:
-            tell(f"putting {done:,} of {len(landing.files):,} in place")
+                source.replace(name, parent, name)
+        yield len(names)
 
 
 def touched_folders(landing: Landing) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..choices import IfExists, Layout
-from ..disk.aside import SUFFIX, Aside, is_archive, is_folder, may_be_archive
+from ..disk.archives import is_archive, is_folder, may_be_archive
+from ..disk.aside import SUFFIX, Aside
 from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.inflate import CannotRead

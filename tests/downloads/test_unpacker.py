@@ -16,6 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts.choices import IfExists, Layout
+from sourcecraft_artifacts.disk.aside import Aside, remove_folder
+from sourcecraft_artifacts.disk.directory import open_root
 from sourcecraft_artifacts.disk.entry import Entry
 from sourcecraft_artifacts.disk.paths import safe_path
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
@@ -172,3 +174,111 @@ def test_called_off_in_the_middle(stop: int, monkeypatch: pytest.MonkeyPatch) ->
             again.finish(complete=True)
         files = {place: what for place, what in seen(home / "out/dist").items() if what}
         assert files == {f"d-{number}/a": b"new" for number in range(5)}
+
+
+def test_new_folders_are_moved_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that does not exist yet comes by one rename, however many files it has."""
+    moved: list[str] = []
+    real = os.replace
+    with a_folder() as (home, opened):
+        (home / "out/dist/old").mkdir()
+        body = archive(*(member(f"{folder}/{n}", b"1") for folder in ("old", "new") for n in "123"))
+
+        def replace(source: str, target: str, **options: int) -> None:
+            moved.append(target)
+            real(source, target, **options)
+
+        monkeypatch.setattr(os, "replace", replace)
+        made = unpack(home, opened, body)
+        assert made is not None
+        assert len(list((home / "out/dist").glob("*/*"))) == 6
+    assert sorted(moved) == ["1", "2", "3", "new"]
+
+
+def test_a_folder_that_appears_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If somebody makes a folder while it is unpacked, the files are put beside theirs."""
+    with a_folder() as (home, opened):
+
+        def appears(aside: Aside) -> None:
+            (home / "out/dist/lib/deep").mkdir(parents=True)
+            (home / "out/dist/lib/theirs").write_bytes(b"theirs")
+            (home / "out/dist/lib/deep/theirs").write_bytes(b"theirs")
+
+        monkeypatch.setattr(Aside, "sync", appears)
+        body = archive(member("lib/a", b"1"), member("lib/deep/b", b"2"), member("lib/new/c", b"3"))
+        unpack(home, opened, body)
+        files = {name: body for name, body in seen(home / "out/dist").items() if body is not None}
+        ours: dict[str, str | bytes] = {"lib/a": b"1", "lib/deep/b": b"2", "lib/new/c": b"3"}
+        assert files == {**ours, "lib/theirs": b"theirs", "lib/deep/theirs": b"theirs"}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_that_appears_in_the_place_of_a_folder(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If somebody puts a file or a link there while it is unpacked, theirs stays."""
+    with a_folder() as (home, opened):
+        place = home / "out/dist/lib"
+
+        def appears(aside: Aside) -> None:
+            place.symlink_to(home) if kind == "link" else place.write_bytes(b"theirs")
+
+        monkeypatch.setattr(Aside, "sync", appears)
+        with pytest.raises(ArtifactsError):
+            unpack(home, opened, archive(member("lib/a", b"1")))
+        assert seen(home / "out/dist") == {"lib": str(home) if kind == "link" else b"theirs"}
+        assert not (home / "a").exists()
+
+
+def test_names_that_the_disk_takes_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk folds names that are not expected to be one, the archive is refused."""
+    real = os.open
+
+    def folding(path: str, *args: int, **options: int) -> int:
+        return real(path.lower() if path == "README" else path, *args, **options)
+
+    with a_folder() as (home, opened):
+        monkeypatch.setattr(os, "open", folding)
+        with pytest.raises(ArtifactsError, match="README in it differs from another only by case"):
+            unpack(home, opened, archive(member("readme", b"1"), member("README", b"2")))
+        assert seen(home / "out/dist") == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+@pytest.mark.parametrize("mode", [0o000, 0o200, 0o100])
+def test_files_that_their_owner_may_not_read(mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are synced and copied for hard links all the same, and keep their modes."""
+    real = os.open
+
+    def as_nobody(path: str, flags: int, *args: int, **options: int) -> int:
+        if not flags & os.O_WRONLY and os.path.basename(path) in ("a", "b"):
+            found = os.lstat(path, dir_fd=options.get("dir_fd"))
+            if not found.st_mode & 0o400:
+                raise PermissionError(13, "Permission denied")
+        return real(path, flags, *args, **options)
+
+    with a_folder() as (home, opened):
+        monkeypatch.setattr(os, "open", as_nobody)
+        hard = link("b", "a", b"1")
+        unpack(home, opened, archive(member("a", b"1", mode=mode), hard))
+        for name in "ab":
+            assert (home / "out/dist" / name).stat().st_mode & 0o777 == mode
+
+
+def test_what_a_loss_of_power_leaves_aside_is_removed(tmp_path: Path) -> None:
+    """Folders in one another, deeper than a path may be long, and files and links are removed."""
+    aside = tmp_path / "x.tree"
+    aside.mkdir()
+    (aside / "1").mkdir()
+    (aside / "1/a").write_bytes(b"1")
+    (aside / "1/link").symlink_to(tmp_path)
+    (aside / "moved-0/deep").mkdir(parents=True)
+    (tmp_path / "kept").write_bytes(b"kept")
+    with open_root(str(aside / "1")) as top:
+        for _ in range(1200):
+            with top.child("deep", create=True) as below, suppress(FileNotFoundError):
+                top.replace("next", below, "deep")
+            top.replace("deep", top, "next")
+    with open_root(str(tmp_path)) as above:
+        remove_folder(above, "x.tree")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
