@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 
 from ..errors import ArtifactsError
+from .directory import Directory
 from .members import Stored
 from .paths import SafePath, UnsafePath
-from .records import Places, Records, is_as_left, joined
+from .records import Places, Records, State, is_as_left, joined, state_of
 from .tree import Tree
 
 
@@ -20,9 +21,13 @@ def split(place: str) -> tuple[str, str]:
 
 
 def by_folder(places: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the folders of places, each with the names in it."""
-    for folder, group in groupby(sorted(map(split, places)), key=lambda pair: pair[0]):
-        yield folder, [name for _, name in group]
+    """Yield the folders of places with the names in them, each folder before those below it."""
+    found: dict[str, list[str]] = {}
+    for place in places:
+        folder, _, name = place.rpartition("/")
+        found.setdefault(folder, []).append(name)
+    for folder in sorted(found):
+        yield folder, found[folder]
 
 
 def place_in(folder: str, name: str) -> SafePath:
@@ -62,29 +67,70 @@ def holds_only(tree: Tree, folder: str, records: Mapping[str, list[Stored]]) -> 
     return True
 
 
-def all_as_left(tree: Tree, records: Records, base: str, skipped: Iterable[str]) -> bool:
-    """Tell whether each member is as recorded; a skipped one only has to exist."""
+def other_modes(
+    tree: Tree, records: Records, base: str, skipped: Iterable[str]
+) -> dict[str, int] | None:
+    """Return where only the permissions differ from the records, with the recorded ones.
+
+    Returns None if anything else differs, or if such a file cannot be read. A skipped member only
+    has to exist.
+    """
     places = {joined(base, path.rstrip("/")): record for path, record in records.items()}
     wanted: dict[str, Stored | None] = {**places, **{joined(base, one): None for one in skipped}}
+    found: dict[str, int] = {}
     try:
         for folder, names in by_folder(wanted):
             with tree.parent(place_in(folder, "-"), create=False) as parent:
                 for name in names:
-                    record = wanted[joined(folder, name)]
-                    if record is None:
-                        if parent.lstat(name) is None:
-                            return False
-                    elif not is_as_left(record, parent, name):
-                        return False
-        if not wanted and base:
-            found = tree.lstat(SafePath(tuple(base.split("/"))))
-            return found is not None and stat.S_ISDIR(found.st_mode)
-        return True
-    except (OSError, ArtifactsError, UnsafePath):
-        return False
+                    place = joined(folder, name)
+                    mode = _other_mode(wanted[place], parent, name)
+                    if mode is not None:
+                        found[place] = mode
+        return found if wanted or not base or _is_folder(tree, base) else None
+    except (OSError, ArtifactsError, UnsafePath, _Differs):
+        return None
+
+
+class _Differs(Exception):
+    """A file is not as recorded."""
+
+
+def _other_mode(record: Stored | None, parent: Directory, name: str) -> int | None:
+    """Return the recorded mode if only that differs, else None. Raises `_Differs` and OSError."""
+    state = State.SAME
+    if record is not None:
+        state = state_of(record, parent, name)
+    elif parent.lstat(name) is None:
+        state = State.CHANGED
+    if state is State.SAME:
+        return None
+    seen = parent.lstat(name) if state is State.OTHER_MODE else None
+    if record is None or seen is None or not seen.st_mode & stat.S_IRUSR:
+        raise _Differs
+    return record.mode
+
+
+def _is_folder(tree: Tree, place: str) -> bool:
+    found = tree.lstat(SafePath(tuple(place.split("/"))))
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def set_mode(tree: Tree, place: str, mode: int) -> None:
+    """Set the permissions of a plain file that can be read. Raises OSError and `Refused`."""
+    folder, name = split(place)
+    with tree.parent(place_in(folder, name), create=False) as parent:
+        if not hasattr(os, "fchmod"):
+            parent.chmod(name, mode)
+            return
+        descriptor = parent.open(name, os.O_RDONLY)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
 
 def are_there(tree: Tree, records: Records, base: str, skipped: Iterable[str]) -> bool:
     """Tell whether each member exists."""
     names = [*records, *skipped]
-    return all_as_left(tree, {}, base, [name.rstrip("/") for name in names])
+    return other_modes(tree, {}, base, [name.rstrip("/") for name in names]) is not None

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from ..errors import Refused
@@ -59,23 +60,41 @@ def files_of(records: Records) -> Iterator[tuple[str, Stored]]:
     return ((path, record) for path, record in records.items() if not path.endswith("/"))
 
 
-def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = True) -> bool:
-    """Tell whether a file is as recorded: by its modification time, or else by its bytes.
+class State(Enum):
+    """What became of a file since it was recorded."""
 
-    With `exactly`, its permissions must be as recorded too. Raises OSError.
+    SAME = "same"
+    OTHER_MODE = "other mode"
+    """Only its permissions differ."""
+    CHANGED = "changed"
+
+
+def state_of(record: Stored, parent: Directory, name: str) -> State:
+    """Compare a file with its record: by its modification time, or else by its bytes.
+
+    Raises OSError.
     """
     found = parent.lstat(name)
     if found is None:
-        return False
-    if record.target is None and not record.sha256:
-        return stat.S_ISDIR(found.st_mode)
+        return State.CHANGED
     if record.target is not None:
-        return stat.S_ISLNK(found.st_mode) and parent.readlink(name) == record.target
-    if not stat.S_ISREG(found.st_mode) or found.st_size != record.size:
-        return False
-    if exactly and stat.S_IMODE(found.st_mode) != record.mode:
-        return False
-    return found.st_mtime_ns == record.mtime_ns or _sha256(parent, name) == record.sha256
+        same = stat.S_ISLNK(found.st_mode) and parent.readlink(name) == record.target
+    elif not record.sha256:
+        same = stat.S_ISDIR(found.st_mode)
+    else:
+        same = stat.S_ISREG(found.st_mode) and found.st_size == record.size
+        same = same and (
+            found.st_mtime_ns == record.mtime_ns or _sha256(parent, name) == record.sha256
+        )
+        if same and stat.S_IMODE(found.st_mode) != record.mode:
+            return State.OTHER_MODE
+    return State.SAME if same else State.CHANGED
+
+
+def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = True) -> bool:
+    """Tell whether a file is as recorded; with `exactly`, its permissions too. Raises OSError."""
+    state = state_of(record, parent, name)
+    return state is State.SAME or (state is State.OTHER_MODE and not exactly)
 
 
 def _sha256(parent: Directory, name: str) -> str | None:

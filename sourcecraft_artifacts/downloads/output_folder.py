@@ -208,15 +208,17 @@ class OutputFolder(KnownFolder):
         return made
 
     def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
-        """Note the selected artifacts, and remove old files that a killed run did not remove."""
+        """Note the selected artifacts; remove what a killed run did not; put permissions right."""
         if self._tree is None:
             return
         self.unpacker.owners.current = {str(step.place) for step in steps}
         for step in steps:
             if look_only:
                 continue
-            if step.action is Action.KEEP and step.entry is not None and step.entry.before:
-                self.unpacker.owners.settle(str(step.place), step.entry)
+            if step.action is Action.KEEP and step.entry is not None:
+                if step.entry.before:
+                    self.unpacker.owners.settle(str(step.place), step.entry)
+                self.unpacker.owners.restore_modes(str(step.place))
 
     def with_members(self, result: FileResult) -> FileResult:
         """Add the members of an unpacked artifact to the result of its job."""

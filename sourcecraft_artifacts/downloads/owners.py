@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from ..disk.entry import Entry
 from ..disk.manifest import Manifest
 from ..disk.members import Arrangement, Stored
-from ..disk.paths import SafePath
-from ..disk.places import all_as_left, are_there, grouped, holds_only, is_old
+from ..disk.paths import SafePath, UnsafePath
+from ..disk.places import are_there, grouped, holds_only, is_old, other_modes, set_mode
 from ..disk.records import FOLDER, Places, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, Refused
+from ..logs import get_logger
+from ..text import count, visible
 from .claims import Claims, folded, old_places, places_of
 from .moving import remove_old
+
+_log = get_logger(__name__)
 
 
 class Owners:
@@ -31,6 +36,8 @@ class Owners:
         self._claims: Claims | None = None
         self._lock = threading.RLock()
         self._has_members = manifest.has_members
+        self._modes: dict[str, dict[str, int]] = {}
+        """Members whose permissions alone differ, by their artifacts, with the recorded modes."""
 
     @property
     def claims(self) -> Claims:
@@ -184,12 +191,25 @@ class Owners:
             return True
 
     def is_whole(self, key: str, entry: Entry) -> bool:
-        """Tell whether all members are as recorded."""
+        """Tell whether all members are as recorded, apart from their permissions."""
         assert entry.members is not None
-        whole = all_as_left(self._tree, entry.members, entry.base, entry.skipped)
-        if whole:
-            self._manifest.placed(key)
-        return whole
+        modes = other_modes(self._tree, entry.members, entry.base, entry.skipped)
+        if modes is None:
+            return False
+        self._manifest.placed(key)
+        if modes:
+            self._modes[key] = modes
+        return True
+
+    def restore_modes(self, key: str) -> None:
+        """Put permissions right that were all that `is_whole` found to differ, where possible."""
+        number = 0
+        for place, mode in self._modes.pop(key, {}).items():
+            with suppress(OSError, ArtifactsError, UnsafePath):
+                set_mode(self._tree, place, mode)
+                number += 1
+        if number:
+            _log.info("put the permissions of %s of %s right", count(number, "file"), visible(key))
 
     def are_there(self, entry: Entry) -> bool:
         """Tell whether each member exists."""

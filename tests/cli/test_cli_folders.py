@@ -186,6 +186,38 @@ def test_modes_links_and_empty_folders(service: FakeService, cli: Cli) -> None:
     assert (dist / "bin/run").readlink() == Path("../run")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+def test_other_permissions_are_put_right(service: FakeService, cli: Cli) -> None:
+    """If only a member's permissions differ, they are put right without a transfer.
+
+    Another umask of a later run is no difference.
+    """
+    service.add("bin", archive(member("run", b"1", mode=0o755), member("key", b"2", mode=0o600)))
+    cli.download()
+    (cli.out / "bin/run").chmod(0o644)
+    (cli.out / "bin/key").chmod(0o666)
+    assert cli("verify", "out", code=8).out == "out/bin/key: FAILED\nout/bin/run: FAILED\n"
+    asked = len(service.storage.requests)
+    assert cli.download("-n").out.split()[0] == "keep"
+    assert (cli.out / "bin/run").stat().st_mode & 0o777 == 0o644
+    finished = cli.download("--json")
+    assert finished.outcomes == {"bin": "unchanged"}
+    assert "put the permissions of 2 files of bin right" in finished.err
+    assert len(service.storage.requests) == asked
+    assert cli("verify", "out").out == "out/bin/key: OK\nout/bin/run: OK\n"
+    assert (cli.out / "bin/key").stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0o077)
+    try:
+        assert cli.download("--json").outcomes == {"bin": "unchanged"}
+    finally:
+        os.umask(umask)
+    assert (cli.out / "bin/run").stat().st_mode & 0o777 == 0o755 & ~umask
+    (cli.out / "bin/run").chmod(0o644)
+    (cli.out / "bin/key").write_bytes(b"changed")
+    assert cli.download("--json").outcomes == {"bin": "downloaded"}
+    assert cli("verify", "out").out == "out/bin/key: OK\nout/bin/run: OK\n"
+
+
 def test_no_unpack_leaves_it_as_it_came(service: FakeService, cli: Cli) -> None:
     """--no-unpack keeps the archive; then --unpack needs no transfer, as it is still there."""
     body = packed(below("dist/", FILES))
