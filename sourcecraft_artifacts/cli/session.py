@@ -229,12 +229,16 @@ class Session:
 
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return the reporter that shows the progress; with `--debug`, lines instead of bars."""
-        if self._quiet:
+        is_silent = self._quiet or progress == "none"
+        if is_silent and not self._debug:
             from ..transfer.reporter import NullReporter
 
             return NullReporter()
-        from ..show.progress import make_reporter
+        from ..show.progress import RetriesLogged, make_reporter
         from .stderr import show_above
+
+        if is_silent:
+            return RetriesLogged()
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
         reporter = make_reporter(kind, quiet=False, limit=limit)

@@ -20,6 +20,7 @@ from ..transfer.reporter import Reporter
 from .known_folder import members_of
 from .output_folder import OutputFolder
 from .plan import Action, Step
+from .reasons import log_decisions
 from .request import Request, TimeIsUp, follow, selected
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class FolderRun:
 
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self.steps = steps
+        log_decisions(steps, self._request.if_exists or IfExists.UPDATE, self._folder.path_of)
         self._folder.tidy(steps)
         jobs = []
         for step in steps:

@@ -20,6 +20,7 @@ from .folder_run import FolderRun, settled
 from .output_folder import OutputFolder
 from .plan import Action, Step, plan
 from .prune import outdated, prune
+from .reasons import log_decisions
 from .request import Request, may_come, report_of
 from .unpacker import Unpacking
 
@@ -47,6 +48,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         if request.dry_run:
             steps = decide_all(listing.artifacts)
             _refuse_checksums(request, folder, steps)
+            log_decisions(steps, if_exists, folder.path_of)
             results = [_planned(step, folder, request, listing) for step in steps]
             folder.tidy(steps, look_only=True)
             results += _pruned(request, folder, listing, steps, results, layout)

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from ..logs import get_logger
 from ..results import FileResult, Outcome
 from ..text import count, human_seconds, to_json, visible
 from ..transfer.reporter import Activity, NullReporter
@@ -21,6 +22,8 @@ from .tracking import (
     shown_name,
     summary_text,
 )
+
+_log = get_logger(__name__)
 
 SUMMARY_EVERY = 5.0
 EVENTS_EVERY = 1.0
@@ -210,6 +213,16 @@ class JsonEvents(Lines):
 
 def _place(activity: Activity) -> dict[str, Any]:
     return {"name": activity.name, "size": activity.size, "position": activity.position}
+
+
+class RetriesLogged(NullReporter):
+    """Logs retries and new listings for `--debug` where no progress is shown."""
+
+    def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        _log.debug("%s: retrying in %.1f s: %s", activity.name, delay, reason)
+
+    def refreshing(self, count: int) -> None:
+        _log.debug("%s", REFRESH_TEXT)
 
 
 def make_reporter(

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import os
+import re
 import sys
 import time
 
@@ -258,6 +259,29 @@ def test_refused_objects_do_not_doom_the_others(service: FakeService, cli: Cli) 
         service.artifacts[number].replies = [expire, ranged(BODY)]
     outcomes = cli.download("-j", "1", "--json", code=6).outcomes
     assert outcomes == {name: "failed" if files[name] else "downloaded" for name in files}
+
+
+@pytest.mark.parametrize("options", [(), ("-q",), ("--progress", "none"), ("--progress", "json")])
+def test_debug_shows_decisions_and_retries(
+    service: FakeService, cli: Cli, options: tuple[str, ...]
+) -> None:
+    """Each decision is shown with its reason, and each retry, however quiet the progress is."""
+    kept, changed, newer = (service.add(name, BODY) for name in ("kept", "changed", "newer"))
+    cli.download()
+    (cli.out / "changed").write_bytes(b"x")
+    newer.dates["updated_at"] = "2026-11-03T10:00:00Z"
+    service.add("fresh", BODY, Response(503), ranged(BODY))
+    shown = cli.download("--debug", *options).err
+    for decision in (
+        "keep out/kept: it is there as recorded",
+        "replace out/changed: what is there is not as recorded",
+        "replace out/newer: the service lists another version than the recorded one",
+        "download out/fresh: it is not there",
+    ):
+        assert shown.count(f"plan: {decision}") == 1
+    assert len(re.findall("retrying.*503", shown)) == 1
+    assert kept.requests[1:] == []
+    assert len(changed.requests) == 2
 
 
 ODD_URL = "/x/%7Ea/../b//./%2f%2F+%20;p?sig=a%2Fb/../~&&x=%7e;?=&q='(*)"
