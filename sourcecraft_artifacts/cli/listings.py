@@ -1,45 +1,58 @@
-"""The commands `list` and `runs`: their arguments, and what they show."""
+"""The commands `list` and `runs`: their options, and what they show."""
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ExitCode
 from ..show.colours import painter
-from . import options as opt
 from .boundary import guarded
+from .help import SHOWN
+from .options import (
+    AllowEmpty,
+    CommonOptions,
+    Json,
+    Options,
+    RunOptions,
+    WhichOptions,
+    option,
+    taking,
+)
 from .session import Session
+from .values import number
 
 if TYPE_CHECKING:
     from ..models import Artifact, Run
+    from ..service.listing import Listing
+
+
+class ListedOptions(Options):
+    """What `list` shows."""
+
+    allow_empty: AllowEmpty = False
+    json: Json = False
+    with_urls: Annotated[
+        bool,
+        option(
+            "--with-urls",
+            section=SHOWN,
+            help="With --json: also show each download_url, which gives access to the file.",
+        ),
+    ] = False
+    sizes: Annotated[
+        bool, option("--sizes", section=SHOWN, help="Ask the storage for the sizes, and show them.")
+    ] = False
+
+
+class ListOptions(WhichOptions, ListedOptions, CommonOptions):
+    """All options of `list`."""
 
 
 @guarded
-def list_command(
-    ctx: typer.Context,
-    run: opt.RunArgument,
-    workflow: opt.WorkflowArgument = None,
-    task: opt.TaskArgument = None,
-    cube: opt.CubeArgument = None,
-    repo: opt.Repo = None,
-    run_status: opt.RunStatus = None,
-    event: opt.Event = None,
-    pull: opt.Pull = None,
-    user: opt.User = None,
-    include: opt.Include = None,
-    exclude: opt.Exclude = None,
-    allow_empty: opt.AllowEmpty = False,
-    json: opt.Json = False,
-    with_urls: opt.WithUrls = False,
-    sizes: opt.Sizes = False,
-    retries: opt.Retries = 5,
-    api_url: opt.ApiUrl = None,
-    ca_bundle: opt.CaBundle = None,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
-) -> None:
+@taking(ListOptions)
+def list_command(ctx: typer.Context, given: ListOptions) -> None:
     """Show the artifacts of a cube, or of everything under the address.
 
     On a terminal it prints a table; otherwise one tab-separated line for each artifact: workflow,
@@ -48,27 +61,34 @@ def list_command(
     from ..downloads.request import selected_artifacts
     from ..service.listing import list_artifacts, tell_remarks
     from ..service.runs import resolved
-    from ..show.listing import listing_json, listing_lines, listing_table
 
-    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
-    address = session.address(run, (workflow, task, cube), repo)
-    runs = session.runs(run_status, event, pull, user)
-    selection = session.selection(include, exclude)
-    session.needs("with_urls", "--json", json)
+    session = Session.of(ctx, given)
+    address = session.address(given.run, given.names, given.repo)
+    runs = session.runs(given)
+    selection = session.selection(given)
+    session.needs("with_urls", "--json", given.json)
     with session.client() as client:
         listing = list_artifacts(client, resolved(client, address, runs))
     tell_remarks(listing)
     may_be_empty = bool(listing.failures) or not (listing.artifacts or listing.others)
-    chosen = selected_artifacts(listing, selection, allow_empty=allow_empty or may_be_empty)
-    known = sizes_of(chosen, ca_bundle, retries) if sizes else None
-    if json:
-        session.write([listing_json(listing.repo, listing.run, chosen, with_urls, known)])
+    chosen = selected_artifacts(listing, selection, allow_empty=given.allow_empty or may_be_empty)
+    _show_listing(session, given, listing, chosen)
+    if listing.failures:
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _show_listing(
+    session: Session, given: ListOptions, listing: "Listing", chosen: "Sequence[Artifact]"
+) -> None:
+    from ..show.listing import listing_json, listing_lines, listing_table
+
+    known = sizes_of(chosen, given.ca_bundle, given.retries) if given.sizes else None
+    if given.json:
+        session.write([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:
         session.write(listing_lines(chosen, known, painter(sys.stdout)))
-    if listing.failures:
-        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def sizes_of(
@@ -85,22 +105,30 @@ def sizes_of(
     return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries)
 
 
+class NewestOptions(Options):
+    """What `runs` shows."""
+
+    limit: Annotated[
+        int,
+        option(
+            "--limit",
+            "-L",
+            section=SHOWN,
+            parser=number("--limit", int, "a whole number of at least 1", 1),
+            metavar="N",
+            help="Show the newest N runs (20).",
+        ),
+    ] = 20
+    json: Json = False
+
+
+class RunsOptions(RunOptions, NewestOptions, CommonOptions):
+    """All options of `runs`."""
+
+
 @guarded
-def runs_command(
-    ctx: typer.Context,
-    repo: opt.Repo = None,
-    run_status: opt.RunStatus = None,
-    event: opt.Event = None,
-    pull: opt.Pull = None,
-    user: opt.User = None,
-    limit: opt.Limit = 20,
-    json: opt.Json = False,
-    retries: opt.Retries = 5,
-    api_url: opt.ApiUrl = None,
-    ca_bundle: opt.CaBundle = None,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
-) -> None:
+@taking(RunsOptions)
+def runs_command(ctx: typer.Context, given: RunsOptions) -> None:
     """Show the newest runs of the repository.
 
     On a terminal it prints a table; otherwise one tab-separated line for each run: slug, status,
@@ -110,15 +138,15 @@ def runs_command(
     from ..service.runs import newest_runs
     from ..show.listing import runs_json, runs_lines, runs_table
 
-    session = Session(ctx, api_url, ca_bundle, retries=retries, quiet=quiet, debug=debug)
-    name = session.repo(repo)
-    chosen = session.runs(run_status, event, pull, user)
+    session = Session.of(ctx, given)
+    name = session.repo(given.repo)
+    chosen = session.runs(given)
     with session.client() as client:
         newest = newest_runs(client, name, chosen)
-        runs: list[Run] = newest.first(limit)
+        runs: list[Run] = newest.first(given.limit)
     if newest.remark:
         get_logger(__name__).warning("%s", newest.remark)
-    if json:
+    if given.json:
         session.write([runs_json(name, runs)])
     elif session.shows_tables:
         runs_table(runs, session.console())

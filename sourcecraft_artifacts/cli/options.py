@@ -1,13 +1,16 @@
-"""The arguments and options that commands share, each written once."""
+"""The arguments and options that commands share, each written once.
 
-from __future__ import annotations
+A command names its options as the fields of a class, with the groups that it shares with others as
+bases, and is given their values as an object of that class.
+"""
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ..choices import IfExists, Layout, Progress
 from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES
 from .completion import (
     complete_cube,
@@ -19,12 +22,12 @@ from .completion import (
     complete_user,
     complete_workflow,
 )
-from .help import CONNECTION, EXISTING, FETCH, HOW, OTHER, PLACE, SHOWN, SUCCESS
+from .help import CONNECTION, FETCH, OTHER, SHOWN, SUCCESS
 from .origins import PREFIX
-from .values import duration, for_typer, number, read_rate, read_stall_timeout, run_value
+from .values import for_typer, number, run_value
 
 
-def _option(
+def option(
     *names: str,
     section: str,
     variables: tuple[str, ...] = (),
@@ -48,39 +51,55 @@ def _option(
     )
 
 
+class Options:
+    """The values of a command's options; a subclass has a field for each.
+
+    A help page has the options in the order of the fields, and those of bases in the bases' order.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    @classmethod
+    def parameters(cls) -> list[inspect.Parameter]:
+        """Return a parameter for each field, as typer reads them from a function."""
+        return [
+            _parameter(name, kind, getattr(cls, name, inspect.Parameter.empty))
+            for group in cls.__mro__[:-1]
+            for name, kind in group.__annotations__.items()
+        ]
+
+
+def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+Given = TypeVar("Given", bound=Options)
+
+
+def taking(
+    options: type[Given],
+) -> Callable[[Callable[[typer.Context, Given], None]], Callable[..., None]]:
+    """Give a command its options as one object; typer sees a parameter for each."""
+    parameters = [_parameter("ctx", typer.Context), *options.parameters()]
+
+    def decorate(command: Callable[[typer.Context, Given], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(*, ctx: typer.Context, **values: Any) -> None:
+            command(ctx, options(**values))
+
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
 _STATUSES = ", ".join(ACTIVE_STATUSES + FINAL_STATUSES)
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="Slug or web address of a run, or latest: the newest run that has WORKFLOW.",
-        autocompletion=complete_run,
-    ),
-]
-WorkflowArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="WORKFLOW",
-        help="Name or glob; all when omitted.",
-        autocompletion=complete_workflow,
-    ),
-]
-TaskArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TASK", help="Name or glob; all when omitted.", autocompletion=complete_task
-    ),
-]
-CubeArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="CUBE", help="Name or glob; all when omitted.", autocompletion=complete_cube
-    ),
-]
 Repo = Annotated[
     str | None,
-    _option(
+    option(
         "--repo",
         "-R",
         section=FETCH,
@@ -88,96 +107,13 @@ Repo = Annotated[
         help="Repository (default: that of the checkout).",
     ),
 ]
-RunStatus = Annotated[
-    list[str] | None,
-    _option(
-        "--run-status",
-        section=FETCH,
-        parser=run_value("--run-status", "status", "success, failed or processing"),
-        metavar="STATUS",
-        help=f"Only runs in this status; repeatable: {_STATUSES}.",
-        autocompletion=complete_run_status,
-    ),
+AllowEmpty = Annotated[
+    bool, option("--allow-empty", section=SUCCESS, help="Succeed even if nothing is selected.")
 ]
-Event = Annotated[
-    list[str] | None,
-    _option(
-        "--event",
-        section=FETCH,
-        parser=run_value("--event", "event", "push, pr_update or manual"),
-        metavar="EVENT",
-        help=f"Only runs started by this event; repeatable: {', '.join(EVENT_TYPES)}.",
-        autocompletion=complete_event,
-    ),
-]
-Pull = Annotated[
-    list[str] | None,
-    _option(
-        "--pull",
-        section=FETCH,
-        parser=run_value("--pull", "pull request", "one that runs --json shows"),
-        metavar="SLUG",
-        help="Only runs of this pull request; repeatable.",
-        autocompletion=complete_pull,
-    ),
-]
-User = Annotated[
-    list[str] | None,
-    _option(
-        "--user",
-        section=FETCH,
-        parser=run_value("--user", "user", "one that runs --json shows"),
-        metavar="SLUG",
-        help="Only runs started by this user; repeatable.",
-        autocompletion=complete_user,
-    ),
-]
-Include = Annotated[
-    list[str] | None,
-    _option(
-        "--include",
-        "-i",
-        section=FETCH,
-        metavar="GLOB",
-        help="Only artifacts that match; repeatable.",
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    _option(
-        "--exclude",
-        "-x",
-        section=FETCH,
-        metavar="GLOB",
-        help="Leave out artifacts that match; repeatable.",
-    ),
-]
-Json = Annotated[bool, _option("--json", section=SHOWN, help="Write one JSON document to stdout.")]
-Quiet = Annotated[
-    bool,
-    _option("--quiet", "-q", section=SHOWN, help="Show only errors and what is missing."),
-]
-Debug = Annotated[
-    bool,
-    _option(
-        "--debug",
-        section=SHOWN,
-        help="Show requests, retries and decisions on stderr, without secrets.",
-    ),
-]
-Retries = Annotated[
-    int,
-    _option(
-        "--retries",
-        section=CONNECTION,
-        parser=number("--retries", int, "a whole number of at least 0", 0),
-        metavar="N",
-        help="Retries of each request that makes no progress (5).",
-    ),
-]
+Json = Annotated[bool, option("--json", section=SHOWN, help="Write one JSON document to stdout.")]
 ApiUrl = Annotated[
     str | None,
-    _option(
+    option(
         "--api-url",
         section=CONNECTION,
         variables=("SOURCECRAFT_API_URL",),
@@ -187,197 +123,162 @@ ApiUrl = Annotated[
 ]
 CaBundle = Annotated[
     str | None,
-    _option("--ca-bundle", section=CONNECTION, metavar="FILE", help="Trust the CAs in this file."),
+    option("--ca-bundle", section=CONNECTION, metavar="FILE", help="Trust the CAs in this file."),
 ]
-WithUrls = Annotated[
+Quiet = Annotated[
     bool,
-    _option(
-        "--with-urls",
-        section=SHOWN,
-        help="With --json: also show each download_url, which gives access to the file.",
-    ),
-]
-Sizes = Annotated[
-    bool, _option("--sizes", section=SHOWN, help="Ask the storage for the sizes, and show them.")
-]
-PlanSizes = Annotated[
-    bool,
-    _option("--sizes", section=SHOWN, help="With -n: ask the storage for sizes, and add them up."),
-]
-Limit = Annotated[
-    int,
-    _option(
-        "--limit",
-        "-L",
-        section=SHOWN,
-        parser=number("--limit", int, "a whole number of at least 1", 1),
-        metavar="N",
-        help="Show the newest N runs (20).",
-    ),
-]
-Dir = Annotated[
-    str | None,
-    _option(
-        "--dir", "-d", section=PLACE, metavar="DIR", help="Output folder, created if absent (.)."
-    ),
-]
-Output = Annotated[
-    str | None,
-    _option(
-        "--output",
-        "-o",
-        section=PLACE,
-        metavar="FILE",
-        help="Write one artifact to this file, creating its folder; - is stdout.",
-    ),
-]
-LayoutOption = Annotated[
-    Layout | None,
-    _option(
-        "--layout",
-        section=PLACE,
-        metavar="|".join(Layout),
-        help="mirror: DIR/local_path; nested: DIR/workflow/task/cube/local_path; flat: names only"
-        " (auto: mirror for one exactly named cube, else nested).",
-    ),
-]
-IfExistsOption = Annotated[
-    IfExists | None,
-    _option(
-        "--if-exists",
-        section=EXISTING,
-        metavar="|".join(IfExists),
-        help="What to do with files that exist already (update).",
-    ),
-]
-Unpack = Annotated[
-    bool,
-    _option(
-        "--unpack/--no-unpack",
-        section=PLACE,
-        help="Unpack a folder that the service stores as a tar archive (--unpack).",
-    ),
-]
-Prune = Annotated[
-    bool,
-    _option(
-        "--prune",
-        section=EXISTING,
-        help="After complete success, remove downloaded files that are no longer listed.",
-    ),
-]
-PortablePaths = Annotated[
-    bool,
-    _option(
-        "--portable-paths", section=PLACE, help="Refuse paths that Windows or macOS cannot hold."
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    _option(
-        "--jobs",
-        "-j",
-        section=HOW,
-        parser=number("--jobs", int, "a whole number of at least 1", 1),
-        metavar="N",
-        help="At most this many storage connections at once (chosen by the tool).",
-    ),
-]
-LimitRate = Annotated[
-    float | None,
-    _option(
-        "--limit-rate",
-        section=HOW,
-        parser=read_rate,
-        metavar="RATE",
-        help="Total bytes a second, such as 500K or 10M (M: 1024 x 1024).",
-    ),
-]
-StallTimeout = Annotated[
-    float,
-    _option(
-        "--stall-timeout",
-        section=HOW,
-        parser=read_stall_timeout,
-        metavar="SECONDS",
-        help="Give up a connection that is slower than 1 byte a second for this long (30).",
-    ),
-]
-Wait = Annotated[
-    bool,
-    _option(
-        "--wait",
-        section=FETCH,
-        help="Follow a run in progress, and fetch each artifact as it becomes ready.",
-    ),
-]
-WaitTimeout = Annotated[
-    str | None,
-    _option(
-        "--wait-timeout",
-        section=FETCH,
-        parser=duration,
-        metavar="DURATION",
-        help="Stop waiting after 90s, 30m or 2h.",
-    ),
-]
-AllowMissing = Annotated[
-    bool,
-    _option(
-        "--allow-missing",
-        section=SUCCESS,
-        help="Succeed even if the service does not have some of the artifacts.",
-    ),
-]
-AllowEmpty = Annotated[
-    bool, _option("--allow-empty", section=SUCCESS, help="Succeed even if nothing is selected.")
-]
-FailOnRunStatus = Annotated[
-    bool,
-    _option(
-        "--fail-on-run-status",
-        section=SUCCESS,
-        help="Exit with 10 if the run ended in failed, canceled or timeout.",
-    ),
-]
-FailFast = Annotated[
-    bool, _option("--fail-fast", section=SUCCESS, help="Stop at the first artifact that fails.")
-]
-DryRun = Annotated[
-    bool,
-    _option(
-        "--dry-run",
-        "-n",
-        section=SHOWN,
-        help="Show the plan, one line for each artifact; download nothing, write nothing.",
-    ),
-]
-Paths = Annotated[
-    bool,
-    _option("--paths", section=SHOWN, help="Write the path of each finished file to stdout."),
-]
-Checksums = Annotated[
-    str | None,
-    _option(
-        "--checksums", section=PLACE, metavar="FILE", help="Also write a file for sha256sum -c."
-    ),
-]
-ProgressOption = Annotated[
-    Progress,
-    _option(
-        "--progress",
-        section=SHOWN,
-        metavar="|".join(Progress),
-        help="How progress is shown on stderr (auto: bar on a terminal, else plain).",
-    ),
+    option("--quiet", "-q", section=SHOWN, help="Show only errors and what is missing."),
 ]
 Check = Annotated[
     bool,
-    _option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
+    option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
 ]
 NoCheck = Annotated[
-    bool, _option("--no-check", section=OTHER, help="Store the token without asking the API first.")
+    bool, option("--no-check", section=OTHER, help="Store the token without asking the API first.")
 ]
 WithToken = Annotated[
-    bool, _option("--with-token", section=OTHER, help="Read the token from stdin.")
+    bool, option("--with-token", section=OTHER, help="Read the token from stdin.")
 ]
+
+
+class AddressOptions(Options):
+    """The run, and what below it."""
+
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Slug or web address of a run, or latest: the newest run that has WORKFLOW.",
+            autocompletion=complete_run,
+        ),
+    ]
+    workflow: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WORKFLOW",
+            help="Name or glob; all when omitted.",
+            autocompletion=complete_workflow,
+        ),
+    ] = None
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TASK", help="Name or glob; all when omitted.", autocompletion=complete_task
+        ),
+    ] = None
+    cube: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CUBE", help="Name or glob; all when omitted.", autocompletion=complete_cube
+        ),
+    ] = None
+
+    @property
+    def names(self) -> tuple[str | None, str | None, str | None]:
+        """The workflow, the task and the cube."""
+        return self.workflow, self.task, self.cube
+
+
+class RunOptions(Options):
+    """The repository, and the runs in it."""
+
+    repo: Repo = None
+    run_status: Annotated[
+        list[str] | None,
+        option(
+            "--run-status",
+            section=FETCH,
+            parser=run_value("--run-status", "status", "success, failed or processing"),
+            metavar="STATUS",
+            help=f"Only runs in this status; repeatable: {_STATUSES}.",
+            autocompletion=complete_run_status,
+        ),
+    ] = None
+    event: Annotated[
+        list[str] | None,
+        option(
+            "--event",
+            section=FETCH,
+            parser=run_value("--event", "event", "push, pr_update or manual"),
+            metavar="EVENT",
+            help=f"Only runs started by this event; repeatable: {', '.join(EVENT_TYPES)}.",
+            autocompletion=complete_event,
+        ),
+    ] = None
+    pull: Annotated[
+        list[str] | None,
+        option(
+            "--pull",
+            section=FETCH,
+            parser=run_value("--pull", "pull request", "one that runs --json shows"),
+            metavar="SLUG",
+            help="Only runs of this pull request; repeatable.",
+            autocompletion=complete_pull,
+        ),
+    ] = None
+    user: Annotated[
+        list[str] | None,
+        option(
+            "--user",
+            section=FETCH,
+            parser=run_value("--user", "user", "one that runs --json shows"),
+            metavar="SLUG",
+            help="Only runs started by this user; repeatable.",
+            autocompletion=complete_user,
+        ),
+    ] = None
+
+
+class SelectionOptions(Options):
+    """Which of the artifacts."""
+
+    include: Annotated[
+        list[str] | None,
+        option(
+            "--include",
+            "-i",
+            section=FETCH,
+            metavar="GLOB",
+            help="Only artifacts that match; repeatable.",
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        option(
+            "--exclude",
+            "-x",
+            section=FETCH,
+            metavar="GLOB",
+            help="Leave out artifacts that match; repeatable.",
+        ),
+    ] = None
+
+
+class WhichOptions(AddressOptions, RunOptions, SelectionOptions):
+    """Which artifacts a command is about."""
+
+
+class CommonOptions(Options):
+    """The connection to the API, and how much is told."""
+
+    retries: Annotated[
+        int,
+        option(
+            "--retries",
+            section=CONNECTION,
+            parser=number("--retries", int, "a whole number of at least 0", 0),
+            metavar="N",
+            help="Retries of each request that makes no progress (5).",
+        ),
+    ] = 5
+    api_url: ApiUrl = None
+    ca_bundle: CaBundle = None
+    quiet: Quiet = False
+    debug: Annotated[
+        bool,
+        option(
+            "--debug",
+            section=SHOWN,
+            help="Show requests, retries and decisions on stderr, without secrets.",
+        ),
+    ] = False

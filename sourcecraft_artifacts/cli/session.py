@@ -18,7 +18,7 @@ from .streams import say, write_lines, write_paths
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..choices import Layout, Progress
+    from ..choices import Progress
     from ..results import Report
     from ..select import Selection
     from ..service.address import Address
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..service.runs import RunFilter
     from ..transfer.reporter import NullReporter
     from .config import Config, Token
+    from .options import CommonOptions, RunOptions, SelectionOptions
 
 
 def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
@@ -63,6 +64,19 @@ class Session:
 
             listen(debug=debug, quiet=quiet, events=events)
             self._warn(unknown_variables(ctx, os.environ))
+
+    @classmethod
+    def of(cls, ctx: typer.Context, given: CommonOptions, *, events: bool = False) -> Session:
+        """Return the session of a command with the common options."""
+        return cls(
+            ctx,
+            given.api_url,
+            given.ca_bundle,
+            retries=given.retries,
+            quiet=given.quiet,
+            debug=given.debug,
+            events=events,
+        )
 
     def _warn(self, warnings: Iterable[str]) -> None:
         from ..logs import get_logger
@@ -131,18 +145,12 @@ class Session:
             return _checked(parse_repo, self.config.repo, self._config_file)
         return repo_from_git(os.getcwd())
 
-    def runs(
-        self,
-        statuses: Sequence[str] | None,
-        events: Sequence[str] | None,
-        pulls: Sequence[str] | None,
-        users: Sequence[str] | None,
-    ) -> RunFilter:
+    def runs(self, given: RunOptions) -> RunFilter:
         """Return the filter of runs, and warn of values that the service is not known to use."""
         from ..service.runs import RunFilter
 
-        values = (statuses, events, pulls, users)
-        chosen = RunFilter(*(tuple(given or ()) for given in values))
+        values = (given.run_status, given.event, given.pull, given.user)
+        chosen = RunFilter(*(tuple(one or ()) for one in values))
         self._warn(chosen.warnings())
         return chosen
 
@@ -161,58 +169,19 @@ class Session:
             self.needs(name, "the run `latest`", address.run == "latest")
         return address
 
-    def selection(self, include: Sequence[str] | None, exclude: Sequence[str] | None) -> Selection:
+    def selection(self, given: SelectionOptions) -> Selection:
         """Return the selection of artifacts. Raises `UsageError` for an empty pattern."""
         from ..select import Selection
 
-        for option, globs in {"--include": include, "--exclude": exclude}.items():
+        for option, globs in {"--include": given.include, "--exclude": given.exclude}.items():
             if "" in (globs or ()):
                 raise UsageError(f"{option}: the pattern is empty")
-        return Selection(tuple(include or ()), tuple(exclude or ()))
-
-    # Which options may be combined.
+        return Selection(tuple(given.include or ()), tuple(given.exclude or ()))
 
     def needs(self, name: str, partner: str, given: bool) -> None:
         """Raise `UsageError` if an option is on the command line without the one it needs."""
         if not given and self.was_given(name):
             raise UsageError(f"--{name.replace('_', '-')} needs {partner}")
-
-    def one_target(
-        self, output: str | None, directory: str | None, layout: Layout | None
-    ) -> tuple[str | None, str | None, Layout | None]:
-        """Return `--output` alone, or `--dir` and `--layout`.
-
-        The command line beats the environment. Raises `UsageError` if one of these has both.
-        """
-        if output is None:
-            return None, directory, layout
-        others = {"directory": directory, "layout": layout}
-        for name, value in others.items():
-            if value is not None and self.was_given(name) == self.was_given("output"):
-                option = "--dir" if name == "directory" else "--layout"
-                raise UsageError(f"--output cannot be combined with {option}")
-        if not self.was_given("output") and any(map(self.was_given, others)):
-            return None, directory, layout
-        return output, None, None
-
-    def one_use_of_stdout(
-        self, output: str | None, *, json: bool, paths: bool
-    ) -> tuple[str | None, bool, bool]:
-        """Return what is written to stdout; the command line beats the environment.
-
-        Raises `UsageError` if two options would write to it.
-        """
-        used = {"output": output == "-", "json": json, "paths": paths}
-        names = [name for name in used if used[name]]
-        if len(names) > 1:
-            given = [name for name in names if self.was_given(name)]
-            names = given or names
-        if len(names) > 1:
-            shown = {"output": "--output -", "json": "--json", "paths": "--paths"}
-            raise UsageError(f"{' and '.join(shown[name] for name in names)} both write to stdout")
-        if output == "-" and "output" not in names:
-            output = None
-        return output, "json" in names, "paths" in names
 
     # Output.
 

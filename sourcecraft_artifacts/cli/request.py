@@ -1,0 +1,127 @@
+"""What `download` is asked for: its options, checked together, as one request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..choices import Layout
+from ..downloads.request import Request
+from ..errors import UsageError
+from ..service.runs import LATEST, RunFilter
+from ..show.checksum_file import check_checksums_path
+from .streams import check_output, write_bytes
+from .values import read_duration
+
+if TYPE_CHECKING:
+    from .download_options import DownloadOptions
+    from .session import Session
+
+
+class Place(NamedTuple):
+    """Where artifacts go, and what else goes to stdout."""
+
+    directory: str
+    output: str | None
+    layout: Layout
+    json: bool
+    paths: bool
+
+
+def requested(session: Session, given: DownloadOptions) -> tuple[Request, Place]:
+    """Return the request, and what is shown of its report.
+
+    Raises `UsageError` for options that cannot be combined, and what `check_output` and
+    `check_checksums_path` raise.
+    """
+    place = _place(session, given)
+    _check(session, given, place)
+    address = session.address(given.run, given.names, given.repo)
+    runs = session.runs(given)
+    request = Request(
+        address=address,
+        runs=runs if address.run == LATEST else RunFilter(),
+        directory=place.directory,
+        output=place.output,
+        selection=session.selection(given),
+        layout=place.layout,
+        if_exists=given.if_exists,
+        portable_paths=given.portable_paths,
+        unpack=given.unpack,
+        prune=given.prune,
+        allow_missing=given.allow_missing,
+        jobs=given.jobs,
+        limit_rate=given.limit_rate,
+        retries=given.retries,
+        stall_timeout=given.stall_timeout,
+        fail_fast=given.fail_fast,
+        wait=given.wait,
+        wait_timeout=_seconds(given),
+        allow_empty=given.allow_empty,
+        fail_on_run_status=given.fail_on_run_status,
+        dry_run=given.dry_run,
+        ca_bundle=given.ca_bundle,
+        checksums=given.checksums,
+        write=write_bytes if place.output == "-" else None,
+    )
+    return request, place
+
+
+def _seconds(given: DownloadOptions) -> float | None:
+    return read_duration(given.wait_timeout) if given.wait and given.wait_timeout else None
+
+
+def _check(session: Session, given: DownloadOptions, place: Place) -> None:
+    """Refuse what cannot be combined, and files that cannot be written."""
+    check_output(place.output, dry_run=given.dry_run)
+    if given.checksums is not None:
+        check_checksums_path(given.checksums, directory=place.directory, output=place.output)
+    if given.prune and place.output is not None:
+        raise UsageError("--prune works on a folder, and --output names one file")
+    session.needs("wait_timeout", "--wait", given.wait)
+    session.needs("sizes", "--dry-run", given.dry_run)
+
+
+def _place(session: Session, given: DownloadOptions) -> Place:
+    output, directory, layout = _one_target(session, given)
+    output, json, paths = _one_use_of_stdout(session, given, output)
+    if directory == "":
+        raise UsageError("--dir: the name of the folder is empty")
+    return Place(directory or ".", output, layout or Layout.AUTO, json, paths)
+
+
+def _one_target(
+    session: Session, given: DownloadOptions
+) -> tuple[str | None, str | None, Layout | None]:
+    """Return `--output` alone, or `--dir` and `--layout`.
+
+    The command line beats the environment. Raises `UsageError` if one of these has both.
+    """
+    if given.output is None:
+        return None, given.directory, given.layout
+    others = {"directory": given.directory, "layout": given.layout}
+    for name, value in others.items():
+        if value is not None and session.was_given(name) == session.was_given("output"):
+            option = "--dir" if name == "directory" else "--layout"
+            raise UsageError(f"--output cannot be combined with {option}")
+    if not session.was_given("output") and any(map(session.was_given, others)):
+        return None, given.directory, given.layout
+    return given.output, None, None
+
+
+def _one_use_of_stdout(
+    session: Session, given: DownloadOptions, output: str | None
+) -> tuple[str | None, bool, bool]:
+    """Return what is written to stdout; the command line beats the environment.
+
+    Raises `UsageError` if two options would write to it.
+    """
+    used = {"output": output == "-", "json": given.json, "paths": given.paths}
+    names = [name for name in used if used[name]]
+    if len(names) > 1:
+        names = [name for name in names if session.was_given(name)] or names
+    if len(names) > 1:
+        shown = {"output": "--output -", "json": "--json", "paths": "--paths"}
+        raise UsageError(f"{' and '.join(shown[name] for name in names)} both write to stdout")
+    if output == "-" and "output" not in names:
+        output = None
+    return output, "json" in names, "paths" in names
