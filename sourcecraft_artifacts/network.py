@@ -264,9 +264,7 @@ def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
 def _context(path: str | None) -> ssl.SSLContext:
     import ssl
 
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
-    path = path or DEFAULT_CA_BUNDLE_PATH
+    path = path or _default_bundle()
     folder = os.path.isdir(path)
     try:
         context = ssl.create_default_context(
@@ -281,6 +279,13 @@ def _context(path: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _default_bundle() -> str:
+    """Return the CAs that requests trusts, without loading requests: it may be loading just now."""
+    from certifi import where
+
+    return where()
 
 
 def root_cause(error: BaseException) -> BaseException:

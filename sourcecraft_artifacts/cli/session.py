@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .options import CommonOptions, RunOptions, SelectionOptions
 
 
+_TIMEOUT = 30.0
+"""The seconds that a connection to the API may take to open."""
+
+
 def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
     """Check a value. Raises `UsageError`, which says where a bad value comes from."""
     try:
@@ -122,12 +126,19 @@ class Session:
 
     def client(self, token: str | None = None, **settings: Any) -> Client:
         """Return a client, a context manager, for `token` or the token of the settings."""
-        from ..service.api import Client
+        from ..service import early
 
         if token is None and self.token is not None:
             token = self.token.value
         settings = {"retries": self._retries, "ca_bundle": self._ca_bundle, **settings}
-        return Client(self.api_url, token, **settings)
+        early.begin(self.api_url, settings["ca_bundle"], settings.get("timeout", _TIMEOUT))
+        from ..service.api import Client  # this takes as long as connecting
+
+        try:
+            return Client(self.api_url, token, **settings)
+        except BaseException:
+            early.close()
+            raise
 
     def repo(self, option: str | None) -> str:
         """Return the repository. Raises `UsageError` if none is known."""

@@ -22,6 +22,7 @@ from ..errors import ApiError, UsageError
 from ..logs import get_logger, redaction
 from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
+from . import early
 from .access import DEFAULT_API_URL, api_host, check_api_url, clean_token
 from .connections import POOLS
 from .responses import (
@@ -92,6 +93,7 @@ class Client:
 
     def close(self) -> None:
         """Close the idle connections."""
+        early.close()
         self._adapter.close()
 
     def artifacts(self, address: CubeAddress) -> list[Artifact]:

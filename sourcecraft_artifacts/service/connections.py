@@ -10,6 +10,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from .. import network
+from . import early
 
 _LONGEST = 60.0
 """Seconds to connect if a connection has no timeout of its own."""
@@ -23,7 +24,9 @@ def _connected(connection: Any) -> socket.socket:
     timeout = connection.timeout if isinstance(connection.timeout, int | float) else _LONGEST
     host = connection._dns_host.strip("[]")
     try:
-        found = network.open_socket(host, connection.port, timeout)
+        found = _early(connection, secure=False) or network.open_socket(
+            host, connection.port, timeout
+        )
     except socket.gaierror as error:
         raise NameResolutionError(host, connection, error) from error
     except TimeoutError as error:
@@ -35,12 +38,29 @@ def _connected(connection: Any) -> socket.socket:
     return found
 
 
+def _early(connection: Any, *, secure: bool) -> socket.socket | None:
+    """Return the connection that was opened while the program was loaded, unless there is a proxy.
+
+    Raises OSError.
+    """
+    if connection.proxy is not None or connection._tunnel_host is not None:
+        return None
+    return early.take(connection._dns_host, connection.port, secure=secure)
+
+
 class _Http(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
 
 class _Https(HTTPSConnection):
+    def connect(self) -> None:
+        opened = _early(self, secure=True)
+        if opened is None:
+            super().connect()
+        else:
+            self.sock, self.is_verified = opened, True
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
