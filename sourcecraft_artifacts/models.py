@@ -179,11 +179,11 @@ def _is_over(status: str, finished_at: str | None) -> bool:
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key)
+    value = data.get(key, "")
+    if type(value) is str:  # as nearly always
+        return value
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
     if isinstance(value, int | float):
         return str(value)
     raise ApiError(f"the API's response is malformed: {key} is not a string")

@@ -13,7 +13,7 @@ _STARS = re.compile(r"\*+")
 
 def components(local_path: str) -> tuple[str, ...]:
     """Split at slashes, without empty and `.` components; `..` is kept, to be refused."""
-    return tuple([name for name in local_path.split("/") if name not in ("", ".")])
+    return tuple([name for name in local_path.split("/") if name and name != "."])
 
 
 def normalised(local_path: str) -> str:

@@ -103,14 +103,23 @@ class Tree:
         with self._root_entry:
             pass
 
-    def lstat(self, place: SafePath) -> os.stat_result | None:
+    def lstat(
+        self, place: SafePath, absent: set[tuple[str, ...]] | None = None
+    ) -> os.stat_result | None:
         """Return the `lstat` of a place; None if it or a folder above it is absent.
+
+        `absent` collects folders that were not there; they are not looked for again.
 
         Raises `Refused` if something other than a folder is above it.
         """
+        above = place.parts[:-1]
+        if absent and above in absent:
+            return None
         try:
-            entry = self._acquire(place.parts[:-1], create=False)
+            entry = self._acquire(above, create=False)
         except FileNotFoundError:
+            if absent is not None:
+                absent.add(above)
             return None
         with entry as directory:
             return directory.lstat(place.name)

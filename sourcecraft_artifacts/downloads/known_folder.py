@@ -134,11 +134,16 @@ class KnownFolder:
             self._folds = folds_names(self.path)
         return self._folds
 
-    def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Return the `lstat` of a place, or None. Raises `Refused` if it cannot be reached."""
+    def lstat(
+        self, place: SafePath, absent: set[tuple[str, ...]] | None = None
+    ) -> os.stat_result | None:
+        """Return the `lstat` of a place, or None. Raises `Refused` if it cannot be reached.
+
+        `absent` collects folders that were not there; they are not looked for again.
+        """
         try:
             refuse_too_long(self.path_of(place))
-            return None if self._tree is None else self._tree.lstat(place)
+            return None if self._tree is None else self._tree.lstat(place, absent)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise Refused("its path is longer than this system allows") from error

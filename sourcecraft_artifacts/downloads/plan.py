@@ -56,8 +56,11 @@ class Disk(Protocol):
     def folds_names(self) -> bool:
         """Whether names that differ by case or normalisation are the same file there."""
 
-    def lstat(self, place: SafePath) -> os.stat_result | None:
-        """Return the `lstat` of a place. Raises `Refused` if it cannot be reached."""
+    def lstat(self, place: SafePath, absent: set[tuple[str, ...]]) -> os.stat_result | None:
+        """Return the `lstat` of a place. Raises `Refused` if it cannot be reached.
+
+        `absent` collects folders that were not there; they are not looked for again.
+        """
 
     def path_of(self, place: SafePath) -> str:
         """Return the path of a place: the folder joined with the place below it."""
@@ -138,10 +141,11 @@ def plan(
         flaws += [(artifact, collision.reason, hint) for artifact in offenders]
     _refuse(flaws, several=several, late=late)
     steps: list[Step] = []
+    absent: set[tuple[str, ...]] = set()
     for artifact, place in zip(placed, places, strict=True):
         try:
             decided = rule(artifact) if rule else if_exists
-            steps.append(_step(artifact, place, disk, decided, unpack=unpack))
+            steps.append(_step(artifact, place, disk, absent, decided, unpack=unpack))
         except Refused as refusal:
             path = disk.path_of(place)
             where = "" if path in refusal.message else f" ({path})"
@@ -183,11 +187,17 @@ def _unsafe_urls(artifacts: Iterable[Artifact]) -> Iterator[Flaw]:
 
 
 def _step(
-    artifact: Artifact, place: SafePath, disk: Disk, if_exists: IfExists | None, *, unpack: bool
+    artifact: Artifact,
+    place: SafePath,
+    disk: Disk,
+    absent: set[tuple[str, ...]],
+    if_exists: IfExists | None,
+    *,
+    unpack: bool,
 ) -> Step:
     if if_exists is None or not artifact.available:
         return Step(artifact, place, Action.NONE)
-    found, entry = disk.lstat(place), disk.entry(place)
+    found, entry = disk.lstat(place, absent), disk.entry(place)
     if entry is not None and (entry.members is not None or entry.before):
         if unpack and entry.members is not None:
             return _folder_step(artifact, place, disk, if_exists, found, entry)

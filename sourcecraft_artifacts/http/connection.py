@@ -268,6 +268,8 @@ class Connection:
         head, *pieces = events
         assert isinstance(head, Head)
         self._keep(pieces, moved=True)
+        if self._secure and self._parser.due:
+            self._read_on()
         self._remember_session()
         now = self._clock()
         self.deadline = now + timeout  # the body has all of it
@@ -423,6 +425,15 @@ class Connection:
             self._drained, self._events_wanted = True, EVENT_WRITE
             return None
         return count
+
+    def _read_on(self) -> None:
+        """Read what has arrived of a body: a small one mostly comes with its head."""
+        assert self.block is not None
+        room = self.block[self.high : self.high + min(self.most, self._parser.due)]
+        count = self._read_records(room, 0)
+        self._parser.skip(count)
+        self.high += count
+        self._turn += count
 
     def _read_records(self, room: memoryview, count: int) -> int:
         """Read the TLS records that follow: one read returns at most one record of 16 KiB."""

@@ -262,18 +262,19 @@ def _read_status(line: str) -> tuple[str, int]:
 
 
 def _read_headers(lines: list[str]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for line in lines:
-        told, colon, value = line.partition(":")
-        if not colon:
-            raise ProtocolError("a line of its head is not a header")
-        name, value = _field_name(told), value.strip()
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    fields = list(map(_read_field, lines))
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = {}
+        for name, value in fields:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
-@lru_cache(maxsize=64)
-def _field_name(told: str) -> str:
-    if not _TOKEN.fullmatch(told):
+@lru_cache(maxsize=256)
+def _read_field(line: str) -> tuple[str, str]:
+    """Read a header; most lines of a storage's responses are the same each time."""
+    name, colon, value = line.partition(":")
+    if not colon or not _TOKEN.fullmatch(name):
         raise ProtocolError("a line of its head is not a header")
-    return told.lower()
+    return name.lower(), value.strip()

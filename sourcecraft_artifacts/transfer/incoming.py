@@ -163,6 +163,8 @@ class Incoming:
 
     def _take(self, piece: Piece, connection: Connection) -> None:
         """Pass the received bytes of a piece to the writer, up to its end."""
+        if connection.block is None:
+            return
         count = min(connection.high, min(piece.end, piece.last) - piece.position)
         if piece.dead or count <= 0:
             connection.free()

@@ -52,6 +52,11 @@ class Pieces:
         return self._free.total
 
     @property
+    def are_free(self) -> bool:
+        """Whether there are bytes that no connection is fetching."""
+        return bool(self._free)
+
+    @property
     def complete(self) -> bool:
         """Whether all bytes have been fetched."""
         return self.version is not None and not self._free and not self.under_way

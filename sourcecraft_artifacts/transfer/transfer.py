@@ -149,7 +149,7 @@ class Transfer:
         self._incoming.hand_over()
 
     def _claim(self) -> Piece | None:
-        if self.pieces.under_way and not self._shared:
+        if not self.pieces.are_free or (self.pieces.under_way and not self._shared):
             return None
         return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
 

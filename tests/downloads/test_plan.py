@@ -56,7 +56,7 @@ class FakeDisk:
     folds_names: bool = False
     asked: list[str] = field(default_factory=list)
 
-    def lstat(self, place: SafePath) -> os.stat_result | None:
+    def lstat(self, place: SafePath, absent: object = None) -> os.stat_result | None:
         """Return the `lstat` of a place; None in `there` stands for a place behind a symlink."""
         mode = self.there.get(str(place), 0)
         if mode is None:
