@@ -100,7 +100,7 @@ def is_folder(descriptor: int, size: int, name: Name, check: Check) -> bool:
         for member in TarReader(reader_of(descriptor, size, check)):
             path = found.name_of(member)
             if member.kind is not Kind.FOLDER:
-                found.files[path] = Stored(0)
+                found.files[path] = Stored()
                 lies = any(path == one or path.startswith(f"{one}/") for one in prefixes)
                 if not (lies or name.glob):
                     return False

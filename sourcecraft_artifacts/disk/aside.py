@@ -8,6 +8,7 @@ archive has them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -16,7 +17,8 @@ from contextlib import suppress
 from itertools import count, filterfalse
 
 from .archives import PIECE, Check, reader_of
-from .directory import CANNOT_SYNC, Directory, sync_file
+from .directory import Directory, sync_file
+from .file_system import sync_file_system
 from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
@@ -43,7 +45,7 @@ class Aside:
         self._directory = above.child(name, create=True)
         self._numbers: dict[str, int] = {}
         """The numbers of the archive's folders that have files."""
-        self._open: dict[int, Directory] = {}
+        self._open: dict[str, Directory] = {}
         self._count = 0
 
     def fill(
@@ -74,57 +76,83 @@ class Aside:
             pass  # the decompressor verifies the checksum at the end of its data
         return found
 
-    def folder(self, number: int) -> Directory:
-        """Return one of the numbered folders, which stays open for a while."""
-        found = self._open.get(number)
+    def folder(self, path: str) -> Directory:
+        """Return the numbered folder for a folder of the archive; it stays open for a while."""
+        found = self._open.get(path)
         if found is None:
             if len(self._open) >= _MOST_OPEN:
                 self.close_folders()
-            found = self._open[number] = self._directory.child(str(number), create=False)
+            found = self._open[path] = self._enter(path)
         return found
 
-    def move_folder(self, number: int, target: Directory, name: str) -> bool:
-        """Move a whole numbered folder to a name that is free; return whether that was possible."""
-        if (kept := self._open.pop(number, None)) is not None:
-            kept.close()
+    def _enter(self, path: str) -> Directory:
+        number = self._numbers.get(path)
+        if number is not None:
+            return self._directory.child(str(number), create=False)
+        number = self._numbers[path] = len(self._numbers) + 1
+        return self._directory.child(str(number), create=True)
+
+    def move_folder(self, path: str, target: Directory, name: str) -> bool:
+        """Move a folder with all its files to a name; return whether that was possible."""
         try:
-            self._directory.replace(str(number), target, name)
+            self._directory.replace(str(self._numbers[path]), target, name)
         except OSError:
-            return False  # something is there by now; what it is is found when files are moved
+            return False  # something is there by now; moving the files one by one tells what
         return True
 
+    def move_file(self, folder: Directory, name: str, target: Directory) -> None:
+        """Move a file from a numbered folder, also to another file system. Raises OSError."""
+        try:
+            folder.replace(name, target, name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._move_by_copy(folder, name, target)
+
+    def _move_by_copy(self, folder: Directory, name: str, target: Directory) -> None:
+        """Move a file by way of a synced copy beside its place."""
+        copy = f".{self._name}"
+        found = folder.lstat(name)
+        try:
+            if found is not None and stat.S_ISLNK(found.st_mode):
+                target.symlink(folder.readlink(name), copy)
+            elif found is not None:
+                like = Stored(mode=stat.S_IMODE(found.st_mode), mtime_ns=found.st_mtime_ns)
+                source = _open_to_read(folder, name)
+                try:
+                    _written(_blocks(source, lambda: None), like, target, copy)
+                finally:
+                    os.close(source)
+                _sync(target, copy)
+            target.replace(copy, target, name)
+        except BaseException:
+            with suppress(OSError):
+                target.unlink(copy)
+            raise
+        folder.unlink(name)
+
     def close_folders(self) -> None:
-        """Close the numbered folders that were kept open."""
+        """Close the folders that were kept open."""
         while self._open:
             self._open.popitem()[1].close()
 
     def _member(
-        self,
-        path: str,
-        member: Member,
-        reader: TarReader,
-        original: Stored | None,
-        check: Check,
+        self, path: str, member: Member, reader: TarReader, original: Stored | None, check: Check
     ) -> Stored:
-        """Make one file or symlink, under its own name in the numbered folder."""
+        """Make one file or symlink, under its own name in the folder of its folder."""
         above, _, name = path.rpartition("/")
         check_name((), name, portable=False)
-        number = self._numbers.get(above)
-        if number is None:
-            number = self._numbers[above] = len(self._numbers) + 1
-            self._open_new(number)
         self._count += 1
         try:
-            if original is not None and original.target is None:
-                return self._copy(member.target, original, number, name, check)
-            folder = self.folder(number)
             if member.kind is Kind.FILE:
-                return _written(reader.content(), member, folder, number, name)
+                return _written(reader.content(), member, self.folder(above), name)
+            if original is not None and original.target is None:
+                return self._copy(member.target, original, above, name, check)
             target = member.target if original is None else original.target
             if not target or "\0" in target:
                 raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
-            folder.symlink(target, name)
-            return Stored(number, target=target)
+            self.folder(above).symlink(target, name)
+            return Stored(target=target)
         except FileExistsError:
             what = "differs from another only by case or normalisation"
             raise UnsafeArchive(f"{path} in it {what}") from None
@@ -132,18 +160,12 @@ class Aside:
             what = "cannot be written in this system's encoding"
             raise UnsafeArchive(f"{path} in it {what}") from None
 
-    def _open_new(self, number: int) -> None:
-        if len(self._open) >= _MOST_OPEN:
-            self.close_folders()
-        self._open[number] = self._directory.child(str(number), create=True)
-
-    def _copy(self, target: str, original: Stored, number: int, name: str, check: Check) -> Stored:
+    def _copy(self, target: str, original: Stored, above: str, name: str, check: Check) -> Stored:
         """Make another file with the bytes of an earlier one, which is at `target`."""
-        same = normal_name(target).rpartition("/")[2]
-        source = _open_to_read(self.folder(original.number), same)
+        folder, _, same = normal_name(target).rpartition("/")
+        source = _open_to_read(self.folder(folder), same)
         try:
-            blocks = _blocks(source, check)
-            return _written(blocks, original, self.folder(number), number, name)
+            return _written(_blocks(source, check), original, self.folder(above), name)
         finally:
             os.close(source)
 
@@ -155,16 +177,12 @@ class Aside:
         """
         if self._count > FEW and sync_file_system(self._directory):
             return
-        for number in self._numbers.values():
-            folder = self.folder(number)
+        for path in self._numbers:
+            folder = self.folder(path)
             for name in folder.listdir():
                 found = folder.lstat(name)
                 if found is not None and stat.S_ISREG(found.st_mode):
-                    descriptor = _open_to_read(folder, name)
-                    try:
-                        sync_file(descriptor)
-                    finally:
-                        os.close(descriptor)
+                    _sync(folder, name)
 
     def remove(self) -> None:
         """Remove the folder with what is left in it."""
@@ -174,11 +192,7 @@ class Aside:
 
 
 def _written(
-    pieces: Iterable[bytes | memoryview],
-    like: Member | Stored,
-    folder: Directory,
-    number: int,
-    name: str,
+    pieces: Iterable[bytes | memoryview], like: Member | Stored, folder: Directory, name: str
 ) -> Stored:
     """Make a file with the mode and time of another one, and return its record."""
     digest = hashlib.sha256()
@@ -186,15 +200,28 @@ def _written(
     try:
         for piece in pieces:
             digest.update(piece)
-            while piece:
-                piece = memoryview(piece)[os.write(descriptor, piece) :]
+            if piece and (count := os.write(descriptor, piece)) < len(piece):
+                _write_rest(descriptor, memoryview(piece)[count:])
         if _CAN_SET_TIME:
             os.utime(descriptor, ns=(like.mtime_ns, like.mtime_ns))
         found = os.fstat(descriptor)
     finally:
         os.close(descriptor)
     mode = stat.S_IMODE(found.st_mode)
-    return Stored(number, found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+    return Stored(found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+
+
+def _write_rest(descriptor: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync(folder: Directory, name: str) -> None:
+    descriptor = _open_to_read(folder, name)
+    try:
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _blocks(source: int, check: Check) -> Iterator[bytes]:
@@ -267,25 +294,3 @@ def _remove_files(folder: Directory) -> Iterator[str]:
             if found is None or not stat.S_ISDIR(found.st_mode):
                 raise
             yield name
-
-
-def sync_file_system(directory: Directory) -> bool:
-    """Sync the file system of a folder; return False if that is not possible. Raises OSError.
-
-    For thousands of small files this is faster than to sync each of them. Only Linux can do it.
-    """
-    number = directory.descriptor
-    if number is None:
-        return False
-    import ctypes  # slow to import, and few runs need it
-
-    try:
-        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
-    except (AttributeError, OSError, TypeError):
-        return False
-    if syncfs(number):
-        error = ctypes.get_errno()
-        if error in CANNOT_SYNC:
-            return False
-        raise OSError(error, os.strerror(error))
-    return True

@@ -79,9 +79,8 @@ def _before_glob(parts: Iterable[str]) -> Iterable[str]:
 
 
 class Stored(NamedTuple):
-    """A stored member: the number of the folder that it is in, or the target of the link."""
+    """A member that was unpacked: the facts of a file, or the target of a symlink."""
 
-    number: int
     size: int = 0
     sha256: str = ""
     mode: int = 0
@@ -105,7 +104,9 @@ class Contents:
         self.count += 1
         if self.count > MOST_MEMBERS:
             raise UnsafeArchive(f"it has more than {MOST_MEMBERS:,} members")
-        name = normal_name(member.name)
+        name = member.name
+        if not PLAIN_PATH.fullmatch(name):  # nearly all names are, and there may be a million
+            name = normal_name(name)
         if member.kind is Kind.FOLDER:
             self.folders.add(name)
         elif not name:
@@ -124,8 +125,6 @@ class Contents:
 
 def normal_name(name: str) -> str:
     """Return a name without `./` and doubled `/`. Raises `UnsafeArchive` for an unsafe one."""
-    if PLAIN_PATH.fullmatch(name):  # nearly all names are, and there may be a million
-        return name
     if name.startswith("/"):
         raise UnsafeArchive(f"{name} in it is an absolute path")
     parts = components(name)
@@ -140,11 +139,19 @@ class Arrangement(NamedTuple):
     files: Mapping[str, Stored]
     folders: frozenset[str]
     """The empty folders."""
+    prefix: str = ""
+    """What was removed from the names in the archive."""
 
     @property
     def is_one_file(self) -> bool:
         """Whether it is a single file in an archive."""
         return "" in self.files
+
+    def packed_folder(self, folder: str) -> str:
+        """Return the name in the archive of the folder that files of a folder come from."""
+        if self.is_one_file:
+            return self.prefix.rpartition("/")[0]
+        return f"{self.prefix}/{folder}" if self.prefix and folder else self.prefix or folder
 
 
 def arranged(contents: Contents, name: Name) -> Arrangement | None:
@@ -162,7 +169,7 @@ def arranged(contents: Contents, name: Name) -> Arrangement | None:
     cut = 0 if prefix is None else len(prefix) + 1
     files = {path[cut:]: stored for path, stored in contents.files.items()}
     folders = {path[cut:] for path in contents.folders if not cut or len(path) >= cut - 1}
-    return Arrangement(files, frozenset(_empty_ones(files, folders)))
+    return Arrangement(files, frozenset(_empty_ones(files, folders)), prefix or "")
 
 
 def _all_lie_at(contents: Contents, prefix: str, name: Name) -> bool:

@@ -18,7 +18,7 @@ Records = Mapping[str, Stored]
 """Members by their paths below the artifact's base; an empty folder's path ends with `/`."""
 Places = tuple[tuple[str, Stored], ...]
 """Members with their places in the output folder; two places may be the same file."""
-FOLDER = Stored(0)
+FOLDER = Stored()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,7 +28,7 @@ def to_json(record: Stored) -> dict[str, Any]:
         return {"link": record.target}
     if not record.sha256:
         return {}
-    _, size, sha256, mode, mtime_ns, _ = record
+    size, sha256, mode, mtime_ns, _ = record
     return {"size": size, "sha256": sha256, "mode": mode, "mtime_ns": mtime_ns}
 
 
@@ -41,8 +41,8 @@ def from_json(value: Any) -> Stored:
     if "link" in value:
         if type(value["link"]) is not str:
             raise TypeError("it holds something else than text")
-        return Stored(0, target=value["link"])
-    found = Stored(0, value["size"], value["sha256"], value["mode"], value["mtime_ns"])
+        return Stored(target=value["link"])
+    found = Stored(value["size"], value["sha256"], value["mode"], value["mtime_ns"])
     if {type(found.size), type(found.mode), type(found.mtime_ns)} != {int}:
         raise TypeError("it holds something else than a number")
     if type(found.sha256) is not str or not _SHA256.fullmatch(found.sha256):

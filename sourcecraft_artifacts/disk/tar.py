@@ -8,7 +8,7 @@ notice if an archive was cut between two members, and it is slower.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import cache
 from typing import NamedTuple
@@ -111,18 +111,19 @@ class TarReader:
         self._filling = 0
         self._spans: Spans | None = None
         self._size = 0
+        self._usual = _usual_numbers().match
 
     def __iter__(self) -> Iterator[Member]:
         while (member := self._next()) is not None:
             yield member
 
-    def content(self) -> Iterator[memoryview]:
+    def content(self) -> Iterable[memoryview]:
         """Yield the bytes of the last member; each piece is valid until the next one."""
         if self._spans is None:
             if self._at + self._left > len(self._buffer):
                 return self._data(self._left)
             left, self._left = self._left, 0
-            return iter((self._take(left),))
+            return (self._take(left),)
         return self._expanded(self._spans)
 
     # Bytes.
@@ -232,7 +233,8 @@ class TarReader:
 
     def _plain_file(self, header: bytes) -> Member | None:
         """Read the header of a usual file, in a third of the time; None for any other header."""
-        found, name = _usual_numbers().match(header, _NAME), name_in(header)
+        found = self._usual(header, _NAME)
+        name = name_in(header) if header[345] else up_to_nul(header[:_NAME])
         if found is None or name.endswith(b"/") or not header.isascii():
             return None
         mode, digits, seconds, own, checksum = found.groups()

@@ -54,7 +54,7 @@ def old_places(key: str, entry: Entry | None) -> Places:
     if entry is None:
         return ()
     if entry.members is None:
-        return ((key, Stored(0, entry.size, entry.sha256, 0, entry.mtime_ns)), *entry.before)
+        return ((key, Stored(entry.size, entry.sha256, 0, entry.mtime_ns)), *entry.before)
     members = entry.members.items()
     return (*((joined(entry.base, path), record) for path, record in members), *entry.before)
 

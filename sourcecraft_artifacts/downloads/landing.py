@@ -25,19 +25,24 @@ _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip 
 class Landing:
     """What to do at the places of one archive's members, decided before anything is done.
 
-    `new_folders` are folders of files that do not exist yet, at or below the artifact's own place,
-    with the numbers of the folders that they were unpacked to;
+    `new_folders` are folders of files that do not exist yet, at or below the artifact's own place;
     `skipped` are existing members that are kept; `in_the_way` are files where the new version has
     folders, and `emptied` are our files in folders where it has files.
     """
 
+    arrangement: Arrangement
+    base: str
     files: dict[str, Stored]
-    """The files by place, with the numbers of the folders that they were unpacked to."""
+    """The files by place."""
     folders: set[str]
-    new_folders: dict[str, int] = field(default_factory=dict)
+    new_folders: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
     in_the_way: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
+
+    def packed_folder(self, folder: str) -> str:
+        """Return the name in the archive of the folder whose files are to be in this one."""
+        return self.arrangement.packed_folder(folder[len(self.base) :].lstrip("/"))
 
 
 def landing(
@@ -56,6 +61,8 @@ def landing(
     at a place.
     """
     found = Landing(
+        arrangement,
+        base,
         {joined(base, path): stored for path, stored in arrangement.files.items()},
         {joined(base, path) for path in arrangement.folders} - {""},
     )
@@ -86,7 +93,7 @@ class _Judge(NamedTuple):
         if not self.folder(folder):
             refuse_too_long(os.path.join(self.tree.root.path, folder))
             if f"{folder}/".startswith(f"{self.base}/" if self.base else ""):
-                self.found.new_folders[folder] = self.found.files[joined(folder, names[0])].number
+                self.found.new_folders.add(folder)
             return
         with self.tree.parent(place_in(folder, "-"), create=False) as parent:
             there = set(names) if folds else set(parent.listdir())

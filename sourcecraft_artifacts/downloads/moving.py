@@ -9,7 +9,6 @@ from itertools import chain
 
 from ..disk.archives import Check
 from ..disk.aside import Aside
-from ..disk.members import Stored
 from ..disk.paths import UnsafePath
 from ..disk.places import by_folder, grouped, is_old, place_in, split
 from ..disk.records import FOLDER, Places, joined
@@ -31,8 +30,8 @@ def move_in(
     aside.close_folders()
     left = dict(by_folder(landing.files))
     done, total = 0, len(landing.files)
-    new = _move_new_folders(tree, landing.new_folders, left, aside)
-    for moved in chain(new, _move_files(tree, landing.files, left, aside)):
+    new = _move_new_folders(tree, landing, left, aside)
+    for moved in chain(new, _move_files(tree, landing, left, aside)):
         check()
         done += moved
         if done // _TELL_EVERY != (done - moved) // _TELL_EVERY:
@@ -43,29 +42,29 @@ def move_in(
 
 
 def _move_new_folders(
-    tree: Tree, numbers: Mapping[str, int], left: dict[str, list[str]], aside: Aside
+    tree: Tree, landing: Landing, left: dict[str, list[str]], aside: Aside
 ) -> Iterator[int]:
     """Move folders that do not exist yet as a whole; yield how many files each brings.
 
     Those that came into being meanwhile are left, so that their files are moved one by one.
     """
-    for above, names in by_folder(numbers):
+    for above, names in by_folder(landing.new_folders):
         with tree.parent(place_in(above, "-"), create=True) as parent:
             for name in names:
                 folder = joined(above, name)
-                if aside.move_folder(numbers[folder], parent, name):
+                if aside.move_folder(landing.packed_folder(folder), parent, name):
                     yield len(left.pop(folder))
 
 
 def _move_files(
-    tree: Tree, files: Mapping[str, Stored], left: Mapping[str, list[str]], aside: Aside
+    tree: Tree, landing: Landing, left: Mapping[str, list[str]], aside: Aside
 ) -> Iterator[int]:
     """Move the files of the folders that are left; yield their numbers."""
     for folder, names in left.items():
-        source = aside.folder(files[joined(folder, names[0])].number)
+        source = aside.folder(landing.packed_folder(folder))
         with tree.parent(place_in(folder, "-"), create=True) as parent:
             for name in names:
-                source.replace(name, parent, name)
+                aside.move_file(source, name, parent)
         yield len(names)
 
 

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..disk.aside import FEW, sync_file_system
+from ..disk.aside import FEW
 from ..disk.directory import Directory
 from ..disk.entry import Entry
+from ..disk.file_system import sync_file_system
 from ..disk.files import write_file
 from ..disk.partial import Partial
 from ..disk.parts import PartialStore

@@ -14,7 +14,7 @@ from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.inflate import CannotRead
 from ..disk.manifest import Manifest
-from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
+from ..disk.members import Arrangement, Form, Name, arranged, check_places
 from ..disk.partial import Partial
 from ..disk.places import grouped
 from ..disk.records import FOLDER, Records, joined
@@ -211,7 +211,7 @@ class Unpacker:
         self, found: Arrangement, base: str, plan: Landing, known: Entry | None
     ) -> Records:
         records = {
-            path: Stored(0, *stored[1:])
+            path: stored
             for path, stored in found.files.items()
             if joined(base, path) not in plan.skipped
         }

@@ -21,7 +21,7 @@ from sourcecraft_artifacts.disk.members import (
 from sourcecraft_artifacts.disk.tar import Kind, Member
 from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive
 
-FILE, LINK = Stored(0), Stored(0, target="x")
+FILE, LINK = Stored(), Stored(target="x")
 
 
 def contents(*names: str) -> Contents:

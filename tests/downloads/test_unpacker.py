@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -228,6 +229,35 @@ def test_a_file_that_appears_in_the_place_of_a_folder(
             unpack(home, opened, archive(member("lib/a", b"1")))
         assert seen(home / "out/dist") == {"lib": str(home) if kind == "link" else b"theirs"}
         assert not (home / "a").exists()
+
+
+def test_a_folder_on_another_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files reach a mounted folder as copies, of which nothing is left; a full disk leaves none."""
+    real, full = os.replace, os.write
+
+    def replace(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if src_dir_fd != dst_dir_fd:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    with a_folder() as (home, opened):
+        monkeypatch.setattr(os, "replace", replace)
+        (home / "out/dist/.a").write_bytes(b"theirs")
+        body = archive(member("a", b"1", mode=0o600), member("lib/b", b"2" * 999), link("c", "a"))
+        made = unpack(home, opened, body)
+        files = {name: body for name, body in seen(home / "out/dist").items() if name != "lib"}
+        assert files == {".a": b"theirs", "a": b"1", "c": "a", "lib/b": b"2" * 999}
+        assert made is not None
+        assert opened.unpacker.owners.is_whole("dist", made)
+
+        def no_space(descriptor: int, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Aside, "sync", lambda _: monkeypatch.setattr(os, "write", no_space))
+        with pytest.raises(OSError, match="No space"):
+            unpack(home, opened, archive(member("new", b"3")))
+        monkeypatch.setattr(os, "write", full)
+        assert seen(home / "out/dist").keys() == {".a", "a", "c", "lib", "lib/b"}
 
 
 def test_names_that_the_disk_takes_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
