@@ -193,6 +193,10 @@ class KnownFolder:
         """Tell whether each member exists."""
         return self._tree is not None and self.unpacker.owners.are_there(entry)
 
+    def has_any_member(self, entry: Entry) -> bool:
+        """Tell whether at least one member exists."""
+        return self._tree is not None and self.unpacker.owners.is_any_there(entry)
+
     def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
         """Tell whether a folder has only files of an unpacked artifact."""
         return self.unpacker.owners.holds_only(place, str(place), entry)

@@ -216,6 +216,11 @@ class Owners:
         assert entry.members is not None
         return are_there(self._tree, entry.members, entry.base, entry.skipped)
 
+    def is_any_there(self, entry: Entry) -> bool:
+        """Tell whether at least one member exists, or something in its place."""
+        places = (joined(entry.base, path.rstrip("/")) for path in entry.members or ())
+        return any(map(self._is_there, places))
+
     def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
         """Tell whether a folder has only an artifact's unchanged members."""
         return holds_only(self._tree, str(place), grouped(old_places(key, entry)))

@@ -80,6 +80,9 @@ class Disk(Protocol):
     def has_members(self, entry: Entry) -> bool:
         """Tell whether each of them exists."""
 
+    def has_any_member(self, entry: Entry) -> bool:
+        """Tell whether at least one of them exists."""
+
     def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
         """Tell whether a folder has only files of an unpacked artifact."""
 
@@ -232,9 +235,15 @@ def _folder_step(
     found: os.stat_result | None,
     entry: Entry,
 ) -> Step:
-    """Decide about an artifact that was unpacked before; its members are checked one by one."""
-    if if_exists is IfExists.ERROR and disk.has_members(entry):
-        raise Refused(_IS_THERE, hint=_MOVE)
+    """Decide about an artifact that was unpacked before; its members are checked one by one.
+
+    With `error`, what a killed run put in place is completed.
+    """
+    if if_exists is IfExists.ERROR:
+        if disk.was_only_intended(place):
+            if_exists = IfExists.UPDATE
+        elif disk.has_any_member(entry):
+            raise Refused(_IS_THERE, hint=_MOVE)
     is_same = entry.is_of(artifact)
     action = Action.REPLACE
     if if_exists is IfExists.SKIP and is_same and disk.has_members(entry):

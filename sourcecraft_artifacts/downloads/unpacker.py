@@ -176,11 +176,14 @@ class Unpacker:
         skip = self._how.if_exists is IfExists.SKIP
         old = {} if skip else grouped(before)
         self.owners.refuse_shared(key, found, base)
+        if_exists = self._how.if_exists
+        if if_exists is IfExists.ERROR and self.manifest.was_only_intended(key):
+            if_exists = IfExists.UPDATE  # a killed run may have put some of them in place
         plan = landing(
             self._tree,
             found,
             base,
-            if_exists=self._how.if_exists,
+            if_exists=if_exists,
             old=old,
             is_ours=lambda place, new: self.owners.is_ours(place, [*old.get(place, []), new]),
             folds=self._folds,

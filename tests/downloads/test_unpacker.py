@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from archives import archive, folder, link, member, pax, record
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 
 from sourcecraft_artifacts.choices import IfExists, Layout
 from sourcecraft_artifacts.disk.aside import Aside, remove_folder
-from sourcecraft_artifacts.disk.directory import open_root
+from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.entry import Entry
 from sourcecraft_artifacts.disk.paths import safe_path
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
+from sourcecraft_artifacts.downloads.plan import plan
 from sourcecraft_artifacts.downloads.unpacker import Unpacking
 from sourcecraft_artifacts.downloads.verify import verify
 from sourcecraft_artifacts.errors import ArtifactsError, Cancelled
@@ -258,6 +260,38 @@ def test_a_folder_on_another_file_system(monkeypatch: pytest.MonkeyPatch) -> Non
             unpack(home, opened, archive(member("new", b"3")))
         monkeypatch.setattr(os, "write", full)
         assert seen(home / "out/dist").keys() == {".a", "a", "c", "lib", "lib/b"}
+
+
+@pytest.mark.parametrize("rule", IfExists)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_killed_run_is_completed_under_any_rule(
+    count: int, rule: IfExists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed run put in place is no reason to refuse the rest, even with `error`."""
+    body = archive(*(member(f"{name}/x", name.encode()) for name in "abc"))
+    left, real = list(range(count)), Aside.move_folder
+
+    def move_folder(aside: Aside, path: str, target: Directory, name: str) -> bool:
+        if not left:
+            raise Cancelled
+        left.pop()
+        return real(aside, path, target, name)
+
+    with a_folder(rule) as (home, opened):
+        (home / "out/dist").rmdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(Aside, "move_folder", move_folder)
+            patch.setattr(opened.unpacker.owners, "settle", Mock(side_effect=Cancelled))
+            with pytest.raises(Cancelled):
+                unpack(home, opened, body)
+        opened.manifest.close()
+        del opened.manifest  # so that it is read again
+        (step,) = plan([ARTIFACT], opened, layout=Layout.MIRROR, if_exists=rule, unpack=True)
+        if step.fetches:
+            unpack(home, opened, body)
+        assert step.fetches or count == 3
+        files = {place: body for place, body in seen(home / "out/dist").items() if body}
+        assert files == {"a/x": b"a", "b/x": b"b", "c/x": b"c"}
 
 
 def test_names_that_the_disk_takes_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
