@@ -28,7 +28,8 @@ def verify_command(
     wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
     write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
     if wrong:
+        differ = "is not as it was" if len(wrong) == 1 else "are not as they were"
         raise Refused(
-            f"{len(wrong):,} of {count(len(found), 'file')} are not as they were downloaded",
+            f"{len(wrong):,} of {count(len(found), 'file')} {differ} downloaded",
             hint=f"to repair what differs, download again: {repairing_download(directory)}",
         )

@@ -285,6 +285,16 @@ def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) 
     assert service.api.requests == []
 
 
+def test_verify_counts_one_file_as_one(service: FakeService, cli: Cli) -> None:
+    """One changed file is told in the singular."""
+    service.add("good", BODY)
+    service.add("cut", BODY)
+    cli.download()
+    (cli.out / "cut").write_bytes(b"")
+    shown = cli("verify", "out", code=8).err
+    assert shown.startswith("error: 1 of 2 files is not as it was downloaded\n")
+
+
 @pytest.mark.parametrize("manifest", [None, b"", b"{}", b"[]", b'{"files": [1]}', b"\xff"])
 def test_verify_without_a_sane_manifest(cli: Cli, manifest: bytes | None) -> None:
     """A folder without a readable manifest never passes verify."""
