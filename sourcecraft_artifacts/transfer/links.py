@@ -103,7 +103,7 @@ class Links:
 
     def works(self, artifact: Artifact, *, is_new: bool) -> None:
         """Note that the storage has accepted an artifact's URL, one from a new listing or not."""
-        cube = self._cubes.get(artifact.address)
+        cube = self._cubes.get(artifact.address) if self._cubes else None
         if cube is not None:
             cube.accepts = True
             if is_new and artifact.local_path in cube.waited:
