@@ -20,6 +20,7 @@ Places = tuple[tuple[str, Stored], ...]
 """Members with their places in the output folder; two places may be the same file."""
 FOLDER = Stored()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 256 << 10
 
 
 def to_json(record: Stored) -> dict[str, Any]:
@@ -99,7 +100,13 @@ def is_as_left(record: Stored, parent: Directory, name: str, *, exactly: bool = 
 
 def _sha256(parent: Directory, name: str) -> str | None:
     try:
-        with os.fdopen(parent.open(name, os.O_RDONLY), "rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        descriptor = parent.open(name, os.O_RDONLY)
     except (PermissionError, Refused):
         return None
+    try:
+        digest = hashlib.sha256()  # `file_digest` would take a large new buffer for each small file
+        while block := os.read(descriptor, _BLOCK):
+            digest.update(block)
+        return digest.hexdigest()
+    finally:
+        os.close(descriptor)

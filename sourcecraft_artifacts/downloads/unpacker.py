@@ -191,12 +191,13 @@ class Unpacker:
         tell(f"putting {len(plan.files):,} in place")
         aside.sync()
         members = self._records(found, base, plan, known if skip else None)
-        kept = {joined(base, path.rstrip("/")) for path in members}
+        places = {joined(base, path): record for path, record in members.items()}
+        kept = {place.rstrip("/") for place in places}
         made = entry._replace(
             members=members,
             base=base,
             skipped=tuple(sorted(one[len(base) :].lstrip("/") for one in plan.skipped - kept)),
-            before=() if skip else before,
+            before=() if skip else tuple(p for p in before if places.get(p[0]) != p[1]),
         )
         self.manifest.intend({key: made})
         if plan.emptied:

@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..choices import Layout
 from ..disk.entry import Entry
@@ -56,9 +57,10 @@ def _members(folder: KnownFolder, directory: str, entry: Entry) -> Iterator[tupl
 def _member_verdict(folder: KnownFolder, name: str, record: Stored) -> str:
     try:
         place = safe_path(name, portable=False)
-        if folder.lstat(place) is None:
-            return "MISSING"
-        return "OK" if folder.is_exactly(place, record) else "FAILED"
+        with suppress(FileNotFoundError):
+            if folder.is_exactly(place, record):
+                return "OK"
+        return "MISSING" if folder.lstat(place) is None else "FAILED"
     except (UnsafePath, ArtifactsError, OSError):
         return "FAILED"
 
