@@ -20,13 +20,14 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 # Tests the installed wheel, not the source tree, in a temporary folder of its own: in memory, where
-# no test waits for the disk. What pytest makes of the tests' sources is kept for the next time.
+# no test waits for the disk. What pytest makes of the tests' sources is kept for the next time. Three
+# processes keep two cores busy, as some tests wait for a clock.
 test: $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	bash tests/install_servers.sh
 	folder=$$(TMPDIR=$$(bash tests/roomy.sh) mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		TMPDIR="$$folder" PYTHONDONTWRITEBYTECODE= \
-		$(VENV)/bin/python -P -m pytest -n 2 --dist worksteal --basetemp="$$folder/tests" $(ARGS)
+		$(VENV)/bin/python -P -m pytest -n 3 --dist worksteal --basetemp="$$folder/tests" $(ARGS)
 
 # Tests with the oldest dependencies that pyproject.toml allows, and with the newest that exist. If
 # they fail, change the range.

@@ -74,7 +74,7 @@ class Soak:
         self._service = service
         self._cli = cli
         self._chance = random.Random(seed)
-        self._usual = 1.5
+        self._usual = 0.5
         self._asked = 0
         self._changes = 0
         for number, size in enumerate(SIZES):

@@ -643,7 +643,7 @@ def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
         return ranged(body)(received)
 
     assert world.fetch(slow, other) == body
-    first, second = world.asked()
+    first, second, *_ = world.asked()  # on a slow machine what is left may be shared again
     assert first is None
     assert second is not None
     start, end = second.removeprefix("bytes=").split("-")
