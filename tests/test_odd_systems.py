@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import archive, link, member
 from conftest import HURRY, Cli
 from fake_service import CUBE, STATE, FakeService, eventually, held, tree
 from servers import ranged
@@ -185,13 +186,19 @@ def test_the_mode_of_a_replaced_file_is_kept(service: FakeService, cli: Cli, mod
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another group, as root only")
 def test_a_folder_gives_its_group(service: FakeService, cli: Cli) -> None:
-    """A file in a folder with the set-group-ID bit has the folder's group."""
+    """What lands in a folder with the set-group-ID bit has its group, and folders have the bit."""
     service.add("shared/file", b"file")
-    (cli.out / "shared").mkdir(parents=True)
-    os.chown(cli.out / "shared", -1, 4242)
-    (cli.out / "shared").chmod(0o2775)
+    files = [member("old/b", b"1"), member("new/deep/a", b"2"), link("new/b", "deep/a")]
+    service.add("shared/dist", archive(*files))
+    (cli.out / "shared/dist/old").mkdir(parents=True)
+    for path in [cli.out / "shared", cli.out / "shared/dist", cli.out / "shared/dist/old"]:
+        os.chown(path, -1, 4242)
+        path.chmod(0o2775)
     cli.download()
-    assert (cli.out / "shared/file").stat().st_gid == 4242
+    landed = list((cli.out / "shared").rglob("*"))
+    assert len(landed) == 8
+    assert {path.lstat().st_gid for path in landed} == {4242}
+    assert all(path.stat().st_mode & stat.S_ISGID for path in landed if path.is_dir())
 
 
 def test_a_limit_that_may_not_be_asked_for(service: FakeService, cli: Cli, odd: Any) -> None:

@@ -19,6 +19,7 @@ from itertools import count, filterfalse
 from .archives import PIECE, Check, reader_of
 from .directory import Directory, sync_file
 from .file_system import sync_file_system
+from .files import fit_in
 from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
@@ -93,7 +94,12 @@ class Aside:
         return self._directory.child(str(number), create=True)
 
     def move_folder(self, path: str, target: Directory, name: str) -> bool:
-        """Move a folder with all its files to a name; return whether that was possible."""
+        """Move a folder with all its files to a name; return whether that was possible.
+
+        It is not where new files get another group than in the numbered folders.
+        """
+        if target.group_for_new_files != self._directory.group_for_new_files:
+            return False
         try:
             self._directory.replace(str(self._numbers[path]), target, name)
         except OSError:
@@ -102,6 +108,7 @@ class Aside:
 
     def move_file(self, folder: Directory, name: str, target: Directory) -> None:
         """Move a file from a numbered folder, also to another file system. Raises OSError."""
+        fit_in(folder, name, target, None)
         try:
             folder.replace(name, target, name)
         except OSError as error:
