@@ -68,14 +68,16 @@ def holds_only(tree: Tree, folder: str, records: Mapping[str, list[Stored]]) -> 
 
 
 def other_modes(
-    tree: Tree, records: Records, base: str, skipped: Iterable[str]
+    tree: Tree, records: Records, base: str, skipped: Iterable[str], *, by_bytes: bool = False
 ) -> dict[str, int] | None:
     """Return where only the permissions differ from the records, with the recorded ones.
 
     Returns None if anything else differs, or if such a file cannot be read. A skipped member only
-    has to exist.
+    has to exist. With `by_bytes`, a file's time is no proof.
     """
     places = {joined(base, path.rstrip("/")): record for path, record in records.items()}
+    if by_bytes:
+        places = {place: record._replace(mtime_ns=-1) for place, record in places.items()}
     wanted: dict[str, Stored | None] = {**places, **{joined(base, one): None for one in skipped}}
     found: dict[str, int] = {}
     try:

@@ -294,6 +294,36 @@ def test_a_killed_run_is_completed_under_any_rule(
         assert files == {"a/x": b"a", "b/x": b"b", "c/x": b"c"}
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_killed_update_is_completed(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version whose members have the sizes and times of the older ones is not taken for them."""
+    versions = [archive(*(member(f"{name}/x", body) for name in "abc")) for body in (b"1", b"2")]
+    left, real = list(range(count)), Aside.move_file
+
+    def move_file(aside: Aside, folder: Directory, name: str, target: Directory) -> None:
+        if not left:
+            raise Cancelled
+        left.pop()
+        real(aside, folder, name, target)
+
+    with a_folder() as (home, opened):
+        unpack(home, opened, versions[0])
+        opened.manifest.save()
+        with monkeypatch.context() as patch:
+            patch.setattr(Aside, "move_file", move_file)
+            patch.setattr(opened.unpacker.owners, "settle", Mock(side_effect=Cancelled))
+            with pytest.raises(Cancelled):
+                unpack(home, opened, versions[1])
+        opened.manifest.close()
+        del opened.manifest  # so that it is read again
+        (step,) = plan([ARTIFACT], opened, layout=Layout.MIRROR, unpack=True)
+        if step.fetches:
+            unpack(home, opened, versions[1])
+        assert step.fetches or count == 3
+        files = {place: body for place, body in seen(home / "out/dist").items() if body}
+        assert files == {"a/x": b"2", "b/x": b"2", "c/x": b"2"}
+
+
 def test_names_that_the_disk_takes_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the disk folds names that are not expected to be one, the archive is refused."""
     real = os.open
