@@ -255,9 +255,11 @@ class Disk:
         self._lock = threading.RLock()
         self._ours = threading.local()
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close what keeps the numbers; the disk is of no use afterwards."""
         for descriptor in self._kept.values():
             os.close(descriptor)
+        self._kept.clear()
 
     @contextmanager
     def watched(self, before: Callable[[int], None] = lambda number: None) -> Iterator[None]:
@@ -523,6 +525,7 @@ class Stories(RuleBasedStateMachine):
                 check_complete(self.service, self.folder)
             finally:
                 self.service.close()
+                self.disk.close()
                 self._folder.cleanup()
                 self._world.__exit__(None, None, None)
 
@@ -580,6 +583,14 @@ def appearance(folder: Path, *, times: bool) -> object:
     return tuple(found)
 
 
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """Watch the disk during one test."""
+    disk = Disk()
+    yield disk
+    disk.close()
+
+
 SCENES = ["fresh", "resumed", "replaced", "changed"]
 
 
@@ -621,10 +632,10 @@ def check_moments(service: Service, moments: list[Path]) -> None:
 @pytest.mark.parametrize("power", ["", "all", "chance"])
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_kill_at_any_moment_loses_nothing(
-    service: Service, tmp_path: Path, scene: str, power: str
+    service: Service, disk: Disk, tmp_path: Path, scene: str, power: str
 ) -> None:
     """A run is killed before each single change to the disk; the next one completes the folder."""
-    folder, disk = tmp_path / "out", Disk()
+    folder = tmp_path / "out"
     with disk.watched():
         prepare(scene, service, folder)
     moments = crashed(disk, service, folder, tmp_path / "copies", power=power)
@@ -634,12 +645,17 @@ def test_a_kill_at_any_moment_loses_nothing(
 @pytest.mark.parametrize("power", ["", "all", "chance"])
 @pytest.mark.parametrize("scene", ["fresh", "replaced", "packed", "many"])
 def test_a_kill_at_any_moment_of_a_folder(
-    service: Service, tmp_path: Path, scene: str, power: str, monkeypatch: pytest.MonkeyPatch
+    service: Service,
+    disk: Disk,
+    tmp_path: Path,
+    scene: str,
+    power: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same while an archive is unpacked, its files are put in place, and older ones removed."""
     service.things = {"dist": Packed("dist", 0)}
     service.things["dist"].change()
-    folder, disk = tmp_path / "out", Disk()
+    folder = tmp_path / "out"
     if scene == "many":  # files are synced together with all else of the file system
         for module in (aside, output_folder):
             monkeypatch.setattr(module, "FEW", 1)
@@ -656,7 +672,12 @@ def test_a_kill_at_any_moment_of_a_folder(
 @pytest.mark.parametrize("power", ["", "all", "chance"])
 @pytest.mark.parametrize("scene", ["fresh", "resumed"])
 def test_a_kill_at_any_moment_of_one_file(
-    service: Service, tmp_path: Path, scene: str, power: str, monkeypatch: pytest.MonkeyPatch
+    service: Service,
+    disk: Disk,
+    tmp_path: Path,
+    scene: str,
+    power: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After such a kill of `-o FILE` the next run leaves the file, and nothing else beside it."""
     service.things.pop("small")
@@ -668,7 +689,7 @@ def test_a_kill_at_any_moment_of_one_file(
         run(service, folder, retries=0, output=str(folder / "file"))
         service.faults.clear()
     copies, output = tmp_path / "copies", str(folder / "file")
-    moments = crashed(Disk(), service, folder, copies, power=power, output=output)
+    moments = crashed(disk, service, folder, copies, power=power, output=output)
     assert (moments[-1] / "file").read_bytes() == service.things["large"].versions[-1]
     body = service.things["large"].versions[-1]
     for moment in moments:
@@ -678,14 +699,16 @@ def test_a_kill_at_any_moment_of_one_file(
         assert {path.name: path.read_bytes() for path in moment.iterdir()} == {"file": body}
 
 
-def test_what_came_before_a_kill_is_not_fetched_again(service: Service, tmp_path: Path) -> None:
+def test_what_came_before_a_kill_is_not_fetched_again(
+    service: Service, disk: Disk, tmp_path: Path
+) -> None:
     """A kill at any moment costs bytes that no checkpoint has: at most a fifth, mostly very few.
 
     Checkpoints are written after a quarter more bytes, and at timed intervals.
     """
     service.things.pop("small")
     received: list[int] = []
-    moments = crashed(Disk(), service, tmp_path / "out", tmp_path / "copies", jobs=1)
+    moments = crashed(disk, service, tmp_path / "out", tmp_path / "copies", jobs=1)
     for moment in moments:
         held = sum(part.stat().st_size for part in moment.rglob("*.part"))
         (result,) = run(service, moment).files

@@ -52,7 +52,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
     with open_root(str(tmp_path)) as directory:
         before = descriptors()
         yield directory
-        assert descriptors() == before
+        assert descriptors() <= before  # what earlier tests left may be closed meanwhile
 
 
 def descriptors() -> set[str]:
