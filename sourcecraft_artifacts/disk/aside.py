@@ -14,12 +14,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import count, filterfalse
 
 from .archives import PIECE, Check, reader_of
 from .directory import Directory, sync_file
 from .file_system import sync_file_system
 from .files import fit_in
+from .leftovers import remove_folder
 from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
@@ -262,42 +262,3 @@ def _count_all(descriptor: int, size: int, check: Check) -> None:
             raise UnsafeArchive("it becomes too large")
         if number > MOST_MEMBERS:
             raise UnsafeArchive(f"it has more than {MOST_MEMBERS:,} members")
-
-
-def remove_folder(above: Directory, name: str) -> None:
-    """Remove a folder of numbered folders if it exists; errors are ignored.
-
-    After a loss of power one of them may be there that had been moved to its place, with others in
-    it. Folders are then moved up before they are removed, so that no depth is too much.
-    """
-    with suppress(OSError):
-        if above.lstat(name) is None:
-            return
-        with above.child(name, create=False) as directory:
-            left = directory.listdir()
-            taken = set(left)
-            free = filterfalse(taken.__contains__, map("moved-{}".format, count()))
-            while left:
-                one = left.pop()
-                found = directory.lstat(one)
-                if found is None or not stat.S_ISDIR(found.st_mode):
-                    directory.unlink(one)
-                    continue
-                with directory.child(one, create=False) as folder:
-                    for inner in _remove_files(folder):
-                        left.append(next(free))
-                        folder.replace(inner, directory, left[-1])
-                directory.rmdir(one)
-        above.rmdir(name)
-
-
-def _remove_files(folder: Directory) -> Iterator[str]:
-    """Remove the files in a folder, and yield the names of the folders in it."""
-    for name in folder.listdir():
-        try:
-            folder.unlink(name)
-        except OSError:
-            found = folder.lstat(name)
-            if found is None or not stat.S_ISDIR(found.st_mode):
-                raise
-            yield name

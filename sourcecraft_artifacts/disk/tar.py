@@ -25,6 +25,7 @@ from .tar_fields import (
     name_in,
     number_in,
     pax_records,
+    refuse_for_all,
     sum_of_ascii,
     terminated,
     text_of,
@@ -217,7 +218,7 @@ class TarReader:
             if kind in _PAX or kind == _FOR_ALL:
                 more = pax_records(self._small(size))
                 if kind == _FOR_ALL:
-                    _refuse_for_all(more)
+                    refuse_for_all(more)
                 else:
                     records += more
             elif kind in _LONG:
@@ -294,10 +295,3 @@ class TarReader:
             return None
         check_spans(self._spans, self._left, self._size)
         return said.get(SPARSE + b"name")
-
-
-def _refuse_for_all(records: PaxRecords) -> None:
-    """Refuse names in a header for all members, which may only describe the archive."""
-    names = {b"path", b"linkpath", b"size"}
-    if any(key in names or key.startswith(SPARSE) for key, _ in records):
-        raise UnsafeArchive("a header in it gives one name or size to all members")

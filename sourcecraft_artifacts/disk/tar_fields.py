@@ -132,3 +132,10 @@ def pax_records(content: bytes) -> PaxRecords:
         records.append((key, value[:-1]))
         at += length
     return records
+
+
+def refuse_for_all(records: PaxRecords) -> None:
+    """Refuse names in a header for all members, which may only describe the archive."""
+    names = {b"path", b"linkpath", b"size"}
+    if any(key in names or key.startswith(b"GNU.sparse.") for key, _ in records):
+        raise UnsafeArchive("a header in it gives one name or size to all members")

@@ -18,9 +18,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sourcecraft_artifacts.choices import IfExists, Layout
-from sourcecraft_artifacts.disk.aside import Aside, remove_folder
+from sourcecraft_artifacts.disk.aside import Aside
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.entry import Entry
+from sourcecraft_artifacts.disk.leftovers import remove_folder
 from sourcecraft_artifacts.disk.paths import safe_path
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
 from sourcecraft_artifacts.downloads.plan import plan
