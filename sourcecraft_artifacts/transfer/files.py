@@ -8,12 +8,13 @@ from contextlib import suppress
 from operator import itemgetter
 
 from .attempt import Attempt
+from .pacing import Pace
 from .transfer import Transfer
 
 _WORTH = 2
 """How many files or pieces there must be for each further connection."""
 _LATE = 0.1
-_WORTH_WAITS = 6
+_WORTH_WAITS = 3
 """At the end a piece is shared if it would still take so many seconds, and so many times as long as
 a response."""
 _SEEN_WAITS = 3
@@ -24,17 +25,17 @@ with each round trip."""
 class Files:
     """The files that wait for a connection, those that have begun, and the large ones.
 
-    `most_aside` files that have begun may wait besides those with a connection. It is for the
-    loop's thread alone.
+    `most_aside` files that have begun may wait besides those with a connection; with `sharing` the
+    last pieces are shared. It is for the loop's thread alone.
     """
 
-    def __init__(self, most_aside: int) -> None:
+    def __init__(self, pace: Pace, most_aside: int, *, sharing: bool) -> None:
         self.waiting: deque[Attempt] = deque()
         self.begun: dict[Attempt, None] = {}
         """Those that were given a connection, until they have ended."""
         self.shared: dict[Transfer, Attempt] = {}
         """Large files, each of which may have several connections."""
-        self._most_aside = most_aside
+        self._pace, self._most_aside, self._sharing = pace, most_aside, sharing
 
     def add(self, attempts: Sequence[Attempt]) -> None:
         """Add files; they are fetched in this order."""
@@ -64,28 +65,36 @@ class Files:
         pieces = sum(one.pieces_left for one in self.shared.values())
         return (len(self.waiting) + pieces) // _WORTH
 
-    def choose(self, width: int) -> Attempt | None:
-        """Choose a file for another of `width` connections: large files get up to half of them."""
-        if self.shared:
-            helped = sum(max(0, len(one.tasks) - 1) for one in self.shared.values())
-            if not self.waiting or helped < width // 2:
-                needy = [one for one in self.shared.values() if one.wants_help]
-                if needy:
-                    chosen = max(needy, key=_need)
-                    with suppress(ValueError):  # or it would be started again when it is complete
-                        self.waiting.remove(chosen)
-                    return chosen
-        if self.waiting and len(self.begun) < width + self._most_aside:
-            return self.waiting.popleft()
-        return None
+    def choose(self) -> Attempt | None:
+        """Choose a file for another connection, or share a piece of one; None if none is needed."""
+        return self._choose_large() or self._choose_waiting() or self._share_latest()
 
-    def share_latest(self, response_time: float) -> Attempt | None:
-        """Share the piece that would arrive last, if an idle connection can help; return its file.
+    def _choose_large(self) -> Attempt | None:
+        """Choose a large file for another connection.
 
-        `response_time` is how many seconds a response takes at least.
+        Not more than `streams` fetch them: these fill the network, and others could only crowd it.
+        While other files wait, large ones get up to half of all connections.
         """
-        if self.waiting or not self.shared:
+        helpers = sum(max(0, len(one.tasks) - 1) for one in self.shared.values())
+        if not self._are_few or (self.waiting and helpers >= self._pace.width // 2):
             return None
+        needy = [one for one in self.shared.values() if one.wants_help]
+        if not needy:
+            return None
+        chosen = max(needy, key=_need)
+        with suppress(ValueError):  # or it would be started again when it is complete
+            self.waiting.remove(chosen)
+        return chosen
+
+    def _choose_waiting(self) -> Attempt | None:
+        has_room = len(self.begun) < self._pace.width + self._most_aside
+        return self.waiting.popleft() if self.waiting and has_room else None
+
+    def _share_latest(self) -> Attempt | None:
+        """Share the piece that would arrive last, if an idle connection can help."""
+        if self.waiting or not self.shared or not self._sharing or not self._are_few:
+            return None
+        response_time = self._pace.quickest
         seen = _SEEN_WAITS * response_time
         found = [(*transfer.slowest(seen), attempt) for transfer, attempt in self.shared.items()]
         seconds, piece, attempt = max(found, key=itemgetter(0))
@@ -94,6 +103,12 @@ class Files:
         assert attempt.transfer is not None
         attempt.transfer.share(piece)
         return attempt
+
+    @property
+    def _are_few(self) -> bool:
+        """Whether another connection may fetch a file that has one already."""
+        tasks = [len(one.tasks) for one in self.shared.values()]
+        return max(1, sum(number for number in tasks if number > 1)) < self._pace.streams
 
 
 def _need(attempt: Attempt) -> float:

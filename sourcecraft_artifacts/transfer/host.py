@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..http.storage import Connections
-from ..http.waits import Steps
-from ..models import Artifact
+from .links import Links
 from .meter import Meter
 
 if TYPE_CHECKING:
@@ -20,22 +19,12 @@ class Host(Protocol):
 
     net: Connections
     meter: Meter
+    links: Links
 
     def write(
         self, attempt: Attempt, do: Callable[[], object], block: memoryview | None = None
     ) -> None:
         """Pass an order to the writer; an error makes the attempt fail."""
-
-    def listed_anew(
-        self, artifact: Artifact, stale: str | None, *, has_begun: bool
-    ) -> Steps[Artifact | None]:
-        """Return the artifact with a URL newer than `stale`; None if there is none to be had now.
-
-        `has_begun` tells that a URL of it has worked. Raises ArtifactsError.
-        """
-
-    def url_works(self, artifact: Artifact, *, is_new: bool) -> None:
-        """Note that the storage has accepted its URL; `is_new` tells that it was renewed."""
 
     def shares(self, transfer: Transfer) -> None:
         """Note that several connections may fetch it."""

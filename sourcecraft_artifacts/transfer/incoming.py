@@ -63,8 +63,8 @@ class Incoming:
         connection.most = net.read_at_once
         self._several = self._several or bool(self._coming)
         self._coming[piece] = connection
-        count, piece.began = connection.high, time.monotonic()
-        self._host.meter.receiving(1)
+        count, size, piece.began = connection.high, piece.end - piece.position, time.monotonic()
+        self._host.meter.receives(1, size)
         try:
             while not piece.dead:
                 filled = self._is_filled(piece, connection, next_size)
@@ -85,7 +85,7 @@ class Incoming:
         finally:
             self._take(piece, connection)
             del self._coming[piece]
-            self._host.meter.receiving(-1)
+            self._host.meter.receives(-1, size)
 
     def hand_over(self) -> None:
         """Pass all received bytes to the writer."""
@@ -121,6 +121,9 @@ class Incoming:
         there = piece.position + connection.high
         while there >= min(piece.end, piece.last):
             if piece.end >= piece.last or (connection.ended and there == piece.end):
+                return True
+            others = len(self._pieces.under_way) > 1
+            if others and self._host.meter.has_too_many:
                 return True
             if not self._pieces.extend(piece, next_size()):
                 return True

@@ -29,8 +29,9 @@ _PULSE = 0.05
 """Seconds between adjustments of the pace."""
 _LOOK_EVERY = 0.5
 """The most seconds between checks for stalled connections."""
-_ASIDE = 24
-"""How many started files, each with a descriptor, may wait, besides those with a connection."""
+_ASIDE = MOST
+"""How many started files, each with a descriptor, may wait, besides those with a connection: small
+files often end on all connections at once, and the next requests must not wait for the disk."""
 
 
 class Scheduler:
@@ -56,16 +57,15 @@ class Scheduler:
         blocks = Blocks(_MEMORY // SIZE, self.loop.post)
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
         self.net.read_at_once = limit.buffer_size
-        self._links = Links(relist, self._notice_refresh, self.loop.time)
+        self.links = Links(relist, self._notice_refresh, self.loop.time)
         self._writer = Writer(blocks, self.loop.post, self._commit)
         self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
         self._helpers = Helpers(self.loop, self._writer)
-        self._files = Files(min(_ASIDE, spare))
+        self._files = Files(self._pace, min(_ASIDE, spare), sharing=tuning.limit_rate is None)
         self._spares = Spares(self.loop, self.net, self._files, self._pace)
         self._whole: list[Attempt] = []
         """Files to be committed, for the writer's thread."""
         self._changed = False
-        self._busy = 0
         self._cancelled = False
         self.loop.after_round = self._after_round
         self.loop.later(_PULSE, self._beat)
@@ -108,21 +108,7 @@ class Scheduler:
     ) -> None:
         """Pass an order to the writer; an error makes the attempt fail."""
         partial = attempt.transfer.partial if block and attempt.transfer else None
-
-        def failed(error: Exception) -> None:
-            self._fail(attempt, error)
-
-        self._writer.put(Order(do, failed, block, partial))
-
-    def listed_anew(
-        self, artifact: Artifact, stale: str | None, *, has_begun: bool
-    ) -> Steps[Artifact | None]:
-        """Return the artifact with a newer URL than `stale`, or None."""
-        return self._links.fresh(artifact, stale, has_begun=has_begun)
-
-    def url_works(self, artifact: Artifact, *, is_new: bool) -> None:
-        """Note that the storage has accepted its URL."""
-        self._links.works(artifact, is_new=is_new)
+        self._writer.put(Order(do, lambda error: self._fail(attempt, error), block, partial))
 
     def shares(self, transfer: Transfer) -> None:
         """Let several connections fetch it."""
@@ -135,7 +121,7 @@ class Scheduler:
 
     def retrying(self, transfer: Transfer, reason: str, delay: float) -> None:
         """Report that a request will be repeated, and pause its file until then."""
-        self._pace.troubled(self._busy, self.loop.time())
+        self._pace.troubled(self.meter.busy, self.loop.time())
         transfer.resting += 1
         self.loop.later(delay, lambda: self._rested(transfer))
         self._reporter.retrying(transfer, reason, delay)
@@ -145,19 +131,13 @@ class Scheduler:
     def _after_round(self) -> None:
         while self._changed:
             self._changed = False
-            while self._busy < self._pace.width and (attempt := self._choose()) is not None:
+            while self.meter.busy < self._pace.width and (attempt := self._files.choose()):
                 self._hire(attempt)
         self._writer.flush()
 
-    def _choose(self) -> Attempt | None:
-        attempt = self._files.choose(self._pace.width)
-        if attempt is None and self._tuning.limit_rate is None:
-            attempt = self._files.share_latest(self._pace.quickest)
-        return attempt
-
     def _hire(self, attempt: Attempt) -> None:
         self._files.begun[attempt] = None
-        self._busy += 1
+        self.meter.busy += 1
         task = self.loop.begin(self._work(attempt), lambda error: self._left(attempt, task, error))
         attempt.tasks.add(task)
         task.resume()
@@ -175,7 +155,7 @@ class Scheduler:
     def _left(self, attempt: Attempt, task: Task, error: Exception | None) -> None:
         """Decide what to do with a file that a worker has left."""
         attempt.tasks.discard(task)
-        self._busy -= 1
+        self.meter.busy -= 1
         if error is not None:
             self._fail(attempt, error)
         elif attempt.is_whole:
@@ -190,7 +170,7 @@ class Scheduler:
         tasks, attempt.tasks = attempt.tasks, set()
         for task in tasks:
             task.close()
-            self._busy -= 1
+            self.meter.busy -= 1
 
     def _want(self, attempt: Attempt) -> None:
         """Queue a file again if it has no worker and does not wait for anything."""
@@ -294,8 +274,9 @@ class Scheduler:
     # Timers.
 
     def _beat(self) -> None:
+        self._after_round()  # or those whose files have just ended would count as not in use
         now, wanted = self.loop.time(), self._files.wanted
-        self.meter.tick(now, busy=self._busy, asking=self.net.asking, wanted=wanted)
+        self.meter.tick(now, asking=self.net.asking, wanted=wanted)
         self.changed()
         self.loop.later(_PULSE, self._beat)
 

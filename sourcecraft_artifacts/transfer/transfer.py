@@ -149,7 +149,10 @@ class Transfer:
         self._incoming.hand_over()
 
     def _claim(self) -> Piece | None:
-        if not self.pieces.are_free or (self.pieces.under_way and not self._shared):
+        others = bool(self.pieces.under_way)
+        if others and (not self._shared or self._host.meter.has_too_many):
+            return None
+        if not self.pieces.are_free:
             return None
         return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
 
@@ -161,7 +164,7 @@ class Transfer:
         """
         if not self._shared:
             return self.size or MAX_PIECE
-        share = self.pieces.unclaimed // (2 * max(1, self._host.meter.width))
+        share = self.pieces.unclaimed // (2 * max(1, self._host.meter.slices))
         return min(max(share, MIN_PIECE), MAX_PIECE)
 
     def _fetch(self, piece: Piece, url: str | None) -> Steps[None]:
@@ -177,7 +180,7 @@ class Transfer:
         else:
             is_new = self._renewals.unproven and url == self.artifact.download_url
             self._renewals.unproven = self._renewals.unproven and not is_new
-            self._host.url_works(self.artifact, is_new=is_new)
+            self._host.links.works(self.artifact, is_new=is_new)
         try:
             if not piece.dead and self._accept(piece, answer, have if headers else None):
                 yield from self._incoming.receive(piece, answer, self._piece_size)
@@ -189,7 +192,7 @@ class Transfer:
         if have is None or not have.resumable:
             return {}
         # Other workers may claim the bytes after it: then the response must end before them.
-        alone = not self._shared or self._host.meter.width == 1
+        alone = not self._shared or self._host.meter.slices == 1
         open_ended = piece.end == have.size or (alone and self.pieces.reaches_end(piece))
         if piece.start == 0 and open_ended:
             return {}
@@ -236,7 +239,7 @@ class Transfer:
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         self._shared = sliced and self.partial.keeps
-        share = (found.size or 0) // max(1, self._host.meter.width)
+        share = (found.size or 0) // max(1, self._host.meter.slices)
         self.pieces.restart(
             piece, found, max(MAX_PIECE, share) if self._shared else found.size or 0
         )
@@ -271,7 +274,7 @@ class Transfer:
         self._refreshing += 1
         try:
             has_begun = self._incoming.received > 0
-            found = yield from self._host.listed_anew(self.artifact, stale, has_begun=has_begun)
+            found = yield from self._host.links.fresh(self.artifact, stale, has_begun=has_begun)
         finally:
             self._refreshing -= 1
         if found is None:

@@ -36,7 +36,7 @@ from sourcecraft_artifacts.transfer import incoming, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
-from sourcecraft_artifacts.transfer.pacing import Pace, Use
+from sourcecraft_artifacts.transfer.pacing import MOST, Pace, Use
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
@@ -490,6 +490,28 @@ def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
     assert any("503" in reason for reason in world.watcher.retries)
     (pace,) = Wide.made
     assert pace.narrowest == SLICES // 2
+
+
+@pytest.mark.usefixtures("wide")
+def test_slices_beyond_the_pace_are_given_up(world: World) -> None:
+    """If the number of connections is lowered, those of one file end with their pieces."""
+    body = bytes(4 * len(BODY))
+    busy: list[int] = []
+
+    def good(received: Received) -> Response:
+        if crowd.together.is_set() and downloads._scheduler is not None:
+            Wide.made[0].width = 2
+            busy.append(downloads._scheduler.meter.busy)
+        return ranged(body)(received)
+
+    crowd = Crowd(SLICES, good, good)
+    world.server.on("/a", crowd)
+    with world.downloads() as downloads:
+        downloads.submit([Job(world.artifact("a"), "a")])
+        assert downloads.wait(10)
+    assert (world.path / "a").read_bytes() == body
+    assert busy[0] == SLICES
+    assert max(busy[-SLICES:]) <= 2
 
 
 @pytest.mark.usefixtures("wide")
@@ -1012,7 +1034,7 @@ def test_what_has_come_is_synced_now_and_then(
 def test_files_that_wait_for_the_disk_are_few(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each has a descriptor: while none can be put in place, only 24 are begun besides."""
+    """Each has a descriptor: while none can be put in place, only 96 are begun besides."""
     held, gate = threading.Event(), threading.Event()
 
     def slow(folder: Folder, batch: Sequence[Whole]) -> None:
@@ -1023,7 +1045,7 @@ def test_files_that_wait_for_the_disk_are_few(
     commit = Folder.commit
     monkeypatch.setattr(Folder, "commit", slow)
     world.server.on("/", ranged(SMALL))
-    jobs = [Job(world.artifact(f"{at}"), f"{at}") for at in range(100)]
+    jobs = [Job(world.artifact(f"{at}"), f"{at}") for at in range(200)]
     with world.downloads(jobs=1) as downloads:
         downloads.submit(jobs)
         assert held.wait(10)
@@ -1031,10 +1053,29 @@ def test_files_that_wait_for_the_disk_are_few(
         while seen < len(world.server.requests):
             seen = len(world.server.requests)
             threading.Event().wait(0.2)  # until all that can begin has begun
-        assert seen == 1 + 24
+        assert seen == 1 + MOST
         gate.set()
         assert downloads.wait(20)
-    assert len(world.server.requests) == 100
+    assert len(world.server.requests) == 200
+
+
+def test_the_pace_sees_all_connections_in_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections whose files have just ended get the next ones before they are counted."""
+    seen: set[int] = set()
+
+    class Noting(Wide):
+        def tick(self, now: float, received: int, use: Use, *, wanted: int) -> None:
+            if wanted:
+                seen.add(use.busy)
+
+    monkeypatch.setattr(scheduler, "Pace", Noting)
+    monkeypatch.setattr(scheduler, "_PULSE", 0.0)
+    monkeypatch.setattr(scheduler, "_ASIDE", 1000)
+    world.server.on("/", ranged(SMALL))
+    world.run(*(f"file-{at}" for at in range(200)))
+    assert seen == {SLICES}
 
 
 def test_many_small_files(world: World) -> None:

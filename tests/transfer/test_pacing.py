@@ -62,11 +62,60 @@ def test_many_where_answers_are_late(jobs: int | None) -> None:
     assert wire.run(1.5) == (jobs or MOST)
 
 
+@pytest.mark.parametrize(
+    ("lateness", "wanted", "width"),
+    [
+        (1.0, PLENTY // 10, 2 * START),
+        (1.5, PLENTY, START + START // 3),
+        (1.9, PLENTY, START + 1),
+        (2.0, PLENTY, START),
+        (9.0, PLENTY, START),
+        (1.2, 500, 500 // 12),
+        (1.3, 500, START + 9),
+    ],
+)
+def test_the_later_responses_are_the_fewer_are_added(
+    lateness: float, wanted: int, width: int
+) -> None:
+    """If the network is full, more connections only make responses later, up to twice as late."""
+    pace = Pace(None)
+    pace.tick(100.0, 0, Use(START, START, 0), wanted=wanted)
+    pace.quickest = 0.05
+    for _ in range(START):
+        pace.answered(0.05 * lateness)
+    pace.tick(100.1, 1, Use(START, START, 0), wanted=wanted)
+    assert pace.width == width
+
+
+def test_new_connections_are_judged_when_they_are_open() -> None:
+    """Responses that were requested before there were so many tell nothing about them."""
+    pace = Pace(None)
+    pace.tick(100.0, 0, Use(START, START, 0), wanted=PLENTY)
+    for at in range(1, 9):
+        for _ in range(START):
+            pace.answered(0.05)
+        open_ones = START if at < 8 else 2 * START
+        pace.tick(100.0 + at * TICK, at, Use(pace.width, open_ones, 0), wanted=60)
+        assert pace.width == 2 * START
+    for _ in range(START):
+        pace.answered(0.05)
+    pace.tick(100.6, 9, Use(2 * START, 2 * START, 0), wanted=60)
+    assert pace.width > 2 * START
+
+
 def test_no_more_than_there_is_to_do() -> None:
     """No more connections are opened than there are requests to make."""
     wire = Wire(Pace(None), late=0.05, size=20e3, most=1e9, each=10 * MB)
     assert wire.run(1.5, wanted=0) == START
     assert wire.run(0.2, wanted=3) <= START + 6
+
+
+def test_very_many_files_get_many_at_once() -> None:
+    """Where each connection has many files to fetch, the number need not double step by step."""
+    pace = Pace(None)
+    wire = Wire(pace, late=0.05, size=20e3, most=1e9, each=10 * MB)
+    seen = [wire.run(TICK, wanted=500) for _ in range(8)]
+    assert next(width for width in seen if width > START) == 500 // 12
 
 
 def test_few_where_the_way_is_full() -> None:
@@ -132,6 +181,32 @@ def test_those_of_small_files_are_given_up_where_large_ones_follow() -> None:
     large = Wire(pace, late=0.05, size=MB, most=25 * MB, each=5 * MB)
     large.now = 110.0
     assert large.run(6) == START
+
+
+def test_a_trial_that_failed_does_not_keep_small_files_waiting() -> None:
+    """If small files follow large ones, connections are added at once, as responses are awaited."""
+    pace = Pace(None)
+    large = Wire(pace, late=0.03, size=4 * MB, most=16 * 5 * MB, each=5 * MB, queue=0.0)
+    assert max(large.run(TICK) for _ in range(40)) > START
+    assert pace.width == START
+    small = Wire(pace, late=0.03, size=20e3, most=1e9, each=10 * MB)
+    small.now = large.now
+    small.received = large.received
+    assert small.run(0.5) > START
+
+
+def test_one_response_tells_nothing() -> None:
+    """While all others are still under way, nothing is known yet."""
+    pace = Pace(None)
+    pace.tick(100.0, 0, Use(START, START, 0), wanted=PLENTY)
+    pace.answered(0.16)
+    for at in range(1, 20):
+        pace.tick(100.0 + at * TICK, 20_000, Use(START, START, 0), wanted=PLENTY)
+    assert pace.width == START
+    for _ in range(START // 2 - 1):
+        pace.answered(0.16)
+    pace.tick(101.0, 20_000, Use(START, START, 0), wanted=PLENTY)
+    assert pace.width > START
 
 
 def test_trouble_halves_once_for_all_that_fail_together() -> None:
