@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 from sourcecraft_artifacts.http.blocks import SIZE, Blocks
-from sourcecraft_artifacts.http.connection import Response
+from sourcecraft_artifacts.http.response import Response
 from sourcecraft_artifacts.http.storage import Connections, Storage
 from sourcecraft_artifacts.http.waits import Call, Steps
 from sourcecraft_artifacts.transfer.loop import Loop

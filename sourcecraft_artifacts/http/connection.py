@@ -7,21 +7,16 @@ here.
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from ..errors import TransferError
-from ..network import open_socket, proxy_authorization, proxy_for
-from .targets import target_secrets
-from .waits import Call, Outcome, Ready, Stalled, Steps
-from .wire import Ended, Head, Parser
+from .opening import Opening, Peers, Route, header_lines, send
+from .response import Response
+from .waits import Ready, Steps
+from .wire import Head, Parser
 
 if TYPE_CHECKING:
     from .blocks import Blocks
@@ -33,54 +28,6 @@ _LEAST_ROOM = 16 * 1024
 """The size of a TLS record in bytes: a block with less room counts as full."""
 _DRAIN = 8192
 """The most bytes of an unwanted body that are read so that the connection can be kept."""
-
-
-class TunnelRefused(Exception):
-    """A proxy answered CONNECT with `status`."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class Peers:
-    """What connections share: working addresses, and TLS sessions."""
-
-    def __init__(self, forget: Callable[[socket.socket], None]) -> None:
-        self.forget = forget
-        """Called before a socket is closed."""
-        self.addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
-        self.sessions: dict[str, ssl.SSLSession] = {}
-        self.races: dict[tuple[str, int], Call] = {}
-        """By host and port: lookups and first connection attempts in progress."""
-
-
-class Response:
-    """One response of the storage; `length` is its body's size in bytes, None if unknown.
-
-    `headers` have lower-case names; repeated ones are joined by commas. Its body is read from
-    its `connection`.
-    """
-
-    def __init__(self, connection: Connection, head: Head, target: str, waited: float) -> None:
-        self.status = head.status
-        self.length = head.length
-        self.headers: Mapping[str, str] = head.headers
-        self.connection = connection
-        self.waited = waited
-        """How many seconds it came after its request."""
-        self.start = b""
-        """The beginning of the body of an error."""
-        self._target = target
-
-    @property
-    def secrets(self) -> list[str]:
-        """The parts of the requested URL that may be secret, which no message may show."""
-        return target_secrets(self._target)
-
-    def text(self) -> str:
-        """Return the beginning of an error's body, for a message."""
-        return self.start.decode("utf-8", "replace")
 
 
 class Connection:
@@ -110,6 +57,8 @@ class Connection:
         """How many seconds it took to open."""
         self.reused = False
         """Whether it carried a response before."""
+        self._route = Route(origin, storage.standing)
+        self._secure = self._route.secure
         self._storage, self._peers, self._blocks, self._clock = storage, peers, blocks, clock
         self._parser = Parser()
         self._moved = 0
@@ -117,123 +66,17 @@ class Connection:
         self._drained = True
         self._events_wanted = EVENT_READ
         self._fault: OSError | None = None
-        self._prefix = ""
-        """What stands before each target: a forwarding proxy needs the whole URL."""
-        self._tunnel: Mapping[str, str] | None = None
-        """The headers that open a tunnel through a proxy; None without such a proxy."""
-        parts, proxy = urlsplit(origin), proxy_for(origin)
-        self._secure = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        port = parts.port or (443 if self._secure else 80)
-        self._authority = f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
-        self._where = _proxy_address(proxy) if proxy else (self._host, port)
-        named = origin.partition("://")[2].removesuffix(":443" if self._secure else ":80")
-        fixed = {"Host": named, **storage.standing}
-        if proxy and self._secure:
-            self._tunnel = proxy_authorization(proxy)
-        elif proxy:
-            self._prefix = origin
-            fixed |= proxy_authorization(proxy)
-        self._fixed = _header_lines(fixed)
-        """The header lines of each request."""
-
-    # Opening.
 
     def open(self) -> Steps[None]:
-        """Open it, within the stall timeout. Raises OSError, Stalled, TunnelRefused."""
+        """Open it, within the stall timeout. Raises what `Opening.run` raises."""
         began = self._clock()
         self.deadline = began + self._storage.stall_timeout
-        self.sock = yield from self._reach()
-        self.sock.setblocking(False)
-        with suppress(OSError):
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tunnel is not None:
-            yield from self._dig(self._tunnel)
-        if self._secure:
-            yield from self._shake_hands()
-        self.opening = self._clock() - began
-
-    def _reach(self) -> Steps[socket.socket]:
-        """Connect to the address that answered before, or to the fastest one of the name."""
-        race = self._peers.races.get(self._where)
-        if race is not None:
-            yield Outcome(race, self.deadline)
-        known = self._peers.addresses.get(self._where)
-        if known is not None:
-            try:
-                return (yield from self._connect(*known))
-            except (OSError, Stalled) as error:
-                self._peers.addresses.pop(self._where, None)
-                if isinstance(error, Stalled):  # no time is left for another address
-                    raise
-        return (yield from self._race())
-
-    def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[socket.socket]:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        opening = Opening(self._route, self._storage, self._peers, self.deadline)
         try:
-            sock.setblocking(False)
-            code = sock.connect_ex(address)
-            while code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
-                yield Ready(sock, EVENT_WRITE, self.deadline)
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, os.strerror(code))
-        except BaseException:
-            self._peers.forget(sock)
-            sock.close()
-            raise
-        return sock
-
-    def _race(self) -> Steps[socket.socket]:
-        where, timeout = self._where, self._storage.stall_timeout
-        race = Call(lambda: open_socket(*where, timeout))
-        self._peers.races[where] = race
-        try:
-            sock: socket.socket = yield Outcome(race, self.deadline)
-            self._peers.addresses[where] = sock.family, sock.getpeername()
-            return sock
+            yield from opening.run()
         finally:
-            if race.done:
-                self._peers.races.pop(where, None)
-            else:
-                race.unwanted = _close_late(self._peers, where, race)
-
-    def _dig(self, headers: Mapping[str, str]) -> Steps[None]:
-        start = f"CONNECT {self._authority} HTTP/1.1\r\nHost: {self._authority}\r\n"
-        yield from self._send(start.encode("latin-1") + _header_lines(headers) + b"\r\n")
-        parser, buffer = Parser(tunnel=True), memoryview(bytearray(4096))
-        while True:
-            yield Ready(self.sock, EVENT_READ, self.deadline)
-            try:
-                count = self.sock.recv_into(buffer)
-            except BlockingIOError:
-                continue
-            if not count:
-                raise Ended(started=True)
-            for event in parser.feed(buffer[:count]):
-                if not isinstance(event, Head) or event.status // 100 != 2:
-                    raise TunnelRefused(event.status if isinstance(event, Head) else 0)
-                return
-
-    def _shake_hands(self) -> Steps[None]:
-        self.sock = self._storage.tls_context().wrap_socket(
-            self.sock,
-            server_hostname=self._host.rstrip("."),
-            do_handshake_on_connect=False,
-            # A body without a length and without a close_notify was cut (RFC 9112, 9.8).
-            suppress_ragged_eofs=False,
-            session=self._peers.sessions.get(self.origin),
-        )
-        while True:
-            try:
-                self.sock.do_handshake()
-                return
-            except ssl.SSLWantReadError:
-                yield Ready(self.sock, EVENT_READ, self.deadline)
-            except ssl.SSLWantWriteError:
-                yield Ready(self.sock, EVENT_WRITE, self.deadline)
-
-    # One exchange after another.
+            self.sock = opening.sock
+        self.opening = self._clock() - began
 
     @property
     def silent(self) -> bool:
@@ -261,7 +104,7 @@ class Connection:
         timeout = self._storage.stall_timeout
         self.deadline, self._moved = self._clock() + timeout, 0
         self._parser, self._drained = Parser(), True
-        yield from self._send(self._request(target, headers))
+        yield from send(self.sock, self._request(target, headers), self.deadline)
         asked = self._clock()
         while not (events := self._parser.feed((yield from self._receive()))):
             pass
@@ -376,25 +219,14 @@ class Connection:
             self._blocks.give(block)
 
     def _request(self, target: str, headers: Mapping[str, str]) -> bytes:
-        line = f"GET {self._prefix}{target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-        return line + self._fixed + _header_lines(headers) + b"\r\n"
+        line = f"GET {self._route.prefix}{target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
+        return line + self._route.fixed + header_lines(headers) + b"\r\n"
 
     def _wait_for_block(self) -> Steps[memoryview]:
         began = self._clock()
         block = yield from self._blocks.take()
         self.rested(self._clock() - began)
         return block
-
-    def _send(self, data: bytes) -> Steps[None]:
-        while data:
-            try:
-                data = data[self.sock.send(data) :]
-                continue
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                events = EVENT_WRITE
-            except ssl.SSLWantReadError:
-                events = EVENT_READ
-            yield Ready(self.sock, events, self.deadline)
 
     def _read(self, room: memoryview) -> int | None:
         """Read what has arrived; None if nothing has."""
@@ -463,31 +295,3 @@ class Connection:
             session = self.sock.session  # with TLS 1.3 it comes after the handshake
             if session is not None and session.has_ticket:
                 self._peers.sessions[self.origin] = session
-
-
-def _close_late(peers: Peers, where: tuple[str, int], race: Call) -> Callable[[], None]:
-    """Return the callback for a race that ends when nobody waits for it."""
-
-    def close() -> None:
-        peers.races.pop(where, None)
-        if race.error is None:
-            peers.addresses[where] = race.result.family, race.result.getpeername()
-            race.result.close()
-
-    return close
-
-
-def _header_lines(headers: Mapping[str, str]) -> bytes:
-    # Latin-1, as responses are decoded: a validator is sent back in the same bytes.
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
-
-
-def _proxy_address(proxy: str) -> tuple[str, int]:
-    at = urlsplit(proxy)
-    if at.scheme != "http":
-        raise TransferError(
-            f"a proxy of the kind {at.scheme}:// is not supported for the storage",
-            code="proxy",
-            hint="set HTTPS_PROXY to an http:// proxy, or put the storage's host into NO_PROXY",
-        )
-    return at.hostname or "", at.port or 80

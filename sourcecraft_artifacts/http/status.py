@@ -7,7 +7,7 @@ from http import HTTPStatus
 from ..backoff import retry_after_seconds
 from ..errors import Busy, ExpiredUrl, TransferError
 from ..text import visible, without_secrets
-from .connection import Response
+from .response import Response
 
 _EXPIRED = frozenset({400, 401, 403})
 _GONE = frozenset({404, 410})

@@ -14,7 +14,9 @@ from ..network import explain, root_cause, ssl_context
 from ..text import visible
 from ..urls import unsafe_url_reason
 from .blocks import Blocks
-from .connection import Connection, Peers, Response, TunnelRefused
+from .connection import Connection
+from .opening import Peers, TunnelRefused
+from .response import Response
 from .targets import redirected, split_target
 from .waits import Stalled, Steps
 from .wire import Ended, ProtocolError

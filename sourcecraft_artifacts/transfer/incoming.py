@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..disk.partial import Partial
 from ..errors import BrokenTransfer
-from ..http.connection import Connection, Response
+from ..http.connection import Connection
+from ..http.response import Response
 from ..http.waits import Steps
 from .host import Host
 from .pieces import UNKNOWN_END, Piece, Pieces

@@ -15,7 +15,6 @@ from ..backoff import backoff
 from ..disk.partial import Partial
 from ..errors import BrokenTransfer, Busy, ExpiredUrl, TransferError
 from ..http.checksums import expected_digests
-from ..http.connection import Response
 from ..http.ranges import (
     Verdict,
     Version,
@@ -25,6 +24,7 @@ from ..http.ranges import (
     read_content_range,
     read_version,
 )
+from ..http.response import Response
 from ..http.status import check_status
 from ..http.waits import Steps
 from ..text import visible

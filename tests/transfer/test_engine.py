@@ -27,7 +27,7 @@ from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
 from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted, LocalError, Refused
-from sourcecraft_artifacts.http import connection
+from sourcecraft_artifacts.http import opening
 from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
@@ -980,7 +980,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_other(
             over.wait(20)
         return real(host, port, timeout)
 
-    monkeypatch.setattr(connection, "open_socket", hang)
+    monkeypatch.setattr(opening, "open_socket", hang)
     world.server.on("/", ranged(SMALL))
     url = f"http://localhost:{world.server.port}/lost"
     lost = Artifact(ADDRESS, "lost", "success", ArtifactDates(), download_url=url)
