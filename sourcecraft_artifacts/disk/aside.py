@@ -1,9 +1,7 @@
 """Unpacks an archive into a folder beside the partial data, before any file is put in place.
 
 Each folder of the archive is a folder there that has a number as its name, whatever lies in which
-one: no path from the archive is used there. So a new folder can be put in place by one rename, and
-thousands of files in one folder, which some file systems are slow to make, are only made if the
-archive has them.
+one: no path from the archive is used there. So a new folder can be put in place by one rename.
 """
 
 from __future__ import annotations
