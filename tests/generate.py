@@ -40,7 +40,7 @@ EXIT_STATUS = {
     ExitCode.REFUSED: "Refused: unsafe or colliding paths, an unsafe URL, a file in the way;"
     " or verify found a difference.",
     ExitCode.WAIT_TIMEOUT: "--wait-timeout passed.",
-    ExitCode.RUN_FAILED: "With --fail-on-run-status: the run ended in failed, canceled or timeout.",
+    ExitCode.RUN_FAILED: "With --fail-on-run-status: the run ended as failed, canceled or timeout.",
 }
 SIGNALS = {
     "130": "Interrupted by SIGINT; what was received is kept for the next run.",

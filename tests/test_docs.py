@@ -46,7 +46,6 @@ from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 PROGRAM = "sourcecraft-artifacts"
 _VARIES = re.compile(r"\d+(\.\d+)? (s\b|[KMGT]?i?B/s)")
 _TAKEN = re.compile(r" in [\d.]+ s( \([^)]*/s\))?")  # left out if it is almost nothing
-_RECEIVED = re.compile(r"^(Downloaded .*, )[\d.]+ \w?i?B")  # a few bytes may be requested twice
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HELPERS = ("jq", "sha256sum", "xargs", "tar", "bash")
 
@@ -83,8 +82,7 @@ def matches(expected: Sequence[str], shown: Sequence[str]) -> bool:
 
 
 def _plain(line: str) -> str:
-    plain = _RECEIVED.sub(r"\1#", _COLOUR.sub("", line))
-    return _VARIES.sub(r"# \2", _TAKEN.sub("", plain)).strip()
+    return _VARIES.sub(r"# \2", _TAKEN.sub("", _COLOUR.sub("", line))).strip()
 
 
 def different(found: Iterable[Block]) -> list[Block]:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from ..choices import IfExists, Layout, Progress
-from .help import EXISTING, FETCH, HOW, PLACE, SHOWN, SUCCESS
+from .help import EXISTING, HOW, PLACE, SHOWN, SUCCESS, WHICH
 from .options import (
     AllowEmpty,
     CommonOptions,
@@ -22,7 +22,7 @@ class OwnOptions(Options):
         bool,
         option(
             "--wait",
-            section=FETCH,
+            section=WHICH,
             help="Follow a run in progress, and fetch each artifact as it becomes ready.",
         ),
     ] = False
@@ -30,7 +30,7 @@ class OwnOptions(Options):
         str | None,
         option(
             "--wait-timeout",
-            section=FETCH,
+            section=WHICH,
             parser=duration,
             metavar="DURATION",
             help="Stop waiting after 90s, 30m or 2h.",
@@ -150,7 +150,7 @@ class OwnOptions(Options):
         option(
             "--fail-on-run-status",
             section=SUCCESS,
-            help="Exit with 10 if the run ended in failed, canceled or timeout.",
+            help="Exit with 10 if the run ended as failed, canceled or timeout.",
         ),
     ] = False
     fail_fast: Annotated[

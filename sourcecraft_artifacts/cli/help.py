@@ -15,7 +15,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # The sections in the order in which a page shows them. An option names its section in typer's
 # `rich_help_panel`; typer itself shows sections only with rich, which is slow to import.
-FETCH = "What to fetch"
+WHICH = "Which runs and artifacts"
 PLACE = "Where it goes"
 EXISTING = "When it is there already"
 HOW = "How to fetch"
@@ -23,7 +23,7 @@ SUCCESS = "What counts as success"
 SHOWN = "What is shown"
 CONNECTION = "Connection"
 OTHER = "Other options"
-SECTIONS = (FETCH, PLACE, EXISTING, HOW, SUCCESS, SHOWN, CONNECTION, OTHER)
+SECTIONS = (WHICH, PLACE, EXISTING, HOW, SUCCESS, SHOWN, CONNECTION, OTHER)
 
 _NAMES_WIDTH = 30
 """Columns for the names of options; longer names stand on a line of their own."""

@@ -22,7 +22,7 @@ from .completion import (
     complete_user,
     complete_workflow,
 )
-from .help import CONNECTION, FETCH, OTHER, SHOWN, SUCCESS
+from .help import CONNECTION, OTHER, SHOWN, SUCCESS, WHICH
 from .origins import PREFIX
 from .values import for_typer, number, run_value
 
@@ -102,7 +102,7 @@ Repo = Annotated[
     option(
         "--repo",
         "-R",
-        section=FETCH,
+        section=WHICH,
         metavar="ORG/REPO",
         help="Repository (default: that of the checkout).",
     ),
@@ -127,7 +127,12 @@ CaBundle = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    option("--quiet", "-q", section=SHOWN, help="Show only errors and what is missing."),
+    option(
+        "--quiet",
+        "-q",
+        section=SHOWN,
+        help="Show only errors and what is missing on stderr; the output on stdout stays.",
+    ),
 ]
 Check = Annotated[
     bool,
@@ -148,7 +153,7 @@ class AddressOptions(Options):
         str,
         typer.Argument(
             metavar="RUN",
-            help="Slug or web address of a run, or latest: the newest run that has WORKFLOW.",
+            help="Number or web address of a run, or latest: the newest run that has WORKFLOW.",
             autocompletion=complete_run,
         ),
     ]
@@ -187,7 +192,7 @@ class RunOptions(Options):
         list[str] | None,
         option(
             "--run-status",
-            section=FETCH,
+            section=WHICH,
             parser=run_value("--run-status", "status", "success, failed or processing"),
             metavar="STATUS",
             help=f"Only runs in this status; repeatable: {_STATUSES}.",
@@ -198,7 +203,7 @@ class RunOptions(Options):
         list[str] | None,
         option(
             "--event",
-            section=FETCH,
+            section=WHICH,
             parser=run_value("--event", "event", "push, pr_update or manual"),
             metavar="EVENT",
             help=f"Only runs started by this event; repeatable: {', '.join(EVENT_TYPES)}.",
@@ -209,7 +214,7 @@ class RunOptions(Options):
         list[str] | None,
         option(
             "--pull",
-            section=FETCH,
+            section=WHICH,
             parser=run_value("--pull", "pull request", "one that runs --json shows"),
             metavar="SLUG",
             help="Only runs of this pull request; repeatable.",
@@ -220,7 +225,7 @@ class RunOptions(Options):
         list[str] | None,
         option(
             "--user",
-            section=FETCH,
+            section=WHICH,
             parser=run_value("--user", "user", "one that runs --json shows"),
             metavar="SLUG",
             help="Only runs started by this user; repeatable.",
@@ -237,7 +242,7 @@ class SelectionOptions(Options):
         option(
             "--include",
             "-i",
-            section=FETCH,
+            section=WHICH,
             metavar="GLOB",
             help="Only artifacts that match; repeatable.",
         ),
@@ -247,7 +252,7 @@ class SelectionOptions(Options):
         option(
             "--exclude",
             "-x",
-            section=FETCH,
+            section=WHICH,
             metavar="GLOB",
             help="Leave out artifacts that match; repeatable.",
         ),

@@ -185,7 +185,7 @@ def end_of_run(run: Listing | Report) -> str:
     if run.run_status not in FINAL_STATUSES or run.run_status == "success":
         return ""
     messages = "".join(f": {visible(text)}" for text in run.error_messages[:_MOST_MESSAGES])
-    return f"run {visible(run.run)} ended in {run.run_status}{messages}"
+    return f"run {visible(run.run)} ended as {run.run_status}{messages}"
 
 
 def what_there_is(listing: Listing) -> str:

@@ -58,7 +58,16 @@ def _serve(settings: Mapping[str, str]) -> int:
                 time.sleep(3600)
     except Interrupted as interrupted:
         # Ctrl-C is the documented way to stop it.
-        return 0 if interrupted.exit_code == 128 + signal.SIGINT else interrupted.exit_code
+        if interrupted.exit_code != 128 + signal.SIGINT:
+            return interrupted.exit_code
+        _end_the_line()
+        return 0
+
+
+def _end_the_line() -> None:
+    """End the terminal's line, which has `^C`, so that the prompt stands on a line of its own."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(file=sys.stderr, flush=True)
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:

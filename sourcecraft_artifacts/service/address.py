@@ -131,14 +131,16 @@ def looks_like_web_address(text: str) -> bool:
 def given_repo(repo: str | None, run: str = "") -> str:
     """Check a repository. Raises `UsageError` if it is malformed, or None.
 
-    `run` is the first argument: if it looks like a repository, the error says so.
+    `run` is the first argument of a command that takes one: if it looks like a repository, the
+    error says so.
     """
     if repo is None:
         origin = foreign_origin(os.curdir)
         where = "the current folder is not a checkout from SourceCraft"
         if origin:
             where = f"the remote origin of the current folder is not on SourceCraft: {origin}"
-        hint = "use --repo ORG/REPO, or give the web address of the run"
+        hint = "use --repo ORG/REPO"
+        hint += ", or give the web address of the run" if run else ""
         if re.fullmatch(r"[^/]+/[^/]+", run):
             hint = f"to name the repository, use -R {visible(run)}; the first argument is a run"
         raise UsageError(f"no repository is given, and {where}", hint=hint)

@@ -26,6 +26,7 @@ from . import early
 from .access import DEFAULT_API_URL, api_host, check_api_url, clean_token
 from .connections import POOLS
 from .responses import (
+    UNREACHABLE,
     MorePages,
     Response,
     RetryableError,
@@ -156,7 +157,7 @@ class Client:
                     told = time.monotonic()
                 self._sleep(delay)
         tries = f" (after {failures} tries)" if failures > 1 else ""
-        raise ApiError(f"{asked}: {fault}{tries}") from fault.__cause__
+        raise ApiError(f"{asked}: {fault}{tries}", hint=fault.hint) from fault.__cause__
 
     def _try(self, path: str, target: str, asked: str) -> dict[str, Any]:
         started = time.monotonic()
@@ -179,7 +180,7 @@ class Client:
             )
         except network.DeadlinePassed:
             late = f"{self._host} did not finish its response within {self._deadline:g} s"
-            raise ApiError(f"{asked}: {late}") from None
+            raise ApiError(f"{asked}: {late}", hint=UNREACHABLE) from None
         except _TooLong:
             raise ApiError(f"{asked}: the response is longer than {limit:,} bytes") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -25,6 +25,9 @@ _MAY_HOLD_A_KEY = re.compile(r'"\s*:|\\[/u]|[?&][\w.~%+-]+=')
 """Signs that a text has a piece of a listing: a member, an escaped slash, a query."""
 _MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _FINAL_5XX = frozenset({501, 505})
+UNREACHABLE = "check the network, the proxy variables and --api-url"
+_NOT_THE_API = "check that --api-url and the proxy variables lead to the API"
+_LATER = "run the same command again later"
 _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
 
 
@@ -39,11 +42,17 @@ class Response(NamedTuple):
 
 
 class RetryableError(Exception):
-    """A retryable fault; `retry_after` is the server's wish, in seconds."""
+    """A retryable fault; `retry_after` is the server's wish, in seconds.
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    `hint` says what to do if no try succeeds.
+    """
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, hint: str = UNREACHABLE
+    ) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.hint = hint
 
 
 class MorePages(ApiError):
@@ -65,11 +74,13 @@ def content(answer: Response, asked: str, host: str, token: str | None) -> dict[
         value = _whole_object(answer, asked, host, secrets)
         if value.get("error_code") and not value.keys() & _EXPECTED:
             # The service reports an error in this form even with a status of success.
-            raise ApiError(f"{asked}: {host} answered {describe(answer, secrets)}")
+            reason = f"{host} answered {describe(answer, secrets)}"
+            raise ApiError(f"{asked}: {reason}", hint=_LATER)
         return value
     reason = f"{host} answered {describe(answer, secrets)}"
     if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
-        raise RetryableError(reason, retry_after_seconds(answer.headers.get("Retry-After")))
+        pause = retry_after_seconds(answer.headers.get("Retry-After"))
+        raise RetryableError(reason, pause, hint=_LATER)
     raise refusal(answer.status, asked, reason, with_token=token is not None)
 
 
@@ -82,7 +93,7 @@ def _whole_object(
         reason = f"{host} answered {answer.status} with {error.message}"
         if not answer.whole:
             raise RetryableError(reason) from error
-        raise ApiError(f"{asked}: {reason}") from error
+        raise ApiError(f"{asked}: {reason}", hint=_NOT_THE_API) from error
 
 
 def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:

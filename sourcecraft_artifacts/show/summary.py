@@ -98,17 +98,26 @@ def _sentence(report: Report) -> tuple[str, str]:
     place = where(report, downloaded)
     if place:
         did += f" to {place}"
+    fetched = sum(map(_fetched, downloaded))
     if report.transferred and not downloaded:
         did += f" ({human_size(report.transferred)} received)"
-    elif report.transferred:
-        did += f", {size_and_time(report.transferred, report.seconds)}"
+    elif fetched:
+        did += f", {size_and_time(fetched, report.seconds)}"
         if report.seconds >= LEAST_TIME:
-            did += f" ({human_size(report.transferred / report.seconds)}/s)"
+            did += f" ({human_size(fetched / report.seconds)}/s)"
     rest = others(report)
     if report.dir is not None and not downloaded:
         place = _folder(report.dir)
         rest = rest.replace(" unchanged", f" unchanged in {place}", 1)
     return f"{did}; {rest}." if rest else f"{did}.", place
+
+
+def _fetched(result: FileResult) -> int:
+    """Return the bytes of a file that this run fetched, each counted once.
+
+    A few may have been received twice, or all of them, if the first copy was not right.
+    """
+    return result.transferred if result.size is None else min(result.size, result.transferred)
 
 
 def _counted(results: Sequence[FileResult]) -> str:

@@ -116,7 +116,10 @@ def test_without_a_repository_a_token_is_not_tried(service: FakeService, cli: Cl
 
 
 def test_status_asks_when_told_to(service: FakeService, cli: Cli) -> None:
-    """With --check the exit status says whether the token was accepted, refused or not checked."""
+    """With --check the exit status says whether the token was accepted, refused or not checked.
+
+    What to do about a missing repository fits the command.
+    """
     service.add_run("7")
     assert "check" not in cli("auth", "status").out
     assert service.api.requests == []
@@ -124,7 +127,11 @@ def test_status_asks_when_told_to(service: FakeService, cli: Cli) -> None:
     assert out.splitlines()[-1] == f"check  accepted: the runs of {REPO} can be read"
     assert sent(service) == f"Bearer {TOKEN}"
     env = {"SOURCECRAFT_ARTIFACTS_REPO": None}
-    assert "no repository is given" in cli("auth", "status", "--check", env=env, code=2).err
+    for command in (["auth", "status", "--check"], ["runs"]):
+        unknown = cli(*command, env=env, code=2).err
+        assert "no repository is given" in unknown
+        assert "hint: use --repo ORG/REPO\n" in unknown  # these commands take no run
+    assert "or give the web address of the run" in cli("list", "7", env=env, code=2).err
     closed = {"SOURCECRAFT_API_URL": "http://127.0.0.1:9"}
     assert "cannot reach" in cli("auth", "status", "--check", env=closed, code=7).err
     service.api.on(f"/repos/{REPO}/cicd/runs", problem(401, "who are you"))

@@ -36,7 +36,7 @@ def test_the_end_of_a_run(
     """An end other than success is shown and reported; --fail-on-run-status makes it exit 10."""
     ended(service, status, artifact)
     finished = cli("download", "7", "--wait", "-d", "out", "--json", *options, code=code)
-    told = f"run 7 ended in {status}: Cube linux ended\\x1b with 1" in finished.err
+    told = f"run 7 ended as {status}: Cube linux ended\\x1b with 1" in finished.err
     assert told == (status != "success")
     if code != 3:
         assert finished.json["run_status"] == status
@@ -50,7 +50,7 @@ def test_an_exact_address_reads_the_run_where_its_status_counts(
     ended(service, "failed")
     finished = cli.download("--json", *options, code=10 if options else 0)
     assert finished.json.get("run_status") == status
-    assert ("ended in failed" in finished.err) == bool(options)
+    assert ("ended as failed" in finished.err) == bool(options)
 
 
 def test_an_approval_is_waited_for(service: FakeService, cli: Cli) -> None:
@@ -76,7 +76,7 @@ def test_what_was_skipped_or_rejected_is_not_waited_for(
     service.add("a.txt", b"1")
     run.cubes[SLOW] = "created"
     finished = cli("download", "7", "--wait", "--wait-timeout", "5s", "-d", "out")
-    assert f"run 7 ended in {status}" in finished.err
+    assert f"run 7 ended as {status}" in finished.err
     run.status, run.cubes[SLOW] = "processing", status
     service.add("b.txt", b"2", cube=SLOW)
     cli("download", "7", *SLOW, "--wait", "--wait-timeout", "5s", "-d", "out")

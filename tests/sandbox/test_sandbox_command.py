@@ -183,6 +183,18 @@ def test_without_a_command_it_serves_until_told_to_stop(
 
 
 @POSIX
+def test_after_ctrl_c_the_prompt_stands_on_a_new_line() -> None:
+    """The sandbox ends the terminal's line, which has `^C`."""
+    with started(sys.executable, "-c", TERMINAL, *SANDBOX) as process:
+        assert process.stdin
+        read_until(process, "until Ctrl-C")
+        process.stdin.write("\x03")
+        process.stdin.flush()
+        shown, _ = process.communicate(timeout=20)
+    assert (process.returncode, shown.strip(" \r")) == (0, "^C\n")
+
+
+@POSIX
 def test_the_settings_name_the_proxy_exception_where_there_is_a_proxy() -> None:
     """Behind a proxy, the settings exempt loopback from it."""
     with started(*SANDBOX, HTTP_PROXY="http://proxy.example", NO_PROXY="a b") as process:

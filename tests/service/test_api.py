@@ -456,12 +456,29 @@ def test_retry_after_is_honoured(desk: Desk, retry_after: str, least: float, mos
     assert least <= desk.slept[0] <= most
 
 
+@pytest.mark.parametrize(
+    ("response", "hint"),
+    [
+        (Response(503), "again later"),
+        (json_response({"error_code": "BUSY", "message": "busy"}), "again later"),
+        (Response(200, body=b"<html>please log in</html>"), "lead to the API"),
+    ],
+    ids=["busy", "an error with status 200", "not the API"],
+)
+def test_a_response_without_a_listing_comes_with_advice(
+    desk: Desk, response: Response, hint: str
+) -> None:
+    """The hint says what may help."""
+    assert hint in (desk.fault(response, retries=0).hint or "")
+
+
 def test_a_refused_connection_names_the_host(desk: Desk) -> None:
-    """After the last try the message names the host and the reason."""
+    """After the last try the message names the host and the reason, and a hint the proxy."""
     with ScriptedServer() as gone:
         url = gone.url
     fault = desk.fault(api_url=url, retries=2)
     assert f"cannot reach {url.removeprefix('http://')}: Connection refused" in fault.message
+    assert fault.hint == "check the network, the proxy variables and --api-url"
     assert len(desk.slept) == 2
 
 

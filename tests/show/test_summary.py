@@ -192,6 +192,24 @@ def test_the_place_of_several_files_is_their_folder(dir_: str, said: str) -> Non
     assert summary_lines(kept) == [f"Downloaded nothing; 1 unchanged in {said}."]
 
 
+@pytest.mark.parametrize(
+    ("size", "transferred", "told"),
+    [
+        (1024, 1024, ", 1.0 KiB in 2.0 s (512 B/s)"),
+        (1024, 3000, ", 1.0 KiB in 2.0 s (512 B/s)"),
+        (4096, 1024, ", 1.0 KiB in 2.0 s (512 B/s)"),
+        (1024, 0, ""),
+        (0, 0, ""),
+    ],
+    ids=["once", "some twice", "the rest", "none", "empty"],
+)
+def test_the_summary_counts_a_byte_once(size: int, transferred: int, told: str) -> None:
+    """It says how much of the files this run fetched, not how much it received."""
+    file = result("a", Outcome.DOWNLOADED)._replace(size=size, transferred=transferred)
+    failed = result("b", Outcome.FAILED, TransferError("reset", code="y"))._replace(transferred=9)
+    assert f"Downloaded 1 file to out/a{told}; 1 failed." in summary_lines(report(file, failed))
+
+
 def test_what_was_resumed_is_said() -> None:
     """The summary says how many files and bytes were resumed."""
     resumed = result("a", Outcome.DOWNLOADED)._replace(resumed=512)
