@@ -53,12 +53,14 @@ def _run(session: Session, request: "Request", progress: Progress) -> "Report":
 def _show(
     session: Session, request: "Request", report: "Report", place: "Place", *, sizes: bool
 ) -> None:
+    from .report import show_plan, show_report
+
     if request.dry_run:
         planned = _sized(report, request) if sizes else report
-        session.show_plan(planned, json=place.json, paths=place.paths, sizes=sizes)
+        show_plan(session, planned, place, sizes=sizes)
     else:
         may_wait = not (request.wait or request.allow_missing)
-        session.show(report, json=place.json, paths=place.paths, may_wait=may_wait)
+        show_report(session, report, place, may_wait=may_wait)
 
 
 def _sized(report: "Report", request: "Request") -> "Report":
@@ -76,7 +78,7 @@ def _sized(report: "Report", request: "Request") -> "Report":
 
 def _end(request: "Request", report: "Report", wait_timeout: str | None) -> None:
     """Exit with the status of the download, or raise its error."""
-    from ..downloads.story import exit_status, tell_end_of_run
+    from .report import exit_status, tell_end_of_run
 
     if request.wait or request.fail_on_run_status:
         tell_end_of_run(report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..choices import Layout
@@ -9,7 +11,8 @@ from ..downloads.request import Request
 from ..errors import UsageError
 from ..service.runs import LATEST, RunFilter
 from ..show.checksum_file import check_checksums_path
-from .streams import check_output, write_bytes
+from ..text import visible
+from .streams import write_bytes
 from .values import read_duration
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ class Place(NamedTuple):
 def requested(session: Session, given: DownloadOptions) -> tuple[Request, Place]:
     """Return the request, and what is shown of its report.
 
-    Raises `UsageError` for options that cannot be combined, and what `check_output` and
-    `check_checksums_path` raise.
+    Raises `UsageError` for options that cannot be combined and for a bad `--output`, and what
+    `check_checksums_path` raises.
     """
     place = _place(session, given)
     _check(session, given, place)
@@ -72,13 +75,31 @@ def _seconds(given: DownloadOptions) -> float | None:
 
 def _check(session: Session, given: DownloadOptions, place: Place) -> None:
     """Refuse what cannot be combined, and files that cannot be written."""
-    check_output(place.output, dry_run=given.dry_run)
+    _check_output(place.output, dry_run=given.dry_run)
     if given.checksums is not None:
         check_checksums_path(given.checksums, directory=place.directory, output=place.output)
     if given.prune and place.output is not None:
         raise UsageError("--prune works on a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", given.wait)
     session.needs("sizes", "--dry-run", given.dry_run)
+
+
+def _check_output(output: str | None, *, dry_run: bool) -> None:
+    """Raise `UsageError` if `--output` is an empty name, a folder, or stdout on a terminal."""
+    if output == "":
+        raise UsageError("--output: the name of the file is empty")
+    if output == "-" and not dry_run and sys.stdout.isatty():
+        raise UsageError(
+            "--output -: stdout is a terminal, and an artifact may be binary",
+            hint="redirect it with > FILE or | COMMAND, or name a file: --output FILE",
+        )
+    if output and (os.path.isdir(output) or not os.path.basename(output)):
+        folder = visible(output)
+        raise UsageError(
+            f"--output: {folder} is a folder",
+            hint=f"--dir {folder} downloads into it; --output"
+            f" {visible(os.path.join(output, 'NAME'))} writes one artifact to a file in it",
+        )
 
 
 def _place(session: Session, given: DownloadOptions) -> Place:

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import UsageError
-from ..show.colours import are_forced, painter
+from ..show.colours import are_forced
 from .origins import unknown_variables
-from .streams import say, write_lines, write_paths
+from .streams import write_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..choices import Progress
-    from ..results import Report
     from ..select import Selection
     from ..service.address import Address
     from ..service.api import Client
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from ..transfer.reporter import NullReporter
     from .config import Config, Token
     from .options import CommonOptions, RunOptions, SelectionOptions
-
-
-_TIMEOUT = 30.0
-"""The seconds that a connection to the API may take to open."""
 
 
 def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
@@ -42,7 +37,11 @@ def _checked(check: Callable[[str], str], value: str, origin: str) -> str:
 
 
 class Session:
-    """One command's settings: from the command line, else the environment, else the config file."""
+    """One command's settings: from the command line, else the environment, else the config file.
+
+    `quiet` shows no notices, and `events` shows everything on stderr as JSON. `failures_told` means
+    that the progress has shown the files that failed.
+    """
 
     def __init__(
         self,
@@ -59,10 +58,10 @@ class Session:
         self._api_url = api_url
         self._ca_bundle = ca_bundle
         self._retries = retries
-        self._quiet = quiet
+        self.quiet = quiet
         self._debug = debug
-        self._events = events
-        self._failures_told = False
+        self.events = events
+        self.failures_told = False
         if not ctx.resilient_parsing:  # completion shows no messages
             from .stderr import listen
 
@@ -127,11 +126,12 @@ class Session:
     def client(self, token: str | None = None, **settings: Any) -> Client:
         """Return a client, a context manager, for `token` or the token of the settings."""
         from ..service import early
+        from ..service.access import DEFAULT_TIMEOUT
 
         if token is None and self.token is not None:
             token = self.token.value
         settings = {"retries": self._retries, "ca_bundle": self._ca_bundle, **settings}
-        early.begin(self.api_url, settings["ca_bundle"], settings.get("timeout", _TIMEOUT))
+        early.begin(self.api_url, settings["ca_bundle"], settings.get("timeout", DEFAULT_TIMEOUT))
         from ..service.api import Client  # this takes as long as connecting
 
         try:
@@ -209,7 +209,7 @@ class Session:
 
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return the reporter that shows the progress; with `--debug`, lines instead of bars."""
-        is_silent = self._quiet or progress == "none"
+        is_silent = self.quiet or progress == "none"
         if is_silent and not self._debug:
             from ..transfer.reporter import NullReporter
 
@@ -222,51 +222,10 @@ class Session:
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
         reporter = make_reporter(kind, quiet=False, limit=limit)
-        self._failures_told = reporter.tells_failures
+        self.failures_told = reporter.tells_failures
         show_above(reporter.tell)
         return reporter
 
     def write(self, lines: Iterable[str]) -> None:
         """Write lines to stdout."""
         write_lines(lines)
-
-    def show(self, report: Report, *, json: bool, paths: bool, may_wait: bool) -> None:
-        """Show the result of a download: on stdout for programs, on stderr for people."""
-        from ..show.summary import summary_lines
-        from ..show.wrapping import terminal_width
-
-        if not self._events:
-            lines = summary_lines(
-                report,
-                quiet=self._quiet,
-                failures_told=self._failures_told,
-                may_wait=may_wait,
-                paint=painter(sys.stderr),
-                width=terminal_width(sys.stderr),
-            )
-            say("\n".join(lines))
-        self._write_report(report, json=json, paths=paths)
-
-    def show_plan(self, report: Report, *, json: bool, paths: bool, sizes: bool) -> None:
-        """Show what a download would do: a plan or document on stdout, a summary on stderr."""
-        from ..show.planned import plan_lines, plan_sentence
-        from ..show.summary import hint_lines, missing_lines
-        from ..show.wrapping import terminal_width
-
-        if not (json or paths):
-            self.write(plan_lines(report, sizes=sizes, table=self.shows_tables))
-            sys.stdout.flush()
-        if not self._events:
-            width = terminal_width(sys.stderr)
-            sentence = [] if self._quiet else [plan_sentence(report, sizes=sizes, width=width)]
-            missing = missing_lines(report, paint=painter(sys.stderr))
-            say("\n".join([*missing, *sentence, *hint_lines(report)]))
-        self._write_report(report, json=json, paths=paths)
-
-    def _write_report(self, report: Report, *, json: bool, paths: bool) -> None:
-        if json:
-            from ..show.report import report_json
-
-            self.write([report_json(report)])
-        if paths:
-            write_paths(report)

@@ -10,13 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from ..errors import LocalError, UsageError
-from ..text import visible
+from ..errors import LocalError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
-
-    from ..results import Report
 
 
 class Nowhere(io.TextIOWrapper):
@@ -140,43 +137,6 @@ def flush_stdout() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         forget_stdout()
-
-
-def check_output(output: str | None, *, dry_run: bool) -> None:
-    """Raise `UsageError` if `--output` is an empty name, a folder, or stdout on a terminal."""
-    if output == "":
-        raise UsageError("--output: the name of the file is empty")
-    if output == "-" and not dry_run and sys.stdout.isatty():
-        raise UsageError(
-            "--output -: stdout is a terminal, and an artifact may be binary",
-            hint="redirect it with > FILE or | COMMAND, or name a file: --output FILE",
-        )
-    if output and (os.path.isdir(output) or not os.path.basename(output)):
-        folder = visible(output)
-        raise UsageError(
-            f"--output: {folder} is a folder",
-            hint=f"--dir {folder} downloads into it; --output"
-            f" {visible(os.path.join(output, 'NAME'))} writes one artifact to a file in it",
-        )
-
-
-def write_paths(report: Report) -> None:
-    """Write the path of each file that is in place, in the bytes that the file system uses."""
-    from ..results import Outcome
-
-    there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
-    paths: list[str] = []
-    for result in report.files:
-        if result.outcome in there and result.members is not None:
-            paths += [member.path for member in result.members]
-        elif result.outcome in there and result.path:
-            paths.append(result.path)
-    if sys.stdout.isatty():
-        write_lines(visible(path) for path in paths)
-        return
-    with to_stdout():
-        sys.stdout.flush()
-        sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
 
 
 def say(text: str) -> None:

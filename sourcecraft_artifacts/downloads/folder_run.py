@@ -21,7 +21,8 @@ from .known_folder import members_of
 from .output_folder import OutputFolder
 from .plan import Action, Step
 from .reasons import log_decisions
-from .request import Request, TimeIsUp, follow, selected
+from .request import Request, selected
+from .waiting import TimeIsUp, follow
 
 if TYPE_CHECKING:
     from ..service.api import Client

@@ -8,13 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .. import checks
-from ..errors import ExitCode, LocalError
 from ..logs import get_logger
-from ..models import FAILED_STATUSES
-from ..results import Outcome, Report
+from ..results import Report
 from ..service.listing import list_artifacts, tell_remarks
 from ..transfer.reporter import NullReporter, Reporter
-from .request import Request, awaited_text, end_of_run, selected, with_run
+from .request import Request, selected
+from .waiting import awaited_text, with_run
 
 if TYPE_CHECKING:
     from ..service.api import Client
@@ -69,34 +68,3 @@ def _load(request: Request) -> None:
             from . import to_folder  # noqa: F401
         else:
             from . import to_file  # noqa: F401
-
-
-def tell_end_of_run(report: Report) -> None:
-    """Log how the run ended, unless successfully."""
-    if text := end_of_run(report):
-        _log.warning("%s", text)
-
-
-def exit_status(
-    report: Report, *, allow_missing: bool, fail_on_run_status: bool = False
-) -> ExitCode:
-    """Return the exit status for a report.
-
-    The status of a failed run comes first, since it explains missing artifacts.
-    """
-    if report.error is not None:
-        return report.error.exit_code
-    if report.timed_out:
-        return ExitCode.WAIT_TIMEOUT
-    errors = [result.error for result in report.files if result.error is not None]
-    if any(isinstance(error, LocalError) for error in errors):
-        return ExitCode.LOCAL
-    if errors:
-        return max(error.exit_code for error in errors)
-    if report.unlisted:
-        return ExitCode.INCOMPLETE
-    if fail_on_run_status and report.run_status in FAILED_STATUSES:
-        return ExitCode.RUN_FAILED
-    if report.count(Outcome.UNAVAILABLE) and not allow_missing:
-        return ExitCode.INCOMPLETE
-    return ExitCode.OK

@@ -19,7 +19,8 @@ from .named_folder import folder_of, is_missing
 from .output_file import OutputFile
 from .output_stream import OutputStream
 from .plan import Action, refuse_unsafe_urls
-from .request import Request, TimeIsUp, follow, may_come, report_of, selected, what_there_is
+from .request import Request, report_of, selected, what_there_is
+from .waiting import TimeIsUp, follow, may_come
 
 if TYPE_CHECKING:
     from ..service.api import Client

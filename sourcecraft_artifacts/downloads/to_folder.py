@@ -21,8 +21,9 @@ from .output_folder import OutputFolder
 from .plan import Action, Step, plan
 from .prune import outdated, prune
 from .reasons import log_decisions
-from .request import Request, may_come, report_of
+from .request import Request, report_of
 from .unpacker import Unpacking
+from .waiting import may_come
 
 _log = get_logger(__name__)
 

@@ -8,6 +8,8 @@ from ..errors import UsageError
 from ..text import visible
 from ..urls import shown_url, unsafe_url_reason
 
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a connection to the API may take to open, or be silent."""
 DEFAULT_API_URL = "https://api.sourcecraft.tech"
 
 

@@ -23,7 +23,7 @@ from ..logs import get_logger, redaction
 from ..models import Artifact, CubeAddress, Run, objects, read_run
 from ..text import visible, without_secrets
 from . import early
-from .access import DEFAULT_API_URL, api_host, check_api_url, clean_token
+from .access import DEFAULT_API_URL, DEFAULT_TIMEOUT, api_host, check_api_url, clean_token
 from .connections import POOLS
 from .responses import (
     UNREACHABLE,
@@ -63,7 +63,7 @@ class Client:
         token: str | None = None,
         *,
         retries: int = 5,
-        timeout: float = 30,
+        timeout: float = DEFAULT_TIMEOUT,
         deadline: float = 120,
         ca_bundle: str | None = None,
         sleep: Callable[[float], None] = time.sleep,

@@ -10,10 +10,9 @@ from reports import HARMLESS, HOSTILE, STAMP, artifact, report, result
 from rich.cells import cell_len
 from rich.console import Console
 
-from sourcecraft_artifacts.downloads.story import exit_status
-from sourcecraft_artifacts.errors import ExitCode, Refused, TransferError
+from sourcecraft_artifacts.errors import TransferError
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress, Run
-from sourcecraft_artifacts.results import Outcome, Report
+from sourcecraft_artifacts.results import Outcome
 from sourcecraft_artifacts.show.checksum_file import checksum_lines
 from sourcecraft_artifacts.show.listing import (
     listing_json,
@@ -388,12 +387,6 @@ def test_the_widest_columns_give_way(
 def test_paths_fold_behind_a_slash(text: str, lines: list[str]) -> None:
     """Without a slash in its second half a line is filled; no character is lost."""
     assert folded(text, 12) == lines
-
-
-def test_what_ended_the_waiting_is_the_exit_status() -> None:
-    """A wait that ended early is not success, even if all files are in place."""
-    ended = Report("o/r", "1", "out", error=Refused("1 artifact refused"))
-    assert exit_status(ended, allow_missing=True) is ExitCode.REFUSED
 
 
 @pytest.mark.parametrize("size", ["0", "", "-1", "wide", "\u00b2", "9" * 5000])
