@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
@@ -134,6 +135,17 @@ def open_socket(host: str, port: int, timeout: float) -> socket.socket:
             for key in list(started.get_map().values()):
                 cast("socket.socket", key.fileobj).close()
     raise fault
+
+
+def numeric_address(host: str, port: int) -> tuple[int, Any] | None:
+    """Return the family and the address of a host that is given by its number; None for a name."""
+    import socket
+
+    for family, more in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
+        with suppress(OSError, ValueError):
+            socket.inet_pton(family, host)
+            return family, (host, port, *more)
+    return None
 
 
 def _start(family: int, address: Any) -> socket.socket:

@@ -320,3 +320,22 @@ def test_a_call_without_a_thread_has_no_deadline(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert network.within(0.1, lambda: 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("127.0.0.1", (socket.AF_INET, ("127.0.0.1", 80))),
+        ("::1", (socket.AF_INET6, ("::1", 80, 0, 0))),
+        ("localhost", None),
+        ("127.1", None),
+        ("1.2.3.4.example", None),
+        ("fe80::1%eth0", None),
+        ("a\0b", None),
+        ("ж", None),
+        ("", None),
+    ],
+)
+def test_a_host_that_is_a_number(host: str, found: object) -> None:
+    """Only the usual forms count; whatever else a system may take for a number is looked up."""
+    assert network.numeric_address(host, 80) == found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import TransferError
-from ..network import open_socket, proxy_authorization, proxy_for
+from ..network import numeric_address, open_socket, proxy_authorization, proxy_for
 from .waits import Call, Outcome, Ready, Stalled, Steps
 from .wire import Ended, Head, Parser
 
@@ -35,7 +35,7 @@ class Peers:
     def __init__(self, forget: Callable[[socket.socket], None]) -> None:
         self.forget = forget
         """Called before a socket is closed."""
-        self.addresses: dict[tuple[str, int], tuple[socket.AddressFamily, Any]] = {}
+        self.addresses: dict[tuple[str, int], tuple[int, Any]] = {}
         self.sessions: dict[str, ssl.SSLSession] = {}
         self.races: dict[tuple[str, int], Call] = {}
         """By host and port: lookups and first connection attempts in progress."""
@@ -95,7 +95,8 @@ class Opening:
         race = self._peers.races.get(self._route.where)
         if race is not None:
             yield Outcome(race, self._deadline)
-        known = self._peers.addresses.get(self._route.where)
+        # With one address there is nothing to race, and nothing to wait for.
+        known = self._peers.addresses.get(self._route.where) or numeric_address(*self._route.where)
         if known is not None:
             try:
                 return (yield from self._connect(*known))
@@ -105,7 +106,7 @@ class Opening:
                     raise
         return (yield from self._race())
 
-    def _connect(self, family: socket.AddressFamily, address: Any) -> Steps[socket.socket]:
+    def _connect(self, family: int, address: Any) -> Steps[socket.socket]:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)

@@ -20,6 +20,7 @@ from loops import Net
 from servers import Response, ScriptedServer, closed_port
 
 from sourcecraft_artifacts.errors import BrokenTransfer, TransferError
+from sourcecraft_artifacts.http import opening
 from sourcecraft_artifacts.http.connection import Connection
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS
 from sourcecraft_artifacts.http.targets import redirected, split_target
@@ -456,18 +457,28 @@ def test_an_address_that_falls_silent_is_looked_up_anew(
 ) -> None:
     """The one that answered before is tried first, and forgotten when it answers no more."""
     server.on("/", Response(200, {"Connection": "close"}, BODY))
+    url = server.url.replace("127.0.0.1", "localhost")
     alive = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
     with socket.create_server(("127.0.0.2", server.port), backlog=8) as old:
         first = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", old.getsockname())]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: first)
         threading.Thread(target=answer_once, args=(old,), daemon=True).start()
-        assert fetch(impatient, server.url) == b"old"
+        assert fetch(impatient, url) == b"old"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: alive)
         old.listen(0)
         with filled(old):
             with pytest.raises(BrokenTransfer, match="stalled"):
-                fetch(impatient, server.url)
-            assert fetch(impatient, server.url) == BODY
+                fetch(impatient, url)
+            assert fetch(impatient, url) == BODY
+
+
+def test_a_number_needs_no_look_up_and_no_race(
+    server: ScriptedServer, impatient: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is given by its number has one address, so that no connection waits for it."""
+    server.on("/", Response(body=BODY))
+    monkeypatch.setattr(opening, "open_socket", None)
+    assert fetch(impatient, server.url) == BODY
 
 
 def answer_once(listener: socket.socket) -> None:
