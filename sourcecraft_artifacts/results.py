@@ -1,4 +1,7 @@
-"""The result for each artifact and for the whole download. `show.report` renders them."""
+"""The result for each artifact and for the whole download.
+
+`show.summary` says them for people, and `show.report` writes them as JSON.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class FileResult(NamedTuple):
     - `transferred`: bytes received in this run.
     - `seconds`: how long that took.
     - `error`: why it failed, or None.
-    - `action`: the planned action: `download`, `replace`, `await`, `keep`, `skip` or `delete`.
+    - `action`: the planned action: `download`, `replace`, `unpack`, `await`, `keep`, `skip`,
+      `delete` or `unavailable`.
     - `resumed`: bytes that an earlier run had received and this one did not fetch again.
     - `members`: the files that it was unpacked to (`path` is their folder); None for one file.
     """

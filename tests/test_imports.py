@@ -16,9 +16,9 @@ from fake_service import CUBE, FakeService
 import sourcecraft_artifacts
 
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
-# The packages that only some modules import; imports for type checkers do not count.
 WINGS = ["cli", "downloads", "show", "transfer", "disk", "http", "service"]
-"""From the top floor down; what lies in no wing is the ground."""
+"""From the top down; what is in no wing is the ground."""
+# The packages that only some modules import; imports for type checkers do not count.
 KNOWN_BY = {
     "typer": {
         "cli/app",

@@ -1,7 +1,7 @@
-"""The command line: words in, words and exit statuses out.
+"""The command line: arguments in, messages and exit statuses out.
 
 Begin with `app`, which declares the commands. `options` has each option once, `session` resolves
-settings, `request` makes the request of a download, `config` reads and edits the config file,
-`boundary` turns errors and signals into messages and exit statuses. May import everything else;
-typer is known here alone.
+settings, `request` makes the request of a download, `report` shows how it ended, `config` reads and
+edits the config file, `boundary` turns errors and signals into messages and exit statuses. It may
+import everything else; only this wing imports typer.
 """

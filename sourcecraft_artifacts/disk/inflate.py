@@ -16,7 +16,7 @@ _MOST_MEMORY = 256 << 20
 """The memory, in bytes, that decompressing an xz file may take: `xz -9` needs 65 MiB."""
 
 Read = Callable[[int], bytes]
-"""Returns up to so many bytes; none at the end."""
+"""Returns at most as many bytes as asked for; none at the end."""
 
 
 class _Decompressor(Protocol):

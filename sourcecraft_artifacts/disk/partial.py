@@ -31,7 +31,7 @@ FIRST_CHECKPOINT = 1 << 20
 _START = 512
 """How many of the first bytes are kept in memory."""
 _HAND_OVER = 8 << 20
-"""After so many more hashed bytes, the system is asked to write them to the disk."""
+"""After this many more hashed bytes, the system is asked to write them to the disk."""
 _MOST_AT_ONCE = 128 << 20
 _MOST_AT_THE_END = 512 << 20
 """The most bytes that a checkpoint reads for checksums; after a kill the rest is fetched again."""
@@ -84,7 +84,7 @@ class Partial:
 
     @property
     def start(self) -> bytes:
-        """The first bytes of the object, at least 512 if it has so many. Raises OSError."""
+        """The first bytes of the object, at least 512 unless it is smaller. Raises OSError."""
         if len(self._start) >= min(_START, self.position):
             return self._start
         buffer = memoryview(bytearray(_START))

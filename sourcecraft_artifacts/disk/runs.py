@@ -1,7 +1,8 @@
 """Tells which run a file in a state folder belongs to, by a token, and whether that run is active.
 
-A lock keeps runs apart if there are locks. Without locks, two runs into one folder each work on
-files of their own, whose names have their tokens, and take over files of runs that have ended.
+Here a run is one run of this tool (a process, or a call of the library), not one of CI. A lock
+keeps runs apart if there are locks. Without locks, two runs into one folder each work on files of
+their own, whose names have their tokens, and take over files of runs that have ended.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _here: set[str] = set()
 
 
 class Run:
-    """One run, as other runs into the same folder see it.
+    """One run of this tool, as other runs into the same folder see it.
 
     `alone` means that a lock keeps other runs out: files of others then belong to runs that have
     ended, unless such a run (without a lock) can be seen to be active.

@@ -13,7 +13,7 @@ _MOST_SPANS = 100_000
 Spans = list[tuple[int, int]]
 """The spans of a sparse file, each an offset and a number of bytes."""
 Take = Callable[[int], memoryview]
-"""Returns exactly so many of the next bytes. Raises `UnsafeArchive` if there are fewer."""
+"""Returns the next bytes, as many as asked for. Raises `UnsafeArchive` if there are fewer."""
 
 
 def gnu_spans(header: bytes, take: Take) -> Spans:

@@ -130,7 +130,7 @@ class TarReader:
     # Bytes.
 
     def _take(self, count: int) -> memoryview:
-        """Read exactly so many bytes."""
+        """Read exactly `count` bytes."""
         end = self._at + count
         if end > len(self._buffer):
             return self._refilled(count)

@@ -1,4 +1,4 @@
-"""Carries out the plans for one output folder while a run goes on and its listing grows."""
+"""Carries out the plans for one output folder, while a CI run goes on and its listing grows."""
 
 from __future__ import annotations
 

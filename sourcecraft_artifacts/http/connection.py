@@ -195,7 +195,7 @@ class Connection:
             self.deadline = self._clock() + self._storage.stall_timeout
 
     def rested(self, seconds: float) -> None:
-        """Note that nobody read from it for so many seconds, which do not count as a stall."""
+        """Note that nobody read from it for these seconds, which do not count as a stall."""
         self.deadline += seconds
 
     def take_block(self) -> memoryview:

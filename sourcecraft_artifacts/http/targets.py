@@ -9,7 +9,7 @@ from ..errors import TransferError
 
 _PARTS = re.compile(r"([^:/?#]*)(://[^/?#]*)([^#]*)")
 _SHORTEST_SECRET = 8
-"""A part of a URL with at least so many characters may be a secret."""
+"""A part of a URL with at least this many characters may be a secret."""
 
 
 def redirected(url: str, location: str) -> str:

@@ -13,9 +13,10 @@ from .transfer import MIN_PIECE, Transfer
 
 
 class Attempt:
-    """One job in progress: its `tasks` fetch it, until it is `settling` (being committed).
+    """One job in progress: its `tasks` fetch it, until it is `settling`.
 
-    Only the loop's thread uses it, and while it is settling a settler's thread.
+    `settling` means that its bytes are being committed, or saved for a later run. Only the loop's
+    thread uses it, and while it is settling a settler's thread.
     """
 
     def __init__(self, job: Job) -> None:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Crew(Generic[T]):
     """Up to `most` threads that pass the things that are `put` to `work`, which must not raise.
 
-    Each takes up to `batch` things in order, once there are so many or `linger` seconds have
+    Each takes up to `batch` things in order, once there are `batch` or `linger` seconds have
     passed. A thread is started when there is something to do; if that fails, `put` does the work.
     """
 

@@ -14,12 +14,12 @@ from .transfer import Transfer
 _WORTH = 2
 """How many files or pieces there must be for each further connection."""
 _LATE = 0.1
+"""At the end a piece is shared if it would still take at least this many seconds."""
 _WORTH_WAITS = 3
-"""At the end a piece is shared if it would still take so many seconds, and so many times as long as
-a response."""
+"""It must also take at least this many times as long as a response."""
 _SEEN_WAITS = 3
-"""A connection's speed is known after so many times as long as a response takes: at first it grows
-with each round trip."""
+"""A connection's speed is known after this many times as long as a response takes: at first it
+grows with each round trip."""
 
 
 class Files:

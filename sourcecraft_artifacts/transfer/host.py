@@ -1,4 +1,4 @@
-"""What the transfer of one artifact needs from the run that it is part of."""
+"""What the transfer of one artifact needs from the scheduler that it is part of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Host(Protocol):
-    """The run that a transfer is part of, in the loop's thread."""
+    """The scheduler, as a transfer knows it; for the loop's thread alone."""
 
     net: Connections
     meter: Meter

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 LEAST_PIECE = 16 << 10
 """The least bytes that are worth a request of an otherwise idle connection at the end."""
 _ARRIVED = 16 << 10
+"""The bytes after which the speed of a connection is known."""
 _OBSERVED = 0.1
-"""After so many bytes and seconds the speed of a connection is known."""
+"""The seconds after which it is known."""
 _PATIENCE = 0.3
+"""A second connection's response is waited for at least this many seconds."""
 _PATIENT_WAITS = 5
-"""A second connection's response is waited for so many seconds, and so many times as long as the
-first one's took: it may have to be opened first."""
+"""It is waited for at least this many times as long as the first one's took: the connection may
+have to be opened first."""
 _PAUSE = 0.005
 """Seconds between looks for that response."""
 

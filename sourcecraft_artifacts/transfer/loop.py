@@ -15,8 +15,8 @@ from typing import Any
 from ..http.waits import Call, Gate, Outcome, Ready, Stalled, Steps, Wait
 
 _STANDSTILL = 1.0
-"""If a wait takes so many seconds longer than planned, the program was stopped meanwhile (SIGSTOP,
-a sleeping machine): nothing could arrive, so that time counts towards no timeout."""
+"""If a wait takes this many seconds longer than planned, the program was stopped meanwhile
+(SIGSTOP, a sleeping machine): nothing could arrive, so that time counts towards no timeout."""
 
 
 class Timer:
@@ -132,7 +132,7 @@ class Loop:
                 self._ringer.send(b"x")
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """Call a function in so many seconds."""
+        """Call a function after this time, in seconds."""
         timer = Timer(call)
         heapq.heappush(self._timers, (self._time + seconds, next(self._order), timer))
         return timer

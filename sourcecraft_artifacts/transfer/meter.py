@@ -5,7 +5,7 @@ from __future__ import annotations
 from .pacing import Pace, RateLimit, Use
 
 SHORT = 64 << 10
-"""A body of so many bytes takes round trips rather than a part of the total rate."""
+"""A body of at most this many bytes takes round trips rather than a part of the total rate."""
 
 
 class Meter:
@@ -39,7 +39,7 @@ class Meter:
         return self.busy > self._pace.width
 
     def receives(self, change: int, size: int) -> None:
-        """Note that so many more connections, or fewer, receive a body of so many bytes."""
+        """Note that `change` more connections (or fewer) receive a body of `size` bytes."""
         if size <= SHORT:
             self._short += change
         else:

@@ -22,7 +22,7 @@ _CROWDED = 1.35
 """How many times longer than the quickest one responses take if nothing queues, and if a queue in
 the network is full: while connections mostly wait for responses, and while they mostly receive."""
 _FILES_EACH = 12
-"""Connections that wait are as many at once as would each have so many pairs of files to fetch."""
+"""Connections that mostly wait are opened until each has only this many pairs of files to fetch."""
 _REST = 5.0
 _CALM = 2.0
 """Seconds without another trial after one that did not help, and without growth after failures."""
@@ -164,7 +164,7 @@ class Pace:
         return more
 
     def _is_seen(self, passed: float) -> bool:
-        """Tell whether enough has been seen in so many seconds to judge the connections.
+        """Tell whether enough has been seen in `passed` seconds to judge the connections.
 
         While they mostly wait, half of them must have answered: the first response alone, while
         all others are still under way, does not tell how late they are.

@@ -9,8 +9,9 @@ from .crew import Crew
 from .jobs import Target, Whole
 
 _BATCH = 16
+"""The most files that are committed together."""
 _LINGER = 0.005
-"""Up to so many files that come within so many seconds are committed together."""
+"""Seconds that a file waits for others, to be committed together with them."""
 
 
 class Settler:

@@ -11,8 +11,9 @@ from .loop import Loop, Task
 from .pacing import Pace
 
 _MOST = 8
+"""How many connections are opened for one file at once."""
 _LONG = 0.008
-"""How many connections are opened for one file at once, if the first took so many seconds."""
+"""The least seconds that opening the first one takes if others are worth it."""
 
 
 class Spares:
@@ -34,7 +35,7 @@ class Spares:
         self._tasks.clear()
 
     def _opened(self, seconds: float) -> None:
-        """Open the others, if the first connection took so many seconds to open."""
+        """Open the others, if the first connection took long to open, in `seconds`."""
         self._net.on_open = lambda seconds: None
         transfers = [one.transfer for one in self._files.begun if one.transfer is not None]
         is_single = len(self._files.begun) + len(self._files.waiting) == 1

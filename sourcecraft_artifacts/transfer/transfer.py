@@ -2,8 +2,8 @@
 
 A worker claims a piece, requests it from the storage, checks the response, passes the received
 bytes to the writer, and continues with the next piece until there is none. Failed requests are
-retried as long as there is progress. The transfer does not use the API: its host replaces an
-expired URL.
+retried as long as there is progress. The transfer does not use the API: the scheduler, which it
+knows as its `Host`, replaces an expired URL.
 """
 
 from __future__ import annotations
