@@ -35,6 +35,7 @@ from sourcecraft_artifacts.results import FileResult, Outcome
 from sourcecraft_artifacts.transfer import incoming, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
+from sourcecraft_artifacts.transfer.files import Files
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import MOST, Pace, Use
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
@@ -290,8 +291,12 @@ def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.Mon
 def test_slices_are_neither_tiny_nor_huge(
     world: World, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    """A request is worth its round trip, and a connection that is slow holds up little."""
+    """A request is worth its round trip, and a connection that is slow holds up little.
+
+    Only the last pieces are shared further, on a slow machine too.
+    """
     monkeypatch.setattr(scheduler, "Pace", Wide)
+    monkeypatch.setattr(Files, "_share_latest", lambda *_: None)
     body = bytes(24 << 20)
     assert world.fetch(Crowd(jobs, ranged(body), ranged(body)), jobs=jobs) == body
     spans = sorted(found for one in world.server.requests if (found := span(one)))
