@@ -164,6 +164,11 @@ class Cancelled(Exception):
     """The download was cancelled while this worker was busy."""
 
 
+def cancelled() -> TransferError:
+    """Return the error for a file that nobody waits for any more."""
+    return TransferError("it was cancelled", code="cancelled")
+
+
 def bug(error: Exception) -> LocalError:
     """Describe an unexpected error by its type and place alone.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..disk.directory import Directory
 from ..disk.partial import Partial
-from ..errors import ArtifactsError, TransferError
+from ..errors import ArtifactsError, TransferError, cancelled
 from ..http.checksums import Digests
 from ..http.ranges import Version
 from ..transfer.jobs import Job, Whole
@@ -47,6 +47,9 @@ class OutputStream:
             self._write(data)
         except ArtifactsError:
             raise
+        except BrokenPipeError as error:
+            self.fault = error
+            raise cancelled() from error  # the reader has enough
         except Exception as error:
             self.fault = error
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..errors import ArtifactsError, Cancelled, TransferError, bug, local_fault
+from ..errors import ArtifactsError, Cancelled, TransferError, bug, cancelled, local_fault
 from ..results import FileResult, Outcome
 from .jobs import Job, Target, Whole
 from .loop import Task
@@ -108,7 +108,7 @@ class Attempt:
         """Stop it; its partial data are kept for a later run."""
         if self._sha256 is not None:
             return
-        self.fail(TransferError("it was cancelled", code="cancelled"))
+        self.fail(cancelled())
         if self.transfer is not None:
             self.transfer.partial.suspend()
 

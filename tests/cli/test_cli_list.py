@@ -207,6 +207,19 @@ def test_a_closed_stdout_ends_quietly(
     assert finished.err == ""
 
 
+def test_a_stream_whose_reader_has_enough_ends_quietly(service: FakeService, cli: Cli) -> None:
+    """`download … -o - | head -c 1` of a large artifact ends with nothing on stderr."""
+    service.add("large", bytes(8 << 20))
+    process = cli.start("download", "7", *CUBE, "-o", "-")
+    assert process.stdout
+    assert process.stdout.read(1)
+    process.stdout.close()
+    process.stdout = None
+    finished = cli.finish(process)
+    assert finished.code in (0, 141, -13)
+    assert finished.err == ""
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
