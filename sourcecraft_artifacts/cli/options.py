@@ -131,7 +131,7 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         section=SHOWN,
-        help="Show only errors and what is missing on stderr; the output on stdout stays.",
+        help="On stderr, show only errors and what is missing.",
     ),
 ]
 Check = Annotated[

@@ -8,6 +8,7 @@ from ..errors import Refused
 from ..text import count
 from . import options as opt
 from .boundary import guarded
+from .help import SHOWN
 from .session import Session
 
 
@@ -17,7 +18,15 @@ def verify_command(
     directory: Annotated[
         str, typer.Argument(metavar="DIR", help="Download folder (.).", show_default=False)
     ] = ".",
-    quiet: opt.Quiet = False,
+    quiet: Annotated[
+        bool,
+        opt.option(
+            "--quiet",
+            "-q",
+            section=SHOWN,
+            help="Leave out the files that are as they were downloaded.",
+        ),
+    ] = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
     from ..downloads.verify import repairing_download, verify
