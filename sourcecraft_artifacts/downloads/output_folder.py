@@ -60,6 +60,15 @@ class OutputFolder(KnownFolder):
         self._parts = PartialStore(self._partial, run=self._run)
         with suppress(OSError):  # `open` raises it again
             self._parts.look()
+        assert self._tree is not None, "its state folder was entered"
+        # Made here, once, as several threads put files in place.
+        self._placer = Placer(
+            self._tree,
+            self.manifest,
+            self.unpacker.owners,
+            overwrite=self._overwrite,
+            judged=self._unpacking.wanted,
+        )
         # Without a manifest and a journal nothing is known of the folder's files.
         knew = looked_at is not None and looked_at.exists
         return is_new and (knew or self.manifest.exists)
@@ -142,19 +151,8 @@ class OutputFolder(KnownFolder):
         packed = [whole for whole in batch if whole.job.path in self._packed]
         each(packed, self._unpack)
         files = [one for one in batch if one.error is None and one.members is None]
-        self._to_place().put((one, self._steps[one.job.path]) for one in files)
-
-    def _to_place(self) -> Placer:
-        assert self._tree is not None, "the folder was not prepared"
-        if self._placer is None:
-            self._placer = Placer(
-                self._tree,
-                self.manifest,
-                self.unpacker.owners,
-                overwrite=self._overwrite,
-                judged=self._unpacking.wanted,
-            )
-        return self._placer
+        assert self._placer is not None, "the folder was not prepared"
+        self._placer.put((one, self._steps[one.job.path]) for one in files)
 
     def _unpack(self, whole: Whole) -> None:
         """Put the members of an archive in place, unless it is to stay one file."""

@@ -197,7 +197,12 @@ def test_a_closed_stdout_ends_quietly(
     record = service.record(service.add("dist/file"))
     many = [{**record, "local_path": f"dist/file-{at}"} for at in range(20_000)]
     service.api.on(LISTING, json_response({"artifacts": many}))
-    process = cli.start("list", "7", *CUBE, *arguments)
+    ends_quietly(cli, "list", "7", *CUBE, *arguments)
+
+
+def ends_quietly(cli: Cli, *arguments: str) -> None:
+    """Read one byte of what a command writes, close its stdout, and check how it ends."""
+    process = cli.start(*arguments)
     assert process.stdout
     assert process.stdout.read(1)
     process.stdout.close()
@@ -210,14 +215,7 @@ def test_a_closed_stdout_ends_quietly(
 def test_a_stream_whose_reader_has_enough_ends_quietly(service: FakeService, cli: Cli) -> None:
     """`download … -o - | head -c 1` of a large artifact ends with nothing on stderr."""
     service.add("large", bytes(8 << 20))
-    process = cli.start("download", "7", *CUBE, "-o", "-")
-    assert process.stdout
-    assert process.stdout.read(1)
-    process.stdout.close()
-    process.stdout = None
-    finished = cli.finish(process)
-    assert finished.code in (0, 141, -13)
-    assert finished.err == ""
+    ends_quietly(cli, "download", "7", *CUBE, "-o", "-")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from sourcecraft_artifacts.disk import files
 from sourcecraft_artifacts.disk.journal import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
-from sourcecraft_artifacts.downloads import placing
+from sourcecraft_artifacts.downloads import output_folder, placing
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
 from sourcecraft_artifacts.downloads.plan import Action, Step
 from sourcecraft_artifacts.errors import LocalError, Refused
@@ -97,6 +97,15 @@ def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
     assert synced.index("a") >= synced.count("a body") >= len(PLACES)
     assert [(one.size, one.error) for one in batch] == [(len(name), None) for name in PLACES]
     assert in_place(out) == set(PLACES)
+
+
+def test_threads_share_what_puts_files_in_place(
+    folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there before the first file: two threads could each make one, and one be forgotten."""
+    monkeypatch.setattr(output_folder, "Placer", None)
+    folder.commit([whole(folder, "a")])
+    assert in_place(out) == {"a"}
 
 
 def test_each_file_of_a_batch_fails_alone(folder: OutputFolder, out: Path) -> None:
