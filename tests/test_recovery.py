@@ -36,7 +36,7 @@ from hypothesis.stateful import (
 from servers import Received, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import aside, partial, sums
-from sourcecraft_artifacts.downloads import output_folder
+from sourcecraft_artifacts.downloads import prepared_folder
 from sourcecraft_artifacts.downloads.request import Request
 from sourcecraft_artifacts.downloads.story import download
 from sourcecraft_artifacts.downloads.verify import verify
@@ -657,7 +657,7 @@ def test_a_kill_at_any_moment_of_a_folder(
     service.things["dist"].change()
     folder = tmp_path / "out"
     if scene == "many":  # files are synced together with all else of the file system
-        for module in (aside, output_folder):
+        for module in (aside, prepared_folder):
             monkeypatch.setattr(module, "FEW", 1)
             monkeypatch.setattr(module, "sync_file_system", lambda _: disk.sync_all(folder))
     with disk.watched():

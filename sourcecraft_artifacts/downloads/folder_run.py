@@ -17,9 +17,9 @@ from ..text import visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
+from .decisions import Action, Step
 from .known_folder import members_of
 from .output_folder import OutputFolder
-from .plan import Action, Step
 from .reasons import log_decisions
 from .request import Request, selected
 from .waiting import TimeIsUp, follow

@@ -30,7 +30,7 @@ PARTIAL = "partial"
 
 
 class KnownFolder:
-    """An output folder and its manifest: the facts for the plan (`plan.Disk`), and for `verify`.
+    """An output folder and its manifest: the facts for `verify` and the plan (`decisions.Disk`).
 
     It is a context manager. Opening it creates nothing, and only `remove` changes what is on disk.
     """

@@ -1,4 +1,4 @@
-"""The output folder as the download fills it, with its state folder."""
+"""The output folder as the target of a download: what happens to each complete file."""
 
 from __future__ import annotations
 
@@ -7,112 +7,29 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..disk.aside import FEW
-from ..disk.directory import Directory
 from ..disk.entry import Entry
-from ..disk.file_system import sync_file_system
-from ..disk.files import write_file
 from ..disk.partial import Partial
-from ..disk.parts import PartialStore
-from ..disk.paths import STATE_FOLDER, SafePath
-from ..disk.tree import Tree
-from ..errors import Refused, local_fault
 from ..models import Artifact
 from ..results import FileResult, Outcome
 from ..transfer.jobs import Job, Whole, each
-from .known_folder import PARTIAL, KnownFolder, members_of
-from .placing import Placer, entry_of
-from .plan import Action, Step
+from .decisions import Action, Step
+from .known_folder import members_of
+from .placing import entry_of
+from .prepared_folder import PreparedFolder
 from .unpacker import Unpacking
 
-_IGNORE = ".gitignore"
-_TRIES = 5
-"""How often a folder that another run removes is created again."""
 
-
-class OutputFolder(KnownFolder):
-    """An output folder that a download fills: a target (`jobs.Target`) besides its facts.
-
-    Opening it creates nothing; `prepare` does. A lock on the state folder makes a second run wait;
-    without locks two runs may do the same work twice, but do no harm.
-    """
+class OutputFolder(PreparedFolder):
+    """An output folder that a download fills: a target (`jobs.Target`) besides its facts."""
 
     def __init__(
         self, path: str, *, overwrite: bool = False, unpacking: Unpacking | None = None
     ) -> None:
-        super().__init__(path, unpacking=unpacking)
-        self._overwrite = overwrite
-        self._parts: PartialStore | None = None
-        self._placer: Placer | None = None
+        super().__init__(path, overwrite=overwrite, unpacking=unpacking)
         self._steps: dict[str, Step] = {}
         """The steps of jobs, by the jobs' final paths."""
         self._packed: set[str] = set()
         """The final paths of jobs that turned out to be archives."""
-
-    def prepare(self) -> bool:
-        """Create the folder and its state folder; return whether the plan must be made again."""
-        looked_at = vars(self).get("manifest")
-        try:
-            is_new = self._enter_state()
-        except OSError as error:
-            raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        assert self._partial is not None, "the state folder was entered"
-        self._parts = PartialStore(self._partial, run=self._run)
-        with suppress(OSError):  # `open` raises it again
-            self._parts.look()
-        assert self._tree is not None, "its state folder was entered"
-        # Made here, once, as several threads put files in place.
-        self._placer = Placer(
-            self._tree,
-            self.manifest,
-            self.unpacker.owners,
-            overwrite=self._overwrite,
-            judged=self._unpacking.wanted,
-        )
-        # Without a manifest and a journal nothing is known of the folder's files.
-        knew = looked_at is not None and looked_at.exists
-        return is_new and (knew or self.manifest.exists)
-
-    def _enter_state(self) -> bool:
-        """Open the state folder; return whether it is another one than before.
-
-        A run without a lock may remove the empty folder at its end; then it is created again.
-        """
-        if self._tree is None:
-            self._tree = Tree.open(self.path, create=True)
-        before, tries = self._state, 0
-        while True:
-            try:
-                self._state = self._state or self._tree.root.child(STATE_FOLDER, create=True)
-                self.lock()
-                self._ignore(self._state)
-                self._partial = self._state.child(PARTIAL, create=True)
-                self._run.enter(self._partial)
-                break
-            except FileNotFoundError:
-                tries += 1
-                if tries == _TRIES:
-                    raise
-                self._state, self._locked = None, False
-        # Read the manifest here, once, as the workers share it.
-        is_new = self._state is not before
-        if is_new:
-            self._tree.root.sync()  # else a file could survive a power cut without its records
-            vars(self).pop("manifest", None)
-        assert self.manifest is not None
-        return is_new
-
-    def _ignore(self, state: Directory) -> None:
-        """Write a `.gitignore`, so that git ignores the state folder."""
-        if state.lstat(_IGNORE) is None:
-            write_file(state, _IGNORE, b"*\n", sync=False)
-
-    def create(self) -> None:
-        """Create the output folder. Raises `LocalError`."""
-        if self._tree is None:
-            self._tree = Tree.open(self.path, create=True)
-
-    # The target of the download.
 
     def job(self, step: Step) -> Job:
         """Return the job that carries out a step."""
@@ -231,69 +148,6 @@ class OutputFolder(KnownFolder):
             return result
         path = self.shown_path(step.place, entry)
         return result._replace(path=path, members=members_of(entry, self.path))
-
-    def finish(self, *, complete: bool) -> None:
-        """Sync the folders and write the manifest; after a complete run remove all other state.
-
-        Raises `LocalError`; the journal then stays for the next run.
-        """
-        try:
-            self._sync_touched()
-            self._find_partial()
-            self.manifest.save()
-        except OSError as error:
-            raise local_fault(error, os.path.join(self.path, STATE_FOLDER)) from error
-        self._run.leave()
-        if complete:
-            self._clear_partial()
-        with suppress(OSError, Refused):
-            if self._state is not None and (self._locked or complete):
-                self._state.rmdir(PARTIAL)
-        with suppress(OSError, Refused):
-            if self._tree is not None and self._parts is not None:
-                if self._state is not None and self._state.listdir() == [_IGNORE]:
-                    self._state.unlink(_IGNORE)
-                self._tree.root.rmdir(STATE_FOLDER)  # only if it is empty
-
-    def _find_partial(self) -> None:
-        """Open the folder of partial data, also after a run that had nothing to fetch."""
-        if self._partial is None and self._state is not None:
-            with suppress(OSError, Refused):
-                self._partial = self._state.child(PARTIAL, create=False)
-                self._run.marks = self._partial
-                self._parts = PartialStore(self._partial, run=self._run)
-
-    def _clear_partial(self) -> None:
-        """Remove partial data and marks of runs that have ended."""
-        with suppress(OSError, Refused):
-            if self._parts is not None:
-                self._parts.clear()
-                self._run.clear_marks()
-
-    def _sync_touched(self) -> None:
-        touched = set() if self._placer is None else self._placer.touched
-        # The folders above too: the run may have created some of them.
-        parts = {above[:depth] for above in touched for depth in range(len(above) + 1)}
-        for above in sorted(parts, key=len, reverse=True):
-            if self._tree is not None:
-                with self._tree.parent(SafePath((*above, "any")), create=False) as parent:
-                    parent.sync()
-        touched.clear()
-        self._sync_unpacked()
-
-    def _sync_unpacked(self) -> None:
-        if self._tree is None or self._unpacker is None or not self._unpacker.touched:
-            return
-        touched = self._unpacker.touched
-        if len(touched) <= FEW or not sync_file_system(self._tree.root):
-            for folder in touched:
-                # A folder of an older version may be gone, or may be a file now.
-                with (
-                    suppress(FileNotFoundError, Refused),
-                    self._tree.parent(SafePath((*folder, "-")), create=False) as parent,
-                ):
-                    parent.sync()
-        touched.clear()
 
 
 def part_key(artifact: Artifact, more: str = "") -> str:

@@ -15,9 +15,9 @@ from ..disk.tree import Tree
 from ..errors import Refused
 from ..transfer.jobs import Whole
 from .claims import old_places
+from .decisions import Step
 from .moving import remove_empty, remove_old
 from .owners import Owners
-from .plan import Step
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from ..choices import IfExists
 from ..disk.paths import SafePath
 from ..logs import get_logger
-from .plan import Action, Step
+from .decisions import Action, Step
 
 _log = get_logger(__name__)
 _REASONS = {

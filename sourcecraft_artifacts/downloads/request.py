@@ -13,7 +13,8 @@ from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
-from ..service.listing import Listing, in_progress
+from ..service.cubes import in_progress
+from ..service.listing import Listing
 from ..service.runs import LATEST, RunFilter
 from ..text import some_of, visible
 from ..transfer.jobs import Tuning

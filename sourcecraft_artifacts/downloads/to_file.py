@@ -15,10 +15,11 @@ from ..text import count, visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job
 from ..transfer.reporter import Reporter
+from .decisions import Action
 from .named_folder import folder_of, is_missing
 from .output_file import OutputFile
 from .output_stream import OutputStream
-from .plan import Action, refuse_unsafe_urls
+from .plan import refuse_unsafe_urls
 from .request import Request, report_of, selected, what_there_is
 from .waiting import TimeIsUp, follow, may_come
 

@@ -16,9 +16,10 @@ from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
 from ..text import visible
 from ..transfer.reporter import Reporter
+from .decisions import Action, Step
 from .folder_run import FolderRun, settled
 from .output_folder import OutputFolder
-from .plan import Action, Step, plan
+from .plan import plan
 from .prune import outdated, prune
 from .reasons import log_decisions
 from .request import Request, report_of

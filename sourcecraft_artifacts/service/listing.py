@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import NamedTuple, Protocol, TypeGuard
 
 from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
-from ..models import Artifact, CubeAddress, Run, Task, Workflow
+from ..models import Artifact, CubeAddress, Run
 from ..network import in_threads
 from ..text import count, some_of, visible
-from .address import Address, name_matches
-from .not_found import nearest_run, newest_page, require
+from .address import Address
+from .cubes import cube_names, held, is_internal, nameless, selected_cubes
+from .not_found import nearest_run, newest_page
 from .runs import LATEST, RunFilter, resolved
 
 AT_ONCE = 16
@@ -22,8 +23,6 @@ AT_ONCE = 16
 _MOST_TOLD = 10
 
 _log = get_logger(__name__)
-
-Named = TypeVar("Named", Workflow, Task)
 
 
 class Api(Protocol):
@@ -101,43 +100,55 @@ def list_artifacts(
         raise UsageError("runs needs the run `latest`")
     address = resolved(api, address, runs or RunFilter())
     if address.exact and not watch:
-        cube = CubeAddress(
-            address.repo,
-            address.run,
-            address.workflow or "",
-            address.task or "",
-            address.cube or "",
-        )
-        try:
-            return Listing(address.repo, address.run, tuple(api.artifacts(cube)))
-        except NotFound as error:
-            raise nearest_below(api, address, error) from error
+        return _of_one_cube(api, address)
+    return _of_run(api, address, watch=watch)
+
+
+def _of_one_cube(api: Api, address: Address) -> Listing:
+    """List the cube that an exact address names, in one request."""
+    repo, run, *names = address
+    cube = CubeAddress(repo, run, *(name or "" for name in names))
+    try:
+        return Listing(repo, run, tuple(api.artifacts(cube)))
+    except NotFound as error:
+        raise nearest_below(api, address, error) from error
+
+
+def _of_run(api: Api, address: Address, *, watch: bool) -> Listing:
+    """Read the run, and list each of its cubes that the address selects."""
     try:
         run = api.run(address.repo, address.run)
     except NotFound as error:
         raise nearest_run(api, address, error) from error
-    cubes = _selected_cubes(run, address, partial=watch and not run.ended)
+    cubes = selected_cubes(run, address, partial=watch and not run.ended)
     # Requested after the run, so that the listings of cubes that have ended are final.
-    listed = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
+    answers = _in_parallel(lambda cube: _artifacts(api, cube), [cube for cube, _ in cubes])
     awaited = tuple(cube.path for cube, ended in cubes if not ended)
     return Listing(
         address.repo,
         address.run,
-        artifacts=tuple(one for found in listed if isinstance(found, list) for one in found),
+        artifacts=tuple(one for found in answers if isinstance(found, list) for one in found),
         ended=run.ended or (bool(cubes) and address.exact and not awaited),
         run_ended=run.ended,
         awaited=awaited,
-        others=() if cubes else tuple(_cube_names(run)),
-        nameless=_nameless(run),
-        unlisted=tuple(
-            cube.path
-            for (cube, ended), found in zip(cubes, listed, strict=True)
-            if isinstance(found, NotFound) and ended
-        ),
-        held=_held(run),
+        others=() if cubes else tuple(cube_names(run)),
+        nameless=nameless(run),
+        unlisted=_unlisted(cubes, answers),
+        held=held(run),
         run_status=run.status or None,
         error_messages=run.error_messages,
-        failures=tuple(filter(_is_failure, listed)),
+        failures=tuple(filter(_is_failure, answers)),
+    )
+
+
+def _unlisted(
+    cubes: Sequence[tuple[CubeAddress, bool]], answers: Sequence[_Answer]
+) -> tuple[str, ...]:
+    """Return the cubes that have ended and for which the service has no listing."""
+    return tuple(
+        cube.path
+        for (cube, ended), answer in zip(cubes, answers, strict=True)
+        if isinstance(answer, NotFound) and ended
     )
 
 
@@ -162,63 +173,10 @@ def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
     except ArtifactsError:
         return error
     try:
-        _selected_cubes(run, address)
+        selected_cubes(run, address)
     except NotFound as nearer:
         return nearer
     return error
-
-
-def in_progress(run: str) -> str:
-    """Return the hint for a run that has not ended."""
-    return f"run {visible(run)} is in progress: download --wait waits for the rest"
-
-
-def _selected_cubes(
-    run: Run, address: Address, *, partial: bool = False
-) -> list[tuple[CubeAddress, bool]]:
-    """Select cubes; if the run is in progress, the error says that a name may still come."""
-    try:
-        return select_cubes(run, address, partial=partial)
-    except NotFound as error:
-        if run.ended:
-            raise
-        raise NotFound(error.message, hint=f"{error.hint}; {in_progress(run.slug)}") from None
-
-
-def _nameless(run: Run) -> str:
-    lacking = any(
-        not (workflow.slug and task.slug and cube.slug)
-        for workflow in run.workflows
-        for task in workflow.tasks
-        for cube in task.cubes
-    )
-    return "the run has a cube without a full name: it cannot be asked for" if lacking else ""
-
-
-def _held(run: Run) -> frozenset[str]:
-    return frozenset(
-        f"{workflow.slug}/{task.slug}/{cube.slug}"
-        for workflow in run.workflows
-        for task in workflow.tasks
-        for cube in task.cubes
-        if cube.status == "awaiting_approval"
-    )
-
-
-def _cube_names(run: Run) -> Iterator[str]:
-    for workflow in run.workflows:
-        for task in workflow.tasks:
-            for cube in task.cubes:
-                if not is_internal(cube.slug):
-                    yield f"{workflow.slug}/{task.slug}/{cube.slug}"
-
-
-def is_internal(cube: str) -> bool:
-    """Tell whether a cube is one of the service's own, such as `#git-clone`, by its name.
-
-    They have no artifacts, and the API may answer with an error for them.
-    """
-    return cube.startswith("#")
 
 
 _Answer = list[Artifact] | ArtifactsError
@@ -251,49 +209,3 @@ def _not_all_failures(answers: list[_Answer]) -> list[_Answer]:
     if answers and all(map(_is_failure, answers)):
         raise next(filter(_is_failure, answers))
     return answers
-
-
-def select_cubes(
-    run: Run, address: Address, *, partial: bool = False
-) -> list[tuple[CubeAddress, bool]]:
-    """Return the cubes of a run that an address selects, each with whether it has ended.
-
-    All cubes of a run, workflow or task that has ended count as ended. Internal cubes are selected
-    only if the address names them with their `#`. Raises `NotFound`, with the nearest names, for a
-    plain name that does not exist; not with `partial`, as the run may still get it.
-    """
-    _, _, workflow, task, cube = address
-    run_name = f"run {run.slug}"
-    workflows = _chosen(run.workflows, workflow, "workflow", run_name, (task, cube), partial)
-    where = f"workflow {workflow or '*'} of {run_name}"
-    tasks = [(w, t) for w in workflows for t in w.tasks]
-    picked = set(map(id, _chosen([t for _, t in tasks], task, "task", where, (cube,), partial)))
-    where = f"task {task or '*'} of {run_name}"
-    # A cube without a full name cannot be asked for.
-    found = [(w, t, c) for w, t in tasks if id(t) in picked for c in t.cubes]
-    found = [(w, t, c) for w, t, c in found if w.slug and t.slug and c.slug]
-    if not is_internal(cube or ""):
-        found = [(w, t, c) for w, t, c in found if not is_internal(c.slug)]
-    cubes = [(w, t, c) for w, t, c in found if name_matches(cube, c.slug)]
-    if not cubes and not partial:
-        require(cube, [c.slug for _, _, c in found], "cube", where, ())
-    ended: dict[CubeAddress, bool] = {}
-    for w, t, c in cubes:
-        one = CubeAddress(address.repo, run.slug or address.run, w.slug, t.slug, c.slug)
-        over = run.ended or w.ended or t.ended or c.ended
-        ended[one] = ended.get(one, True) and over
-    return list(ended.items())
-
-
-def _chosen(
-    items: Sequence[Named],
-    pattern: str | None,
-    kind: str,
-    where: str,
-    below: Sequence[str | None],
-    partial: bool,
-) -> list[Named]:
-    chosen = [item for item in items if name_matches(pattern, item.slug)]
-    if not chosen and not partial:
-        require(pattern, [item.slug for item in items], kind, where, below)
-    return chosen

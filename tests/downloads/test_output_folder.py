@@ -15,9 +15,9 @@ import pytest
 from sourcecraft_artifacts.disk import files
 from sourcecraft_artifacts.disk.journal import JOURNAL
 from sourcecraft_artifacts.disk.paths import STATE_FOLDER, safe_path
-from sourcecraft_artifacts.downloads import output_folder, placing
+from sourcecraft_artifacts.downloads import placing, prepared_folder
+from sourcecraft_artifacts.downloads.decisions import Action, Step
 from sourcecraft_artifacts.downloads.output_folder import OutputFolder
-from sourcecraft_artifacts.downloads.plan import Action, Step
 from sourcecraft_artifacts.errors import LocalError, Refused
 from sourcecraft_artifacts.http.ranges import Version
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
@@ -103,7 +103,7 @@ def test_threads_share_what_puts_files_in_place(
     folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is there before the first file: two threads could each make one, and one be forgotten."""
-    monkeypatch.setattr(output_folder, "Placer", None)
+    monkeypatch.setattr(prepared_folder, "Placer", None)
     folder.commit([whole(folder, "a")])
     assert in_place(out) == {"a"}
 

@@ -11,7 +11,8 @@ import pytest
 from sourcecraft_artifacts.choices import IfExists, Layout
 from sourcecraft_artifacts.disk.entry import Entry
 from sourcecraft_artifacts.disk.paths import SafePath
-from sourcecraft_artifacts.downloads.plan import Action, Step, decide, place_of, plan
+from sourcecraft_artifacts.downloads.decisions import Action, Step, decide
+from sourcecraft_artifacts.downloads.plan import place_of, plan
 from sourcecraft_artifacts.errors import Refused
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 

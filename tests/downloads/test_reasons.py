@@ -9,7 +9,7 @@ import pytest
 from sourcecraft_artifacts.choices import IfExists
 from sourcecraft_artifacts.disk.entry import Entry
 from sourcecraft_artifacts.disk.paths import safe_path
-from sourcecraft_artifacts.downloads.plan import Action, Step
+from sourcecraft_artifacts.downloads.decisions import Action, Step
 from sourcecraft_artifacts.downloads.reasons import reason_for
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 
