@@ -148,7 +148,7 @@ class Busy(BrokenTransfer):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived; ends the program with 128 plus the signal's number.
+    """SIGINT, SIGTERM or SIGHUP arrived; ends the program with 128 plus the signal's number.
 
     `reached` says how far a download had come, and `hint` what to do next; either may be empty.
     """

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
 from .text import visible
+from .urls import is_loopback
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +29,8 @@ _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "soc
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _LARGEST_BUNDLE = 64 << 20
 """The largest file of CAs that is read, in bytes."""
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""The name of a CA in a folder of them: OpenSSL looks for no others."""
 _LONGEST_WAIT = 0.5
 """The longest wait for a lock, in seconds: on Windows, Ctrl-C does not interrupt one."""
 _HEAD_START = 0.25
@@ -174,7 +177,8 @@ def proxy_for(url: str) -> str | None:
     """Return the address of the proxy for a URL, its user info included, or None.
 
     It follows `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in lower case, which
-    are read once for each scheme and host. Raises `UsageError` for a proxy that cannot be used.
+    are read once for each scheme and host. Plain http stays on this machine: it goes through a
+    proxy on loopback, but through no other. Raises `UsageError` for a proxy that cannot be used.
     """
     parts = urlsplit(url)
     return _proxy(parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower())
@@ -185,8 +189,13 @@ def _proxy(scheme: str, authority: str) -> str | None:
     from requests.utils import get_environ_proxies, select_proxy
 
     url = f"{scheme}://{authority}/"
-    proxy = select_proxy(url, get_environ_proxies(url))
-    return _checked_proxy(proxy.strip(), scheme) if proxy and proxy.strip() else None
+    proxy = (select_proxy(url, get_environ_proxies(url)) or "").strip()
+    if not proxy:
+        return None
+    proxy = _checked_proxy(proxy, scheme)
+    if scheme == "http" and not is_loopback(urlsplit(proxy).hostname or ""):
+        return None  # it would see the token, and reach its own loopback instead of ours
+    return proxy
 
 
 def _checked_proxy(proxy: str, scheme: str) -> str:
@@ -279,6 +288,8 @@ def _context(path: str | None) -> ssl.SSLContext:
     path = path or _default_bundle()
     folder = os.path.isdir(path)
     try:
+        if folder and not any(map(_HASHED.fullmatch, os.listdir(path))):
+            raise OSError(0, "it has no CAs with the names that `openssl rehash` gives them")
         context = ssl.create_default_context(
             cafile=None if folder else path, capath=path if folder else None
         )

@@ -43,6 +43,7 @@ EXIT_STATUS = {
     ExitCode.RUN_FAILED: "With --fail-on-run-status: the run ended as failed, canceled or timeout.",
 }
 SIGNALS = {
+    "129": "The terminal was closed (SIGHUP); what was received is kept for the next run.",
     "130": "Interrupted by SIGINT; what was received is kept for the next run.",
     "143": "Ended by SIGTERM; what was received is kept for the next run.",
 }

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from archives import archive, member
 from conftest import HURRY, Cli
 from fake_service import (
     CUBE,
@@ -188,6 +189,37 @@ def test_a_read_only_folder_of_one_file(
     assert f"{arguments[1]}: Permission denied" in finished.err
     assert os.listdir(cli.out) == []
     assert ("--checksums" not in arguments) or service.storage.requests == []
+
+
+def test_a_state_folder_that_must_not_be_entered(service: FakeService, cli: Cli) -> None:
+    """It is named with the output folder, and the hint speaks of permissions."""
+    wrap = unprivileged()
+    service.add("large", LARGE)
+    cli.download()
+    (cli.out / STATE).chmod(0)
+    for command in (("download", "7", *CUBE, "-d", "out"), ("verify", "out")):
+        finished = cli(*command, wrap=wrap, code=1)
+        assert f"cannot open out/{STATE}: Permission denied" in finished.err
+        assert "permissions" in finished.err
+    (cli.out / STATE).chmod(0o755)
+
+
+def test_a_folder_that_is_mounted_cannot_become_a_file(service: FakeService, cli: Cli) -> None:
+    """The artifact is refused with a way round, and its files stay in the mounted folder."""
+    service.add("dist", archive(member("a", b"1"), member("lib/b", b"2")))
+    (cli.cwd / "other").mkdir()
+    (cli.out / "dist").mkdir(parents=True)
+    mount = f'mount --bind "{cli.cwd}/other" "{cli.out}/dist" && exec "$@"'
+    wrap = bare("unshare", "-m", "sh", "-c", mount, "sh")
+    cli.download(wrap=wrap)
+    finished = cli.download("--no-unpack", wrap=wrap, code=8)
+    assert "out/dist" in finished.err
+    assert "something is mounted there" in finished.err
+    assert "unmount it" in finished.err
+    assert tree(cli.cwd / "other") == {"a": b"1", "lib/b": b"2"}
+    assert cli.download("--json", wrap=wrap).outcomes == {"dist": "unchanged"}
+    cli.download("--no-unpack")
+    assert (cli.out / "dist").is_file()
 
 
 def test_a_read_only_file_system(service: FakeService, cli: Cli) -> None:

@@ -45,7 +45,10 @@ def ca(tmp_path: Path) -> str:
         ({"HTTPS_PROXY": "http://p:1"}, "https://h/a?b", "http://p:1"),
         ({"https_proxy": "p:1"}, "HTTPS://h/", "http://p:1"),
         ({"HTTPS_PROXY": "http://p:1"}, "http://h/", None),
-        ({"HTTP_PROXY": "http://u:w@p:1"}, "http://h/", "http://u:w@p:1"),
+        ({"HTTP_PROXY": "http://u:w@127.0.0.1:1"}, "http://[::1]/", "http://u:w@127.0.0.1:1"),
+        ({"HTTP_PROXY": "localhost:1"}, "http://127.0.0.1:2/", "http://localhost:1"),
+        ({"HTTP_PROXY": "http://u:w@p:1"}, "http://127.0.0.1/", None),
+        ({"ALL_PROXY": "10.0.0.1:1"}, "http://localhost/", None),
         ({"ALL_PROXY": "https://p"}, "https://h/", "https://p"),
         ({"ALL_PROXY": "http://a", "HTTPS_PROXY": "http://p"}, "https://h/", "http://p"),
         ({"HTTPS_PROXY": " "}, "https://h/", None),
@@ -59,7 +62,7 @@ def ca(tmp_path: Path) -> str:
 def test_the_environment_chooses_the_proxy(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], url: str, proxy: str | None
 ) -> None:
-    """The four variables work as in curl and requests."""
+    """The four variables work as in curl and requests, but plain http stays on this machine."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert network.proxy_for(url) == proxy
@@ -130,7 +133,7 @@ def test_ssl_cert_file_is_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_every_context_checks_certificate_and_host(ca: str) -> None:
     """Each context verifies certificate and host, and is built once."""
-    for bundle in (None, ca, os.path.dirname(ca)):
+    for bundle in (None, ca):
         context = network.ssl_context(bundle)
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -151,6 +154,15 @@ def test_a_bundle_without_cas_is_a_usage_error(
     with pytest.raises(UsageError, match=r"ca\.pem', which cannot be used: it holds no") as caught:
         network.ssl_context(str(path))
     assert caught.value.message.startswith(f"{setting} names")
+
+
+def test_a_folder_of_cas_has_hashed_names(tmp_path: Path, ca: str) -> None:
+    """OpenSSL looks for no other names in it, so a folder without any is a usage error."""
+    folder = os.path.dirname(ca)
+    with pytest.raises(UsageError, match=r"--ca-bundle names .* `openssl rehash`"):
+        network.ssl_context(folder)
+    os.rename(ca, os.path.join(folder, "9d66eef0.0"))
+    assert network.ssl_context(folder).verify_mode == ssl.CERT_REQUIRED
 
 
 def test_within_returns_and_raises_what_the_call_does() -> None:

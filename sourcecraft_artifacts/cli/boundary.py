@@ -25,6 +25,9 @@ P = ParamSpec("P")
 
 _OPEN_FILES = 1024
 """Enough for all connections, a part file for each of them, and the folders kept open."""
+_HANG_UP = getattr(signal, "SIGHUP", None)
+"""The signal that the terminal has gone; Windows has none."""
+_NO_FLAG = re.compile(r"is not a valid boolean\..*", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
 
 
@@ -112,7 +115,7 @@ def run_program(program: Callable[..., Any]) -> int:
     _fill_closed_streams()
     _allow_open_files()
     sys.stdout, sys.stderr = make_blocking(sys.stdout), make_blocking(sys.stderr)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in filter(None, (signal.SIGINT, signal.SIGTERM, _HANG_UP)):
         # The parent may have it ignored: `nohup`, or a shell that starts a background job.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -164,6 +167,7 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     of_option = getattr(param, "param_type_name", "") == "option"
     if of_option:
         reason = str(error).removeprefix("Value error, ")  # typer 0.29 adds that
+        reason = _NO_FLAG.sub("is neither 1 (on) nor 0 (off)", reason)
         message = f"{max(param.opts, key=len)}: {reason}"
     message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
     hint = _usage_hint(ctx, of_option or hasattr(error, "option_name"))
@@ -217,9 +221,14 @@ _interrupts = 0
 
 
 def _interrupt(number: int, _: object) -> None:
-    """Raise `Interrupted` at the first signal; end the process at the second."""
+    """Raise `Interrupted` at the first signal; end the process at the second.
+
+    A terminal that goes may say so twice, through the kernel and the shell; that is one signal.
+    """
     global _interrupts
     _interrupts += 1
+    if _interrupts > 1 and number == _HANG_UP:
+        return
     if _interrupts > 1:
         os._exit(128 + number)
     raise Interrupted(number)

@@ -68,8 +68,15 @@ class KnownFolder:
         if not os.path.lexists(self.path):
             return
         self._tree = Tree.open(self.path, create=False)
-        with suppress(FileNotFoundError):
+        try:
             self._state = self._tree.root.child(STATE_FOLDER, create=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            path = os.path.join(self.path, STATE_FOLDER)
+            reason = error.strerror or "it cannot be entered"
+            hint = local_fault(error, path).hint
+            raise LocalError(f"cannot open {visible(path)}: {reason}", hint=hint) from error
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -141,13 +148,17 @@ class KnownFolder:
 
         `absent` collects folders that were not there; they are not looked for again.
         """
+        path = self.path_of(place)
         try:
-            refuse_too_long(self.path_of(place))
-            return None if self._tree is None else self._tree.lstat(place, absent)
+            refuse_too_long(path)
+            if self._tree is None:
+                os.fsencode(path)  # as the system would do
+                return None
+            return self._tree.lstat(place, absent)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise Refused("its path is longer than this system allows") from error
-            raise local_fault(error, self.path_of(place)) from error
+            raise local_fault(error, path) from error
         except UnicodeEncodeError as error:
             raise Refused(
                 f"its name cannot be written in this system's encoding ({error.encoding})"

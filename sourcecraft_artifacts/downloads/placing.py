@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from ..disk.entry import Entry
 from ..disk.files import fit_in, move_file
 from ..disk.manifest import Manifest
+from ..disk.paths import SafePath
 from ..disk.records import Places
 from ..disk.tree import Tree
 from ..errors import Refused
@@ -92,6 +94,19 @@ class Placer:
                 "it is a file, and a folder stands in its place",
                 hint="move it away, or choose another output folder",
             )
+        self._refuse_mounted(one.step.place)
+
+    def _refuse_mounted(self, place: SafePath) -> None:
+        """Raise `Refused` before files are removed from a folder that must stay itself.
+
+        The system says that something is mounted there before it says that there are files.
+        """
+        try:
+            with self._tree.parent(place, create=False) as parent:
+                parent.rmdir(place.name)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise _mounted() from error
 
     def _move(self, one: _File) -> None:
         place, partial, before = one.step.place, one.whole.partial, one.found
@@ -129,6 +144,13 @@ def entry_of(
         version.validator if version else None,
         before=before,
         is_judged=is_judged,
+    )
+
+
+def _mounted() -> Refused:
+    return Refused(
+        "it is a file, and the folder in its place cannot be removed: something is mounted there",
+        hint="unmount it, choose another output folder, or let the artifact become a folder",
     )
 
 

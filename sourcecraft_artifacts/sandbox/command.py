@@ -16,6 +16,9 @@ from ..text import visible
 from .server import Sandbox
 
 CANNOT_RUN, NOT_FOUND = 126, 127
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # Windows has none
+    _SIGNALS.append(signal.SIGHUP)
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _HINT = """
 Paste these lines into another shell, then try: sourcecraft-artifacts runs
@@ -27,7 +30,8 @@ def run_sandbox(command: Sequence[str]) -> int:
     """Run `command` with a sandbox, or serve one until Ctrl-C if there is no command.
 
     Returns the command's exit status as shells give it: 128+N if signal N ended it, 127 if it was
-    not found, 126 if it cannot be run. Without a command: 0 after SIGINT, 143 after SIGTERM.
+    not found, 126 if it cannot be run. Without a command: 0 after SIGINT, 143 after SIGTERM,
+    129 after SIGHUP.
     """
     with Sandbox() as sandbox:
         if command:
@@ -120,11 +124,7 @@ def _in_foreground() -> bool:
 @contextmanager
 def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
     # A signal that the parent ignores, such as a shell with a background job, stays ignored.
-    numbers = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    numbers = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     before = [signal.signal(number, handler) for number in numbers]
     try:
         yield

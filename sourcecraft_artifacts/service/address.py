@@ -19,9 +19,11 @@ WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE
 _NAMES = ("WORKFLOW", "TASK", "CUBE")
 # Patterns are compiled when they are first used: most addresses are plain names.
 _WEB = (
-    r"(?is)(?:(?:https?://)?(?:www\.)?sourcecraft\.dev|https?://api\.sourcecraft\.tech/repos)"
+    r"(?is)(?:https?://)?(?:(?:www\.)?sourcecraft\.dev|api\.sourcecraft\.tech/repos)"
     r"/([^?#]*)(?:[?#].*)?"
 )
+_WITHOUT_SCHEME = ("sourcecraft.dev/", "www.sourcecraft.dev/", "api.sourcecraft.tech/")
+_OF_A_RUN = (["cicd", "runs"], ["cicd", "artifacts"])
 _LARGEST_CONFIG = 1 << 20
 """The largest git config, in bytes, that git is asked to read."""
 _REMOTE = (
@@ -108,7 +110,8 @@ def parse_repo(text: str) -> str:
     """Read a repository: ORG/REPO, its web address, or a git remote. Raises `UsageError`."""
     text = repo_from_remote(text) or _repo_of_web_address(text) or text
     parts = _checked("the repository", text).split("/")
-    if len(parts) != 2 or not all(part.strip().strip(".") for part in parts):
+    is_remote = re.match(r"[^/:]*@[^/:]*:", text) is not None
+    if is_remote or len(parts) != 2 or not all(part.strip().strip(".") for part in parts):
         raise UsageError(f"the repository must be ORG/REPO, not {visible(shown_url(text))}")
     return text
 
@@ -125,7 +128,7 @@ def _repo_of_web_address(text: str) -> str | None:
 
 def looks_like_web_address(text: str) -> bool:
     """Tell whether RUN is meant as a web address, valid or not, rather than as a slug."""
-    return "://" in text or text.lower().startswith("sourcecraft.dev/")
+    return "://" in text or text.strip().lower().startswith(_WITHOUT_SCHEME)
 
 
 def given_repo(repo: str | None, run: str = "") -> str:
@@ -167,9 +170,9 @@ def _read_web_address(text: str) -> list[str]:
     """Read `org/repo`, the run and the names, each percent-decoded by itself (RFC 3986, 2.4)."""
     from urllib.parse import unquote
 
-    match = re.fullmatch(_WEB, _checked("the web address", text))
+    match = re.fullmatch(_WEB, _checked("the web address", text).strip())
     segments = match[1].rstrip("/").split("/") if match else []
-    if not 5 <= len(segments) <= 8 or segments[2:4] != ["cicd", "runs"] or not all(segments):
+    if not 5 <= len(segments) <= 8 or segments[2:4] not in _OF_A_RUN or not all(segments):
         raise _not_a_run(text)
     try:
         org, repo, _, _, *rest = (unquote(segment, errors="strict") for segment in segments)

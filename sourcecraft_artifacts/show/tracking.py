@@ -192,7 +192,8 @@ class Tracker(NullReporter):
     def reached(self) -> str:
         totals = self.totals()
         said = summary_parts(totals._replace(speed=0.0))
-        return f"{', '.join(said)} are on disk" if totals.total else ""
+        are = "is" if totals.total == len(said) == 1 else "are"
+        return f"{', '.join(said)} {are} on disk" if totals.total else ""
 
     def close(self) -> None:
         if self._stop.is_set():

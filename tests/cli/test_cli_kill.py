@@ -20,7 +20,12 @@ SMALL = b"small"
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)],
+    [
+        (signal.SIGKILL, -9),
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+    ],
 )
 def test_the_run_after_goes_on_where_it_stopped(
     service: FakeService, cli: Cli, number: int, code: int

@@ -21,7 +21,7 @@ from sourcecraft_artifacts.cli.origins import PREFIX, nearest_of
         ("LAYOUT", "tree", ": 'tree' is not one of"),
         ("IF_EXISTS", "ask", ": 'ask' is not one of"),
         ("PROGRESS", "loud", ": 'loud' is not one of"),
-        ("WAIT", "maybe", ": 'maybe' is not a valid boolean"),
+        ("WAIT", "maybe", ": 'maybe' is neither 1 (on) nor 0 (off)"),
         ("REPO", "one", ": the repository must be ORG/REPO"),
         ("API_URL", "http://example.org", ": the API address http://example.org cannot be used"),
         ("CA_BUNDLE", "/no/ca", " names '/no/ca', which is not a file of CAs"),

@@ -21,6 +21,7 @@ from sourcecraft_artifacts.service.address import (
 )
 
 WEB = "https://sourcecraft.dev/o/r/cicd/runs/12"
+ARTIFACTS = "https://api.sourcecraft.tech/repos/o/r/cicd/artifacts"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,11 @@ def test_plain_arguments_are_taken_as_they_are() -> None:
         (f"{WEB}/a%20b/%D1%8B%2F/c%3F+d", [], Address("o/r", "12", "a b", "ы/", "c?+d")),
         ("http://SourceCraft.dev/o/r/cicd/runs/latest", [], Address("o/r", "latest")),
         ("sourcecraft.dev/o/r/cicd/runs/12", [], Address("o/r", "12")),
+        ("www.sourcecraft.dev/o/r/cicd/runs/12", [], Address("o/r", "12")),
+        (" https://sourcecraft.dev/o/r/cicd/runs/12\n", [], Address("o/r", "12")),
+        ("api.sourcecraft.tech/repos/o/r/cicd/runs/12/w", [], Address("o/r", "12", "w")),
+        (f"{ARTIFACTS}/12/w/t/c?x#y", [], Address("o/r", "12", "w", "t", "c")),
+        (f"{ARTIFACTS}/12", ["w"], Address("o/r", "12", "w")),
     ],
 )
 def test_a_web_address_sets_repository_run_and_names(
@@ -119,7 +125,10 @@ def test_the_command_line_beats_the_default_repository() -> None:
         parse_address("1")
 
 
-@pytest.mark.parametrize("repo", ["", "o", "o/", "/r", "o/r/x", "o/ ", "https://h/o", "a/\ud800"])
+@pytest.mark.parametrize(
+    "repo",
+    ["", "o", "o/", "/r", "o/r/x", "o/ ", "https://h/o", "a/\ud800", "git@github.com:o/r.git"],
+)
 def test_a_repository_has_two_parts(repo: str) -> None:
     """Anything but ORG/REPO is a usage error, from every source."""
     with pytest.raises(UsageError, match="the repository"):
@@ -159,6 +168,9 @@ def test_empty_and_broken_names_are_usage_errors(run: str, names: list[str], wha
         ("sourcecraft.dev", False),
         ("x/sourcecraft.dev/y", False),
         ("SourceCraft.dev/o", True),
+        ("www.sourcecraft.dev/o", True),
+        ("api.sourcecraft.tech/x", True),
+        (" sourcecraft.dev/o", True),
         ("https://x", True),
         ("ftp://x", True),
     ],

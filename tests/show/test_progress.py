@@ -112,6 +112,24 @@ def test_the_reporter_fits_the_wish_and_the_stream(
     assert type(make_reporter(kind, quiet=True, stream=stream)) is NullReporter
 
 
+@pytest.mark.parametrize(
+    ("total", "known", "text"),
+    [
+        (0, False, ""),
+        (1, False, "0 of 1 file is on disk"),
+        (2, False, "0 of 2 files are on disk"),
+        (1, True, "0 of 1 file, 5 B of 9 B are on disk"),
+    ],
+)
+def test_how_far_it_came_is_a_sentence(total: int, known: bool, text: str) -> None:
+    """At the end of an interrupted download its verb fits the numbers."""
+    tracker = Tracker(io.StringIO())
+    tracker.begin(total)
+    if known:
+        tracker.started(FakeActivity("a", size=9, position=5))
+    assert tracker.reached() == text
+
+
 def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a closed stderr (`2>&-`), which is None in Python, nothing is written."""
     monkeypatch.setattr("sys.stderr", None)
