@@ -96,6 +96,8 @@ class Selection(_Patterns):
 
     def matches(self, local_path: str) -> bool:
         """Tell whether an artifact is selected, given its path as the service sent it."""
+        if not (self.include or self.exclude):
+            return True
         path = normalised(local_path)
         if self.include and not _any_matches(self.include, path):
             return False

@@ -241,12 +241,12 @@ def test_a_linked_part_is_not_written_to(service: FakeService, cli: Cli) -> None
 
 
 LINES = (
-    '{"place": 5}',
-    '{"place": null}',
+    '{"file": 5}',
+    '{"file": null}',
     "[]",
     "[" * 100_000,
-    '{"place": "file"}',
-    '{"place": "odd", "repo": 1, "size": "x", "sha256": [], "dates": []}',
+    '{"file": {}}',
+    '{"odd": {"repo": 1, "size": "x", "sha256": [], "dates": []}}',
     "\udcff\udcfe",
 )
 

@@ -1,4 +1,4 @@
-"""The journals of a state folder: a line for each file before it gets its final name."""
+"""The journals of a state folder: files are recorded in them before they get their final names."""
 
 from __future__ import annotations
 
@@ -45,19 +45,18 @@ class Journal:
         return JOURNAL if self._run.alone else f"journal-{self._run.token}.jsonl"
 
     def append(self, values: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[int, int]:
-        """Write a line for each value, and return the argument for `sync`; the caller holds a lock.
+        """Write a line with the values of places, and return the arguments for `sync`.
 
-        `before` is what this run has written so far. Raises OSError.
+        `before` is what this run has written so far. The caller holds a lock. Raises OSError.
         """
-        descriptor, lines = self._open(), values
+        descriptor = self._open()
         if not os.fstat(descriptor).st_nlink:
             # Another run took this one for ended, and has read only a part of this journal.
             self._outdated.append(descriptor)
             self._descriptor = -1
-            descriptor, lines = self._open(), {**before, **values}
-        texts = [json.dumps({"place": place, **value}) for place, value in lines.items()]
-        # The line break before them ends the torn line of a killed run or a full disk.
-        text = memoryview("\n".join(["", *texts, ""]).encode())
+            descriptor, values = self._open(), {**before, **values}
+        # The line break before it ends the torn line of a killed run or a full disk.
+        text = memoryview(f"\n{json.dumps(values)}\n".encode())
         while text:
             count = os.write(descriptor, text)
             self.added += count
@@ -151,9 +150,8 @@ class Journals:
 
 def _read_lines(text: bytes) -> Iterator[Told]:
     for line in text.splitlines():
-        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            value = json.loads(line)
-            place = value.pop("place")
-            from_json(value)
-            if type(place) is str:
-                yield place, value
+        with suppress(ValueError, AttributeError, RecursionError):
+            for place, value in json.loads(line).items():
+                with suppress(ValueError, LookupError, TypeError, AttributeError):
+                    from_json(value)
+                    yield place, value

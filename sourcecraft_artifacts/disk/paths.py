@@ -30,22 +30,25 @@ class UnsafePath(ValueError):
     """Why a path from outside is refused, as in "it has a '..' component"."""
 
 
-class _Parts(NamedTuple):
+class _Place(NamedTuple):
     parts: tuple[str, ...]
+    text: str
 
 
-class SafePath(_Parts):
+class SafePath(_Place):
     """A place strictly below the output folder; only this type is ever joined to that.
 
-    Raises `UnsafePath` for components that break a rule for all systems.
+    Its `text` has the parts, with a `/` between them. Raises `UnsafePath` for components that break
+    a rule for all systems.
     """
 
     __slots__ = ()
 
     def __new__(cls, parts: tuple[str, ...]) -> Self:
-        if flaw := _flaw(parts):
+        text = "/".join(parts)
+        if flaw := _flaw(parts, text):
             raise UnsafePath(flaw)
-        return super().__new__(cls, parts)
+        return super().__new__(cls, parts, text)
 
     @property
     def name(self) -> str:
@@ -53,7 +56,7 @@ class SafePath(_Parts):
         return self.parts[-1]
 
     def __str__(self) -> str:
-        return "/".join(self.parts)
+        return self.text
 
 
 def safe_path(local_path: str, *, portable: bool) -> SafePath:
@@ -87,17 +90,16 @@ def path_flaw(parts: tuple[str, ...], *, portable: bool) -> str | None:
 
     With `portable`, and on Windows, the Windows rules apply too.
     """
-    flaw = _flaw(parts)
+    flaw = _flaw(parts, "/".join(parts))
     if flaw is None and (portable or os.name == "nt"):
         flaw = _portable_flaw(parts)
     return flaw
 
 
-def _flaw(parts: tuple[str, ...]) -> str | None:
+def _flaw(parts: tuple[str, ...], text: str) -> str | None:
     """Return why these components are refused on every system; None if they are not."""
     if not parts:
         return "it is empty"
-    text = "/".join(parts)
     if len(text) <= _MAX_NAME and PLAIN_PATH.fullmatch(text) and text.count("/") == len(parts) - 1:
         return None
     if ".." in parts:

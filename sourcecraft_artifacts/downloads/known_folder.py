@@ -37,6 +37,8 @@ class KnownFolder:
 
     def __init__(self, path: str, *, unpacking: Unpacking | None = None) -> None:
         self.path = path
+        self._above = os.path.join(path, "")
+        """The path with a separator at its end."""
         self._unpacking = unpacking or Unpacking(wanted=False)
         self._tree: Tree | None = None
         self._state: Directory | None = None
@@ -241,7 +243,7 @@ class KnownFolder:
 
     def path_of(self, place: SafePath) -> str:
         """Return a place as the report shows it: DIR joined with the place."""
-        return os.path.join(self.path, *place.parts)
+        return self._above + os.sep.join(place.parts)
 
     def shown_path(self, place: SafePath, entry: Entry | None) -> str:
         """Return the path of an artifact's file, or of the folder of its members."""

@@ -155,4 +155,4 @@ def part_key(artifact: Artifact, more: str = "") -> str:
     where = artifact.address
     names = (where.repo, where.run, where.workflow, where.task, where.cube, artifact.local_path)
     text = "\0".join((*names, more))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

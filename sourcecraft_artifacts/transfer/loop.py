@@ -99,8 +99,6 @@ class Loop:
     """
 
     def __init__(self, elsewhere: Callable[[Call], None]) -> None:
-        self.tasks: set[Task] = set()
-        """The tasks that wait for a socket."""
         self._elsewhere = elsewhere
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, _Watch] = {}
@@ -158,9 +156,11 @@ class Loop:
 
     def expire(self) -> None:
         """Throw `Stalled` into tasks that have waited for a socket past their deadline."""
-        for task in [one for one in self.tasks if one.deadline < self._time]:
-            self.leave(task)
-            task.throw(Stalled())
+        for watch in list(self._watched.values()):
+            task = watch.task
+            if task is not None and task.deadline < self._time:
+                self.leave(task)
+                task.throw(Stalled())
 
     def finish(self, call: Call) -> None:
         """Pass the result of a call to the tasks that wait for it."""
@@ -189,7 +189,6 @@ class Loop:
         watch, task.watch = task.watch, None
         if watch is not None:
             watch.task = None
-        self.tasks.discard(task)
 
     def forget(self, sock: socket.socket) -> None:
         """Stop watching a socket; call it before the socket is closed."""
@@ -216,7 +215,6 @@ class Loop:
             watch.events = wait.events
             self._selector.modify(descriptor, wait.events)
         watch.task, task.watch, task.deadline = task, watch, wait.deadline
-        self.tasks.add(task)
 
     def _await(self, task: Task, wait: Outcome) -> None:
         call = wait.call

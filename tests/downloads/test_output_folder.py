@@ -81,7 +81,7 @@ def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
         found = os.fstat(descriptor)
         is_journal = journal.exists() and os.path.samestat(found, journal.stat())
         lines = journal.read_text().splitlines() if is_journal else []
-        synced.extend(json.loads(line)["place"] for line in lines if line)
+        synced.extend(place for line in lines if line for place in json.loads(line))
         synced.extend(["a body"] * (not is_journal and found.st_size > 0))
 
     def spied_move(*arguments: Any) -> None:
