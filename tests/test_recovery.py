@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 )
 from servers import Received, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.disk import aside, partial, sums
+from sourcecraft_artifacts.disk import aside, hashing, partial, sums
 from sourcecraft_artifacts.downloads import prepared_folder
 from sourcecraft_artifacts.downloads.request import Request
 from sourcecraft_artifacts.downloads.story import download
@@ -46,7 +46,7 @@ from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
-from sourcecraft_artifacts.transfer import pacing, saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import hasher, pacing, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.pacing import Pace, Use
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
@@ -85,7 +85,8 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(transfer, "MAX_PIECE", 1 << 14)
         patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
         patch.setattr(partial, "LARGE", 1 << 14)
-        patch.setattr(partial, "BLOCK", 1 << 12)
+        patch.setattr(hashing, "BLOCK", 1 << 12)
+        patch.setattr(hasher, "_LAG", 1 << 12)
         patch.setattr(partial, "FIRST_CHECKPOINT", 1 << 12)
         patch.setattr(sums, "_BLOCK", 1 << 12)
         patch.setattr(pacing.RateLimit, "buffer_size", 1 << 12)

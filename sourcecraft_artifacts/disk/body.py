@@ -7,6 +7,9 @@ import threading
 
 from .directory import sync_file
 
+_HAND_OVER = 8 << 20
+"""After this many more bytes, the system is asked to write them to the disk."""
+
 
 class Body:
     """The open part file of one version."""
@@ -14,6 +17,17 @@ class Body:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._lost: OSError | None = None
+        self._handed_over = 0
+
+    def write(self, data: memoryview, at: int) -> None:
+        """Write all the bytes at an offset. Raises OSError."""
+        written = write_at(self.descriptor, data, at)
+        while written < len(data):
+            written += write_at(self.descriptor, data[written:], at + written)
+
+    def read(self, buffer: memoryview, at: int) -> int:
+        """Read bytes from an offset into a buffer; return how many were read. Raises OSError."""
+        return read_at(self.descriptor, buffer, at)
 
     def close(self) -> None:
         """Close it; it may be closed already."""
@@ -34,6 +48,16 @@ class Body:
         except OSError as error:
             self._lost = error
             raise
+
+    def hand_over(self, end: int) -> None:
+        """Ask the system to begin writing the bytes before `end` to the disk, many at a time.
+
+        The sync at the end is then short.
+        """
+        start = self._handed_over
+        if end - start >= _HAND_OVER:
+            self._handed_over = end
+            start_writing(self.descriptor, start, end - start)
 
     @property
     def is_lost(self) -> bool:

@@ -13,34 +13,31 @@ import stat
 from contextlib import suppress
 
 from ..errors import LocalError
-from ..http.checksums import Digests, agreed
 from ..http.ranges import Version
-from .body import Body, read_at, start_writing, write_at
+from .body import Body, read_at, start_writing
 from .checkpoint import Checkpoint
+from .checkpoint_file import CheckpointFile
 from .directory import Directory
-from .files import write_file
+from .hashing import Hashing
 from .spans import Span, added, gaps
-from .sums import Read, Sum, Sums
+from .sums import Sums
 
 LARGE = 8 << 20
 """An object of at least this many bytes takes long to hash and to sync."""
-BLOCK = 1 << 20
-"""How many bytes are read back at a time to be hashed."""
 FIRST_CHECKPOINT = 1 << 20
 """The first checkpoint is written after this many bytes, the next ones after a quarter more."""
 _START = 512
 """How many of the first bytes are kept in memory."""
-_HAND_OVER = 8 << 20
-"""After this many more hashed bytes, the system is asked to write them to the disk."""
 _MOST_AT_ONCE = 128 << 20
 _MOST_AT_THE_END = 512 << 20
 """The most bytes that a checkpoint reads for checksums; after a kill the rest is fetched again."""
 
 
 class Partial:
-    """The received bytes of one object; for one thread at a time, but any may read `position`.
+    """The received bytes of one object; for one thread at a time.
 
-    After any method, a later run either can resume what is on disk or does not trust it.
+    Any thread may read `position`, and use `hashing`. After any method, a later run either can
+    resume what is on disk or does not trust it.
     """
 
     keeps = True
@@ -52,19 +49,15 @@ class Partial:
         self.version: Version | None = None
         self.position = 0
         """Bytes on disk so far."""
+        self.hashing: Hashing | None = None
+        """The digests of the version."""
+        self.is_large = False
+        """Whether it takes long to hash and to sync; then another thread may hash it meanwhile."""
         self._body: Body | None = None
         self._done: list[Span] = []
-        self._digests: Digests | None = None
-        self._late: dict[str, bytes] = {}
-        """Digests that the storage sent after the first bytes had been hashed without them."""
         self._start = b""
         """The first bytes, kept so that they need not be read again."""
-        self._handed_over = 0
-        self._sums = Sums(0)
-        self._synced: list[Sum] = []
-        """The checksums of synced bytes."""
-        self._saved = False
-        """Whether a checkpoint file exists."""
+        self._checkpoint = CheckpointFile(directory, f"{stem}.json")
         self._next_checkpoint = FIRST_CHECKPOINT
         """The position, in bytes, at which `write` makes the next checkpoint."""
         self._sealed = False
@@ -96,11 +89,6 @@ class Partial:
         return self.version.size if self.version else None
 
     @property
-    def is_large(self) -> bool:
-        """Whether it takes long to hash and to sync."""
-        return (self.size or 0) >= LARGE
-
-    @property
     def lacks(self) -> list[Span]:
         """The missing spans of an object of known size."""
         return gaps(self._done, self.size or 0)
@@ -117,73 +105,50 @@ class Partial:
         """
         if self.version is not None:
             self.forget()
-        self._body = Body(self.directory.open(self.part_name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        self._set_version(version, expected)
+        body = Body(self.directory.open(self.part_name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        self._begin(body, version, expected)
 
     def write(self, data: memoryview, at: int) -> None:
-        """Write bytes at their offset, and hash them if they are next in order. Raises OSError."""
-        written = write_at(self.descriptor, data, at)
-        while written < len(data):
-            written += write_at(self.descriptor, data[written:], at + written)
+        """Write bytes at their offset. Raises OSError.
+
+        If it is large, they are left to be hashed by another thread, else they are hashed if they
+        are next in order.
+        """
+        assert self._body is not None, "restart was called first"
+        assert self.hashing is not None, "restart was called first"
+        self._body.write(data, at)
         if not at:
             self._start = bytes(data[:_START])
         self.position += len(data)
         self._done = added(self._done, (at, at + len(data)))
-        if self._digests is not None and at == self._digests.position:
-            self._digests.update(data)
+        if self.is_large:
+            self._checkpoint.note(data, at)
+            self.hashing.there = self._in_order
+        elif at == self.hashing.position:
+            self.hashing.update(data)
         if self.position >= self._next_checkpoint:
             self._next_checkpoint = self.position + self.position // 4
             with suppress(OSError):
                 self.checkpoint()
 
     def expect(self, version: Version, digests: dict[str, bytes]) -> None:
-        """Add digests of a later response to those that are checked, if it is of this version.
-
-        If bytes were hashed already without them, `digest` reads the whole object once more.
-        """
-        if digests and self._digests is not None and version == self.version:
-            self._late = agreed(self._late, self._digests.expect(digests))
+        """Add digests of a later response to those that are checked, if it is of this version."""
+        if digests and self.hashing is not None and version == self.version:
+            self.hashing.expect(digests)
 
     def end_at(self, size: int) -> None:
         """Set the size of an object for which the storage sent no size."""
         if self.version is not None:
             self.version = Version(self.version.validator, size)
-
-    def catch_up(self, buffer: memoryview) -> bool:
-        """Read and hash a buffer of bytes that are next in order; return whether there are more.
-
-        Raises OSError.
-        """
-        there = self._done[0][1] if self._done and self._done[0][0] == 0 else 0
-        if self._body is None or self._digests is None or self._digests.position >= there:
-            return False
-        self._hash(self._digests, buffer[: there - self._digests.position])
-        return self._digests.position < there
+            self.is_large = size >= LARGE
 
     def digest(self) -> str:
         """Return the SHA-256 of the complete object, and check the storage's digests.
 
         Raises `TransferError` if a digest differs, and OSError.
         """
-        assert self._digests is not None, "there is nothing to hash"
-        buffer = memoryview(bytearray(0))
-        if self._digests.position < self.position or self._late:
-            buffer = memoryview(bytearray(BLOCK))
-        while self.catch_up(buffer):
-            pass
-        self._digests.check()
-        if self._late:
-            late = Digests(self._late)
-            while left := self.position - late.position:
-                self._hash(late, buffer[:left])
-            late.check()
-        return self._digests.sha256
-
-    def _hash(self, digests: Digests, buffer: memoryview) -> None:
-        count = read_at(self.descriptor, buffer, digests.position)
-        if not count:
-            raise OSError("the partial data is shorter than what was written")
-        digests.update(buffer[:count])
+        assert self.hashing is not None, "there is nothing to hash"
+        return self.hashing.finish(self.position)
 
     def checkpoint(self, *, most: int = _MOST_AT_ONCE) -> None:
         """Write a checkpoint: which bytes are here, with their checksums.
@@ -191,22 +156,22 @@ class Partial:
         At most `most` bytes are read for checksums. A later run trusts bytes whose checksums still
         match. Raises OSError; an older checkpoint then stays.
         """
-        version = self.version
-        if version is None or not version.resumable or not (self._body or self._sealed):
+        if self.version is None or not self.version.resumable:
             return
-        if self._body is not None and self._body.is_lost:
+        if self._sealed:
+            self._learn_sealed(most)
+        elif self._body is None or self._body.is_lost:
             return
-        if self._learn(most) and self._sums:
-            self._save(version, sync=False)
+        else:
+            self._checkpoint.learn(self._body.read, self._done, most)
+        self._checkpoint.save()
 
-    def _learn(self, most: int) -> bool:
-        if self._body is not None:
-            return self._sums.learn(_reader(self._body.descriptor), self._done, most)
-        descriptor = self.directory.open(self.part_name, os.O_RDONLY)
+    def _learn_sealed(self, most: int) -> None:
+        body = Body(self.directory.open(self.part_name, os.O_RDONLY))
         try:
-            return self._sums.learn(_reader(descriptor), self._done, most)
+            self._checkpoint.learn(body.read, self._done, most)
         finally:
-            os.close(descriptor)
+            body.close()
 
     def sync(self) -> None:
         """Sync the bytes, and write a checkpoint of them.
@@ -214,26 +179,18 @@ class Partial:
         Raises OSError; from then on the checkpoint has only what was synced before.
         """
         if self.version is not None and self.version.resumable and self._body is not None:
-            self._learn(_MOST_AT_ONCE)
+            self._checkpoint.learn(self._body.read, self._done, _MOST_AT_ONCE)
             try:
                 self._body.sync()
             except OSError:
-                self._retract()
+                self._checkpoint.retract()
                 raise
-            self._synced = list(self._sums)
-            if self._sums:
-                self._save(self.version, sync=True)
+            self._checkpoint.save_synced()
 
     def start_writing(self) -> None:
-        """Ask the system to begin writing hashed bytes of a large object to the disk.
-
-        The sync at the end is then short.
-        """
-        if self._body is not None and self._digests is not None and self.is_large:
-            start, end = self._handed_over, self._digests.position
-            if end - start >= _HAND_OVER:
-                self._handed_over = end
-                start_writing(self._body.descriptor, start, end - start)
+        """Ask the system to begin writing hashed bytes of a large object to the disk."""
+        if self._body is not None and self.hashing is not None and self.is_large:
+            self._body.hand_over(self.hashing.position)
 
     def start_sync(self) -> None:
         """Ask the system to begin writing all bytes to the disk, so that syncing many is quick."""
@@ -255,12 +212,12 @@ class Partial:
         """Drop all bytes and remove the files."""
         if self._body is not None:
             self._close()
-            self._remove(f"{self.stem}.json")
-            self._remove(self.part_name)
-        self.version = None
-        self.position = self._handed_over = 0
-        self._digests, self._late, self._start = None, {}, b""
-        self._done, self._sums, self._synced, self._saved = [], Sums(0), [], False
+            self._checkpoint.remove()
+            with suppress(OSError):
+                self.directory.unlink(self.part_name)
+        self.version = self.hashing = None
+        self.is_large, self.position = False, 0
+        self._done, self._start = [], b""
 
     def seal(self, *, sync: bool = True) -> os.stat_result:
         """Sync the complete part and close it, ready to be moved; return its `stat`.
@@ -285,70 +242,61 @@ class Partial:
     def placed(self) -> None:
         """Remove the checkpoint of a part that was moved to its final name; errors are ignored."""
         self._sealed = False
-        if self._saved:
-            self._remove(f"{self.stem}.json")
+        self._checkpoint.remove()
 
     def _fall_back(self) -> None:
         """After a sync that failed, keep what was synced before."""
-        if self._retract():
+        if self._checkpoint.retract():
             self._close()
         else:
             self.forget()
 
-    def _retract(self) -> bool:
-        """Write a checkpoint of what was synced before a sync failed; tell whether there is one.
-
-        Later bytes may be in the system's memory alone, although they can be read.
-        """
-        self._sums = Sums(self.size or 0, self._synced)
-        with suppress(OSError):
-            if self._synced and self.version is not None:
-                self._save(self.version, sync=False)
-                return True
-        self._remove(f"{self.stem}.json")
-        return False
-
     def _resume(self, checkpoint: Checkpoint) -> None:
-        self._body = Body(self.directory.open(self.part_name, os.O_RDWR))
-        found = os.fstat(self._body.descriptor)
-        size = checkpoint.version.size or 0
-        if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            self._close()
-            raise ValueError("it is longer than the object, not a plain file, or has other names")
-        sums = Sums(size, checkpoint.sums).verified(_reader(self._body.descriptor))
-        if not sums:
-            self._close()
-            raise ValueError("none of its checksums match")
-        self._set_version(checkpoint.version, checkpoint.digests)
-        self._sums, self._saved, self._done = sums, True, sums.spans
+        body = Body(self.directory.open(self.part_name, os.O_RDWR))
+        try:
+            found = _verified(body, checkpoint)
+        except (ValueError, OSError):
+            body.close()
+            raise
+        self._begin(body, checkpoint.version, checkpoint.digests, found)
+        self._done, size = found.spans, checkpoint.version.size or 0
         if self._done == [(0, size)]:
             # The last byte is fetched again, so that the storage confirms the version.
             self._done = [(0, size - 1)] if size > 1 else []
         self.position = sum(end - start for start, end in self._done)
         self._next_checkpoint = self.position + FIRST_CHECKPOINT
 
-    def _set_version(self, version: Version, expected: dict[str, bytes]) -> None:
-        self.version = version
-        self._digests, self._late = Digests(expected), {}
-        self._sums, self._synced = Sums(version.size or 0), []
+    def _begin(
+        self, body: Body, version: Version, expected: dict[str, bytes], found: Sums | None = None
+    ) -> None:
+        self._body, self.version = body, version
+        self.hashing = Hashing(expected, body.descriptor)
+        self.is_large = (version.size or 0) >= LARGE
+        self._checkpoint.begin(version, self.hashing, found)
         self._next_checkpoint = FIRST_CHECKPOINT
 
-    def _save(self, version: Version, *, sync: bool) -> None:
-        assert self._digests is not None, "a part with a version has digests"
-        expected = {**self._digests.expected, **self._late}
-        saved = Checkpoint(version, expected, list(self._sums))
-        write_file(self.directory, f"{self.stem}.json", saved.to_bytes(), sync=sync)
-        self._saved = True
+    @property
+    def _in_order(self) -> int:
+        """How many bytes are here without a gap from the start on."""
+        return self._done[0][1] if self._done and self._done[0][0] == 0 else 0
 
     def _close(self) -> None:
         body, self._body = self._body, None
+        if self.hashing is not None:
+            self.hashing.stop()
         if body is not None:
             body.close()
 
-    def _remove(self, name: str) -> None:
-        with suppress(OSError):
-            self.directory.unlink(name)
 
+def _verified(body: Body, checkpoint: Checkpoint) -> Sums:
+    """Return the checksums that the bytes of a part match.
 
-def _reader(descriptor: int) -> Read:
-    return lambda buffer, offset: read_at(descriptor, buffer, offset)
+    Raises ValueError if none does, or the file cannot be the part.
+    """
+    found, size = os.fstat(body.descriptor), checkpoint.version.size or 0
+    if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise ValueError("it is longer than the object, not a plain file, or has other names")
+    sums = Sums(size, checkpoint.sums).verified(body.read)
+    if not sums:
+        raise ValueError("none of its checksums match")
+    return sums

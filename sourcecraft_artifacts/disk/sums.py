@@ -43,26 +43,38 @@ class Sums:
         lacking = gaps(((start, end) for start, end, _ in self), self._size)
         return gaps(lacking, self._size)
 
-    def learn(self, read: Read, done: Iterable[Span], most: int) -> bool:
+    def add(self, data: memoryview, at: int) -> None:
+        """Compute the checksums of bytes in memory that are at this offset of the object."""
+        end = at + len(data)
+        while at < end:
+            stop = min(end, self._block_end(at))
+            first, crc = self._before(at)
+            self._put(first, at, stop, zlib.crc32(data[: stop - at], crc))
+            data, at = data[stop - at :], stop
+
+    def learn(self, read: Read, done: Iterable[Span], most: int) -> None:
         """Compute the missing checksums of the spans that are `done`, for at most `most` bytes.
 
-        Tells whether there were any. Raises OSError.
+        Raises OSError.
         """
         lacking = gaps(done, self._size)
-        fresh = gaps(sorted([*lacking, *self.spans]), self._size)
-        for start, end in fresh:
+        for start, end in gaps(sorted([*lacking, *self.spans]), self._size):
             while start < end and most > 0:
-                stop = min(end, start + most, (start // self._block + 1) * self._block)
-                self._append(read, start, stop)
+                stop = min(end, start + most, self._block_end(start))
+                first, crc = self._before(start)
+                self._put(first, start, stop, _crc32(read, start, stop, crc))
                 most -= stop - start
                 start = stop
-        return bool(fresh)
 
-    def _append(self, read: Read, start: int, end: int) -> None:
-        """Add the checksum of a span in one block, combined with that of the bytes before it."""
-        is_in_block = start % self._block > 0
-        first, crc = self._by_end.get(start, (start, 0)) if is_in_block else (start, 0)
-        crc = _crc32(read, start, end, crc)
+    def _block_end(self, at: int) -> int:
+        return (at // self._block + 1) * self._block
+
+    def _before(self, at: int) -> tuple[int, int]:
+        """Return the start and the checksum of the bytes that lie before in the same block."""
+        return self._by_end.get(at, (at, 0)) if at % self._block else (at, 0)
+
+    def _put(self, first: int, start: int, end: int, crc: int) -> None:
+        """Put one checksum from `first` to `end` in the place of that from `first` to `start`."""
         if first < start:
             del self._by_end[start]
         self._by_end[end] = first, crc

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..disk.directory import Directory
+from ..disk.hashing import Hashing
 from ..disk.partial import Partial
 from ..errors import ArtifactsError, TransferError, cancelled
-from ..http.checksums import Digests
 from ..http.ranges import Version
 from ..transfer.jobs import Job, Whole
 
@@ -67,16 +67,16 @@ class Sent(Partial):
     def __init__(self, send: Callable[[memoryview], None]) -> None:
         super().__init__(Directory("-", None), "-", None)
         self._send = send
-        self._again: Digests | None = None
+        self._again: Hashing | None = None
         """The digests of bytes that the storage sends a second time."""
 
     def restart(self, version: Version, expected: dict[str, bytes]) -> None:
         """Begin a version of the object; the sent bytes must be its beginning."""
         self.version = version
         if self.position:
-            self._again = Digests(expected)
+            self._again = Hashing(expected)
         else:
-            self._digests = Digests(expected)
+            self.hashing = Hashing(expected)
 
     def write(self, data: memoryview, at: int) -> None:
         """Send the next bytes, or compare them with the sent ones.
@@ -90,9 +90,9 @@ class Sent(Partial):
             if self._again.position == self.position:
                 self._check_same(self._again)
         if data:
-            assert self._digests is not None, "restart was called first"
+            assert self.hashing is not None, "restart was called first"
             self._send(data)
-            self._digests.update(data)
+            self.hashing.update(data)
             self.position += len(data)
 
     def digest(self) -> str:
@@ -107,10 +107,10 @@ class Sent(Partial):
     def forget(self) -> None:
         """Do nothing: the next bytes are compared."""
 
-    def _check_same(self, again: Digests) -> None:
-        assert self._digests is not None
-        if again.sha256 != self._digests.sha256:
+    def _check_same(self, again: Hashing) -> None:
+        assert self.hashing is not None
+        if again.sha256 != self.hashing.sha256:
             raise TransferError(
                 "the artifact changed while it was sent to the stream", code="changed"
             )
-        self._digests, self._again = again, None
+        self.hashing, self._again = again, None

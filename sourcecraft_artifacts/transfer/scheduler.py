@@ -191,15 +191,11 @@ class Scheduler:
     def _settle(self, attempt: Attempt) -> None:
         """Commit a file when all its bytes are written."""
         attempt.settling = True
-        transfer = attempt.transfer
-        assert transfer is not None
-        self._files.shared.pop(transfer, None)
-
-        def put() -> None:
-            self._writer.leave(transfer.partial)
-            self._whole.append(attempt)
-
-        self._writer.put(Order(put, lambda error: self._broken(attempt, error)))
+        assert attempt.transfer is not None
+        self._files.shared.pop(attempt.transfer, None)
+        self._writer.put(
+            Order(lambda: self._whole.append(attempt), lambda error: self._broken(attempt, error))
+        )
 
     def _commit(self) -> None:
         """Pass on the files whose bytes are all written, in the writer's thread."""
@@ -224,8 +220,6 @@ class Scheduler:
         self._files.leave(attempt)
 
         def suspend() -> None:
-            if attempt.transfer is not None:
-                self._writer.leave(attempt.transfer.partial)
             attempt.suspend()
             self.loop.post(lambda: self._end(attempt))
 

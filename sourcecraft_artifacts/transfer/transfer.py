@@ -239,10 +239,8 @@ class Transfer:
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         self._shared = sliced and self.partial.keeps
-        share = (found.size or 0) // max(1, self._host.meter.slices)
-        self.pieces.restart(
-            piece, found, max(MAX_PIECE, share) if self._shared else found.size or 0
-        )
+        # Not a longer first piece: no byte after it could be hashed before it is complete.
+        self.pieces.restart(piece, found, MAX_PIECE if self._shared else found.size or 0)
         self._incoming.position = 0
         self._host.write(self.attempt, lambda: self.partial.restart(found, expected))
         if self._shared:

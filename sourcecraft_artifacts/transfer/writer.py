@@ -1,14 +1,14 @@
-"""The thread that writes received bytes to disk and hashes them in order."""
+"""The thread that writes received bytes to disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-from ..disk.partial import BLOCK, Partial
+from ..disk.partial import Partial
 from ..http.blocks import Blocks
 from .crew import Crew
+from .hasher import Hasher
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Order:
     block: memoryview | None = None
     """A block that is given back afterwards."""
     partial: Partial | None = None
-    """Partial data to hash later, when there is nothing else to do."""
+    """Partial data to hash afterwards, if that takes long."""
 
 
 class Writer:
@@ -42,8 +42,7 @@ class Writer:
         self._after = after
         self._orders: list[Order] = []
         self._crew: Crew[Order] = Crew("writer", 1, self._work, batch=2)
-        self._behind: set[Partial] = set()
-        self._buffer: memoryview | None = None
+        self._hasher = Hasher()
 
     def put(self, order: Order) -> None:
         """Add an order; for the loop's thread."""
@@ -58,6 +57,7 @@ class Writer:
     def close(self, deadline: float | None = None) -> None:
         """Finish all orders and end; return by `deadline`, in monotonic seconds, in any case."""
         self._crew.close(deadline)
+        self._hasher.close(deadline)
 
     def _work(self, orders: Sequence[Order]) -> None:
         for order in orders:
@@ -68,23 +68,8 @@ class Writer:
             if order.block is not None:
                 self._blocks.give(order.block)
             if order.partial is not None and order.partial.is_large:
-                self._behind.add(order.partial)
+                self._hasher.follow(order.partial.hashing)
         self._after()
-        while self._behind and not self._crew.waiting:
-            self._catch_up(next(iter(self._behind)))
 
     def _tell(self, failed: Callable[[Exception], None], error: Exception) -> None:
         self._post(lambda: failed(error))
-
-    def _catch_up(self, partial: Partial) -> None:
-        """Hash some of the bytes that are next in order."""
-        self._buffer = self._buffer or memoryview(bytearray(BLOCK))
-        more = False
-        with suppress(OSError):  # `digest` reads again, and gets the error
-            more = partial.catch_up(self._buffer)
-        if not more:
-            self._behind.discard(partial)
-
-    def leave(self, partial: Partial) -> None:
-        """Stop using partial data that another thread uses from now on; called by an order."""
-        self._behind.discard(partial)

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sourcecraft_artifacts.disk import files, sums
+from sourcecraft_artifacts.disk import checkpoint_file, files, hashing, sums
 from sourcecraft_artifacts.disk import partial as module
 from sourcecraft_artifacts.disk.body import read_at, write_at
 from sourcecraft_artifacts.disk.checkpoint import Checkpoint
@@ -321,7 +321,8 @@ def test_pieces_in_any_order(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Pieces in any order, some of them given up, make the exact object and its SHA-256."""
-    monkeypatch.setattr(module, "BLOCK", 1 << 12)
+    monkeypatch.setattr(hashing, "BLOCK", 1 << 12)
+    monkeypatch.setattr(module, "LARGE", 1 << 18)
     monkeypatch.setattr(module, "FIRST_CHECKPOINT", 1 << 12)
     chance, body = random.Random(seed), random.Random(3).randbytes(1 << 18)
     md5 = hashlib.md5(body, usedforsecurity=False).digest()
@@ -341,7 +342,7 @@ def test_pieces_in_any_order(
             else:
                 partial.release(piece)
         if chance.random() < 0.3:
-            partial.catch_up(buffer)
+            partial.hashing.catch_up(buffer)
     for piece in under_way:
         partial.release(piece)
     filled(partial, body)
@@ -721,7 +722,7 @@ def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
         real(folder, name, data, sync=False)
 
     monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("fsync"))
-    monkeypatch.setattr(module, "write_file", write)
+    monkeypatch.setattr(checkpoint_file, "write_file", write)
     partial.checkpoint(sync=False)
     partial.checkpoint(sync=False)
     partial.checkpoint(sync=True)
@@ -1010,8 +1011,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 200))
     def catch_up(self, count: int) -> None:
-        """The idle writer hashes bytes."""
-        self.partial.catch_up(memoryview(bytearray(count)))
+        """The thread that hashes beside the writer reads bytes back."""
+        if self.partial.hashing is not None:
+            self.partial.hashing.catch_up(memoryview(bytearray(count)))
 
     @rule()
     def start_writing(self) -> None:

@@ -22,7 +22,8 @@ from fake_service import eventually, held
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts import network
-from sourcecraft_artifacts.disk import partial
+from sourcecraft_artifacts.disk import hashing, partial
+from sourcecraft_artifacts.disk.body import read_at
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
@@ -32,7 +33,7 @@ from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import incoming, saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import hasher, incoming, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.files import Files
@@ -947,7 +948,49 @@ def test_a_disk_that_lags_holds_up_the_network(
     assert (world.path / "a").read_bytes() == body
 
 
-@pytest.mark.parametrize("missing", [("connector", "writer", "lister", "committer", "long"), ()])
+@pytest.mark.parametrize("ends", ["whole", "cancelled", "wrong"])
+@pytest.mark.usefixtures("wide")
+def test_a_hash_that_lags_holds_up_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """While nothing can be hashed all bytes arrive, and cancelling does not wait for the rest."""
+    monkeypatch.setattr(partial, "LARGE", 1)
+    monkeypatch.setattr(hasher, "_LAG", 1)
+    monkeypatch.setattr(hasher, "BLOCK", 1 << 10)
+    monkeypatch.setattr(scheduler, "_MEMORY", 2 * SIZE)
+    reading, gate = threading.Event(), threading.Event()
+
+    def slow(descriptor: int, buffer: memoryview, offset: int) -> int:
+        reading.set()
+        gate.wait(0.05 if ends == "cancelled" else 20)
+        return read(descriptor, buffer, offset)
+
+    read = read_at
+    monkeypatch.setattr(hashing, "read_at", slow)
+    digest = {"x-amz-checksum-sha256": base64.b64encode(bytes(32)).decode()}
+    whole = ranged(BODY, headers=digest if ends == "wrong" else {})
+    world.server.on("/a", held(BODY, gate) if ends == "cancelled" else whole)
+    job = Job(world.artifact("a"), "a")
+    with world.downloads(retries=0) as downloads:
+        downloads.submit([job])
+        assert reading.wait(10)
+        wanted = 2 * PIECE if ends == "cancelled" else len(BODY)
+        eventually(lambda: received(downloads) >= wanted, "the bytes have come")
+        if ends == "cancelled":
+            began = time.monotonic()
+            downloads.cancel()
+            assert downloads.wait(5)
+            assert time.monotonic() - began < 1
+        gate.set()
+        assert downloads.wait(10)
+    error = downloads.results[job].error
+    assert (error.code if error else "whole") == {"wrong": "checksum"}.get(ends, ends)
+    assert world.fetch(ranged(BODY)) == BODY
+
+
+@pytest.mark.parametrize(
+    "missing", [("connector", "writer", "hasher", "lister", "committer", "long"), ()]
+)
 @pytest.mark.usefixtures("quick")
 def test_as_many_threads_as_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
