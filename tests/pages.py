@@ -38,16 +38,16 @@ class Page:
         """The text without its blocks, where `#` begins a comment and not a heading."""
         return re.sub(r"^```.*?^```$", "", self.text, flags=re.M | re.S)
 
-    def blocks(self, language: str) -> list[Block]:
-        """Return the fenced blocks of a language."""
+    def blocks(self, *languages: str) -> list[Block]:
+        """Return the fenced blocks of some languages, in order."""
         found, heading = [], ""
         pattern = re.compile(
             r"^#+ (?P<heading>[^\n]*)$|^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
         )
         for match in pattern.finditer(self.text):
             heading = match["heading"] or heading
-            if match["language"] == language:
-                found.append(Block(self.name, heading, language, match["text"]))
+            if match["language"] in languages:
+                found.append(Block(self.name, heading, match["language"], match["text"]))
         return found
 
     def headings(self, level: str = "#+") -> list[str]:

@@ -93,8 +93,13 @@ def different(found: Iterable[Block]) -> list[Block]:
 @pytest.mark.parametrize("block", different(blocks("console")), ids=str)
 def test_a_console_block_is_true(block: Block, sandbox_env: dict[str, str], folder: Path) -> None:
     """Its commands succeed, and print what is written below them."""
+    check(block, sandbox_env, folder)
+
+
+def check(block: Block, env: dict[str, str], folder: Path) -> None:
+    """Type a console block, and compare what the terminal shows."""
     needs(block)
-    env = {**sandbox_env, f"{PREFIX}PROGRESS": "none"}  # the display is gone at the end
+    env = {**env, f"{PREFIX}PROGRESS": "none"}  # the display is gone at the end
     for command, expected in exchanges(block):
         shell = ["bash", "-o", "pipefail", "-c", command]
         status, shown = picture.on_terminal(shell, folder, env)
@@ -105,15 +110,31 @@ def test_a_console_block_is_true(block: Block, sandbox_env: dict[str, str], fold
 @pytest.mark.parametrize("block", blocks("bash"), ids=str)
 def test_a_script_runs(block: Block, sandbox_env: dict[str, str], folder: Path) -> None:
     """A script succeeds, also if the service lacks some artifacts."""
+    run_script(block, sandbox_env, folder)
+
+
+def run_script(block: Block, env: dict[str, str], folder: Path) -> None:
+    """Run a block as a script, which goes on without what the service lacks."""
     needs(block)
     script = folder / "script"
     script.write_text(block.text, encoding="utf-8")
-    finished = subprocess.run(
-        ["bash", script], cwd=folder, env=sandbox_env, capture_output=True, text=True
-    )
+    finished = subprocess.run(["bash", script], cwd=folder, env=env, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     (told,) = re.findall(r'6\) echo "(.*)"', block.text)
     assert f"{told}\n" in finished.stdout
+
+
+@pytest.mark.parametrize("page", [README, RUSSIAN], ids=str)
+def test_a_readme_can_be_followed(page: Page, sandbox_env: dict[str, str], folder: Path) -> None:
+    """All its examples succeed one after the other, in one folder, with what is written below them.
+
+    Not the one of `--wait`, which asks for a new sandbox.
+    """
+    for block in page.blocks("console", "bash"):
+        if block.language == "bash":
+            run_script(block, sandbox_env, folder)
+        elif "--wait" not in block.text:
+            check(block, sandbox_env, folder)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
