@@ -160,16 +160,20 @@ class Run(NamedTuple):
     def ended(self) -> bool:
         """Whether the run's status is final.
 
-        With an unknown status it has ended when it has an end time, or when at least one of its
-        cubes has ended and none is known to be running.
+        With an unknown status it has ended when it has an end time, or when each of its cubes has
+        ended. A cube in an unknown status may be waiting, as one that awaits approval once was.
         """
         if self.status in ACTIVE_STATUSES:
             return False
         if _is_over(self.status, self.finished_at):
             return True
-        cubes = [cube for w in self.workflows for task in w.tasks for cube in task.cubes]
-        goes_on = any(cube.status in ACTIVE_STATUSES for cube in cubes)
-        return any(cube.ended for cube in cubes) and not goes_on
+        ended = [
+            workflow.ended or task.ended or cube.ended
+            for workflow in self.workflows
+            for task in workflow.tasks
+            for cube in task.cubes
+        ]
+        return bool(ended) and all(ended)
 
 
 def _is_over(status: str, finished_at: str | None) -> bool:

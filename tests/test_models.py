@@ -47,6 +47,7 @@ def test_misshapen_answers_are_api_errors(data: dict[str, object]) -> None:
         ("rejected", ["created"], True),
         ("skipped", [], True),
         ("queued", ["queued"], False),
+        ("paused", ["success", "paused"], False),
         ("", ["success"], True),
     ],
 )
