@@ -82,8 +82,6 @@ def _more_to_json(entry: Entry, members: Mapping[str, Any] | None) -> dict[str, 
 
 def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
     """Read the fields that few entries have. Raises LookupError, TypeError or ValueError."""
-    if not value.keys() & {"members", "before", "judged"}:
-        return entry
     members, base = value.get("members"), value.get("base", "")
     skipped = tuple(value.get("skipped", ()))
     if not {*map(type, skipped), type(base)} <= {str}:
@@ -92,13 +90,7 @@ def _with_more(entry: Entry, value: Mapping[str, Any]) -> Entry:
     if members is not None:
         read = {path: records.from_json(one) for path, one in members.items()}
     before = tuple((str(place), records.from_json(one)) for place, one in value.get("before", ()))
-    return entry._replace(
-        members=read,
-        base=base,
-        skipped=skipped,
-        before=before,
-        is_judged=value.get("judged") is True,
-    )
+    return entry._replace(members=read, base=base, skipped=skipped, before=before)
 
 
 def from_json(value: Mapping[str, Any]) -> Entry:
@@ -112,6 +104,7 @@ def from_json(value: Mapping[str, Any]) -> Entry:
         value["sha256"],
         value["mtime_ns"],
         value["validator"],
+        is_judged=value.get("judged") is True,
     )
     texts = {*map(type, entry.address), type(entry.local_path), type(entry.sha256)}
     optional = {*map(type, entry.dates), type(entry.validator)}
@@ -121,7 +114,7 @@ def from_json(value: Mapping[str, Any]) -> Entry:
         raise TypeError("it holds something else than a SHA-256")
     if type(entry.size) is not int or type(entry.mtime_ns) is not int:
         raise TypeError("it holds something else than a number")
-    return _with_more(entry, value)
+    return _with_more(entry, value) if "members" in value or "before" in value else entry
 
 
 def entry_of(value: Any) -> Entry | None:
