@@ -94,7 +94,7 @@ class Files:
         """Share the piece that would arrive last, if an idle connection can help."""
         if self.waiting or not self.shared or not self._sharing or not self._are_few:
             return None
-        response_time = self._pace.quickest
+        response_time = self._pace.response_time
         seen = _SEEN_WAITS * response_time
         found = [(*transfer.slowest(seen), attempt) for transfer, attempt in self.shared.items()]
         seconds, piece, attempt = max(found, key=itemgetter(0))

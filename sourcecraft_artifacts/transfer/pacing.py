@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,13 +17,16 @@ _WINDOW = 0.08
 _GAIN = 1.15
 """The factor by which more connections must raise the total rate to be kept."""
 _STEADY = 1.1
-_PUNCTUAL = 1.25
 _LATE = 2.0
+"""How many times later than usual responses come if there are too many connections."""
 _CROWDED = 1.35
-"""How many times longer than the quickest one responses take if nothing queues, and if a queue in
-the network is full: while connections mostly wait for responses, and while they mostly receive."""
-_FILES_EACH = 12
-"""Connections that mostly wait are opened until each has only this many pairs of files to fetch."""
+"""How many times later they come if others, while all receive, would only crowd the network."""
+_PUNCTUAL = 1.2
+_QUEUED = 1.5
+"""How many times later they come if connections that wait do not queue for anything, and the most
+that more connections may make it."""
+_OPENING = 0.005
+"""What opening a connection costs, in seconds: mostly CPU time for TLS, here and at the storage."""
 _REST = 5.0
 _CALM = 2.0
 """Seconds without another trial after one that did not help, and without growth after failures."""
@@ -59,15 +63,15 @@ class Use(NamedTuple):
 class Pace:
     """The number of connections, `width`: as many as increase the total rate.
 
-    If connections mostly wait for responses, and these are not later than at first, twice as many
-    connections bring twice as much; the later they are, the fewer are added. If very many files
-    wait, more are opened at once. Connections are judged once most of them are open. If they
-    mostly receive bodies, at a steady rate, half as many more are tried, and closed again unless
-    the total rate grows enough. Up to `streams` of them fetch large files: the number at the start,
-    and more if that was worth it, since those that were added to wait would only crowd the network.
+    If connections mostly wait for responses, more connections bring more: as soon as all have
+    answered, as many are opened as pay, or fewer where responses are late. Connections are judged
+    once most of them are open. If they mostly receive bodies, at a steady rate, half as many more
+    are tried, and closed again unless the total rate grows enough. Up to `streams` of them fetch
+    large files: the number at the start, and more if that was worth it, since those that were added
+    to wait would only crowd the network.
 
-    If responses become late, a queue in the network is full, and no more are opened; a quarter of
-    them is closed, down to the number at the start. Failures halve the number.
+    If responses become late, a queue is full, in the network or at the storage: a quarter of the
+    connections is closed, down to the number at the start. Failures halve the number.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -75,8 +79,10 @@ class Pace:
         self.width = min(START, self.most)
         self._proved = START
         """How many connections that receive were worth it."""
-        self.quickest = float("inf")
-        """The shortest time from a request to its response so far, in seconds."""
+        self.response_time = float("inf")
+        """The usual time from a request to its response, in seconds: the shortest mean so far."""
+        self._is_known = False
+        """Whether enough responses have come to tell what is usual."""
         self._waits: list[float] = []
         self._balance = 0.0
         """Connection-seconds of waiting for responses, less those of receiving bodies."""
@@ -98,8 +104,9 @@ class Pace:
 
     def answered(self, seconds: float) -> None:
         """Note the time from a request to its response on an open connection."""
-        self.quickest = min(self.quickest, seconds)
         self._waits.append(seconds)
+        if not self._is_known:
+            self.response_time = _mean(self._waits)
 
     def troubled(self, busy: int, now: float) -> None:
         """Halve the number of connections, once for all failures that come together."""
@@ -110,7 +117,7 @@ class Pace:
         self.width = max(1, min(self.width, busy) // 2)
 
     def tick(self, now: float, received: int, use: Use, *, wanted: int) -> None:
-        """Adjust the number, a few times a second; `wanted` more connections would have work.
+        """Adjust the number, many times a second; `wanted` more connections would have work.
 
         `received` counts all bytes so far.
         """
@@ -123,25 +130,25 @@ class Pace:
         if not self._is_seen(passed):
             return
         rate, before = (received - self._received) / passed, self._rate
-        waits, balance, self._rate = self._waits, self._balance, rate
+        lateness, balance, self._rate = self._lateness(), self._balance, rate
         self._look_again(now, received)
         if self._before is not None:
             self._judge(rate, now, is_fair=bool(wanted) and use.busy >= self.width)
-        elif balance < 0 and self.width > START and waits and self._lateness(waits) > _LATE:
+        elif lateness > _LATE and self.width > START:
             self.width = max(START, self.width - self.width // 4)
         elif balance < 0 and use.busy < self.width:
             self.width = max(use.busy, self.streams)
         elif now < self._rest_until or not wanted or use.busy < self.width:
             return
         elif balance > 0 and use.receiving <= use.waiting:
-            more = self._worth_waiting(waits, wanted)
+            more = self._worth_waiting(lateness, wanted)
             if more > 0:
                 self._grow(min(more, wanted), now)
         elif (
             now >= self._next_trial
             and 0 < before <= _STEADY * rate <= _STEADY**2 * before
             and wanted >= self.width
-            and not (waits and self._lateness(waits) > _CROWDED)
+            and lateness <= _CROWDED
         ):
             self._before = self.width, self._proved, rate
             self._grow(max(1, self.width // 2), now)
@@ -152,16 +159,15 @@ class Pace:
         self._began, self._received = now, received
         self._waits, self._balance = [], 0.0
 
-    def _worth_waiting(self, waits: Sequence[float], wanted: int) -> int:
+    def _worth_waiting(self, lateness: float, wanted: int) -> int:
         """Return how many more connections are worth it while they mostly wait for responses.
 
-        If the network is full, more connections make responses later in proportion: up to `_LATE`.
+        Once they queue, responses are late in proportion to the number of connections. Opening all
+        must not take longer than the waiting that they share.
         """
-        lateness = self._lateness(waits) if waits else _LATE
-        more = min(self.width, round(self.width * (_LATE / lateness - 1)))
-        if lateness <= _PUNCTUAL:
-            more = max(more, wanted // _FILES_EACH - self.width)
-        return more
+        bearable = MOST if lateness <= _PUNCTUAL else self.width * _QUEUED / lateness
+        worth = math.sqrt(2 * wanted * self.response_time / _OPENING) if wanted else 0
+        return int(min(bearable, worth, MOST)) - self.width
 
     def _is_seen(self, passed: float) -> bool:
         """Tell whether enough has been seen in `passed` seconds to judge the connections.
@@ -172,16 +178,20 @@ class Pace:
         answers = len(self._waits)
         if answers >= self.width:
             return True
-        is_long = passed >= max(_WINDOW, 2 * min(self.quickest, 1.0))
+        is_long = passed >= max(_WINDOW, 2 * min(self.response_time, 1.0))
         return is_long and (self._balance <= 0 or answers >= self.width // 2)
 
-    def _lateness(self, waits: Sequence[float]) -> float:
-        """Return how late responses are, as a multiple of the quickest one.
+    def _lateness(self) -> float:
+        """Return how late the responses were that have just come, as a multiple of what is usual.
 
         It is infinite if they come so soon that more connections would only wait for the CPU.
         """
-        late = sum(waits) / len(waits)
-        return late / self.quickest if late >= LATE else float("inf")
+        if not self._waits:
+            return 1.0
+        mean = _mean(self._waits)
+        if len(self._waits) >= START // 2 or not self._is_known:
+            self.response_time, self._is_known = min(self.response_time, mean), True
+        return mean / self.response_time if mean >= LATE else float("inf")
 
     def _judge(self, rate: float, now: float, *, is_fair: bool) -> None:
         """Keep connections that helped; else restore the number before the trial."""
@@ -195,6 +205,10 @@ class Pace:
         if self._cautious:
             more, self._rest_until = 1, now + _CALM
         self.width = min(self.width + more, self.most)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 class RateLimit:

@@ -25,7 +25,7 @@ from .writer import Order, Writer
 
 _MEMORY = 24 << 20
 """The size of all blocks together, in bytes."""
-_PULSE = 0.05
+_PULSE = 0.02
 """Seconds between adjustments of the pace."""
 _LOOK_EVERY = 0.5
 """The most seconds between checks for stalled connections."""

@@ -51,7 +51,7 @@ def files(*large: Stand, waiting: int = 0, width: int = START, late: float = 0.0
     There are `width` connections, and a response takes `late` seconds.
     """
     pace = Pace(None)
-    pace.width, pace.quickest = width, late
+    pace.width, pace.response_time = width, late
     found = Files(pace, PLENTY, sharing=True)
     for one in cast(Any, large):
         found.begun[one] = None

@@ -65,26 +65,71 @@ def test_many_where_answers_are_late(jobs: int | None) -> None:
 @pytest.mark.parametrize(
     ("lateness", "wanted", "width"),
     [
-        (1.0, PLENTY // 10, 2 * START),
-        (1.5, PLENTY, START + START // 3),
-        (1.9, PLENTY, START + 1),
-        (2.0, PLENTY, START),
+        (1.0, PLENTY, MOST),
+        (1.15, PLENTY, MOST),
+        (1.25, PLENTY, 19),
+        (1.4, PLENTY, 17),
+        (1.5, PLENTY, START),
         (9.0, PLENTY, START),
-        (1.2, 500, 500 // 12),
-        (1.3, 500, START + 9),
+        (1.0, 100, 44),
+        (1.0, 20, 20),
+        (1.0, 3, START),
+        (1.3, 20, 18),
     ],
 )
 def test_the_later_responses_are_the_fewer_are_added(
     lateness: float, wanted: int, width: int
 ) -> None:
-    """If the network is full, more connections only make responses later, up to twice as late."""
-    pace = Pace(None)
-    pace.tick(100.0, 0, Use(START, START, 0), wanted=wanted)
-    pace.quickest = 0.05
-    for _ in range(START):
-        pace.answered(0.05 * lateness)
-    pace.tick(100.1, 1, Use(START, START, 0), wanted=wanted)
+    """As many as there are files for, or as many as make responses half as late again."""
+    pace = seen(START, [0.05] * START)
+    more(pace, [0.05 * lateness] * START, wanted)
     assert pace.width == width
+
+
+@pytest.mark.parametrize(
+    ("width", "lateness", "after"),
+    [(MOST, 2.0, MOST), (MOST, 2.1, 72), (40, 9.0, 30), (20, 3.0, START), (START, 9.0, START)],
+)
+def test_those_that_queue_are_closed(width: int, lateness: float, after: int) -> None:
+    """Where small files come so late that a queue is full, a quarter of the connections goes."""
+    pace = seen(width, [0.05] * width)
+    more(pace, [0.05 * lateness] * width, PLENTY)
+    assert pace.width == after
+
+
+def test_responses_that_differ_are_not_late() -> None:
+    """Where some responses always take longer, the mean is what is usual, not the quickest one."""
+    pace = seen(START, [0.02] * (START // 2) + [0.08] * (START // 2))
+    more(pace, [0.08] * (START // 2) + [0.02] * (START // 2), PLENTY)
+    assert pace.width == MOST
+
+
+def test_a_few_quick_responses_are_not_usual() -> None:
+    """Responses that are too few to tell do not make all later ones late."""
+    pace = seen(START, [0.05] * START)
+    pace.tick(100.3, 3, Use(START, 0, START), wanted=0)
+    pace.answered(0.02)
+    pace.tick(100.6, 10**6, Use(START, 0, START), wanted=0)
+    assert pace.response_time == pytest.approx(0.05)
+
+
+def seen(width: int, waits: list[float]) -> Pace:
+    """Return a pace that has seen responses after these seconds, when there was no more to do."""
+    pace = Pace(None)
+    pace.width = width
+    pace.tick(100.0, 0, Use(width, width, 0), wanted=0)
+    for seconds in waits:
+        pace.answered(seconds)
+    pace.tick(100.1, 1, Use(width, width, 0), wanted=0)
+    assert pace.width == width
+    return pace
+
+
+def more(pace: Pace, waits: list[float], wanted: int) -> None:
+    """Let it see further responses."""
+    for seconds in waits:
+        pace.answered(seconds)
+    pace.tick(100.2, 2, Use(pace.width, pace.width, 0), wanted=wanted)
 
 
 def test_new_connections_are_judged_when_they_are_open() -> None:
@@ -94,28 +139,28 @@ def test_new_connections_are_judged_when_they_are_open() -> None:
     for at in range(1, 9):
         for _ in range(START):
             pace.answered(0.05)
-        open_ones = START if at < 8 else 2 * START
-        pace.tick(100.0 + at * TICK, at, Use(pace.width, open_ones, 0), wanted=60)
-        assert pace.width == 2 * START
-    for _ in range(START):
+        open_ones = START if at < 8 else 30
+        pace.tick(100.0 + at * TICK, at, Use(pace.width, open_ones, 0), wanted=45)
+        assert pace.width == 30
+    for _ in range(30):
         pace.answered(0.05)
-    pace.tick(100.6, 9, Use(2 * START, 2 * START, 0), wanted=60)
-    assert pace.width > 2 * START
+    pace.tick(100.6, 9, Use(30, 30, 0), wanted=60)
+    assert pace.width > 30
 
 
 def test_no_more_than_there_is_to_do() -> None:
     """No more connections are opened than there are requests to make."""
     wire = Wire(Pace(None), late=0.05, size=20e3, most=1e9, each=10 * MB)
     assert wire.run(1.5, wanted=0) == START
-    assert wire.run(0.2, wanted=3) <= START + 6
+    assert wire.run(0.2, wanted=12) == START
+    assert wire.run(0.2, wanted=20) <= START + 6
 
 
 def test_very_many_files_get_many_at_once() -> None:
-    """Where each connection has many files to fetch, the number need not double step by step."""
-    pace = Pace(None)
-    wire = Wire(pace, late=0.05, size=20e3, most=1e9, each=10 * MB)
-    seen = [wire.run(TICK, wanted=500) for _ in range(8)]
-    assert next(width for width in seen if width > START) == 500 // 12
+    """Where each connection has many files to fetch, all are opened after the first responses."""
+    wire = Wire(Pace(None), late=0.05, size=20e3, most=1e9, each=10 * MB)
+    widths = [wire.run(TICK, wanted=500) for _ in range(8)]
+    assert set(widths) == {START, MOST}
 
 
 def test_few_where_the_way_is_full() -> None:
