@@ -113,7 +113,8 @@ class Connection:
         self._keep(pieces, moved=True)
         if self._secure and self._parser.due:
             self._read_on()
-        self._remember_session()
+        if self._secure:
+            self._peers.remember(self.origin, self.sock)
         now = self._clock()
         self.deadline = now + timeout  # the body has all of it
         return Response(self, head, target, now - asked)
@@ -289,9 +290,3 @@ class Connection:
             if moved:
                 self.block[self.high : end] = piece
             self.high = end
-
-    def _remember_session(self) -> None:
-        if self._secure and self.origin not in self._peers.sessions:
-            session = self.sock.session  # with TLS 1.3 it comes after the handshake
-            if session is not None and session.has_ticket:
-                self._peers.sessions[self.origin] = session

@@ -40,6 +40,13 @@ class Peers:
         self.races: dict[tuple[str, int], Call] = {}
         """By host and port: lookups and first connection attempts in progress."""
 
+    def remember(self, origin: str, sock: ssl.SSLSocket) -> None:
+        """Keep a TLS session for further connections, which then need less time and CPU."""
+        if origin not in self.sessions:
+            session = sock.session
+            if session is not None and session.has_ticket:
+                self.sessions[origin] = session
+
 
 class Route:
     """How an origin (`https://host:port`) is reached, and what each request to it has.
@@ -166,6 +173,8 @@ class Opening:
         while True:
             try:
                 self.sock.do_handshake()
+                # With TLS 1.3 a session only comes with the first response.
+                self._peers.remember(self._route.origin, self.sock)
                 return
             except ssl.SSLWantReadError:
                 yield Ready(self.sock, EVENT_READ, self._deadline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from .connection import Connection
 from .opening import Peers, TunnelRefused
 from .response import Response
 from .targets import redirected, split_target
-from .waits import Stalled, Steps
+from .waits import Gate, Stalled, Steps
 from .wire import Ended, ProtocolError
 
 _log = get_logger(__name__)
@@ -98,6 +99,10 @@ class Connections:
         self._blocks, self._clock = blocks, clock
         self._peers = Peers(forget)
         self._idle: list[Connection] = []
+        self._coming: list[str] = []
+        """The origins of connections that `prepare` opens."""
+        self._spare = Gate()
+        """Where requests wait for one of these."""
         self.busy = 0
         """How many are in use."""
         self.asking = 0
@@ -157,13 +162,21 @@ class Connections:
 
     def prepare(self, url: str) -> Steps[None]:
         """Open a connection for later requests; failures are ignored here."""
+        origin = split_target(url)[0]
+        self._coming.append(origin)
         try:
-            connection = yield from self._opened(split_target(url)[0])
+            connection = yield from self._opened(origin)
         except (TransferError, *_BROKEN):
             return
-        self.busy -= 1
-        self._idle.append(connection)
-        self._trim()
+        else:
+            self.busy -= 1
+            self._idle.append(connection)
+            self._trim()
+        finally:
+            self._coming.remove(origin)
+            waiting, self._spare.waiting = self._spare.waiting, deque()
+            for look in waiting:
+                look()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -174,7 +187,7 @@ class Connections:
         if reason := unsafe_url_reason(url):
             raise UnsafeUrl(reason)
         origin, target = split_target(url)
-        kept = self._kept(origin)
+        kept = yield from self._kept_or_coming(origin)
         if kept is not None:
             try:
                 return (yield from self._ask(kept, target, headers))
@@ -206,6 +219,14 @@ class Connections:
         asked, where = headers.get("Range", "all"), connection.origin
         _log.debug("storage: %d for %s of a file at %s", answer.status, asked, where)
         return answer
+
+    def _kept_or_coming(self, origin: str) -> Steps[Connection | None]:
+        """Take an idle connection, or wait for one that is being opened anyway."""
+        while (kept := self._kept(origin)) is None:
+            if self._coming.count(origin) <= len(self._spare.waiting):
+                break
+            yield self._spare
+        return kept
 
     def _kept(self, origin: str) -> Connection | None:
         for at in range(len(self._idle) - 1, -1, -1):

@@ -24,6 +24,7 @@ from sourcecraft_artifacts.http import opening
 from sourcecraft_artifacts.http.connection import Connection
 from sourcecraft_artifacts.http.storage import MAX_REDIRECTS
 from sourcecraft_artifacts.http.targets import redirected, split_target
+from sourcecraft_artifacts.http.waits import Steps
 from sourcecraft_artifacts.logs import PACKAGE
 
 BODY = bytes(range(256)) * 40
@@ -335,6 +336,41 @@ def test_a_new_connection_that_ends_is_a_failure(server: ScriptedServer, storage
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(("prepared", "asked"), [(2, 1), (2, 2), (2, 3), (1, 3)])
+def test_a_request_takes_a_connection_that_is_being_opened(
+    server: ScriptedServer, storage: Net, prepared: int, asked: int
+) -> None:
+    """No more connections are opened than there are requests, or were prepared before."""
+    server.on("/", Response(body=BODY))
+    got: list[bytes] = []
+
+    def get() -> Steps[None]:
+        answer = yield from storage.net.get(server.url, {})
+        while not answer.connection.ended:
+            yield from storage.net.more(answer)
+        got.append(bytes(answer.connection.block or b"")[: answer.connection.high])
+        storage.net.release(answer)
+
+    for steps in [
+        *(storage.net.prepare(server.url) for _ in range(prepared)),
+        *(get() for _ in range(asked)),
+    ]:
+        storage.loop.begin(steps, lambda error: None).resume()
+    while len(got) < asked or storage.net.busy:
+        storage.loop._round()
+    assert got == [BODY] * asked
+    assert server.opened == max(prepared, asked)
+
+
+def test_a_prepared_connection_that_fails_is_not_waited_for(storage: Net) -> None:
+    """A request that waits for a connection that cannot be opened tries by itself."""
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        storage.loop.begin(storage.net.prepare(url), lambda error: None).resume()
+        with pytest.raises(BrokenTransfer, match="refused"):
+            storage.get(url)
+
+
 def test_idle_connections_are_bounded(server: ScriptedServer) -> None:
     """At most as many idle connections are kept as may be open; the oldest are closed."""
     server.on("/", Response(body=BODY))
@@ -611,6 +647,21 @@ def test_sessions_are_taken_up_again(secure: tuple[ScriptedServer, Net]) -> None
     assert first.connection.sock.session_reused is False
     assert second.connection.sock.session_reused is True
     for answer in (first, second):
+        assert storage.read(answer) == BODY
+
+
+def test_a_session_is_known_before_the_first_response(
+    certificate: tuple[ssl.SSLContext, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TLS 1.2 the second connection takes up the session, though nothing was requested yet."""
+    context, bundle = certificate
+    monkeypatch.setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_2)
+    with ScriptedServer(tls=context, host="localhost") as server, Net(ca_bundle=bundle) as storage:
+        server.on("/", Response(body=BODY))
+        for _ in range(2):
+            storage.run(storage.net.prepare(server.url))
+        answer = storage.get(server.url)
+        assert answer.connection.sock.session_reused is True
         assert storage.read(answer) == BODY
 
 
