@@ -1,7 +1,7 @@
 """Unpacks an archive into a folder beside the partial data, before any file is put in place.
 
-Each folder of the archive is a folder there that has a number as its name, whatever lies in which
-one: no path from the archive is used there. So a new folder can be put in place by one rename.
+There the files lie as in the archive, so that a new folder is put in place by one rename with all
+that is in it. Folders are entered one component at a time, and no symlink is followed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 
+from ..errors import Refused
 from .archives import PIECE, Check, reader_of
 from .directory import Directory, sync_file
 from .file_system import sync_file_system
@@ -21,6 +23,7 @@ from .leftovers import remove_folder
 from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
+from .tree import refuse_too_long
 
 SUFFIX = "tree"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -29,8 +32,10 @@ FEW = 100
 """Up to this many files or folders, each is synced by itself."""
 _MANY = 30_000
 """After this many members, the rest of the archive is checked before more files are made."""
-_MOST_OPEN = 16
+_MOST_OPEN = 64
 """How many of the folders are kept open."""
+_TOP = "0"
+"""The name of the folder for what is at the top of the archive."""
 _CAN_SET_TIME = os.utime in os.supports_fd
 
 
@@ -42,8 +47,8 @@ class Aside:
         self._name = name
         remove_folder(above, name)
         self._directory = above.child(name, create=True)
-        self._numbers: dict[str, int] = {}
-        """The numbers of the archive's folders that have files."""
+        self._folders: set[str] = set()
+        """The archive's folders that have files, with those above them."""
         self._open: dict[str, Directory] = {}
         self._count = 0
 
@@ -61,45 +66,58 @@ class Aside:
         for member in reader:
             path = found.name_of(member)
             left -= member.size
+            original = found.original(member) if member.kind is Kind.HARD_LINK else None
+            left -= original.size if original is not None else 0
             if left < 0:
                 raise UnsafeArchive("it becomes too large")
-            if member.kind is not Kind.FOLDER:
-                original = found.original(member) if member.kind is Kind.HARD_LINK else None
-                left -= original.size if original is not None else 0
-                found.files[path] = self._member(path, member, reader, original, check)
             if found.count == _MANY:
                 _count_all(descriptor, size, check)
             if found.count % _TELL_EVERY == 0:
                 tell(f"unpacking, {found.count:,} so far")
+            if member.kind is Kind.FILE:
+                found.files[path] = self._put(path, partial(_written, reader.content(), member))
+            elif member.kind is not Kind.FOLDER:
+                found.files[path] = self._link(path, member, original, check)
         while read(PIECE):
             pass  # the decompressor verifies the checksum at the end of its data
         return found
 
     def folder(self, path: str) -> Directory:
-        """Return the numbered folder for a folder of the archive; it stays open for a while."""
-        found = self._open.get(path)
-        if found is None:
-            if len(self._open) >= _MOST_OPEN:
-                self.close_folders()
-            found = self._open[path] = self._enter(path)
+        """Return a folder of the archive, which stays open for a while; it is made if absent."""
+        if (found := self._open.get(path)) is not None:
+            return found
+        refuse_too_long(path)
+        names = path.split("/") if path else []
+        depth = len(names)
+        while depth and (found := self._open.get("/".join(names[:depth]))) is None:
+            depth -= 1
+        found = found or self._open.get("") or self._enter("", self._directory, _TOP)
+        for at in range(depth, len(names)):
+            found = self._enter("/".join(names[: at + 1]), found, names[at])
         return found
 
-    def _enter(self, path: str) -> Directory:
-        number = self._numbers.get(path)
-        if number is not None:
-            return self._directory.child(str(number), create=False)
-        number = self._numbers[path] = len(self._numbers) + 1
-        return self._directory.child(str(number), create=True)
+    def _enter(self, path: str, above: Directory, name: str) -> Directory:
+        is_new = path not in self._folders
+        if is_new:
+            check_name((), name, portable=False)
+        found = above.child(name, create=is_new)
+        if len(self._open) >= _MOST_OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        self._folders.add(path)
+        self._open[path] = found
+        return found
 
     def move_folder(self, path: str, target: Directory, name: str) -> bool:
-        """Move a folder with all its files to a name; return whether that was possible.
+        """Move a folder with all that is in it to a name; return whether that was possible.
 
-        It is not where new files get another group than in the numbered folders.
+        It is not where new files get another group than in this one.
         """
         if target.group_for_new_files != self._directory.group_for_new_files:
             return False
+        above, _, own = path.rpartition("/")
         try:
-            self._directory.replace(str(self._numbers[path]), target, name)
+            source = self.folder(above) if own else self._directory
+            source.replace(own or _TOP, target, name)
         except OSError:
             return False  # something is there by now; moving the files one by one tells what
         return True
@@ -141,38 +159,38 @@ class Aside:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _member(
-        self, path: str, member: Member, reader: TarReader, original: Stored | None, check: Check
-    ) -> Stored:
-        """Make one file or symlink, under its own name in the folder of its folder."""
+    def _put(self, path: str, make: Callable[[Directory, str], Stored]) -> Stored:
+        """Make one file or symlink in its folder."""
         above, _, name = path.rpartition("/")
         check_name((), name, portable=False)
         self._count += 1
         try:
-            if member.kind is Kind.FILE:
-                return _written(reader.content(), member, self.folder(above), name)
-            if original is not None and original.target is None:
-                return self._copy(member.target, original, above, name, check)
-            target = member.target if original is None else original.target
-            if not target or "\0" in target:
-                raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
-            self.folder(above).symlink(target, name)
-            return Stored(target=target)
-        except FileExistsError:
+            return make(self.folder(above), name)
+        except (FileExistsError, Refused):
             what = "differs from another only by case or normalisation"
+            if path in self._folders or above not in self._folders:
+                what = "is a file and a folder"
             raise UnsafeArchive(f"{path} in it {what}") from None
         except UnicodeEncodeError:
             what = "cannot be written in this system's encoding"
             raise UnsafeArchive(f"{path} in it {what}") from None
 
-    def _copy(self, target: str, original: Stored, above: str, name: str, check: Check) -> Stored:
-        """Make another file with the bytes of an earlier one, which is at `target`."""
-        folder, _, same = normal_name(target).rpartition("/")
-        source = _open_to_read(self.folder(folder), same)
-        try:
-            return _written(_blocks(source, check), original, self.folder(above), name)
-        finally:
-            os.close(source)
+    def _link(self, path: str, member: Member, original: Stored | None, check: Check) -> Stored:
+        """Make a symlink, or for a hard link another file with the bytes of the `original`.
+
+        A hard link to a symlink is that symlink once more, as `tar` has it.
+        """
+        if original is not None and original.target is None:
+            folder, _, same = normal_name(member.target).rpartition("/")
+            source = _open_to_read(self.folder(folder), same)
+            try:
+                return self._put(path, partial(_written, _blocks(source, check), original))
+            finally:
+                os.close(source)
+        target = member.target if original is None else original.target
+        if not target or "\0" in target:
+            raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
+        return self._put(path, partial(_linked, target))
 
     def sync(self) -> None:
         """Sync all files. Raises OSError.
@@ -182,7 +200,7 @@ class Aside:
         """
         if self._count > FEW and sync_file_system(self._directory):
             return
-        for path in self._numbers:
+        for path in self._folders:
             folder = self.folder(path)
             for name in folder.listdir():
                 found = folder.lstat(name)
@@ -214,6 +232,11 @@ def _written(
         os.close(descriptor)
     mode = stat.S_IMODE(found.st_mode)
     return Stored(found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+
+
+def _linked(target: str, folder: Directory, name: str) -> Stored:
+    folder.symlink(target, name)
+    return Stored(target=target)
 
 
 def _write_rest(descriptor: int, rest: memoryview) -> None:

@@ -85,14 +85,14 @@ _PAX = {b"x", b"X"}
 _LONG = {b"L": b"path", b"K": b"linkpath"}
 _FOR_ALL = b"g"
 _LABEL = b"V"
+_SLASH = ord("/")
 
 
 @cache
-def _usual_numbers() -> re.Pattern[bytes]:
-    """Compile the pattern of a usual header after its name: all its numbers are digits."""
-    return re.compile(
-        rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]", re.DOTALL
-    )
+def _usual_header() -> re.Pattern[bytes]:
+    """Compile the pattern of a usual file's header: all its numbers are digits."""
+    numbers = rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]"
+    return re.compile(rb"(?=([^\0]{1,100})).{100}" + numbers + rb".{355}", re.DOTALL)
 
 
 class TarReader:
@@ -105,17 +105,18 @@ class TarReader:
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
-        self._buffer = memoryview(b"")
+        self._buffer = b""
+        self._view = memoryview(b"")
         self._at = 0
         self._left = 0
         """How many bytes of the current member's content are unread, without padding."""
         self._filling = 0
         self._spans: Spans | None = None
         self._size = 0
-        self._usual = _usual_numbers().match
+        self._usual = _usual_header().fullmatch
 
     def __iter__(self) -> Iterator[Member]:
-        while (member := self._next()) is not None:
+        while (member := self._usual_file() or self._next()) is not None:
             yield member
 
     def content(self) -> Iterable[memoryview]:
@@ -134,12 +135,12 @@ class TarReader:
         end = self._at + count
         if end > len(self._buffer):
             return self._refilled(count)
-        taken = self._buffer[self._at : end]
+        taken = self._view[self._at : end]
         self._at = end
         return taken
 
     def _refilled(self, count: int) -> memoryview:
-        pieces = [bytes(self._buffer[self._at :])] if self._at < len(self._buffer) else []
+        pieces = [self._buffer[self._at :]] if self._at < len(self._buffer) else []
         have = sum(map(len, pieces))
         while have < count:
             more = self._read(max(_CHUNK, count - have))
@@ -147,16 +148,17 @@ class TarReader:
                 raise UnsafeArchive("it was cut short")
             pieces.append(more)
             have += len(more)
-        self._buffer = memoryview(b"".join(pieces))
+        self._buffer = b"".join(pieces)
+        self._view = memoryview(self._buffer)
         self._at = count
-        return self._buffer[:count]
+        return self._view[:count]
 
     def _data(self, count: int) -> Iterator[memoryview]:
         while count:
             if self._at == len(self._buffer):
                 self._refilled(1)
                 self._at = 0
-            piece = self._buffer[self._at : self._at + count]
+            piece = self._view[self._at : self._at + count]
             self._at += len(piece)
             self._left -= len(piece)
             count -= len(piece)
@@ -209,8 +211,6 @@ class TarReader:
                 if said or records:
                     raise UnsafeArchive("it ends after a header whose member is missing")
                 return None
-            if not (said or records) and (plain := self._plain_file(header)) is not None:
-                return plain
             if not checksum_is_right(header):
                 raise UnsafeArchive("a header in it is damaged")
             kind, size = header[156:157], number_in(header[124:136])
@@ -232,17 +232,23 @@ class TarReader:
             if brought > _MOST_HEADERS:
                 raise UnsafeArchive("a member of it has too many headers")
 
-    def _plain_file(self, header: bytes) -> Member | None:
-        """Read the header of a usual file, in a third of the time; None for any other header."""
-        found = self._usual(header, _NAME)
-        name = name_in(header) if header[345] else up_to_nul(header[:_NAME])
-        if found is None or name.endswith(b"/") or not header.isascii():
+    def _usual_file(self) -> Member | None:
+        """Read the header of a usual file, in a fifth of the time.
+
+        Returns None for any other header, and for one that is not in memory: `_next` reads it.
+        """
+        at = self._at + self._left + self._filling
+        header = self._buffer[at : at + BLOCK]
+        found = self._usual(header)
+        if found is None or not header.isascii():
             return None
-        mode, digits, seconds, own, checksum = found.groups()
-        if sum_of_ascii(header) - sum(own) + OWN_SPACES != int(checksum, 8):
+        name, mode, digits, seconds, own, checksum = found.groups()
+        if header[345]:
+            name = name_in(header)
+        if name[-1] == _SLASH or sum_of_ascii(header) - sum(own) + OWN_SPACES != int(checksum, 8):
             return None
         size = int(digits, 8)
-        self._spans, self._size = None, size
+        self._at, self._spans, self._size = at + BLOCK, None, size
         self._left, self._filling = size, -size % BLOCK
         time = min(int(seconds, 8), LAST_SECOND) * 1_000_000_000
         return Member(name.decode(), Kind.FILE, size, int(mode, 8) & 0o777, time)

@@ -25,9 +25,10 @@ _STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip 
 class Landing:
     """What to do at the places of one archive's members, decided before anything is done.
 
-    `new_folders` are folders of files that do not exist yet, at or below the artifact's own place;
-    `skipped` are existing members that are kept; `in_the_way` are files where the new version has
-    folders, and `emptied` are our files in folders where it has files.
+    `new_folders` are folders that do not exist yet, at or below the artifact's own place, in
+    folders that exist, with all folders of files in them; `skipped` are existing members that are
+    kept; `in_the_way` are files where the new version has folders, and `emptied` are our files in
+    folders where it has files.
     """
 
     arrangement: Arrangement
@@ -35,7 +36,7 @@ class Landing:
     files: dict[str, Stored]
     """The files by place."""
     folders: set[str]
-    new_folders: set[str] = field(default_factory=set)
+    new_folders: dict[str, list[str]] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     in_the_way: set[str] = field(default_factory=set)
     emptied: set[str] = field(default_factory=set)
@@ -74,7 +75,7 @@ def landing(
     for place in found.files.keys() & found.skipped:
         del found.files[place]
     for place in found.folders:
-        judge.folder(place)
+        judge.first_missing(place)
     return found
 
 
@@ -90,10 +91,11 @@ class _Judge(NamedTuple):
 
     def files(self, folder: str, names: list[str], *, folds: bool) -> None:
         """Decide about what exists at the places of files in one folder."""
-        if not self.folder(folder):
+        if (missing := self.first_missing(folder)) is not None:
             refuse_too_long(os.path.join(self.tree.root.path, folder))
             if f"{folder}/".startswith(f"{self.base}/" if self.base else ""):
-                self.found.new_folders.add(folder)
+                new = max(missing, self.base, key=len)
+                self.found.new_folders.setdefault(new, []).append(folder)
             return
         with self.tree.parent(place_in(folder, "-"), create=False) as parent:
             there = set(names) if folds else set(parent.listdir())
@@ -120,10 +122,13 @@ class _Judge(NamedTuple):
             self.if_exists is IfExists.UPDATE and self.is_ours(place, new)
         )
 
-    def folder(self, folder: str) -> bool:
-        """Tell whether a folder exists; a file in its place is to be removed if that is allowed."""
+    def first_missing(self, folder: str) -> str | None:
+        """Return the first folder that does not exist, of those above a folder and itself.
+
+        A file in its place is to be removed if that is allowed.
+        """
         above = accumulate(folder.split("/"), "{}/{}".format) if folder else ()
-        return all(map(self._is_folder, above))
+        return next((one for one in above if not self._is_folder(one)), None)
 
     def _is_folder(self, place: str) -> bool:
         if (known := self.exists.get(place)) is None:

@@ -44,16 +44,15 @@ def move_in(
 def _move_new_folders(
     tree: Tree, landing: Landing, left: dict[str, list[str]], aside: Aside
 ) -> Iterator[int]:
-    """Move folders that do not exist yet as a whole; yield how many files each brings.
+    """Move folders that do not exist yet, with all that is in them; yield the numbers of files.
 
     Those that came into being meanwhile are left, so that their files are moved one by one.
     """
-    for above, names in by_folder(landing.new_folders):
+    for new, folders in landing.new_folders.items():
+        above, name = split(new)
         with tree.parent(place_in(above, "-"), create=True) as parent:
-            for name in names:
-                folder = joined(above, name)
-                if aside.move_folder(landing.packed_folder(folder), parent, name):
-                    yield len(left.pop(folder))
+            if aside.move_folder(landing.packed_folder(new), parent, name):
+                yield sum(len(left.pop(folder)) for folder in folders)
 
 
 def _move_files(

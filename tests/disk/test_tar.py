@@ -159,7 +159,7 @@ def test_usual_files_are_read_as_all_others(
 
     shortly = told()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tar, "_usual_numbers", lambda: re.compile(b"(?!)"))
+        patch.setattr(tar, "_usual_header", lambda: re.compile(b"(?!)"))
         assert told() == shortly
 
 

@@ -154,6 +154,15 @@ def test_a_folder_of_any_depth() -> None:
         os.removedirs(home / "out/dist" / deep)  # rmtree goes no deeper than functions do
 
 
+def test_a_path_that_is_too_long() -> None:
+    """It is refused before any of its folders is made."""
+    name = pax(record("path", "/".join("d" * 3000)))
+    with a_folder() as (home, opened):
+        with pytest.raises(OSError, match="too long"):
+            unpack(home, opened, archive(name, member("x")))
+        assert seen(home / "out/dist") == {}
+
+
 @pytest.mark.parametrize("stop", range(1, 9))
 def test_called_off_in_the_middle(stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files in place when it is cancelled are recorded as ours, and the next call completes it."""
@@ -181,12 +190,13 @@ def test_called_off_in_the_middle(stop: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_new_folders_are_moved_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that does not exist yet comes by one rename, however many files it has."""
+    """A folder that does not exist yet comes by one rename, whatever is in it."""
     moved: list[str] = []
     real = os.replace
     with a_folder() as (home, opened):
         (home / "out/dist/old").mkdir()
-        body = archive(*(member(f"{folder}/{n}", b"1") for folder in ("old", "new") for n in "123"))
+        inside = ("old", "new", "new/deep", "old/deep/er", "new/deep/er")
+        body = archive(*(member(f"{one}/{n}", b"1") for one in inside for n in "123"))
 
         def replace(source: str, target: str, **options: int) -> None:
             moved.append(target)
@@ -195,8 +205,28 @@ def test_new_folders_are_moved_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(os, "replace", replace)
         made = unpack(home, opened, body)
         assert made is not None
-        assert len(list((home / "out/dist").glob("*/*"))) == 6
-    assert sorted(moved) == ["1", "2", "3", "new"]
+        assert len([path for path in (home / "out/dist").rglob("*") if path.is_file()]) == 15
+    placed = [one for one in moved if not one.startswith("moved-")]  # not what is removed
+    assert sorted(placed) == ["1", "2", "3", "deep", "new"]
+
+
+def test_a_new_artifact_comes_by_one_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its files are at the top of the archive or in a folder of its name."""
+    moved: list[str] = []
+    real = os.replace
+
+    def replace(source: str, target: str, **options: int) -> None:
+        moved.append(target)
+        real(source, target, **options)
+
+    for prefix in ("", "dist/"):
+        with a_folder() as (home, opened), monkeypatch.context() as patch:
+            (home / "out/dist").rmdir()
+            patch.setattr(os, "replace", replace)
+            names = ("a", "b/c", "b/d/e")
+            unpack(home, opened, archive(*(member(f"{prefix}{name}", b"1") for name in names)))
+            assert seen(home / "out/dist").keys() == {*names, "b", "b/d"}
+    assert moved == ["dist", "dist"]
 
 
 def test_a_folder_that_appears_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +309,6 @@ def test_a_killed_run_is_completed_under_any_rule(
         return real(aside, path, target, name)
 
     with a_folder(rule) as (home, opened):
-        (home / "out/dist").rmdir()
         with monkeypatch.context() as patch:
             patch.setattr(Aside, "move_folder", move_folder)
             patch.setattr(opened.unpacker.owners, "settle", Mock(side_effect=Cancelled))
