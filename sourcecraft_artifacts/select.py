@@ -9,6 +9,8 @@ from .checks import globs
 
 _WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
 _STARS = re.compile(r"\*+")
+GLOB = re.compile(r"[*?[]")
+"""Finds what makes a `local_path` a glob, by which a CI configuration names several files."""
 
 
 def components(local_path: str) -> tuple[str, ...]:
@@ -19,6 +21,12 @@ def components(local_path: str) -> tuple[str, ...]:
 def normalised(local_path: str) -> str:
     """Return the path that globs match: no leading, doubled or trailing `/`, and no `.`."""
     return "/".join(components(local_path))
+
+
+def may_be_folder(local_path: str) -> bool:
+    """Tell whether an artifact of this path may be a folder: it looks like one, or is a glob."""
+    last = normalised(local_path).rpartition("/")[2]
+    return "." not in last or local_path.endswith("/") or GLOB.search(local_path) is not None
 
 
 @lru_cache(maxsize=1024)
