@@ -229,6 +229,14 @@ def test_the_languages_lead_to_each_other() -> None:
     assert "(README.md)" in RUSSIAN.text.splitlines()[0]
 
 
+def test_the_languages_have_the_same_examples() -> None:
+    """The Russian README has each example of the English one, and as many scripts and jobs."""
+    wanted, there = ([block.text for block in page.blocks("console")] for page in (README, RUSSIAN))
+    assert [text for text in wanted if text not in there] == []
+    for language in ("sh", "bash", "yaml"):
+        assert len(README.blocks(language)) == len(RUSSIAN.blocks(language))
+
+
 def test_every_exported_name_is_explained() -> None:
     """The page about the library has each public name in its table, and no other."""
     (table,) = LIBRARY.tables("What it exports")
