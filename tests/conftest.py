@@ -21,6 +21,7 @@ from fake_service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 from folders import KINDS, know_folders_by
 from forked import IS_POSSIBLE, Forked, ForkServer
 
+from sourcecraft_artifacts import proxies
 from sourcecraft_artifacts.sandbox import Sandbox
 
 _OUTSIDE = re.compile(
@@ -179,9 +180,13 @@ class Cli:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the machine's proxy, TLS, colour and service settings."""
+    """Remove the machine's proxy, TLS, colour and service settings.
+
+    Proxies are remembered by host and port, and a port may have been another test's.
+    """
     for name in [name for name in os.environ if _OUTSIDE.fullmatch(name)]:
         monkeypatch.delenv(name)
+    proxies._proxy.cache_clear()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ KNOWN_BY = {
         "cli/verify",
     },
     "rich": {"show/bars", "show/tables"},
-    "requests": {"service/api", "network"},
+    "requests": {"service/api", "proxies"},
     "urllib3": {"service/connections", "service/api"},
     "platformdirs": {"cli/config", "cli/name_cache"},
 }

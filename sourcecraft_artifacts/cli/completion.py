@@ -70,7 +70,7 @@ def complete_cube(ctx: typer.Context) -> Names:
 
 def _quietly(ask: Callable[[], Names]) -> Names:
     """Return the names found within the time limit, without repeats; nothing after a failure."""
-    from ..network import within
+    from ..threads import within
 
     try:
         found = within(LIMIT, ask)

@@ -99,7 +99,7 @@ def sizes_of(
     Raises `UsageError` for a CA bundle that cannot be used.
     """
     from ..http.sizes import ask_sizes
-    from ..network import ca_bundle as bundle_of
+    from ..trust import ca_bundle as bundle_of
 
     urls = [artifact.download_url if artifact.available else None for artifact in artifacts]
     return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries)

@@ -130,7 +130,7 @@ class Request:
 
     def storage(self) -> Storage:
         """Return the storage with this request's settings. Raises `UsageError`."""
-        from ..network import ca_bundle
+        from ..trust import ca_bundle
 
         bundle = ca_bundle(self.ca_bundle)
         return Storage(stall_timeout=self.stall_timeout, ca_bundle=bundle)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import TransferError
-from ..network import numeric_address, open_socket, proxy_authorization, proxy_for
+from ..network import numeric_address, open_socket
+from ..proxies import proxy_authorization, proxy_for
 from .waits import Call, Outcome, Ready, Stalled, Steps
 from .wire import Ended, Head, Parser
 

@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 from ..backoff import backoff
 from ..errors import TransferError, UnsafeUrl, UsageError
 from ..logs import get_logger
-from ..network import explain, proxy_authorization, proxy_for, root_cause, ssl_context
+from ..network import explain, root_cause
+from ..proxies import proxy_authorization, proxy_for
 from ..text import count
+from ..trust import ssl_context
 from ..urls import unsafe_url_reason
 from .targets import redirected, split_target
 

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from ..errors import BrokenTransfer, TransferError, UnsafeUrl
 from ..logs import get_logger
-from ..network import explain, root_cause, ssl_context
+from ..network import explain, root_cause
 from ..text import visible
+from ..trust import ssl_context
 from ..urls import unsafe_url_reason
 from .blocks import Blocks
 from .connection import Connection

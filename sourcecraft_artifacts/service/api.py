@@ -16,7 +16,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from .. import __version__, checks, network
+from .. import __version__, checks, network, proxies, threads, trust
 from ..backoff import backoff
 from ..errors import ApiError, UsageError
 from ..logs import get_logger, redaction
@@ -81,7 +81,7 @@ class Client:
         self._host = api_host(api_url)
         self._template = _prepared(api_url, self._token)
         self._base = str(self._template.url).rstrip("/")
-        self._adapter = _Adapter(network.ca_bundle(ca_bundle))
+        self._adapter = _Adapter(trust.ca_bundle(ca_bundle))
         self._retries, self._timeout, self._deadline = retries, timeout, deadline
         self._sleep = sleep
         self._max_body = max_body
@@ -172,19 +172,19 @@ class Client:
         request = self._template.copy()
         # Preparing would decode `%2E`; a URL that is set afterwards is sent byte for byte.
         request.url = self._base + target
-        proxy = network.proxy_for(request.url)
+        proxy = proxies.proxy_for(request.url)
         limit = self._max_body
         try:
-            return network.within(
+            return threads.within(
                 self._deadline, lambda: self._adapter.exchange(request, self._timeout, proxy, limit)
             )
-        except network.DeadlinePassed:
+        except threads.DeadlinePassed:
             late = f"{self._host} did not finish its response within {self._deadline:g} s"
             raise ApiError(f"{asked}: {late}", hint=UNREACHABLE) from None
         except _TooLong:
             raise ApiError(f"{asked}: the response is longer than {limit:,} bytes") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            via = f" through the proxy {visible(network.shown_proxy(proxy))}" if proxy else ""
+            via = f" through the proxy {visible(proxies.shown_proxy(proxy))}" if proxy else ""
             cause = network.root_cause(error)
             reason = f"cannot reach {self._host}{via}: {network.explain(cause, self._timeout)}"
             if isinstance(cause, ssl.SSLCertVerificationError):
@@ -218,7 +218,7 @@ class _Adapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, True)
         if host["scheme"] != "https":
             return host, {}
-        context = network.ssl_context(self._ca_bundle)
+        context = trust.ssl_context(self._ca_bundle)
         return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -226,11 +226,11 @@ class _Adapter(HTTPAdapter):
 
     def proxy_headers(self, proxy: Any) -> dict[str, str]:
         """Send the proxy's password as UTF-8, where requests would use Latin-1."""
-        return network.proxy_authorization(proxy)
+        return proxies.proxy_authorization(proxy)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         if proxy.lower().startswith("https:"):
-            context = network.ssl_context(self._ca_bundle)
+            context = trust.ssl_context(self._ca_bundle)
             options |= {"ssl_context": context, "proxy_ssl_context": context}
         manager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from .. import network
+from ..trust import ca_bundle, ssl_context
 
 _SYSTEM: str = sys.platform
 
@@ -55,7 +56,7 @@ class Early:
         sock.settimeout(self._timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._secure:
-            context = network.ssl_context(network.ca_bundle(self._ca_bundle))
+            context = ssl_context(ca_bundle(self._ca_bundle))
             self.sock = context.wrap_socket(sock, server_hostname=self._host)
 
     def close(self) -> None:

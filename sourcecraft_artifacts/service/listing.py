@@ -11,8 +11,8 @@ from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress, Run
-from ..network import in_threads
 from ..text import count, some_of, visible
+from ..threads import in_threads
 from .address import Address
 from .cubes import cube_names, held, is_internal, nameless, selected_cubes
 from .not_found import nearest_run, newest_page

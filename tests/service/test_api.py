@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Received, Response, ScriptedServer, json_response
 
-from sourcecraft_artifacts import network
+from sourcecraft_artifacts import proxies
 from sourcecraft_artifacts.errors import ApiError, ArtifactsError, AuthError, NotFound, UsageError
 from sourcecraft_artifacts.logs import PACKAGE
 from sourcecraft_artifacts.models import CubeAddress
@@ -33,13 +33,6 @@ SECRET = "sig-5e8b"
 CUBE = CubeAddress("o/r", "12", "ci", "build", "linux")
 PATH = "/repos/o/r/cicd/artifacts/12/ci/build/linux"
 LISTING = {"artifacts": [{"local_path": "a", "download_url": f"https://s/a?x={SECRET}"}]}
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    """Forget proxies, so that no test sees another one's."""
-    yield
-    network._proxy.cache_clear()
 
 
 @dataclass
@@ -303,7 +296,7 @@ def test_a_proxy_is_used_and_no_proxy_spares_it(
         assert request.target == desk.server.url + PATH
         assert request.header("Proxy-Authorization") == "Basic dTpw"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        network._proxy.cache_clear()
+        proxies._proxy.cache_clear()
         assert desk.listing(json_response({})) == []
         assert len(proxy.requests) == 1
 
