@@ -106,11 +106,16 @@ class Selection(_Patterns):
         """Tell whether an artifact is selected, given its path as the service sent it."""
         if not (self.include or self.exclude):
             return True
-        path = normalised(local_path)
-        if self.include and not _any_matches(self.include, path):
+        path, is_folder = normalised(local_path), may_be_folder(local_path)
+        if self.include and not _any_matches(self.include, path, is_folder=is_folder):
             return False
-        return not _any_matches(self.exclude, path)
+        return not _any_matches(self.exclude, path, is_folder=is_folder)
 
 
-def _any_matches(globs: tuple[str, ...], path: str) -> bool:
-    return any(path_pattern(glob).fullmatch(path) for glob in globs)
+def _any_matches(globs: tuple[str, ...], path: str, *, is_folder: bool) -> bool:
+    """Tell whether a path matches; `dist/**` matches a folder `dist` too, as it is all below."""
+    return any(
+        path_pattern(glob).fullmatch(path)
+        or (is_folder and glob.endswith("/**") and path_pattern(glob).fullmatch(f"{path}/"))
+        for glob in globs
+    )
