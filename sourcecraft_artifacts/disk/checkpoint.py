@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import zlib
 from typing import Any, NamedTuple
 
 from ..http.checksums import ALGORITHMS
 from ..http.ranges import Version
-from .sums import Sum
+from .body import Body
+from .sums import Sum, Sums
 
 SCHEMA = 2
 _SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
@@ -57,6 +60,19 @@ class Checkpoint(NamedTuple):
             raise ValueError("its validator or size is not valid")
         digests = _read_digests(value["digests"])
         return cls(Version(validator, size), digests, _read_sums(value["sums"], size))
+
+    def matching(self, body: Body) -> Sums:
+        """Return the checksums that the bytes of a part match.
+
+        Raises ValueError if there are none, or the file cannot be the part, and OSError.
+        """
+        found, size = os.fstat(body.descriptor), self.version.size or 0
+        if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise ValueError("it is longer than the object, not a plain file, or has other names")
+        sums = Sums(size, self.sums).verified(body.read)
+        if not sums:
+            raise ValueError("none of its checksums match")
+        return sums
 
 
 def _read_digests(value: Any) -> dict[str, bytes]:

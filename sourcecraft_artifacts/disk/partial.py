@@ -9,7 +9,6 @@ restart makes a new file. So even without locks two runs cannot mix their bytes.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 
 from ..errors import LocalError
@@ -199,6 +198,8 @@ class Partial:
 
     def suspend(self) -> None:
         """Leave the part for a later run; a part that cannot be resumed is removed."""
+        if self.hashing is not None:
+            self.hashing.stop()
         if self._body is not None and self._body.is_lost:
             self._fall_back()
         elif self.version is not None and self.version.resumable and self.position:
@@ -254,7 +255,7 @@ class Partial:
     def _resume(self, checkpoint: Checkpoint) -> None:
         body = Body(self.directory.open(self.part_name, os.O_RDWR))
         try:
-            found = _verified(body, checkpoint)
+            found = checkpoint.matching(body)
         except (ValueError, OSError):
             body.close()
             raise
@@ -286,17 +287,3 @@ class Partial:
             self.hashing.stop()
         if body is not None:
             body.close()
-
-
-def _verified(body: Body, checkpoint: Checkpoint) -> Sums:
-    """Return the checksums that the bytes of a part match.
-
-    Raises ValueError if none does, or the file cannot be the part.
-    """
-    found, size = os.fstat(body.descriptor), checkpoint.version.size or 0
-    if found.st_size > size or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise ValueError("it is longer than the object, not a plain file, or has other names")
-    sums = Sums(size, checkpoint.sums).verified(body.read)
-    if not sums:
-        raise ValueError("none of its checksums match")
-    return sums
