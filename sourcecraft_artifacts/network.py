@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 _HEAD_START = 0.25
@@ -106,6 +107,16 @@ _UNTRUSTED = {
     62: "it is for another host",
     64: "it is for another address",
 }
+_OUT_OF_TIME, _ANOTHER = (9, 10), (62, 64)
+
+
+def way_out(cause: ssl.SSLCertVerificationError) -> str:
+    """Return the hint for a certificate that is not trusted."""
+    if cause.verify_code in _OUT_OF_TIME:
+        return "check the clock of this machine"
+    if cause.verify_code in _ANOTHER:
+        return "check the address and the proxy variables: another host may have answered"
+    return "if a CA of your own signed it, use --ca-bundle FILE"
 
 
 def explain(cause: BaseException, timeout: float) -> str:

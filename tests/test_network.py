@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,17 @@ def test_an_unknown_fault_is_named_without_its_text() -> None:
     """The text of a library's exception is not shown."""
     shown = network.explain(ValueError("http://u:s3cret@p"), 30)
     assert shown == "the response is malformed"
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [(9, "clock"), (10, "clock"), (18, "--ca-bundle"), (20, "--ca-bundle"), (62, "address")],
+)
+def test_the_way_out_fits_the_certificate(code: int, hint: str) -> None:
+    """Another CA helps only if the CA is what is missing."""
+    fault = ssl.SSLCertVerificationError()
+    fault.verify_code = code
+    assert hint in network.way_out(fault)
 
 
 # Racing addresses.

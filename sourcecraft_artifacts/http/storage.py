@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..errors import BrokenTransfer, TransferError, UnsafeUrl
 from ..logs import get_logger
-from ..network import explain, root_cause
+from ..network import explain, root_cause, way_out
 from ..text import visible
 from ..trust import ssl_context
 from ..urls import unsafe_url_reason
@@ -72,7 +72,7 @@ class Storage:
             return TransferError(
                 f"the storage {host} could not be reached: {why}",
                 code="certificate",
-                hint="if a CA of your own signed it, use --ca-bundle FILE",
+                hint=way_out(cause),
             )
         return BrokenTransfer(f"the storage could not be reached: {why}")
 

@@ -188,8 +188,7 @@ class Client:
             cause = network.root_cause(error)
             reason = f"cannot reach {self._host}{via}: {network.explain(cause, self._timeout)}"
             if isinstance(cause, ssl.SSLCertVerificationError):
-                hint = "if a CA of your own signed it, use --ca-bundle FILE"
-                raise ApiError(f"{asked}: {reason}", hint=hint) from error
+                raise ApiError(f"{asked}: {reason}", hint=network.way_out(cause)) from error
             raise RetryableError(without_secrets(reason, self._secrets)) from error
 
     @property
