@@ -7,9 +7,6 @@ import threading
 
 from .directory import sync_file
 
-_HAND_OVER = 8 << 20
-"""After this many more bytes, the system is asked to write them to the disk."""
-
 
 class Body:
     """The open part file of one version."""
@@ -17,7 +14,6 @@ class Body:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._lost: OSError | None = None
-        self._handed_over = 0
 
     def write(self, data: memoryview, at: int) -> None:
         """Write all the bytes at an offset. Raises OSError."""
@@ -48,16 +44,6 @@ class Body:
         except OSError as error:
             self._lost = error
             raise
-
-    def hand_over(self, end: int) -> None:
-        """Ask the system to begin writing the bytes before `end` to the disk, many at a time.
-
-        The sync at the end is then short.
-        """
-        start = self._handed_over
-        if end - start >= _HAND_OVER:
-            self._handed_over = end
-            start_writing(self.descriptor, start, end - start)
 
     @property
     def is_lost(self) -> bool:

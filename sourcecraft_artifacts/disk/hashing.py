@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 
 from ..http.checksums import Digests, agreed
-from .body import read_at
+from .body import read_at, start_writing
 
 BLOCK = 256 << 10
 """How many bytes are read back at a time to be hashed."""
+_HAND_OVER = 8 << 20
+"""After this many more hashed bytes, the system is asked to write them to the disk."""
 
 
 class Hashing:
@@ -21,6 +23,7 @@ class Hashing:
         self.there = 0
         """How many bytes, from the start of the object, are in the part file."""
         self._descriptor = descriptor
+        self._handed_over = 0
         self._digests = Digests(expected)
         self._late: dict[str, bytes] = {}
         """Digests that the storage sent after the first bytes had been hashed without them."""
@@ -55,13 +58,15 @@ class Hashing:
     def catch_up(self, buffer: memoryview) -> bool:
         """Read and hash a buffer of bytes that are next in order; return whether there are more.
 
-        Raises OSError.
+        Asks the system to begin writing hashed bytes to the disk, so that the sync at the end is
+        short. Raises OSError.
         """
         with self._reading:
             left, descriptor = self.there - self._digests.position, self._descriptor
             if left <= 0 or descriptor < 0:
                 return False
             _read(descriptor, self._digests, buffer[:left])
+            self._hand_over(descriptor)
             return self._digests.position < self.there
 
     def finish(self, size: int) -> str:
@@ -83,6 +88,12 @@ class Hashing:
         self._descriptor = -1
         with self._reading:  # the block that another thread is reading ends first
             pass
+
+    def _hand_over(self, descriptor: int) -> None:
+        start, end = self._handed_over, self._digests.position
+        if end - start >= _HAND_OVER:
+            self._handed_over = end
+            start_writing(descriptor, start, end - start)
 
     def _check_late(self, size: int, buffer: memoryview) -> None:
         late = Digests(self._late)

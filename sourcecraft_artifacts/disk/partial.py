@@ -186,11 +186,6 @@ class Partial:
                 raise
             self._checkpoint.save_synced()
 
-    def start_writing(self) -> None:
-        """Ask the system to begin writing hashed bytes of a large object to the disk."""
-        if self._body is not None and self.hashing is not None and self.is_large:
-            self._body.hand_over(self.hashing.position)
-
     def start_sync(self) -> None:
         """Ask the system to begin writing all bytes to the disk, so that syncing many is quick."""
         if self._body is not None:

@@ -46,7 +46,6 @@ def _checkpoint(attempt: Attempt, *, sync: bool) -> Callable[[], None]:
         transfer = attempt.transfer
         if transfer is not None:
             partial = transfer.partial
-            partial.start_writing()
             partial.sync() if sync else partial.checkpoint()
 
     return save

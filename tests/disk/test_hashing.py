@@ -28,6 +28,7 @@ SIZE = len(BODY)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).digest()
 HALF = SIZE // 2
+MIB = 1 << 20
 
 
 @pytest.fixture
@@ -221,6 +222,33 @@ def test_changed_bytes_are_found(directory: Directory, tmp_path: Path) -> None:
         file.write(b"changed")
     with pytest.raises(TransferError, match="md5"):
         partial.digest()
+    partial.forget()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
+def test_hashed_bytes_are_handed_to_the_disk(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system is asked to write what is hashed, once, and nothing that is still to be read."""
+    asked: list[tuple[int, int]] = []
+
+    def note(descriptor: int, start: int, count: int, advice: int) -> None:
+        assert start + count == hashing_of(partial).position
+        asked.append((start, start + count))
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    monkeypatch.setattr(module, "_HAND_OVER", MIB)
+    partial = begun(directory)
+    put(partial, HALF, SIZE)
+    put(partial, 0, 1000)
+    catch_up(hashing_of(partial))
+    assert asked == []
+    put(partial, 1000, HALF)
+    catch_up(hashing_of(partial))
+    assert len(asked) > 2
+    assert [end for _, end in asked[:-1]] == [start for start, _ in asked[1:]]
+    assert asked[0][0] == 0
+    assert asked[-1][1] > SIZE - MIB
     partial.forget()
 
 

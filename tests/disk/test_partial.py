@@ -926,6 +926,7 @@ class Lives(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(sums, "_BLOCK", 64)
         self.patch.setattr(module, "FIRST_CHECKPOINT", 150)
+        self.patch.setattr(hashing, "_HAND_OVER", 100)
         self.fsync = os.fsync
         self.patch.setattr(os, "fsync", self._synced)
         self.durable: dict[int, bytes] = {}
@@ -1014,11 +1015,6 @@ class Lives(RuleBasedStateMachine):
         """The thread that hashes beside the writer reads bytes back."""
         if self.partial.hashing is not None:
             self.partial.hashing.catch_up(memoryview(bytearray(count)))
-
-    @rule()
-    def start_writing(self) -> None:
-        """The timer asks the system to begin writing to the disk."""
-        self.partial.start_writing()
 
     @rule()
     def forget(self) -> None:
