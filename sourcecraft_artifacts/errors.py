@@ -172,8 +172,14 @@ def cancelled() -> TransferError:
 def bug(error: Exception) -> LocalError:
     """Describe an unexpected error by its type and place alone.
 
-    Its text and its traceback may hold a secret.
+    Its text and its traceback may hold a secret. A name that the system's encoding lacks is no bug:
+    a run in another locale may have left files of such names.
     """
+    if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+        return LocalError(
+            f"a name cannot be written in this system's encoding ({error.encoding})",
+            hint="choose a locale with UTF-8, for example with LC_ALL=C.UTF-8",
+        )
     where, place = error.__traceback__, "?"
     while where is not None:
         place = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from archives import archive, member
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, eventually, held, tree
 from servers import json_response
@@ -122,6 +123,18 @@ def test_names_that_the_system_cannot_write(service: FakeService, cli: Cli) -> N
     assert not cli.out.exists()
     cli.download("-x", "о*", env=ascii_only | {"PYTHONUTF8": "1"})
     assert tree(cli.out)["plain"] == b"2"
+
+
+def test_files_of_a_run_in_another_locale(service: FakeService, cli: Cli) -> None:
+    """Names that an ASCII locale lacks, on disk already, are told of with the way out."""
+    service.add("folder", archive(member("отчёт", b"1")))
+    cli.download()
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for command in (("download", "7", *CUBE, "-d", "out"), ("verify", "out")):
+        finished = cli(*command, env=ascii_only, code=1)
+        assert "a name cannot be written in this system's encoding (ascii)" in finished.err
+        assert "LC_ALL=C.UTF-8" in finished.err
+    assert tree(cli.out) == {"folder/отчёт": b"1"}
 
 
 def test_portable_paths_judge_as_windows_does(service: FakeService, cli: Cli) -> None:
