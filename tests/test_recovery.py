@@ -152,6 +152,7 @@ class Service:
 
     def __init__(self, *things: Thing) -> None:
         self.things = {thing.name: thing for thing in things}
+        self.gone: dict[str, Thing] = {}
         for thing in things:
             thing.change()
         self.generation = 1
@@ -188,8 +189,8 @@ class Service:
 
     def versions_of(self, place: str) -> list[bytes]:
         """Return all that a file may hold; an archive may also lie where its folder will be."""
-        if place in self.things:
-            return self.things[place].versions
+        if place in self.gone or place in self.things:
+            return {**self.gone, **self.things}[place].versions
         folders = [thing for thing in self.things.values() if isinstance(thing, Packed)]
         return [tree[place] for thing in folders for tree in thing.trees if place in tree]
 
@@ -592,7 +593,7 @@ def disk() -> Iterator[Disk]:
     disk.close()
 
 
-SCENES = ["fresh", "resumed", "replaced", "changed"]
+SCENES = ["fresh", "resumed", "replaced", "changed", "moved"]
 
 
 @pytest.fixture
@@ -606,8 +607,13 @@ def service() -> Iterator[Service]:
 
 def prepare(scene: str, service: Service, folder: Path) -> None:
     """Create a folder's state before the interesting run."""
-    if scene == "replaced":
+    if scene in ("replaced", "moved"):
         run(service, folder)
+    if scene == "moved":  # a folder is needed where there is a file of the run before
+        service.gone["small"] = service.things.pop("small")
+        for name in ("small/a", "small/b/c"):
+            service.things[name] = Thing(name, 700)
+            service.things[name].change()
     if scene in ("resumed", "changed"):
         small = service.things.pop("small")
         service.faults[:] = [("cut", 20_000), *[("status", 503)] * 50]

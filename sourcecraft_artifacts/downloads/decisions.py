@@ -44,6 +44,9 @@ class Disk(Protocol):
         `absent` collects folders that were not there; they are not looked for again.
         """
 
+    def own_file_above(self, place: SafePath) -> SafePath | None:
+        """Return the place of the unchanged file that this tool put where a folder is needed."""
+
     def path_of(self, place: SafePath) -> str:
         """Return the path of a place: the folder joined with the place below it."""
 
@@ -73,13 +76,17 @@ class Disk(Protocol):
 
 
 class Step(NamedTuple):
-    """One artifact's part of the plan; `before` is the `lstat` of its place at that time."""
+    """One artifact's part of the plan; `before` is the `lstat` of its place at that time.
+
+    `makes_way` is a file of an older version that stands where the place needs a folder.
+    """
 
     artifact: Artifact
     place: SafePath
     action: Action
     before: os.stat_result | None = None
     entry: Entry | None = None
+    makes_way: SafePath | None = None
 
     @property
     def fetches(self) -> bool:
@@ -107,7 +114,13 @@ def step_for(
     """
     if if_exists is None or not artifact.available:
         return Step(artifact, place, Action.NONE)
-    found, entry = disk.lstat(place, absent), disk.entry(place)
+    try:
+        found, entry = disk.lstat(place, absent), disk.entry(place)
+    except Refused:
+        ours = disk.own_file_above(place)
+        if ours is None or if_exists not in (IfExists.UPDATE, IfExists.OVERWRITE):
+            raise
+        return Step(artifact, place, Action.REPLACE, makes_way=ours)
     step = Step(artifact, place, Action.DOWNLOAD, found, entry)
     if entry is not None and (entry.members is not None or entry.before):
         if unpack and entry.members is not None:

@@ -176,6 +176,13 @@ class KnownFolder:
             return self.unpacker.owners.member_at(str(place))
         return entry
 
+    def own_file_above(self, place: SafePath) -> SafePath | None:
+        """Return the place of the unchanged file that this tool put where a folder is needed.
+
+        It is of an older version of the run's artifacts, and may make way. None if there is none.
+        """
+        return None if self._tree is None else self.unpacker.owners.own_file_above(place)
+
     def was_only_intended(self, place: SafePath) -> bool:
         """Tell whether a run may have been killed before it put its first file here."""
         return self.manifest.was_only_intended(str(place))

@@ -92,6 +92,8 @@ class OutputFolder(PreparedFolder):
             os.close(descriptor)
         if made is not None:
             whole.members, whole.size = made.members, made.size
+            if step.makes_way is not None:
+                self.unpacker.owners.forget_above(step.place)
             partial.forget()
 
     def unpack_here(self, step: Step, tell: Callable[[str], None]) -> Entry:
@@ -131,6 +133,8 @@ class OutputFolder(PreparedFolder):
         for step in steps:
             if look_only:
                 continue
+            if step.action is not Action.NONE and step.makes_way is None:
+                self.unpacker.owners.forget_above(step.place)
             if step.action is Action.KEEP and step.entry is not None:
                 if step.entry.before:
                     self.unpacker.owners.settle(str(step.place), step.entry)

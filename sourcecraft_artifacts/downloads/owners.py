@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import accumulate
 
 from ..disk.entry import Entry
 from ..disk.manifest import Manifest
@@ -215,6 +217,28 @@ class Owners:
                 number += 1
         if number:
             _log.info("put the permissions of %s of %s right", count(number, "file"), visible(key))
+
+    def own_file_above(self, place: SafePath) -> SafePath | None:
+        """Return the place of an artifact's unchanged file that stands where a folder is needed."""
+        for above, entry in self._files_above(place):
+            record = Stored(entry.size, entry.sha256, 0, entry.mtime_ns)
+            if is_old(self._tree, above, [record]):
+                return SafePath(tuple(above.split("/")))
+        return None
+
+    def forget_above(self, place: SafePath) -> None:
+        """Forget files that were recorded where a place has its folders now."""
+        for above, _ in self._files_above(place):
+            self._manifest.dropped(above)
+
+    def _files_above(self, place: SafePath) -> Iterator[tuple[str, Entry]]:
+        """Yield what the manifest has of files where a place needs folders."""
+        if not self._manifest.exists:
+            return
+        for above in accumulate(place.parts[:-1], "{}/{}".format):
+            entry = self._manifest.get(above)
+            if entry is not None and entry.members is None:
+                yield above, entry
 
     def are_there(self, entry: Entry) -> bool:
         """Tell whether each member exists."""

@@ -33,6 +33,8 @@ class _File:
     entry: Entry | None = None
     found: os.stat_result | None = None
     """What is at its place."""
+    own_file_above: SafePath | None = None
+    """A file of an older version that has to make way for its folder."""
 
 
 class Placer:
@@ -74,7 +76,13 @@ class Placer:
     def _check_unchanged(self, one: _File) -> None:
         """Refuse to replace a file that appeared at the place after the plan was made."""
         before = one.step.before
-        found = one.found = self._tree.lstat(one.step.place)
+        try:
+            found = one.found = self._tree.lstat(one.step.place)
+        except Refused:
+            one.own_file_above = self._owners.own_file_above(one.step.place)
+            if one.own_file_above is None:
+                raise
+            return
         if found is None:
             return
         if stat.S_ISDIR(found.st_mode):
@@ -110,14 +118,29 @@ class Placer:
 
     def _move(self, one: _File) -> None:
         place, partial, before = one.step.place, one.whole.partial, one.found
+        if one.own_file_above is not None:
+            self._clear(one.own_file_above)
         with self._tree.parent(place, create=True) as parent:
             if before is not None and stat.S_ISDIR(before.st_mode):
                 self._make_way(one.key)
             fit_in(partial.directory, partial.part_name, parent, before)
             move_file(partial.directory, partial.part_name, parent, place.name)
+        if one.own_file_above is not None:
+            self._owners.forget_above(place)
         self._owners.settle_file(one.key)
         partial.placed()
         one.whole.size = partial.size
+        self.touched.add(place.parts[:-1])
+
+    def _clear(self, place: SafePath) -> None:
+        """Remove a file of ours where a folder is needed, unless that was done before.
+
+        The new file's own record tells the next run after a kill that it is gone.
+        """
+        with self._tree.parent(place, create=False) as parent:
+            found = parent.lstat(place.name)
+            if found is not None and stat.S_ISREG(found.st_mode):
+                parent.unlink(place.name)
         self.touched.add(place.parts[:-1])
 
     def _make_way(self, key: str) -> None:

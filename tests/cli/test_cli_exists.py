@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from archives import archive, member
 from conftest import Cli
-from fake_service import FakeService, tree
+from fake_service import STATE, FakeService, tree
 from servers import ranged
 
 STATES = ["right", "touched", "stale", "damaged", "rewritten", "stranger", "absent"]
@@ -91,6 +92,55 @@ def test_files_in_the_way(service: FakeService, cli: Cli, mode: str, state: str)
     assert state in finished.err
     assert service.storage.requests == []
     assert tree(cli.out) == before
+
+
+def moved(service: FakeService, cli: Cli) -> None:
+    """Download a file `x`, and list an artifact below it instead."""
+    service.add("x", b"old")
+    cli.download()
+    service.artifacts.clear()
+    service.add("x/y/z", b"new")
+
+
+@pytest.mark.parametrize("mode", ["update", "overwrite"])
+def test_our_own_file_makes_way_for_a_folder(service: FakeService, cli: Cli, mode: str) -> None:
+    """A file of an earlier run, unchanged, goes where a listed artifact needs a folder."""
+    moved(service, cli)
+    assert cli.download("-n").out == "replace\tout/x/y/z\n"
+    assert tree(cli.out) == {"x": b"old"}
+    assert cli.download("--json", "--if-exists", mode).outcomes == {"x/y/z": "downloaded"}
+    assert tree(cli.out) == {"x/y/z": b"new"}
+    assert cli("verify", "out").out == "out/x/y/z: OK\n"
+    assert cli.download("--json").outcomes == {"x/y/z": "unchanged"}
+
+
+def test_our_own_file_makes_way_for_an_archive(service: FakeService, cli: Cli) -> None:
+    """The same where the artifact is unpacked below that place."""
+    moved(service, cli)
+    service.artifacts.clear()
+    service.add("x/y", archive(member("a", b"1")))
+    cli.download()
+    assert tree(cli.out) == {"x/y/a": b"1"}
+    assert cli("verify", "out").out == "out/x/y/a: OK\n"
+
+
+@pytest.mark.parametrize("change", ["edited", "skip", "error", "link", "stranger"])
+def test_what_does_not_make_way_for_a_folder(service: FakeService, cli: Cli, change: str) -> None:
+    """A changed file, a stranger's, and any file that is to be kept refuse the plan."""
+    moved(service, cli)
+    place = cli.out / "x"
+    if change == "edited":
+        place.write_bytes(b"edited")
+    elif change == "link":
+        place.rename(cli.cwd / "elsewhere")
+        place.symlink_to(cli.cwd / "elsewhere")
+    elif change == "stranger":
+        (cli.out / STATE / "manifest.json").unlink()
+    before = place.read_bytes()
+    mode = change if change in ("skip", "error") else "update"
+    assert "x/y/z" in cli.download("--if-exists", mode, code=8).err
+    assert place.read_bytes() == before
+    assert service.storage.requests[1:] == []
 
 
 def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:

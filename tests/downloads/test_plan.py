@@ -55,6 +55,8 @@ class FakeDisk:
     intended: set[str] = field(default_factory=set)
     true: set[str] = field(default_factory=set)
     folds_names: bool = False
+    above: dict[str, str] = field(default_factory=dict)
+    """Our own files where places need folders."""
     asked: list[str] = field(default_factory=list)
 
     def lstat(self, place: SafePath, absent: object = None) -> os.stat_result | None:
@@ -71,6 +73,11 @@ class FakeDisk:
     def was_only_intended(self, place: SafePath) -> bool:
         """Tell whether a killed run may not have written there."""
         return str(place) in self.intended
+
+    def own_file_above(self, place: SafePath) -> SafePath | None:
+        """Return our own file where a place needs a folder."""
+        above = self.above.get(str(place))
+        return SafePath((above,)) if above else None
 
     def path_of(self, place: SafePath) -> str:
         """Return the path of a place."""
@@ -285,6 +292,20 @@ def test_two_cubes_go_side_by_side_when_nested() -> None:
         "ci/build/linux/a.txt",
         "ci/build/mac/a.txt",
     ]
+
+
+@pytest.mark.parametrize("if_exists", IfExists)
+def test_our_own_file_makes_way_for_a_folder(if_exists: IfExists) -> None:
+    """It does if files may be replaced; a stranger's file never does."""
+    disk = FakeDisk({"x/y": None, "z/y": None}, above={"x/y": "x"})
+    with pytest.raises(Refused, match="z/y"):
+        planned(disk, artifact("x/y"), artifact("z/y"), if_exists=if_exists)
+    if if_exists in (IfExists.UPDATE, IfExists.OVERWRITE):
+        (step,) = planned(disk, artifact("x/y"), if_exists=if_exists)
+        assert (step.action, step.makes_way) == (Action.REPLACE, SafePath(("x",)))
+    else:
+        with pytest.raises(Refused, match="x/y"):
+            planned(disk, artifact("x/y"), if_exists=if_exists)
 
 
 def test_all_files_in_the_way_are_named_at_once() -> None:
