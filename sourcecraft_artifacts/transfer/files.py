@@ -13,13 +13,21 @@ from .transfer import Transfer
 
 _WORTH = 2
 """How many files or pieces there must be for each further connection."""
-_LATE = 0.1
+_LARGE = 4
+"""While other files wait, large ones get this part of all connections for their pieces: the small
+ones need round trips more than a part of the total rate, and the large ones can use all later."""
+_LATE = 0.05
 """At the end a piece is shared if it would still take at least this many seconds."""
-_WORTH_WAITS = 3
+_WORTH_WAITS = 2
 """It must also take at least this many times as long as a response."""
 _SEEN_WAITS = 3
 """A connection's speed is known after this many times as long as a response takes: at first it
 grows with each round trip."""
+
+_PATIENCE = 1.0
+_PATIENT_WAITS = 10
+"""A piece whose response does not come is requested once more after so many seconds, but not before
+so many times the usual time have passed."""
 
 
 class Files:
@@ -73,10 +81,10 @@ class Files:
         """Choose a large file for another connection.
 
         Not more than `streams` fetch them: these fill the network, and others could only crowd it.
-        While other files wait, large ones get up to half of all connections.
+        While other files wait, large ones get up to a quarter of all connections.
         """
         helpers = sum(max(0, len(one.tasks) - 1) for one in self.shared.values())
-        if not self._are_few or (self.waiting and helpers >= self._pace.width // 2):
+        if not self._are_few or (self.waiting and helpers >= self._pace.width // _LARGE):
             return None
         needy = [one for one in self.shared.values() if one.wants_help]
         if not needy:
@@ -95,13 +103,17 @@ class Files:
         if self.waiting or not self.shared or not self._sharing or not self._are_few:
             return None
         response_time = self._pace.response_time
+        patience = max(_PATIENCE, _PATIENT_WAITS * response_time)
+        for transfer, attempt in self.shared.items():
+            if transfer.ask_again(patience):
+                return attempt
         seen = _SEEN_WAITS * response_time
         found = [(*transfer.slowest(seen), attempt) for transfer, attempt in self.shared.items()]
         seconds, piece, attempt = max(found, key=itemgetter(0))
         if piece is None or seconds < max(_LATE, _WORTH_WAITS * response_time):
             return None
         assert attempt.transfer is not None
-        attempt.transfer.share(piece)
+        attempt.transfer.share(piece, (1 + response_time / seconds) / 2)
         return attempt
 
     @property

@@ -112,10 +112,18 @@ class Incoming:
                 found = max(found, (seconds, piece), key=itemgetter(0))
         return found
 
-    def share(self, piece: Piece) -> None:
-        """Free half of a piece's missing bytes for another connection."""
+    def silent(self, patience: float) -> Piece | None:
+        """Return a piece that was requested `patience` seconds ago and has no response yet."""
+        since = time.monotonic() - patience
+        for piece in self._pieces.under_way:
+            if piece.began < since and piece not in self._coming:
+                return piece
+        return None
+
+    def share(self, piece: Piece, kept: float) -> None:
+        """Free a piece's missing bytes but this part of them, for another connection."""
         there = piece.position + self._coming[piece].high
-        self._pieces.cut(piece, there + (piece.end - there) // 2)
+        self._pieces.cut(piece, there + int((piece.end - there) * kept))
 
     def _is_filled(
         self, piece: Piece, connection: Connection, next_size: Callable[[], int]

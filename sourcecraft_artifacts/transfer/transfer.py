@@ -94,8 +94,12 @@ class Transfer:
     @property
     def wants_help(self) -> bool:
         """Whether another connection would have something to do."""
-        is_open = self._shared and not (self.failed or self.resting)
-        return is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
+        return self._is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether further connections may fetch it now."""
+        return self._shared and not (self.failed or self.resting)
 
     def slowest(self, seen: float) -> tuple[float, Piece | None]:
         """Return the piece that would arrive last at its present speed, and in how many seconds.
@@ -103,13 +107,22 @@ class Transfer:
         None if no piece is worth a second connection. A connection must have received for `seen`
         seconds to be judged.
         """
-        if not self._shared or self.failed or self.resting:
-            return 0.0, None
-        return self._incoming.slowest(seen)
+        return self._incoming.slowest(seen) if self._is_open else (0.0, None)
 
-    def share(self, piece: Piece) -> None:
-        """Free half of a piece's missing bytes for another connection."""
-        self._incoming.share(piece)
+    def ask_again(self, patience: float) -> bool:
+        """Free a piece that was requested `patience` seconds ago and has no response; tell if so.
+
+        Should the response come later, it is not read.
+        """
+        piece = self._incoming.silent(patience) if self._is_open else None
+        if piece is not None:
+            self.pieces.release(piece)
+            piece.dead = True
+        return piece is not None
+
+    def share(self, piece: Piece, kept: float) -> None:
+        """Free a piece's missing bytes but this part of them, for another connection."""
+        self._incoming.share(piece, kept)
 
     def work(self) -> Steps[None]:
         """Fetch pieces until none is left to claim or a back-off is due.

@@ -33,7 +33,7 @@ from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import hasher, incoming, saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import files, hasher, incoming, saving, scheduler, transfer
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.files import Files
@@ -677,6 +677,26 @@ def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
     start, end = second.removeprefix("bytes=").split("-")
     assert int(start) > len(body) // 2
     assert end in ("", str(len(body) - 1))
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_piece_without_a_response_is_requested_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end nobody waits for the stall timeout while other connections are idle."""
+    monkeypatch.setattr(files, "_PATIENCE", 0.05)
+    silent: list[str | None] = []
+
+    def reply(received: Received) -> Response:
+        if span(received) is None or len(silent) == 2:
+            return ranged(BODY)(received)
+        silent.append(received.header("Range"))
+        return Response(hang=True)
+
+    began = time.monotonic()
+    assert world.fetch(ranged(BODY), ranged(BODY), reply, stall=60) == BODY
+    assert len(silent) == 2
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.usefixtures("quick")

@@ -18,13 +18,15 @@ MB = 1 << 20
 class Stand:
     """Stands for an attempt and for its transfer: a file with so many unclaimed pieces."""
 
-    def __init__(self, pieces: int = 0, tasks: int = 0, *, seconds: float = 0.0) -> None:
+    def __init__(
+        self, pieces: int = 0, tasks: int = 0, *, seconds: float = 0.0, silent: float = 0.0
+    ) -> None:
         self.tasks = set(range(tasks))
         self.pieces_left = pieces
         self.wants_help = pieces > 1
         self.unclaimed = pieces * MB
-        self.shared: list[Piece] = []
-        self._seconds = seconds
+        self.shared: list[float] = []
+        self._seconds, self._silent = seconds, silent
 
     @property
     def transfer(self) -> Stand | None:
@@ -40,9 +42,13 @@ class Stand:
         """Tell that a piece will take so many seconds."""
         return self._seconds, Piece(0, MB) if self._seconds else None
 
-    def share(self, piece: Piece) -> None:
-        """Record the shared piece."""
-        self.shared.append(piece)
+    def share(self, piece: Piece, kept: float) -> None:
+        """Record the part that the piece keeps."""
+        self.shared.append(kept)
+
+    def ask_again(self, patience: float) -> bool:
+        """Tell whether a response has not come for so long."""
+        return self._silent > patience
 
 
 def files(*large: Stand, waiting: int = 0, width: int = START, late: float = 0.01) -> Files:
@@ -63,12 +69,13 @@ def files(*large: Stand, waiting: int = 0, width: int = START, late: float = 0.0
 @pytest.mark.parametrize(
     ("waiting", "width", "helpers"),
     [
-        (220, 16, 8),
-        (1, 16, 8),
+        (220, 16, 4),
+        (1, 16, 4),
+        (220, 40, 10),
         (220, 96, 15),
         (0, 96, 15),
         (0, 16, 15),
-        (60, 2, 1),
+        (60, 2, 0),
         (60, 1, 0),
         (0, 1, 0),
     ],
@@ -76,7 +83,7 @@ def files(*large: Stand, waiting: int = 0, width: int = START, late: float = 0.0
 def test_a_large_file_gets_a_share_of_the_connections(
     waiting: int, width: int, helpers: int
 ) -> None:
-    """Besides its own one it gets up to half of them while others wait, and never too many."""
+    """Besides its own one it gets up to a quarter of them while others wait, and never too many."""
     for helped in range(width):
         large = Stand(60, tasks=1 + helped)
         chosen = files(large, waiting=waiting, width=width).choose()
@@ -90,18 +97,30 @@ def test_the_file_with_the_most_for_each_connection_is_helped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "response_time", "is_shared"),
-    [(0.05, 0.001, False), (0.2, 0.001, True), (0.2, 0.1, False), (0.4, 0.1, True)],
+    ("seconds", "response_time", "kept"),
+    [(0.04, 0.001, None), (0.1, 0.001, 0.505), (0.15, 0.1, None), (0.2, 0.1, 0.75), (1, 0.1, 0.55)],
 )
 def test_the_last_pieces_are_shared_where_that_pays(
-    seconds: float, response_time: float, is_shared: bool
+    seconds: float, response_time: float, kept: float | None
 ) -> None:
-    """The slowest piece is shared if it takes longer than a request for a part of it would."""
+    """The slowest piece is shared so that both parts end together, a response time apart."""
     slow, quick = Stand(0, tasks=1, seconds=seconds), Stand(0, tasks=1, seconds=0.01)
     chosen = files(quick, slow, late=response_time).choose()
-    assert (cast(Any, chosen) is slow) is is_shared
-    assert len(slow.shared) == is_shared
+    assert (cast(Any, chosen) is slow) is (kept is not None)
+    assert slow.shared == ([] if kept is None else [pytest.approx(kept)])
     assert quick.shared == []
+
+
+@pytest.mark.parametrize(
+    ("silent", "response_time", "is_chosen"),
+    [(0.9, 0.01, False), (1.1, 0.01, True), (1.9, 0.2, False), (2.1, 0.2, True)],
+)
+def test_a_response_that_does_not_come_is_not_waited_for_at_the_end(
+    silent: float, response_time: float, is_chosen: bool
+) -> None:
+    """An idle connection requests the piece again after a second, or after ten usual waits."""
+    lost = Stand(0, tasks=1, silent=silent)
+    assert (cast(Any, files(lost, late=response_time).choose()) is lost) is is_chosen
 
 
 def test_nothing_is_shared_while_files_wait() -> None:
