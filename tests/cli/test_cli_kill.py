@@ -14,6 +14,8 @@ from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
 from servers import Response, ranged
 
+from sourcecraft_artifacts.transfer.pacing import MOST
+
 LARGE = bytes(range(256)) * (32 << 10)
 SMALL = b"small"
 
@@ -98,7 +100,7 @@ def test_kill_after_kill_among_many_files(service: FakeService, cli: Cli) -> Non
     assert tree(cli.out) == {name: name.encode() for name in names}
     assert partial_bytes(cli.out) == 0
     # Files in transfer, or complete and about to be put in place, are fetched again.
-    assert len(service.storage.requests) <= len(names) + 3 * (4 + 2 * 24)
+    assert len(service.storage.requests) <= len(names) + 3 * (4 + MOST)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
