@@ -7,26 +7,26 @@ that is in it. Folders are entered one component at a time, and no symlink is fo
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
 from ..errors import Refused
 from .archives import PIECE, Check, reader_of
-from .directory import Directory
+from .directory import Directory, sync_file
 from .file_system import sync_file_system
 from .files import fit_in
 from .leftovers import remove_folder
-from .making import blocks, linked, open_to_read, sync, written
 from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
-from .sharing import SMALL, Sharing
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
 from .tree import refuse_too_long
 
 SUFFIX = "tree"
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
 FEW = 100
 """Up to this many files or folders, each is synced by itself."""
@@ -36,6 +36,7 @@ _MOST_OPEN = 64
 """How many of the folders are kept open."""
 _TOP = "0"
 """The name of the folder for what is at the top of the archive."""
+_CAN_SET_TIME = os.utime in os.supports_fd
 
 
 class Aside:
@@ -59,32 +60,14 @@ class Aside:
         Raises `UnsafeArchive`, `CannotRead`, `Cancelled` and OSError; files that were made until
         then stay until `remove`.
         """
-        found = Contents()
-        sharing = Sharing(found.files, self._failed)
-        try:
-            self._fill(found, sharing, descriptor, size, check, tell)
-        finally:
-            sharing.close()
-        return found
-
-    def _fill(
-        self,
-        found: Contents,
-        sharing: Sharing,
-        descriptor: int,
-        size: int,
-        check: Check,
-        tell: Callable[[str], None],
-    ) -> None:
-        left = most_bytes(size)
+        found, left = Contents(), most_bytes(size)
         read = reader_of(descriptor, size, check)
         reader = TarReader(read)
         for member in reader:
-            path, original = found.name_of(member), None
-            if member.kind is Kind.HARD_LINK:
-                sharing.finish()  # the file that it refers to has to be there
-                original = found.original(member)
-            left -= member.size + (original.size if original is not None else 0)
+            path = found.name_of(member)
+            left -= member.size
+            original = found.original(member) if member.kind is Kind.HARD_LINK else None
+            left -= original.size if original is not None else 0
             if left < 0:
                 raise UnsafeArchive("it becomes too large")
             if found.count == _MANY:
@@ -92,26 +75,12 @@ class Aside:
             if found.count % _TELL_EVERY == 0:
                 tell(f"unpacking, {found.count:,} so far")
             if member.kind is Kind.FILE:
-                self._file(path, member, reader.content(), found, sharing)
+                found.files[path] = self._put(path, partial(_written, reader.content(), member))
             elif member.kind is not Kind.FOLDER:
                 found.files[path] = self._link(path, member, original, check)
-        sharing.finish()
         while read(PIECE):
             pass  # the decompressor verifies the checksum at the end of its data
-
-    def _file(
-        self,
-        path: str,
-        member: Member,
-        content: Iterable[memoryview],
-        found: Contents,
-        sharing: Sharing,
-    ) -> None:
-        """Make a file, or leave a small one to be made with others."""
-        if member.size <= SMALL and isinstance(content, tuple):
-            sharing.add(path, *self._place(path), content[0], member)
-        else:
-            found.files[path] = self._put(path, partial(written, content, member))
+        return found
 
     def folder(self, path: str) -> Directory:
         """Return a folder of the archive, which stays open for a while; it is made if absent."""
@@ -133,7 +102,7 @@ class Aside:
             check_name((), name, portable=False)
         found = above.child(name, create=is_new)
         if len(self._open) >= _MOST_OPEN:
-            del self._open[next(iter(self._open))]  # it is closed when no file waits for it
+            self._open.pop(next(iter(self._open))).close()
         self._folders.add(path)
         self._open[path] = found
         return found
@@ -172,12 +141,12 @@ class Aside:
                 target.symlink(folder.readlink(name), copy)
             elif found is not None:
                 like = Stored(mode=stat.S_IMODE(found.st_mode), mtime_ns=found.st_mtime_ns)
-                source = open_to_read(folder, name)
+                source = _open_to_read(folder, name)
                 try:
-                    written(blocks(source, lambda: None), like, target, copy)
+                    _written(_blocks(source, lambda: None), like, target, copy)
                 finally:
                     os.close(source)
-                sync(target, copy)
+                _sync(target, copy)
             target.replace(copy, target, name)
         except BaseException:
             with suppress(OSError):
@@ -190,34 +159,21 @@ class Aside:
         while self._open:
             self._open.popitem()[1].close()
 
-    def _place(self, path: str) -> tuple[Directory, str]:
-        """Return the folder of a file or symlink that is about to be made, and its name."""
+    def _put(self, path: str, make: Callable[[Directory, str], Stored]) -> Stored:
+        """Make one file or symlink in its folder."""
         above, _, name = path.rpartition("/")
         check_name((), name, portable=False)
         self._count += 1
         try:
-            return self.folder(above), name
-        except (Refused, UnicodeEncodeError) as error:
-            raise self._failed(path, error) from error
-
-    def _put(self, path: str, make: Callable[[Directory, str], Stored]) -> Stored:
-        """Make one file or symlink."""
-        place = self._place(path)
-        try:
-            return make(*place)
-        except (OSError, UnicodeEncodeError) as error:
-            raise self._failed(path, error) from error
-
-    def _failed(self, path: str, error: Exception) -> Exception:
-        """Return the error to be raised if a member could not be made."""
-        if isinstance(error, UnicodeEncodeError):
-            what = "cannot be written in this system's encoding"
-        elif path in self._folders or path.rpartition("/")[0] not in self._folders:
-            what = "is a file and a folder"
-        else:
+            return make(self.folder(above), name)
+        except (FileExistsError, Refused):
             what = "differs from another only by case or normalisation"
-        is_name = isinstance(error, (FileExistsError, Refused, UnicodeEncodeError))
-        return UnsafeArchive(f"{path} in it {what}") if is_name else error
+            if path in self._folders or above not in self._folders:
+                what = "is a file and a folder"
+            raise UnsafeArchive(f"{path} in it {what}") from None
+        except UnicodeEncodeError:
+            what = "cannot be written in this system's encoding"
+            raise UnsafeArchive(f"{path} in it {what}") from None
 
     def _link(self, path: str, member: Member, original: Stored | None, check: Check) -> Stored:
         """Make a symlink, or for a hard link another file with the bytes of the `original`.
@@ -226,15 +182,15 @@ class Aside:
         """
         if original is not None and original.target is None:
             folder, _, same = normal_name(member.target).rpartition("/")
-            source = open_to_read(self.folder(folder), same)
+            source = _open_to_read(self.folder(folder), same)
             try:
-                return self._put(path, partial(written, blocks(source, check), original))
+                return self._put(path, partial(_written, _blocks(source, check), original))
             finally:
                 os.close(source)
         target = member.target if original is None else original.target
         if not target or "\0" in target:
             raise UnsafeArchive(f"the link {member.name} in it leads nowhere")
-        return self._put(path, partial(linked, target))
+        return self._put(path, partial(_linked, target))
 
     def sync(self) -> None:
         """Sync all files. Raises OSError.
@@ -249,13 +205,73 @@ class Aside:
             for name in folder.listdir():
                 found = folder.lstat(name)
                 if found is not None and stat.S_ISREG(found.st_mode):
-                    sync(folder, name)
+                    _sync(folder, name)
 
     def remove(self) -> None:
         """Remove the folder with what is left in it."""
         self.close_folders()
         self._directory.close()
         remove_folder(self._above, self._name)
+
+
+def _written(
+    pieces: Iterable[bytes | memoryview], like: Member | Stored, folder: Directory, name: str
+) -> Stored:
+    """Make a file with the mode and time of another one, and return its record."""
+    digest = hashlib.sha256()
+    descriptor = folder.open(name, _CREATE, like.mode)
+    try:
+        for piece in pieces:
+            digest.update(piece)
+            if piece and (count := os.write(descriptor, piece)) < len(piece):
+                _write_rest(descriptor, memoryview(piece)[count:])
+        if _CAN_SET_TIME:
+            os.utime(descriptor, ns=(like.mtime_ns, like.mtime_ns))
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    mode = stat.S_IMODE(found.st_mode)
+    return Stored(found.st_size, digest.hexdigest(), mode, found.st_mtime_ns)
+
+
+def _linked(target: str, folder: Directory, name: str) -> Stored:
+    folder.symlink(target, name)
+    return Stored(target=target)
+
+
+def _write_rest(descriptor: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync(folder: Directory, name: str) -> None:
+    descriptor = _open_to_read(folder, name)
+    try:
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _blocks(source: int, check: Check) -> Iterator[bytes]:
+    while block := os.read(source, PIECE):
+        check()
+        yield block
+
+
+def _open_to_read(folder: Directory, name: str) -> int:
+    """Open one of our files, whose mode may not let its own owner read it."""
+    try:
+        return folder.open(name, os.O_RDONLY)
+    except PermissionError:
+        found = folder.lstat(name)
+        if found is None:
+            raise
+        mode = stat.S_IMODE(found.st_mode)
+        folder.chmod(name, mode | stat.S_IRUSR)
+        try:
+            return folder.open(name, os.O_RDONLY)
+        finally:
+            folder.chmod(name, mode)
 
 
 def _count_all(descriptor: int, size: int, check: Check) -> None:

@@ -500,6 +500,6 @@ def test_a_million_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         one = aside.Aside(folder_, "aside")
         with pytest.raises(UnsafeArchive, match="more than 300 members"):
             one.fill(file.fileno(), len(body), lambda: None, made.append)
-        assert len(list((tmp_path / "aside").glob("*/*"))) < 20
+        assert len(list((tmp_path / "aside").glob("*/*"))) == 19
         one.remove()
     assert not (tmp_path / "aside").exists()
