@@ -9,8 +9,6 @@ from .checks import globs
 
 _WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
 _STARS = re.compile(r"\*+")
-GLOB = re.compile(r"[*?[]")
-"""Finds what makes a `local_path` a glob, by which a CI configuration names several files."""
 
 
 def components(local_path: str) -> tuple[str, ...]:
@@ -21,12 +19,6 @@ def components(local_path: str) -> tuple[str, ...]:
 def normalised(local_path: str) -> str:
     """Return the path that globs match: no leading, doubled or trailing `/`, and no `.`."""
     return "/".join(components(local_path))
-
-
-def may_be_folder(local_path: str) -> bool:
-    """Tell whether an artifact of this path may be a folder: it looks like one, or is a glob."""
-    last = normalised(local_path).rpartition("/")[2]
-    return "." not in last or local_path.endswith("/") or GLOB.search(local_path) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -106,16 +98,11 @@ class Selection(_Patterns):
         """Tell whether an artifact is selected, given its path as the service sent it."""
         if not (self.include or self.exclude):
             return True
-        path, is_folder = normalised(local_path), may_be_folder(local_path)
-        if self.include and not _any_matches(self.include, path, is_folder=is_folder):
+        path = normalised(local_path)
+        if self.include and not _any_matches(self.include, path):
             return False
-        return not _any_matches(self.exclude, path, is_folder=is_folder)
+        return not _any_matches(self.exclude, path)
 
 
-def _any_matches(globs: tuple[str, ...], path: str, *, is_folder: bool) -> bool:
-    """Tell whether a path matches; `dist/**` matches a folder `dist` too, as it is all below."""
-    return any(
-        path_pattern(glob).fullmatch(path)
-        or (is_folder and glob.endswith("/**") and path_pattern(glob).fullmatch(f"{path}/"))
-        for glob in globs
-    )
+def _any_matches(globs: tuple[str, ...], path: str) -> bool:
+    return any(path_pattern(glob).fullmatch(path) for glob in globs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from ..select import GLOB, components, may_be_folder, path_pattern
+from ..select import components, path_pattern
 from .paths import PLAIN_PATH, fold_key, path_flaw
 from .tar import Kind, Member
 from .tar_fields import UnsafeArchive
@@ -19,6 +19,7 @@ from .tar_fields import UnsafeArchive
 MOST_MEMBERS = 1_000_000
 _ALWAYS_ALLOWED = 256 << 20
 _LARGEST_RATIO = 200
+_GLOB = re.compile(r"[*?[]")
 _ARCHIVE_NAME = re.compile(
     r".*\.(tar(\.[a-z0-9]+)?|tgz|taz|tbz|tbz2|tz2|txz|tlz|tzst)", re.IGNORECASE
 )
@@ -60,7 +61,7 @@ class Name(NamedTuple):
         form = Form.FILE
         if not is_explicit and _ARCHIVE_NAME.fullmatch(last):
             form = Form.ARCHIVE
-        elif may_be_folder(local_path):
+        elif is_explicit or glob or "." not in last:
             form = Form.FOLDER
         return cls(form, plain, glob, is_explicit or bool(glob))
 
@@ -72,7 +73,7 @@ class Name(NamedTuple):
 
 def _before_glob(parts: Iterable[str]) -> Iterable[str]:
     for part in parts:
-        if GLOB.search(part):
+        if _GLOB.search(part):
             return
         yield part
 
