@@ -65,6 +65,7 @@ class Transfer:
         self._renewals = Renewals()
         self._refreshing = 0
         """How many workers wait for a new URL."""
+        self._asked_again = 0
         self._shared = partial.position > 0 and partial.keeps
         """Whether several connections may fetch it, because the storage serves ranges."""
         self._whole_only = False
@@ -112,10 +113,13 @@ class Transfer:
     def ask_again(self, patience: float) -> bool:
         """Free a piece that was requested `patience` seconds ago and has no response; tell if so.
 
-        Should the response come later, it is not read.
+        Should the response come later, it is not read. So each time the patience is doubled: the
+        storage may have become slow.
         """
+        patience *= 2**self._asked_again
         piece = self._incoming.silent(patience) if self._is_open else None
         if piece is not None:
+            self._asked_again += 1
             self.pieces.release(piece)
             piece.dead = True
         return piece is not None

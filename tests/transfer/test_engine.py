@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -697,6 +698,26 @@ def test_a_piece_without_a_response_is_requested_again(
     assert world.fetch(ranged(BODY), ranged(BODY), reply, stall=60) == BODY
     assert len(silent) == 2
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_storage_that_becomes_slow_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time a piece is requested again it is waited for longer, so that a response is used."""
+    monkeypatch.setattr(files, "_PATIENCE", 0.01)
+    usual = property(lambda _: 0.0, lambda _, value: None)
+    monkeypatch.setattr(Pace, "response_time", usual, raising=False)
+    asked: list[str | None] = []
+
+    def reply(received: Received) -> Response:
+        if span(received) is not None:
+            asked.append(received.header("Range"))
+            threading.Event().wait(0.2)
+        return ranged(BODY)(received)
+
+    assert world.fetch(ranged(BODY), reply, stall=60) == BODY
+    assert max(Counter(asked).values()) <= 6
 
 
 @pytest.mark.usefixtures("quick")
