@@ -193,9 +193,20 @@ class Scheduler:
         attempt.settling = True
         assert attempt.transfer is not None
         self._files.shared.pop(attempt.transfer, None)
-        self._writer.put(
-            Order(lambda: self._whole.append(attempt), lambda error: self._broken(attempt, error))
-        )
+        partial = attempt.transfer.partial
+
+        def put() -> None:
+            if partial.complete:
+                self._whole.append(attempt)
+            else:  # the loop may not know yet that a write failed
+                self.loop.post(lambda: self._unwritten(attempt))
+
+        self._writer.put(Order(put, lambda error: self._broken(attempt, error)))
+
+    def _unwritten(self, attempt: Attempt) -> None:
+        """Stop a file of which some bytes could not be written."""
+        attempt.settling = False
+        self._fail(attempt, OSError("not all of its bytes were written"))
 
     def _commit(self) -> None:
         """Pass on the files whose bytes are all written, in the writer's thread."""

@@ -41,6 +41,7 @@ from sourcecraft_artifacts.transfer.files import Files
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.pacing import MOST, Pace, Use
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
+from sourcecraft_artifacts.transfer.scheduler import Scheduler
 
 ADDRESS = CubeAddress("org/repo", "7", "ci", "build", "linux")
 SLICES = 8
@@ -698,6 +699,35 @@ def test_a_piece_without_a_response_is_requested_again(
     assert world.fetch(ranged(BODY), ranged(BODY), reply, stall=60) == BODY
     assert len(silent) == 2
     assert time.monotonic() - began < 30
+
+
+def test_a_file_with_unwritten_bytes_is_not_committed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the loop hears of the error late, when the rest has been written and is complete."""
+    settle, fail = Scheduler._settle, Scheduler._fail
+    settled = threading.Event()
+    write = partial.Body.write
+
+    def settling(self: Scheduler, attempt: Attempt) -> None:
+        settle(self, attempt)
+        settled.set()
+
+    def failing(self: Scheduler, attempt: Attempt, error: Exception) -> None:
+        threading.Event().wait(0.2)  # time to commit it
+        fail(self, attempt, error)
+
+    def full(self: partial.Body, data: memoryview, at: int) -> None:
+        if at == 0:
+            assert settled.wait(10)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data, at)
+
+    monkeypatch.setattr(Scheduler, "_settle", settling)
+    monkeypatch.setattr(Scheduler, "_fail", failing)
+    monkeypatch.setattr(partial.Body, "write", full)
+    error = world.failure(Response(body=random.Random(1).randbytes(3 * SIZE)))
+    assert "No space left" in error.message
 
 
 @pytest.mark.usefixtures("wide")
