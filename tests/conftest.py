@@ -30,9 +30,10 @@ _OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 
-# SIGINT is ignored if the tests run as a background job of a shell, and then the program would
-# ignore it too.
-for _number in (signal.SIGINT, signal.SIGTERM):
+# SIGINT is ignored if the tests run as a background job of a shell, SIGHUP if they run by `nohup`,
+# and then the program would ignore them too.
+_SIGNALS = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+for _number in filter(None, _SIGNALS):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
