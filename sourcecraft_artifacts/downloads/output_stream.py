@@ -70,6 +70,11 @@ class Sent(Partial):
         self._again: Hashing | None = None
         """The digests of bytes that the storage sends a second time."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether every byte was sent; `digest` tells whether too many were."""
+        return self.version is not None and self.position >= (self.size or 0)
+
     def restart(self, version: Version, expected: dict[str, bytes]) -> None:
         """Begin a version of the object; the sent bytes must be its beginning."""
         self.version = version

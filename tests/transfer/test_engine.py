@@ -24,7 +24,7 @@ from servers import Received, Reply, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts import network
 from sourcecraft_artifacts.disk import hashing, partial
-from sourcecraft_artifacts.disk.body import read_at
+from sourcecraft_artifacts.disk.body import Body, read_at
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
@@ -707,7 +707,7 @@ def test_a_file_with_unwritten_bytes_is_not_committed(
     """Also if the loop hears of the error late, when the rest has been written and is complete."""
     settle, fail = Scheduler._settle, Scheduler._fail
     settled = threading.Event()
-    write = partial.Body.write
+    write = Body.write
 
     def settling(self: Scheduler, attempt: Attempt) -> None:
         settle(self, attempt)
@@ -717,7 +717,7 @@ def test_a_file_with_unwritten_bytes_is_not_committed(
         threading.Event().wait(0.2)  # time to commit it
         fail(self, attempt, error)
 
-    def full(self: partial.Body, data: memoryview, at: int) -> None:
+    def full(self: Body, data: memoryview, at: int) -> None:
         if at == 0:
             assert settled.wait(10)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -725,7 +725,7 @@ def test_a_file_with_unwritten_bytes_is_not_committed(
 
     monkeypatch.setattr(Scheduler, "_settle", settling)
     monkeypatch.setattr(Scheduler, "_fail", failing)
-    monkeypatch.setattr(partial.Body, "write", full)
+    monkeypatch.setattr(Body, "write", full)
     error = world.failure(Response(body=random.Random(1).randbytes(3 * SIZE)))
     assert "No space left" in error.message
 
