@@ -139,7 +139,8 @@ def step_for(
 def _folder_step(step: Step, entry: Entry, disk: Disk, if_exists: IfExists) -> Step:
     """Decide about an artifact that was unpacked before; its members are checked one by one.
 
-    With `error`, what a killed run put in place is completed.
+    With `error`, what a killed run put in place is completed. With `update`, members that `skip`
+    left as they were are not right yet.
     """
     if if_exists is IfExists.ERROR:
         if disk.was_only_intended(step.place):
@@ -150,8 +151,8 @@ def _folder_step(step: Step, entry: Entry, disk: Disk, if_exists: IfExists) -> S
     action = Action.REPLACE
     if if_exists is IfExists.SKIP and is_same and disk.has_members(entry):
         action = Action.SKIP
-    elif if_exists is IfExists.UPDATE and is_same and disk.holds_members(step.place, entry):
-        action = Action.KEEP
+    elif if_exists is IfExists.UPDATE and is_same and not entry.skipped:
+        action = Action.KEEP if disk.holds_members(step.place, entry) else action
     return step._replace(action=action)
 
 

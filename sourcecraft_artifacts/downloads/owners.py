@@ -111,7 +111,8 @@ class Owners:
         if entry is None:
             return
         if entry.members is None:
-            if not self._is_there(key):
+            is_lost = folded(key, fold=self._fold) in {folded(one, fold=self._fold) for one in lost}
+            if is_lost or not self._is_there(key):
                 self._manifest.dropped(key)
             return
         left = {

@@ -14,7 +14,7 @@ from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.inflate import CannotRead
 from ..disk.manifest import Manifest
-from ..disk.members import Arrangement, Form, Name, arranged, check_places
+from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
 from ..disk.partial import Partial
 from ..disk.places import grouped
 from ..disk.records import FOLDER, Records, joined
@@ -192,11 +192,10 @@ class Unpacker:
         aside.sync()
         members = self._records(found, base, plan, known if skip else None)
         places = {joined(base, path): record for path, record in members.items()}
-        kept = {place.rstrip("/") for place in places}
         made = entry._replace(
             members=members,
             base=base,
-            skipped=tuple(sorted(one[len(base) :].lstrip("/") for one in plan.skipped - kept)),
+            skipped=_not_right(found, members, base, plan.skipped),
             before=() if skip else tuple(p for p in before if places.get(p[0]) != p[1]),
         )
         self.manifest.intend({key: made})
@@ -227,3 +226,16 @@ class Unpacker:
             stay = {path: one for path, one in old if not joined(base, path).startswith(gone)}
             records = {**stay, **records}
         return records
+
+
+def _not_right(
+    found: Arrangement, members: Records, base: str, skipped: set[str]
+) -> tuple[str, ...]:
+    """Return the members that were kept, less those that are recorded with the same content."""
+
+    def is_right(path: str, new: Stored) -> bool:
+        was = members.get(path)
+        return was is not None and (was.sha256, was.target) == (new.sha256, new.target)
+
+    kept = (path for path in found.files if joined(base, path) in skipped)
+    return tuple(sorted(path for path in kept if not is_right(path, found.files[path])))

@@ -329,6 +329,37 @@ def test_a_stranger_at_a_member(service: FakeService, cli: Cli) -> None:
     assert tree(cli.out) == {**EXPECTED, "other.txt": b"o"}
 
 
+def test_members_that_were_skipped_are_not_right(service: FakeService, cli: Cli) -> None:
+    """After `skip` kept an older member or a stranger's, `update` looks at it again."""
+    service.add("dist", archive(member("a", b"1"), member("same", b"s")))
+    cli.download()
+    renew(service, archive(member("a", b"22"), member("same", b"s")))
+    assert cli.download("--json", "--if-exists", "skip").outcomes == {"dist": "downloaded"}
+    assert tree(cli.out) == {"dist/a": b"1", "dist/same": b"s"}
+    cli.download()
+    assert tree(cli.out) == {"dist/a": b"22", "dist/same": b"s"}
+    assert cli.download("--json").outcomes == {"dist": "unchanged"}
+    (cli.out / "dist/a").write_bytes(b"mine")
+    (cli.out / STATE / "manifest.json").unlink()
+    cli.download("--if-exists", "skip")
+    assert "dist/a" in cli.download(code=8).err
+    assert (cli.out / "dist/a").read_bytes() == b"mine"
+
+
+def test_a_member_in_the_place_of_an_artifact(service: FakeService, cli: Cli) -> None:
+    """The file belongs to the folder from then on; the older artifact is forgotten."""
+    service.add("dist/a", b"9")
+    cli.download()
+    service.artifacts.clear()
+    service.add("dist", archive(member("a", b"1"), member("b", b"2")))
+    cli.download()
+    assert cli("verify", "out").out == "out/dist/a: OK\nout/dist/b: OK\n"
+    renew(service, archive(member("b", b"2")))
+    cli.download()
+    assert tree(cli.out) == {"dist/b": b"2"}
+    assert cli("verify", "out").out == "out/dist/b: OK\n"
+
+
 def test_a_plain_file_where_a_folder_stands(service: FakeService, cli: Cli) -> None:
     """A plain file is refused where a folder exists, and the folder stays."""
     service.add("app", b"no archive")
