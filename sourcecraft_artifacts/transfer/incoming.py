@@ -147,8 +147,7 @@ class Incoming:
 
         As long as no second connection has received anything, this one is the only one that is
         known to work. If the piece after it has no response, it waits for that, and takes the piece
-        over if there is none in time, or if the piece will be here before a response can be
-        expected. Once there is one, the other connection's is not read.
+        over if there is none in time. Once there is one, the other connection's is not read.
         """
         connection, patience = answer.connection, max(_PATIENCE, _PATIENT_WAITS * answer.waited)
         while not (self._several or piece.dead or piece.end >= piece.last):
@@ -157,22 +156,12 @@ class Incoming:
             other = self._pieces.unanswered_after(piece)
             if other is None:
                 return self._pieces.extend(piece, next_size())
-            asked = time.monotonic() - other.began
-            due = answer.waited - asked
-            if asked >= patience or self._is_sooner(piece, connection, other, due):
+            if time.monotonic() - other.began >= patience:
                 self._pieces.take_over(piece, other)
                 return True
             yield _PAUSE
             connection.rested(_PAUSE)
         return False
-
-    def _is_sooner(
-        self, piece: Piece, connection: Connection, other: Piece, seconds: float
-    ) -> bool:
-        """Tell whether this connection would fetch another's piece in fewer seconds."""
-        came = piece.position + connection.high - piece.start
-        passed = time.monotonic() - piece.began
-        return (other.end - other.start) * passed < seconds * came
 
     def _end(self, piece: Piece, connection: Connection, began: int) -> None:
         """Handle the end of a body, which determines a size that was unknown."""

@@ -750,18 +750,6 @@ def test_a_storage_that_becomes_slow_is_waited_for(
     assert max(Counter(asked).values()) <= 6
 
 
-@pytest.mark.usefixtures("wide")
-def test_one_connection_goes_on_while_the_others_wait_for_a_slow_storage(world: World) -> None:
-    """What it can fetch before the next response is due is not waited for."""
-
-    def reply(received: Received) -> Response:
-        threading.Event().wait(0.5)
-        return ranged(BODY)(received)
-
-    assert world.fetch(reply) == BODY
-    assert len(world.server.requests) <= SLICES
-
-
 @pytest.mark.usefixtures("quick")
 def test_what_trickles_before_a_stall_is_no_progress(world: World) -> None:
     """Bytes of a connection that is given up as stalled do not reset the count."""
