@@ -10,9 +10,10 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn, ParamSpec
 
 import typer
@@ -27,6 +28,8 @@ _OPEN_FILES = 1024
 """Enough for all connections, a part file for each of them, and the folders kept open."""
 _HANG_UP = getattr(signal, "SIGHUP", None)
 """The signal that the terminal has gone; Windows has none."""
+_LATER = 0.01
+"""Seconds after which a signal is sent once more."""
 _NO_FLAG = re.compile(r"is not a valid boolean\..*", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
 
@@ -220,12 +223,24 @@ def _stderr() -> ModuleType:
 _interrupts = 0
 
 
-def _interrupt(number: int, _: object) -> None:
+def _send(number: int) -> None:
+    """Send a signal to the main thread, so that it ends what that waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise `Interrupted` at the first signal; end the process at the second.
 
     A terminal that goes may say so twice, through the kernel and the shell; that is one signal.
+    Python ignores what is raised in `__del__`: there the signal is sent once more, a little later.
     """
     global _interrupts
+    if frame is not None and frame.f_code.co_name == "__del__":
+        threading.Timer(_LATER, _send, [number]).start()
+        return
     _interrupts += 1
     if _interrupts > 1 and number == _HANG_UP:
         return

@@ -14,6 +14,8 @@ from conftest import Cli
 from fake_service import CUBE, REPO, FakeService, eventually, held, partial_bytes, tree
 from servers import Response, ranged
 
+from sourcecraft_artifacts.cli import boundary
+from sourcecraft_artifacts.errors import Interrupted
 from sourcecraft_artifacts.transfer.pacing import MOST
 
 LARGE = bytes(range(256)) * (32 << 10)
@@ -205,3 +207,25 @@ def test_two_at_once_to_one_file(service: FakeService, cli: Cli, killed: bool) -
     gate.set()
     assert [cli.finish(first).code, cli.finish(second).code] == [-9 if killed else 0, 0]
     assert tree(cli.cwd) == {"file": LARGE}
+
+
+def test_a_signal_while_an_object_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It interrupts a moment later: Python would only print an exception that is raised there."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def die() -> None:
+        Dying()
+        assert not threading.Event().wait(60)
+
+    monkeypatch.setattr(boundary, "_interrupts", 0)
+    before = signal.signal(signal.SIGTERM, boundary._interrupt)
+    began = time.monotonic()
+    try:
+        with pytest.raises(Interrupted):
+            die()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - began < 30
