@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .choices import IfExists as IfExists
     from .choices import Layout as Layout
+    from .downloads.download import download as download
     from .downloads.request import Request as Request
-    from .downloads.story import download as download
     from .errors import ApiError as ApiError
     from .errors import ArtifactsError as ArtifactsError
     from .errors import AuthError as AuthError
@@ -57,7 +57,7 @@ _HOMES = {
     "service.address": "Address parse_address",
     "service.api": "Client",
     "choices": "IfExists Layout",
-    "downloads.story": "download",
+    "downloads.download": "download",
     "transfer.reporter": "Reporter NullReporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",

@@ -246,21 +246,21 @@ def test_every_exported_name_is_explained() -> None:
 
 
 def test_contributing_leads_through_the_package() -> None:
-    """It names every wing, every module of the ground, and only existing modules."""
+    """It names every package, every base module, and only existing modules."""
     package = Path(sourcecraft_artifacts.__file__).parent
     named = codes(CONTRIBUTING.text)
-    wings = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert wings <= set(named)
+    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert packages <= set(named)
     modules = {one for one in named if re.fullmatch(r"([a-z]+/)?[a-z_]+\.py", one)}
     assert not {one for one in modules - {"__init__.py"} if not (package / one).is_file()} - {
         one for one in modules if (ROOT / one).is_file()
     }
-    ground = {path.stem for path in package.glob("*.py") if not path.name.startswith("__")}
-    assert ground == set(re.split(r",\s+", _ground_in_contributing()))
+    base = {path.stem for path in package.glob("*.py") if not path.name.startswith("__")}
+    assert base == set(re.split(r",\s+", _base_modules_in_contributing()))
 
 
-def _ground_in_contributing() -> str:
-    found = re.search(r"^  (errors, [a-z,\s]*): the ground$", CONTRIBUTING.text, re.M)
+def _base_modules_in_contributing() -> str:
+    found = re.search(r"^  (errors, [a-z,\s]*): the base modules$", CONTRIBUTING.text, re.M)
     assert found is not None
     return found[1]
 

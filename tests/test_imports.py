@@ -16,8 +16,8 @@ from fake_service import CUBE, FakeService
 import sourcecraft_artifacts
 
 PACKAGE = Path(sourcecraft_artifacts.__file__).parent
-WINGS = ["cli", "downloads", "show", "transfer", "disk", "http", "service"]
-"""From the top down; what is in no wing is the ground."""
+PACKAGES = ["cli", "downloads", "show", "transfer", "disk", "http", "service"]
+"""From the top down; what is in none of them is a base module."""
 # The packages that only some modules import; imports for type checkers do not count.
 KNOWN_BY = {
     "typer": {
@@ -38,17 +38,6 @@ KNOWN_BY = {
     "requests": {"service/api", "proxies"},
     "urllib3": {"service/connections", "service/api"},
     "platformdirs": {"cli/config", "cli/name_cache"},
-}
-BELOW_ALL: dict[str, set[str]] = {
-    "checks": {"errors", "text"},
-    "choices": set(),
-    "errors": {"text"},
-    "logs": {"text"},
-    "models": {"errors"},
-    "results": {"errors", "models"},
-    "select": {"checks"},
-    "text": set(),
-    "urls": {"text"},
 }
 
 
@@ -95,53 +84,46 @@ def test_nothing_private_of_a_package_is_imported() -> None:
     assert not {name for name in names if "._" in name}
 
 
-@pytest.mark.parametrize("module", BELOW_ALL)
-def test_the_foundation_stands_by_itself(module: str) -> None:
-    """The modules of the ground import no wing."""
-    ours = {name for name in imported(PACKAGE / f"{module}.py") if name.startswith(".")}
-    assert ours <= {f".{name}" for name in BELOW_ALL[module]}
-
-
-def wing_of(name: str) -> str:
-    """Return the wing of a module or an import; empty for the ground."""
+def package_of(name: str) -> str:
+    """Return the package of a module or an import; empty for a base module."""
     first = name.split("/")[0]
     return first if (PACKAGE / first).is_dir() else ""
 
 
-def wings_imported(module: Path) -> set[str]:
-    """Return the wings that a module imports from, without its own and the ground."""
+def packages_imported(module: Path) -> set[str]:
+    """Return the packages that a module imports from, without its own."""
     home = module.relative_to(PACKAGE).parent.parts
-    wings = set()
+    packages = set()
     for name in imported(module):
         if name.startswith("."):
             path = name.lstrip(".").replace(".", "/")
             above = home[: len(home) - (len(name) - len(name.lstrip(".")) - 1)]
-            wings.add(wing_of("/".join([*above, path])))
-    return wings - {"", *home[:1]}
+            packages.add(package_of("/".join([*above, path])))
+    return packages - {"", *home[:1]}
 
 
-@pytest.mark.parametrize("wing", [*WINGS, "sandbox"])
-def test_a_wing_imports_only_what_is_below_it(wing: str) -> None:
-    """Each wing imports only wings below it; the sandbox imports only the ground."""
-    below = WINGS[WINGS.index(wing) + 1 :] if wing in WINGS else []
-    allowed = {*below, *(["sandbox"] if wing == "cli" else [])}
-    modules = sorted((PACKAGE / wing).glob("*.py"))
-    rising = {module.name: wings_imported(module) - allowed for module in modules}
-    assert not {name: wings for name, wings in rising.items() if wings}
+@pytest.mark.parametrize("package", [*PACKAGES, "sandbox"])
+def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+    """Each package imports only those below it; the sandbox imports only base modules."""
+    below = PACKAGES[PACKAGES.index(package) + 1 :] if package in PACKAGES else []
+    allowed = {*below, *(["sandbox"] if package == "cli" else [])}
+    modules = sorted((PACKAGE / package).glob("*.py"))
+    rising = {module.name: packages_imported(module) - allowed for module in modules}
+    assert not {name: packages for name, packages in rising.items() if packages}
 
 
-def test_no_wing_hides_a_public_name() -> None:
-    """A wing named like a public function would replace it once it is imported."""
+def test_no_package_hides_a_public_name() -> None:
+    """A package named like a public function would replace it once it is imported."""
     modules = {path.stem for path in PACKAGE.iterdir()}
     assert not modules & set(sourcecraft_artifacts.__all__)
 
 
-def test_every_folder_is_a_wing() -> None:
-    """The order of the wings names each of them."""
+def test_every_folder_is_a_package() -> None:
+    """The order of the packages names each of them, and base modules import none."""
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == {*WINGS, "sandbox"}
-    ground = [path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
-    assert not {path.name for path in ground if wings_imported(path)}
+    assert folders == {*PACKAGES, "sandbox"}
+    base = [path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    assert not {path.name for path in base if packages_imported(path)}
 
 
 def loaded_by(code: str, *arguments: str, **env: str) -> set[str]:

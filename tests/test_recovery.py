@@ -37,8 +37,8 @@ from servers import Received, Response, ScriptedServer, ranged
 
 from sourcecraft_artifacts.disk import aside, hashing, partial, sums
 from sourcecraft_artifacts.downloads import prepared_folder
+from sourcecraft_artifacts.downloads.download import download
 from sourcecraft_artifacts.downloads.request import Request
-from sourcecraft_artifacts.downloads.story import download
 from sourcecraft_artifacts.downloads.verify import verify
 from sourcecraft_artifacts.errors import Interrupted
 from sourcecraft_artifacts.http import blocks, connection

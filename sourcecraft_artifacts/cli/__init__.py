@@ -3,5 +3,5 @@
 Begin with `app`, which declares the commands. `options` has each option once, `session` resolves
 settings, `request` makes the request of a download, `report` shows how it ended, `config` reads and
 edits the config file, `boundary` turns errors and signals into messages and exit statuses. It may
-import everything else; only this wing imports typer.
+import everything else; only this package imports typer.
 """

@@ -38,7 +38,7 @@ def download_command(ctx: typer.Context, given: DownloadOptions) -> None:
 
 def _run(session: Session, request: "Request", progress: Progress) -> "Report":
     """Download what is requested; an interruption tells how far it came."""
-    from ..downloads.story import download
+    from ..downloads.download import download
 
     reporter = session.reporter(progress, request.limit_rate)
     with session.client() as client:

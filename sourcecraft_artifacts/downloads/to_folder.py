@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def to_folder(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
-    """Fetch the selected artifacts into the output folder. Raises what `story.download` raises."""
+    """Fetch the selected artifacts into the output folder. Raises what `download` raises."""
     if_exists = request.if_exists or IfExists.UPDATE
     layout = _layout(request)
     overwrite = if_exists is IfExists.OVERWRITE

@@ -2,5 +2,5 @@
 
 Begin with `engine`, the interface, and `scheduler`, which gives files to workers; `pacing` decides
 how many connections help, `reporter` is the protocol for progress. It may import `disk`, `http`,
-`service` and the ground; it does not know final names.
+`service` and the base modules; it does not know final names.
 """

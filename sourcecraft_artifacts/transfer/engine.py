@@ -1,4 +1,4 @@
-"""The interface of the wing: runs jobs in a thread of its own until each has its result."""
+"""The interface of the package: runs jobs in a thread of its own until each has its result."""
 
 from __future__ import annotations
 
