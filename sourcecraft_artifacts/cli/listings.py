@@ -98,7 +98,7 @@ def sizes_of(
 
     Raises `UsageError` for a CA bundle that cannot be used.
     """
-    from ..http.sizes import ask_sizes
+    from ..transfer.sizes import ask_sizes
     from ..trust import ca_bundle as bundle_of
 
     urls = [artifact.download_url if artifact.available else None for artifact in artifacts]

@@ -16,7 +16,7 @@ _CONNECTORS = 8
 class Helpers:
     """Makes each call in the thread of its kind: a connector's, the lister's or the writer's."""
 
-    def __init__(self, loop: Loop, writer: Writer) -> None:
+    def __init__(self, loop: Loop, writer: Writer | None = None) -> None:
         self._loop, self._writer = loop, writer
         self._crews = {
             "connector": Crew("connector", _CONNECTORS, self._make),
@@ -26,7 +26,7 @@ class Helpers:
 
     def put(self, call: Call) -> None:
         """Pass a call to its thread; the loop gets its result."""
-        if call.kind == "writer":
+        if call.kind == "writer" and self._writer is not None:
             self._writer.put(Order(lambda: self._make([call]), lambda error: None))
         else:
             self._crews[call.kind].put([call])

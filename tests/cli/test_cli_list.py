@@ -93,7 +93,7 @@ def test_sizes_are_asked_of_the_storage(service: FakeService, cli: Cli) -> None:
     told = [line.split("\t")[6] for line in finished.out.splitlines()]
     assert told == ["" if size is None else str(size) for size in sizes]
     assert finished.err == (
-        "the size of 1 artifact is not known: the storage answered 404 without it\n"
+        "the size of 1 artifact is not known: the storage answered 404 Not Found\n"
     )
     document = cli("list", "7", *CUBE, "--sizes", "--json").json
     assert [one["size"] for one in document["artifacts"]] == sizes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from servers import Received, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.http import sizes
-from sourcecraft_artifacts.http.sizes import ask_sizes, read_size
+from sourcecraft_artifacts.transfer import sizes
+from sourcecraft_artifacts.transfer.sizes import ask_sizes, read_size
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_no_answer_is_not_known(answer: Response) -> None:
 
 def test_a_dead_storage_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of artifacts do not take hundreds of timeouts."""
-    monkeypatch.setattr(sizes, "sleep", lambda seconds: None)
+    monkeypatch.setattr(sizes, "backoff", lambda failed: 0.0)
     with ScriptedServer() as server:
         asked: list[Received] = []
 
