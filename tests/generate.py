@@ -161,7 +161,8 @@ def _arguments(command: Any) -> Iterator[str]:
 def _options(command: Any) -> Iterator[str]:
     for param in command.params:
         if param.param_type_name == "option":
-            names = ", ".join(f"\\fB{_text(name)}\\fR" for name in sorted(param.opts, key=len))
+            opts = [*sorted(param.opts, key=len), *param.secondary_opts]
+            names = ", ".join(f"\\fB{_text(name)}\\fR" for name in opts)
             value = "" if param.is_flag else f" \\fI{_text(_metavar(param))}\\fR"
             yield from (".TP", names + value, _text(param.help))
 

@@ -39,3 +39,4 @@ def test_the_man_page_is_clean(cli: Cli) -> None:
     assert shown.stderr == ""
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
     assert "sourcecraft-artifacts download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]" in shown.stdout
+    assert "--unpack, --no-unpack" in shown.stdout

@@ -14,7 +14,8 @@ from typer.core import TyperGroup
 
 from ..choices import Shell
 from .boundary import leave, run_program
-from .help import CONTEXT, PROGRAM, built
+from .help import CONTEXT, PROGRAM, built, examples, write_examples
+from .origins import PREFIX
 
 
 def _list() -> Any:
@@ -130,6 +131,12 @@ class _Commands(Mapping[str, Any]):
         return len(_BUILDERS)
 
 
+_VARIABLES = (
+    ("SOURCECRAFT_TOKEN", "The token; it beats the one that auth login stored."),
+    (f"{PREFIX}NAME", "The value of the option --name; every option has one."),
+)
+
+
 class _Program(TyperGroup):
     """The top-level command."""
 
@@ -137,11 +144,23 @@ class _Program(TyperGroup):
         super().__init__(**settings)
         self.commands: Any = _Commands()
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the variables of all commands, and first steps."""
+        with formatter.section("Environment"):
+            formatter.write_dl(_VARIABLES)
+        write_examples((self.epilog or "").splitlines(), formatter)
+
 
 _app = typer.Typer(
     name=PROGRAM,
     cls=_Program,
     help="List and download the CI artifacts of SourceCraft runs.",
+    epilog=examples(
+        "sandbox -- bash",
+        "auth login",
+        "runs -R org/repo",
+        "download latest --run-status success -d out",
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

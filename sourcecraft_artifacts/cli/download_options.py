@@ -71,7 +71,8 @@ class OwnOptions(Options):
         option(
             "--unpack/--no-unpack",
             section=PLACE,
-            help="Unpack a folder that the service stores as a tar archive (--unpack).",
+            help="Unpack a folder that the service stores as a tar archive, or keep the archive"
+            " (unpack).",
         ),
     ] = True
     portable_paths: Annotated[
@@ -94,7 +95,9 @@ class OwnOptions(Options):
             "--if-exists",
             section=EXISTING,
             metavar="|".join(IfExists),
-            help="What to do with files that exist already (update).",
+            help="update: keep files that are right, replace others that this tool put there,"
+            " refuse if another file is in the way; skip: keep every file; overwrite: fetch again"
+            " and replace any file; error: refuse if there is any file (update).",
         ),
     ] = None
     prune: Annotated[

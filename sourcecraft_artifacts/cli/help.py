@@ -76,13 +76,18 @@ class Command(TyperCommand):
                     formatter.write_dl(padded, col_max=width)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, one per line; a backslash continues a line that is too wide."""
+        """Write the examples."""
         if self.epilog:
-            with formatter.section("Examples"):
-                indent = " " * formatter.current_indent
-                for example in self.epilog.splitlines():
-                    for line in folded_command(example, formatter.width - len(indent)):
-                        formatter.write(f"{indent}{line}\n")
+            write_examples(self.epilog.splitlines(), formatter)
+
+
+def write_examples(commands: Sequence[str], formatter: Any) -> None:
+    """Write examples, one per line; a backslash continues a line that is too wide."""
+    with formatter.section("Examples"):
+        indent = " " * formatter.current_indent
+        for command in commands:
+            for line in folded_command(command, formatter.width - len(indent)):
+                formatter.write(f"{indent}{line}\n")
 
 
 def folded_command(command: str, width: int) -> Iterator[str]:

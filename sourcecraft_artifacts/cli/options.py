@@ -244,7 +244,8 @@ class SelectionOptions(Options):
             "-i",
             section=WHICH,
             metavar="GLOB",
-            help="Only artifacts that match; repeatable.",
+            help="Only artifacts whose path matches; repeatable. Without a slash GLOB is for the"
+            " file name; dist/ is that folder and all in it; ** crosses slashes, * does not.",
         ),
     ] = None
     exclude: Annotated[
@@ -254,7 +255,7 @@ class SelectionOptions(Options):
             "-x",
             section=WHICH,
             metavar="GLOB",
-            help="Leave out artifacts that match; repeatable.",
+            help="Leave out artifacts whose path matches; repeatable.",
         ),
     ] = None
 
@@ -273,7 +274,7 @@ class CommonOptions(Options):
             section=CONNECTION,
             parser=number("--retries", int, "a whole number of at least 0", 0),
             metavar="N",
-            help="Retries of each request that makes no progress (5).",
+            help="Retry a request that makes no progress up to N times (5).",
         ),
     ] = 5
     api_url: ApiUrl = None

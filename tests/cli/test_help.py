@@ -11,7 +11,7 @@ from conftest import Cli
 from sourcecraft_artifacts.cli.app import program
 from sourcecraft_artifacts.cli.help import OTHER, PROGRAM, SECTIONS, folded_command
 
-COMMANDS = ["list", "download", "runs", "verify", "sandbox", "auth login"]
+COMMANDS = ["", "list", "download", "runs", "verify", "sandbox", "auth login"]
 
 
 def command_of(path: str) -> Any:
