@@ -122,7 +122,8 @@ def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
     except AuthError as error:
         raise AuthError(
             f"{error.message}: the token was not stored",
-            hint="--no-check stores it without asking the API",
+            hint=f"copy the token again; it must be valid, and may read {visible(repo)}"
+            " (--no-check stores it without asking the API)",
         ) from error
     except (ApiError, NotFound) as error:
         log.warning("warning: the token could not be checked: %s", error.message)

@@ -42,7 +42,10 @@ class ListedOptions(Options):
         ),
     ] = False
     sizes: Annotated[
-        bool, option("--sizes", section=SHOWN, help="Ask the storage for the sizes, and show them.")
+        bool,
+        option(
+            "--sizes", section=SHOWN, help="Ask the storage for the sizes in bytes, and show them."
+        ),
     ] = False
 
 
@@ -85,10 +88,19 @@ def _show_listing(
     known = sizes_of(chosen, given.ca_bundle, given.retries) if given.sizes else None
     if given.json:
         session.write([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
+    elif session.shows_tables and not chosen:
+        _tell("no artifacts")
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:
         session.write(listing_lines(chosen, known, painter(sys.stdout)))
+
+
+def _tell(notice: str) -> None:
+    """Say on stderr why a terminal shows no table."""
+    from ..logs import get_logger
+
+    get_logger(__name__).info("%s", notice)
 
 
 def sizes_of(
@@ -148,6 +160,8 @@ def runs_command(ctx: typer.Context, given: RunsOptions) -> None:
         get_logger(__name__).warning("%s", newest.remark)
     if given.json:
         session.write([runs_json(name, runs)])
+    elif session.shows_tables and not runs:
+        _tell("no runs")
     elif session.shows_tables:
         runs_table(runs, session.console())
     else:

@@ -33,16 +33,22 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
             )
         places = sorted(folder.manifest.places())
         if not folder.manifest.exists:
-            raise UsageError(
-                f"{visible(directory)} has no manifest of a download",
-                hint="name a folder into which artifacts were downloaded",
-            )
+            raise _nothing_to_check(directory)
         for name in places:
             entry = folder.manifest.get(name)
             if entry is not None and entry.members is not None:
                 yield from _members(folder, directory, entry)
             else:
                 yield visible(os.path.join(directory, name)), _verdict(folder, name)
+
+
+def _nothing_to_check(directory: str) -> UsageError:
+    name = visible(directory)
+    is_there = os.path.isdir(directory)
+    return UsageError(
+        f"the folder {name} has no manifest of a download" if is_there else f"no folder {name}",
+        hint="name a folder into which artifacts were downloaded",
+    )
 
 
 def _members(folder: KnownFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ def check_api_url(url: str) -> str:
         return url.rstrip("/")
     raise UsageError(
         f"the API address {visible(shown_url(url))} cannot be used: {reason}",
-        hint=f"it looks like {DEFAULT_API_URL}",
+        hint=f"an address looks like {DEFAULT_API_URL}",
     )
 
 

@@ -112,7 +112,10 @@ def parse_repo(text: str) -> str:
     parts = _checked("the repository", text).split("/")
     is_remote = re.match(r"[^/:]*@[^/:]*:", text) is not None
     if is_remote or len(parts) != 2 or not all(part.strip().strip(".") for part in parts):
-        raise UsageError(f"the repository must be ORG/REPO, not {visible(shown_url(text))}")
+        raise UsageError(
+            f"the repository must be ORG/REPO, not {visible(shown_url(text))}",
+            hint="its web address on SourceCraft, or a git remote of it, will do too",
+        )
     return text
 
 

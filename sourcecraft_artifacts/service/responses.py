@@ -29,6 +29,10 @@ UNREACHABLE = "check the network, the proxy variables and --api-url"
 _NOT_THE_API = "check that --api-url and the proxy variables lead to the API"
 _LATER = "run the same command again later"
 _LOG_IN = "log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN"
+_REFUSED = (
+    "the token may have expired, or lack permission for this repository: change SOURCECRAFT_TOKEN"
+    " if it is set, else log in with `sourcecraft-artifacts auth login`"
+)
 
 
 class Response(NamedTuple):
@@ -99,10 +103,7 @@ def _whole_object(
 def refusal(status: int, asked: str, reason: str, *, with_token: bool) -> ArtifactsError:
     """Return the error for a status that is not retryable."""
     if status in (401, 403):
-        doubt = "the token may have expired, or lack permission for this repository"
-        return AuthError(
-            f"{asked}: {reason}", hint=f"{doubt}: {_LOG_IN}" if with_token else _LOG_IN
-        )
+        return AuthError(f"{asked}: {reason}", hint=_REFUSED if with_token else _LOG_IN)
     if status == 404:
         hidden = f"a private repository is not found without a token: {_LOG_IN}"
         hint = "check the names, and that the token may see the repository"

@@ -194,6 +194,29 @@ def test_verify_says_how_to_repair(
     cli("verify", "out")
 
 
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("nothing", "no folder nothing"), (".", "the folder . has no manifest of a download")],
+)
+def test_verify_says_why_there_is_nothing_to_check(cli: Cli, folder: str, message: str) -> None:
+    """A folder that does not exist is told from one without a manifest."""
+    assert cli("verify", folder, code=2).err.startswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(("list", "8"), "no artifacts"), (("runs", "--user", "x"), "no runs")]
+)
+def test_a_terminal_is_told_of_an_empty_table(
+    service: FakeService, cli: Cli, arguments: tuple[str, ...], said: str
+) -> None:
+    """A person sees that there is nothing, unless notices are off; a program reads nothing."""
+    service.add_run("8")
+    assert on_terminal(cli, *arguments) == (0, f"{said}\n")
+    assert on_terminal(cli, *arguments, "-q") == (0, "")
+    finished = cli(*arguments)
+    assert (finished.out, finished.err) == ("", "")
+
+
 def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: Cli) -> None:
     """If no single command would repair the folder, the hint leaves out the run."""
     service.add("a", BODY)

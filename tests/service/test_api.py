@@ -605,7 +605,11 @@ def test_the_request_id_may_be_in_a_header(desk: Desk, body: bytes) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(
-    ("token", "hint"), [(None, "auth login"), (TOKEN, "expired, or lack permission")]
+    ("token", "hint"),
+    [
+        (None, "log in with `sourcecraft-artifacts auth login`"),
+        (TOKEN, "expired, or lack permission for this repository: change SOURCECRAFT_TOKEN if"),
+    ],
 )
 def test_no_permission_says_how_to_log_in(
     desk: Desk, status: int, token: str | None, hint: str
