@@ -46,7 +46,7 @@ from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import Outcome, Report
 from sourcecraft_artifacts.service.address import Address
 from sourcecraft_artifacts.service.api import Client
-from sourcecraft_artifacts.transfer import hasher, pacing, saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import hasher, pacing, saving, scheduler, slices, transfer
 from sourcecraft_artifacts.transfer.pacing import Pace, Use
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="patches calls that Windows lacks")
@@ -81,8 +81,8 @@ def small_world() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(scheduler, "_PULSE", 0.002)
         patch.setattr(saving, "_SAVE_EVERY", 0.002)
         patch.setattr(saving, "_SYNC_EVERY", 0.01)
-        patch.setattr(transfer, "MIN_PIECE", 1 << 10)
-        patch.setattr(transfer, "MAX_PIECE", 1 << 14)
+        patch.setattr(slices, "MIN_PIECE", 1 << 10)
+        patch.setattr(slices, "MAX_PIECE", 1 << 14)
         patch.setattr(transfer, "backoff", lambda tries, after=None: 0.0)
         patch.setattr(partial, "LARGE", 1 << 14)
         patch.setattr(hashing, "BLOCK", 1 << 12)

@@ -9,7 +9,8 @@ from ..errors import ArtifactsError, Cancelled, TransferError, bug, cancelled, l
 from ..results import FileResult, Outcome
 from .jobs import Job, Target, Whole
 from .loop import Task
-from .transfer import MIN_PIECE, Transfer
+from .slices import MIN_PIECE
+from .transfer import Transfer
 
 
 class Attempt:

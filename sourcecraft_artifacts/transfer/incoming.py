@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..disk.partial import Partial
@@ -18,12 +17,6 @@ from .pieces import UNKNOWN_END, Piece, Pieces
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-LEAST_PIECE = 16 << 10
-"""The least bytes that are worth a request of an otherwise idle connection at the end."""
-_ARRIVED = 16 << 10
-"""The bytes after which the speed of a connection is known."""
-_OBSERVED = 0.1
-"""The seconds after which it is known."""
 _PATIENCE = 0.3
 """A second connection's response is waited for at least this many seconds."""
 _PATIENT_WAITS = 5
@@ -48,13 +41,14 @@ class Incoming:
         self.position = partial.position
         self.received = 0
         self._host, self._attempt, self._pieces, self._partial = host, attempt, pieces, partial
-        self._coming: dict[Piece, Connection] = {}
+        self.coming: dict[Piece, Connection] = {}
+        """The pieces that are being received, with the connection that has the response."""
         self._several = False
         """Whether two connections have received at the same time."""
 
     def __bool__(self) -> bool:
         """Tell whether a body is being received."""
-        return bool(self._coming)
+        return bool(self.coming)
 
     def receive(self, piece: Piece, answer: Response, next_size: Callable[[], int]) -> Steps[None]:
         """Receive a body into a piece, until that is filled or the body ends.
@@ -64,8 +58,8 @@ class Incoming:
         """
         net, connection, began = self._host.net, answer.connection, piece.position
         connection.most = net.read_at_once
-        self._several = self._several or bool(self._coming)
-        self._coming[piece] = connection
+        self._several = self._several or bool(self.coming)
+        self.coming[piece] = connection
         count, size, piece.began = connection.high, piece.end - piece.position, time.monotonic()
         self._host.meter.receives(1, size)
         try:
@@ -87,43 +81,22 @@ class Incoming:
                     return
         finally:
             self._take(piece, connection)
-            del self._coming[piece]
+            del self.coming[piece]
             self._host.meter.receives(-1, size)
 
     def hand_over(self) -> None:
         """Pass all received bytes to the writer."""
-        for piece, connection in self._coming.items():
+        for piece, connection in self.coming.items():
             if piece.position + connection.high <= piece.end:  # or the rest may be needed yet
                 self._take(piece, connection)
-
-    def slowest(self, seen: float) -> tuple[float, Piece | None]:
-        """Return the piece that would arrive last at its present speed, and in how many seconds.
-
-        None if no piece is worth a second connection. A connection must have received for `seen`
-        seconds to be judged.
-        """
-        found: tuple[float, Piece | None] = 0.0, None
-        now = time.monotonic()
-        for piece, connection in self._coming.items():
-            there = piece.position + connection.high
-            came, left, passed = there - piece.start, piece.end - there, now - piece.began
-            if left >= 2 * LEAST_PIECE and came >= _ARRIVED and passed >= max(_OBSERVED, seen):
-                seconds = left * passed / came
-                found = max(found, (seconds, piece), key=itemgetter(0))
-        return found
 
     def silent(self, patience: float) -> Piece | None:
         """Return a piece that was requested `patience` seconds ago and has no response yet."""
         since = time.monotonic() - patience
         for piece in self._pieces.under_way:
-            if piece.began < since and piece not in self._coming:
+            if piece.began < since and piece not in self.coming:
                 return piece
         return None
-
-    def share(self, piece: Piece, kept: float) -> None:
-        """Free a piece's missing bytes but this part of them, for another connection."""
-        there = piece.position + self._coming[piece].high
-        self._pieces.cut(piece, there + int((piece.end - there) * kept))
 
     def _is_filled(
         self, piece: Piece, connection: Connection, next_size: Callable[[], int]

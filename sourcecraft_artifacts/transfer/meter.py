@@ -29,6 +29,11 @@ class Meter:
         """How many connections one file may have by now."""
         return self._pace.streams
 
+    @property
+    def response_time(self) -> float:
+        """The usual time from a request to its response, in seconds; infinite before the first."""
+        return self._pace.response_time
+
     def answered(self, seconds: float) -> None:
         """Note the time from a request to its response on an open connection."""
         self._pace.answered(seconds)

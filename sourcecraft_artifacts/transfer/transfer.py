@@ -28,17 +28,15 @@ from ..http.response import Response
 from ..http.status import check_status
 from ..http.waits import Steps
 from ..text import visible
+from . import slices
 from .host import Host
 from .incoming import EmptyPart, Incoming
 from .pieces import UNKNOWN_END, Piece, Pieces
+from .slices import Slices
 from .tries import Renewals, Tries, refused_again
 
 if TYPE_CHECKING:
     from .attempt import Attempt
-
-MIN_PIECE = 1 << 20
-MAX_PIECE = 4 << 20
-"""The smallest and the largest piece, in bytes, for which a second connection is opened."""
 
 
 class Transfer:
@@ -61,6 +59,7 @@ class Transfer:
         self.stage = ""
         self._host = host
         self._incoming = Incoming(host, attempt, self.pieces, partial)
+        self._slices = Slices(self.pieces, self._incoming.coming, host.meter)
         self._tries = Tries(retries, best=partial.position)
         self._renewals = Renewals()
         self._refreshing = 0
@@ -94,8 +93,8 @@ class Transfer:
 
     @property
     def wants_help(self) -> bool:
-        """Whether another connection would have something to do."""
-        return self._is_open and self.pieces.unclaimed >= 2 * MIN_PIECE
+        """Whether another connection would have something to do once it has a response."""
+        return self._is_open and self._slices.want_another
 
     @property
     def _is_open(self) -> bool:
@@ -108,7 +107,7 @@ class Transfer:
         None if no piece is worth a second connection. A connection must have received for `seen`
         seconds to be judged.
         """
-        return self._incoming.slowest(seen) if self._is_open else (0.0, None)
+        return self._slices.slowest(seen) if self._is_open else (0.0, None)
 
     def ask_again(self, patience: float) -> bool:
         """Free a piece that was requested `patience` seconds ago and has no response; tell if so.
@@ -126,7 +125,7 @@ class Transfer:
 
     def share(self, piece: Piece, kept: float) -> None:
         """Free a piece's missing bytes but this part of them, for another connection."""
-        self._incoming.share(piece, kept)
+        self._slices.share(piece, kept)
 
     def work(self) -> Steps[None]:
         """Fetch pieces until none is left to claim or a back-off is due.
@@ -171,18 +170,12 @@ class Transfer:
             return None
         if not self.pieces.are_free:
             return None
+        self._slices.reserve()
         return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
 
     def _piece_size(self) -> int:
-        """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
-
-        Half of an equal share of what is left: large at first, small at the end, so that all
-        connections end together.
-        """
-        if not self._shared:
-            return self.size or MAX_PIECE
-        share = self.pieces.unclaimed // (2 * max(1, self._host.meter.slices))
-        return min(max(share, MIN_PIECE), MAX_PIECE)
+        """Return the bytes of the next piece."""
+        return self._slices.next_size() if self._shared else self.size or slices.MAX_PIECE
 
     def _fetch(self, piece: Piece, url: str | None) -> Steps[None]:
         if url is None:
@@ -257,7 +250,7 @@ class Transfer:
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         self._shared = sliced and self.partial.keeps
         # Not a longer first piece: no byte after it could be hashed before it is complete.
-        self.pieces.restart(piece, found, MAX_PIECE if self._shared else found.size or 0)
+        self.pieces.restart(piece, found, slices.MAX_PIECE if self._shared else found.size or 0)
         self._incoming.position = 0
         self._host.write(self.attempt, lambda: self.partial.restart(found, expected))
         if self._shared:

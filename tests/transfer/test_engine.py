@@ -34,7 +34,15 @@ from sourcecraft_artifacts.http.blocks import SIZE
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
-from sourcecraft_artifacts.transfer import files, hasher, incoming, saving, scheduler, transfer
+from sourcecraft_artifacts.transfer import (
+    files,
+    hasher,
+    incoming,
+    saving,
+    scheduler,
+    slices,
+    transfer,
+)
 from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.files import Files
@@ -215,8 +223,8 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use small pieces, several connections from the start, and no waits."""
     Wide.made.clear()
     monkeypatch.setattr(scheduler, "Pace", Wide)
-    monkeypatch.setattr(transfer, "MIN_PIECE", PIECE // 4)
-    monkeypatch.setattr(transfer, "MAX_PIECE", PIECE)
+    monkeypatch.setattr(slices, "MIN_PIECE", PIECE // 4)
+    monkeypatch.setattr(slices, "MAX_PIECE", PIECE)
     quickly(monkeypatch)
 
 
@@ -748,6 +756,22 @@ def test_a_storage_that_becomes_slow_is_waited_for(
 
     assert world.fetch(ranged(BODY), reply, stall=60) == BODY
     assert max(Counter(asked).values()) <= 6
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_late_storage_is_asked_once_for_what_comes_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a second response is asked for, the speed of the first must be known."""
+    monkeypatch.setattr(slices, "_LATE", 0.02)
+    monkeypatch.setattr(slices, "_OBSERVED", 60.0)
+
+    def reply(received: Received) -> Response:
+        threading.Event().wait(0.05)
+        return ranged(BODY)(received)
+
+    assert world.fetch(reply) == BODY
+    assert len(world.server.requests) == 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,0 +1,131 @@
+"""How the bytes of one object are divided among connections."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
+from typing import Protocol
+
+from .pieces import Piece, Pieces
+
+MIN_PIECE = 1 << 20
+MAX_PIECE = 4 << 20
+"""The smallest and the largest piece, in bytes, unless responses are late."""
+_WORTH_SHARING = 16 << 10
+"""At the end, the least bytes that are worth a request of an idle connection."""
+_LATE = 0.3
+"""If responses take so many seconds, it is worth knowing first what comes without another one."""
+_LONG_WAITS = 4
+"""How many times as long as its response a piece should take, if the object is large enough."""
+_ARRIVED = 16 << 10
+"""The bytes after which the speed of a connection is known."""
+_OBSERVED = 0.1
+"""The seconds after which it is known."""
+
+
+class _Receives(Protocol):
+    @property
+    def high(self) -> int:
+        """How many bytes have come after the position of the piece."""
+
+
+class _Measures(Protocol):
+    @property
+    def response_time(self) -> float:
+        """The usual time from a request to its response, in seconds; infinite before the first."""
+
+    @property
+    def slices(self) -> int:
+        """How many connections one object may have."""
+
+
+class Slices:
+    """Divides an object by the speed of the connections that receive it: those in `coming`.
+
+    It is for the loop's thread alone.
+    """
+
+    def __init__(self, pieces: Pieces, coming: Mapping[Piece, _Receives], meter: _Measures) -> None:
+        self._pieces, self._coming, self._meter = pieces, coming, meter
+
+    @property
+    def want_another(self) -> bool:
+        """Whether another connection would have something to do once it has a response.
+
+        If responses are late, nobody can tell until the speed of those that receive is known.
+        """
+        unclaimed = self._pieces.unclaimed
+        if unclaimed < 2 * MIN_PIECE or not self._are_late:
+            return unclaimed >= 2 * MIN_PIECE
+        return self._is_known and unclaimed > sum(more for _, more in self._more())
+
+    def reserve(self) -> None:
+        """Leave to connections what they receive before another one has a response, if it is late.
+
+        Each can only go on in its own response.
+        """
+        for piece, more in list(self._more()) if self._are_late else ():
+            most = min(piece.end + more, piece.last) - piece.end
+            if most > 0:
+                self._pieces.extend(piece, most)
+
+    def next_size(self) -> int:
+        """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
+
+        Half of an equal share of what is left: large at first, small at the end, so that all
+        connections end together. But if responses are late, a piece should take several times as
+        long as its response, if there is enough for all.
+        """
+        unclaimed, number = self._pieces.unclaimed, max(1, self._meter.slices)
+        share = unclaimed // max(1, number - len(self._pieces.under_way))
+        speeds = [speed for _, speed in self._speeds()]
+        usual = sum(speeds) / len(speeds) if speeds else 0
+        long = int(_LONG_WAITS * self._meter.response_time * usual) if speeds else 0
+        least = max(MIN_PIECE, min(share, long))
+        return min(max(unclaimed // (2 * number), least), max(MAX_PIECE, long))
+
+    def slowest(self, seen: float) -> tuple[float, Piece | None]:
+        """Return the piece that would arrive last at its present speed, and in how many seconds.
+
+        None if no piece is worth a second connection. A connection must have received for `seen`
+        seconds to be judged.
+        """
+        found: tuple[float, Piece | None] = 0.0, None
+        for piece, speed in self._speeds(seen):
+            left = self._left(piece)
+            if left >= 2 * _WORTH_SHARING:
+                found = max(found, (left / speed, piece), key=itemgetter(0))
+        return found
+
+    def share(self, piece: Piece, kept: float) -> None:
+        """Free a piece's missing bytes but this part of them, for another connection."""
+        left = self._left(piece)
+        self._pieces.cut(piece, piece.end - left + int(left * kept))
+
+    @property
+    def _are_late(self) -> bool:
+        return _LATE <= self._meter.response_time < math.inf and bool(self._coming)
+
+    @property
+    def _is_known(self) -> bool:
+        return any(True for _ in self._speeds())
+
+    def _left(self, piece: Piece) -> int:
+        return piece.end - piece.position - self._coming[piece].high
+
+    def _more(self) -> Iterator[tuple[Piece, int]]:
+        """Yield pieces, with the bytes after each that would come before another response does."""
+        for piece, speed in self._speeds():
+            more = int(speed * self._meter.response_time) - self._left(piece)
+            if more > 0:
+                yield piece, more
+
+    def _speeds(self, seen: float = 0.0) -> Iterator[tuple[Piece, float]]:
+        """Yield pieces that are being received, with bytes a second."""
+        now = time.monotonic()
+        for piece, connection in self._coming.items():
+            came, passed = piece.position + connection.high - piece.start, now - piece.began
+            if came >= _ARRIVED and passed >= max(_OBSERVED, seen):
+                yield piece, came / passed
