@@ -221,7 +221,7 @@ class Session:
             return RetriesLogged()
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        reporter = make_reporter(kind, quiet=False, limit=limit)
+        reporter = make_reporter(kind, limit=limit)
         self.failures_told = reporter.tells_failures
         show_above(reporter.tell)
         return reporter

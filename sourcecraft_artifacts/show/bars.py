@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
-from typing import NamedTuple, TextIO, cast
+from typing import NamedTuple, TextIO, Unpack, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Group
@@ -18,9 +17,8 @@ from .summary import was_cancelled
 from .tables import encodes, make_console
 from .tracking import (
     REFRESH_TEXT,
-    TICK,
-    Clock,
     Fetch,
+    Settings,
     Totals,
     Tracker,
     failure_text,
@@ -54,15 +52,8 @@ class Bars(Tracker):
 
     tells_failures = True
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Clock = time.monotonic,
-        ticks: float | None = TICK,
-        limit: float | None = None,
-    ) -> None:
-        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
+    def __init__(self, stream: TextIO, **settings: Unpack[Settings]) -> None:
+        super().__init__(stream, **settings)
         self.console = make_console(cast(TextIO, self.stream), force_terminal=True)
         self.signs = FINE if encodes("".join(FINE), self.stream.encoding) else PLAIN
         self._live: Live | None = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import Any, TextIO
+from typing import Any, TextIO, Unpack
 
 from ..logs import get_logger
 from ..results import FileResult, Outcome
@@ -15,8 +14,7 @@ from .report import error_fields
 from .summary import size_and_time, was_cancelled
 from .tracking import (
     REFRESH_TEXT,
-    TICK,
-    Clock,
+    Settings,
     Tracker,
     failure_text,
     shown_name,
@@ -34,17 +32,10 @@ MOST_LINES = 40
 class Lines(Tracker):
     """Collects whole lines, and writes them at each tick."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Clock = time.monotonic,
-        ticks: float | None = TICK,
-        limit: float | None = None,
-    ) -> None:
-        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
+    def __init__(self, stream: TextIO, **settings: Unpack[Settings]) -> None:
+        super().__init__(stream, **settings)
         self._lines: list[str] = []
-        self._told = clock()
+        self._told = self.clock()
 
     def say(self, line: str) -> None:
         """Add a line to those that the next tick writes."""
@@ -76,15 +67,8 @@ class Plain(Lines):
 
     tells_failures = True
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Clock = time.monotonic,
-        ticks: float | None = TICK,
-        limit: float | None = None,
-    ) -> None:
-        super().__init__(stream, clock=clock, ticks=ticks, limit=limit)
+    def __init__(self, stream: TextIO, **settings: Unpack[Settings]) -> None:
+        super().__init__(stream, **settings)
         self._paint = painter(stream)
         self._counts = False
         self._retries = 0
@@ -226,15 +210,15 @@ class RetriesLogged(NullReporter):
 
 
 def make_reporter(
-    kind: str, *, quiet: bool, stream: TextIO | None = None, limit: float | None = None
+    kind: str, *, stream: TextIO | None = None, limit: float | None = None
 ) -> NullReporter:
-    """Make the reporter for `--progress`: auto, bar, plain, json or none.
+    """Make the reporter for `--progress`: auto, bar, plain or json.
 
     `stream` is stderr by default; if that is closed, nothing is written. Bars need a terminal that
     can move its cursor; elsewhere lines are written. `limit` is `--limit-rate`, in bytes a second.
     """
     stream = stream or sys.stderr
-    if quiet or kind == "none" or stream is None:
+    if stream is None:
         return NullReporter()
     if kind == "json":
         return JsonEvents(stream, limit=limit)

@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.text import Text
 
 from ..text import visible
+from .colours import colour_of
 
 GAP = "  "
 INDENT = "  "
 ROWS_AT_ONCE = 200
 _STATUS_WIDTH = 12
 _MOST_DIGITS = 5
+_SIGNS = {"green": ("✓", "+"), "red": ("✗", "x"), "magenta": ("•", "-")}
+"""The sign for the statuses of a colour, and another where the encoding lacks that."""
 _LEAST = 2
 """No column is narrower: a character may take two cells."""
 
@@ -40,22 +43,6 @@ class Column(NamedTuple):
     least: int = 12
     rank: int = 0
     alone: bool = False
-
-
-class Mark(NamedTuple):
-    """A status's sign, the sign where the encoding lacks that, and its colour."""
-
-    sign: str
-    plain_sign: str
-    colour: str
-
-
-# These colours can be read on dark and on light backgrounds; yellow and cyan cannot.
-_BAD, _OPEN = Mark("✗", "x", "red"), Mark("•", "-", "magenta")
-_MARKS = {
-    "success": Mark("✓", "+", "green"),
-    **dict.fromkeys(("failed", "missing", "timeout", "canceled", "rejected"), _BAD),
-}
 
 
 def make_console(file: TextIO | None = None, *, force_terminal: bool | None = None) -> Console:
@@ -109,10 +96,9 @@ def print_table(
         if number % ROWS_AT_ONCE == 0:
             _print(console, text)
             text = Text()
-        colour = _MARKS.get(status, _OPEN).colour
         for line, is_coloured in layout.lines(row):
             at = width if is_coloured else 0
-            text.append(line[:at], style=colour).append(line[at:] + "\n")
+            text.append(line[:at], style=colour_of(status)).append(line[at:] + "\n")
     _print(console, text)
 
 
@@ -121,9 +107,8 @@ def _print(console: Console, text: Text) -> None:
 
 
 def _marked(status: str, encoding: str) -> str:
-    mark = _MARKS.get(status, _OPEN)
-    sign = mark.sign if encodes(mark.sign, encoding) else mark.plain_sign
-    return f"{sign} {_shown(status, encoding)}"
+    sign, plain_sign = _SIGNS[colour_of(status)]
+    return f"{sign if encodes(sign, encoding) else plain_sign} {_shown(status, encoding)}"
 
 
 def _shown(text: str, encoding: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TextIO, TypedDict, Unpack
 
 from ..results import FileResult, Outcome
 from ..select import normalised
@@ -100,31 +100,32 @@ class Speed:
         return max(0.0, (transferred - samples[0][1]) / seconds) if seconds > 0 else 0.0
 
 
-class Tracker(NullReporter):
-    """The base of the reporters that write: the facts, and the timer thread.
+class Settings(TypedDict, total=False):
+    """The settings of all trackers."""
 
-    `ticks` is the time between two calls of `tick` in seconds; with None the caller calls it.
-    `limit` is the rate limit in bytes a second: what comes faster for a moment had waited in a
-    buffer, and is not shown as speed.
+    clock: Clock
+    ticks: float | None
+    """Seconds between two calls of `tick`; with None the caller calls it."""
+    limit: float | None
+    """The rate limit in bytes a second.
+
+    What comes faster for a moment had waited in a buffer, and is not shown as speed.
     """
 
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        clock: Clock = time.monotonic,
-        ticks: float | None = TICK,
-        limit: float | None = None,
-    ) -> None:
+
+class Tracker(NullReporter):
+    """The base of the reporters that write: the facts, and the timer thread."""
+
+    def __init__(self, stream: TextIO, **settings: Unpack[Settings]) -> None:
         self.stream = Guarded(stream)
-        self.clock = clock
+        self.clock = settings.get("clock", time.monotonic)
         self.active: dict[int, Fetch] = {}
         self._left: list[Fetch] = []
         """Cancelled files: their bytes are kept, but they do not count as done."""
         self.lock = threading.Lock()
         self._speed = Speed()
-        self._limit = limit or float("inf")
-        self._ticks = ticks
+        self._limit = settings.get("limit") or float("inf")
+        self._ticks = settings.get("ticks", TICK)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._total = self._done = self._bytes = self._transferred = 0

@@ -99,17 +99,15 @@ def shown(bars: Bars, width: int = 80, height: int = 24) -> list[str]:
         ("bar", False, "xterm", Plain),
         ("plain", True, "xterm", Plain),
         ("json", True, "xterm", JsonEvents),
-        ("none", True, "xterm", NullReporter),
     ],
 )
 def test_the_reporter_fits_the_wish_and_the_stream(
     kind: str, terminal: bool, term: str, made: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bars appear only if the stream can move its cursor; --quiet silences all reporters."""
+    """Bars appear only if the stream can move its cursor."""
     monkeypatch.setenv("TERM", term)
     stream = Terminal() if terminal else io.StringIO()
-    assert type(make_reporter(kind, quiet=False, stream=stream)) is made
-    assert type(make_reporter(kind, quiet=True, stream=stream)) is NullReporter
+    assert type(make_reporter(kind, stream=stream)) is made
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,7 @@ def test_how_far_it_came_is_a_sentence(total: int, known: bool, text: str) -> No
 def test_without_stderr_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a closed stderr (`2>&-`), which is None in Python, nothing is written."""
     monkeypatch.setattr("sys.stderr", None)
-    assert type(make_reporter("plain", quiet=False)) is NullReporter
+    assert type(make_reporter("plain")) is NullReporter
 
 
 @pytest.mark.parametrize(
