@@ -27,8 +27,9 @@ KNOWN_BY = {
         "cli/completion",
         "cli/download",
         "cli/help",
-        "cli/listings",
+        "cli/list",
         "cli/options",
+        "cli/runs",
         "cli/sandbox",
         "cli/session",
         "cli/values",
@@ -182,14 +183,14 @@ def test_what_is_wanted_at_once_waits_for_nothing(
         (["--version"], set()),
         (["download", "--help"], {"download"}),
         (["help", "verify"], {"verify"}),
-        (["--help"], {"auth", "download", "listings", "sandbox", "verify"}),
+        (["--help"], {"auth", "download", "list", "runs", "sandbox", "verify"}),
     ],
     ids=["version", "download", "verify", "help"],
 )
 def test_a_command_is_loaded_when_it_is_asked_for(arguments: list[str], commands: set[str]) -> None:
     """A run of one command does not wait for the others, and the help page has all of them."""
     loaded = loaded_by(RUN, *arguments)
-    modules = {"auth", "download", "listings", "sandbox", "verify"}
+    modules = {"auth", "download", "list", "runs", "sandbox", "verify"}
     assert {name for name in modules if f"sourcecraft_artifacts.cli.{name}" in loaded} == commands
 
 

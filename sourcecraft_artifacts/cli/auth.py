@@ -8,14 +8,13 @@ import typer
 from ..errors import ApiError, AuthError, NotFound, UsageError
 from ..text import visible
 from . import options as opt
-from .boundary import guarded
 from .help import CONTEXT, Command, examples
 from .session import Session
 
 _LONGEST = 1 << 16
 _PATIENCE = 10.0  # seconds that the API may be silent while a person waits
 
-auth = typer.Typer(
+_auth = typer.Typer(
     name="auth",
     help="Store, remove and explain the token.",
     no_args_is_help=True,
@@ -26,12 +25,11 @@ auth = typer.Typer(
 )
 
 
-@auth.command(
+@_auth.command(
     "login",
     cls=Command,
     epilog=examples("auth login", "auth login --with-token < token.txt"),
 )
-@guarded
 def login_command(
     ctx: typer.Context,
     with_token: opt.WithToken = False,
@@ -60,8 +58,7 @@ def login_command(
     _tell_of_variable("while the variable %s is set, its token is used instead")
 
 
-@auth.command("logout", cls=Command)
-@guarded
+@_auth.command("logout", cls=Command)
 def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     """Remove the stored token of the API's host."""
     from ..logs import get_logger
@@ -76,10 +73,9 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
     _tell_of_variable("the variable %s still holds a token")
 
 
-@auth.command(
+@_auth.command(
     "status", cls=Command, short_help="Say where the token comes from, and show it masked."
 )
-@guarded
 def status_command(
     ctx: typer.Context,
     check: opt.Check = False,
@@ -170,3 +166,6 @@ def _tell_of_variable(remark: str) -> None:
 
     if os.environ.get(TOKEN_VARIABLE, "").strip():
         get_logger(__name__).info(f"note: {remark}", TOKEN_VARIABLE)
+
+
+auth_command = typer.main.get_command(_auth)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import errno
-import functools
 import io
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn
 
 import typer
 
 from ..errors import ArtifactsError, Interrupted, LocalError, UsageError, bug
 from .origins import naming_the_variable
 from .streams import Nowhere, flush_stdout, forget_stdout, make_blocking, say
-
-P = ParamSpec("P")
 
 _OPEN_FILES = 1024
 """Enough for all connections, a part file for each of them, and the folders kept open."""
@@ -34,39 +30,28 @@ _NO_FLAG = re.compile(r"is not a valid boolean\..*", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
 
 
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a command's errors into messages and exit statuses."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except BrokenPipeError:
+@contextmanager
+def errors_of_command(ctx: Any) -> Iterator[None]:
+    """Turn what a command raises into an error that can be shown; a closed stdout is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        forget_stdout()
+    except (ArtifactsError, OSError) as error:
+        if _is_folder_lost(error) or _is_folder_lost(error.__cause__):
+            raise _folder_lost() from error
+        if isinstance(error, UsageError):
+            raise naming_the_variable(error, ctx) from error
+        if isinstance(error, OSError):
             forget_stdout()
-        except ArtifactsError as error:
-            if isinstance(error.__cause__, OSError) and _is_folder_lost(error.__cause__):
-                error = _folder_lost()
-            if isinstance(error, UsageError):
-                error = naming_the_variable(error, kwargs.get("ctx"))
-            _stderr().show_error(error)
-            raise typer.Exit(int(error.exit_code)) from error
-        except OSError as error:
-            _stderr().show_error(_as_local_error(error))
-            forget_stdout()
-            raise typer.Exit(1) from error
-        except (typer.Exit, typer.Abort, typer.TyperException):
-            raise
-        except Exception as error:
-            # Show only its type and place: its text or a traceback may hold a secret.
-            _stderr().show_error(bug(error))
-            raise typer.Exit(1) from error
-
-    return run
+            what = f"{error.filename}: " if error.filename else ""
+            raise LocalError(f"{what}{error.strerror or error}") from error
+        raise
 
 
-def _is_folder_lost(error: OSError) -> bool:
+def _is_folder_lost(error: BaseException | None) -> bool:
     """Tell whether a file was not found because the current folder has been deleted."""
-    if error.errno != errno.ENOENT or os.path.isabs(error.filename or ""):
+    if not isinstance(error, FileNotFoundError) or os.path.isabs(error.filename or ""):
         return False
     try:
         os.getcwd()
@@ -80,13 +65,6 @@ def _folder_lost() -> LocalError:
         "the current folder has been deleted",
         hint="change to a folder that exists; if it was created again, enter it with: cd .",
     )
-
-
-def _as_local_error(error: OSError) -> LocalError:
-    if _is_folder_lost(error):
-        return _folder_lost()
-    what = f"{error.filename}: " if error.filename else ""
-    return LocalError(f"{what}{error.strerror or error}")
 
 
 def _fill_closed_streams() -> None:
@@ -128,9 +106,6 @@ def run_program(program: Callable[..., Any]) -> int:
     except typer.Abort:
         _stderr().show_end("aborted")
         return 1
-    except ArtifactsError as error:  # a bad argument, or stdout that cannot be written
-        _stderr().show_error(error)
-        return int(error.exit_code)
     except Interrupted as interrupted:
         forget_stdout()  # the program may have been blocked by it
         reached = f": {interrupted.reached}" if interrupted.reached else ""
@@ -138,11 +113,22 @@ def run_program(program: Callable[..., Any]) -> int:
         if interrupted.hint:
             _stderr().show_end(f"  hint: {interrupted.hint}")
         return interrupted.exit_code
-    except OSError as error:  # for example help that is written to a full disk
-        _stderr().show_error(LocalError(f"cannot write to stdout: {error.strerror or error}"))
-        forget_stdout()
-        return 1
+    except Exception as error:
+        fault = _shown(error)
+        _stderr().show_error(fault)
+        if isinstance(error, OSError):
+            forget_stdout()
+        return int(fault.exit_code)
     return code
+
+
+def _shown(error: Exception) -> ArtifactsError:
+    """Return the error to show: of a bug only its type and place, as its text may hold a secret."""
+    if isinstance(error, ArtifactsError):
+        return error
+    if isinstance(error, OSError):  # for example help that is written to a full disk
+        return LocalError(f"cannot write to stdout: {error.strerror or error}")
+    return bug(error)
 
 
 def _status_of(program: Callable[..., Any]) -> int:

@@ -18,7 +18,6 @@ from ..text import visible
 if TYPE_CHECKING:
     from ..models import Run
     from ..service.address import Address
-    from ..service.api import Client
 
 Names = list[tuple[str, str]]
 """Names, each with a status to show beside it."""
@@ -99,8 +98,8 @@ class Service:
         from .session import Session
 
         self._params = ctx.params
-        self._ca_bundle: str | None = ctx.params.get("ca_bundle")
-        self._session = Session(ctx, ctx.params.get("api_url"), self._ca_bundle, quiet=True)
+        api_url, ca_bundle = ctx.params.get("api_url"), ctx.params.get("ca_bundle")
+        self._session = Session(ctx, api_url, ca_bundle, retries=0, quiet=True)
 
     def runs(self) -> Names:
         """Return the newest runs."""
@@ -130,7 +129,7 @@ class Service:
         from .name_cache import remembered
 
         def ask() -> list[Run]:
-            with self._client() as client:
+            with self._session.client(timeout=LIMIT, deadline=LIMIT) as client:
                 found = NewestRuns(islice(client.runs(repo), _MOST_RUNS)).first(_MOST_RUNS)
             return [_without_tasks(run) for run in found]
 
@@ -143,7 +142,7 @@ class Service:
         slug = self._latest(address) if address.run == "latest" else address.run
 
         def ask() -> list[Run]:
-            with self._client() as client:
+            with self._session.client(timeout=LIMIT, deadline=LIMIT) as client:
                 return [client.run(repo, slug)]
 
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
@@ -162,16 +161,3 @@ class Service:
             if any(name_matches(address.workflow, one.slug) for one in run.workflows)
         ]
         return next(run.slug for run in having or passing)
-
-    def _client(self) -> Client:
-        from ..service.api import Client
-
-        token = self._session.token
-        return Client(
-            self._session.api_url,
-            token.value if token else None,
-            retries=0,
-            timeout=LIMIT,
-            deadline=LIMIT,
-            ca_bundle=self._ca_bundle,
-        )

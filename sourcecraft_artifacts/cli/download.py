@@ -7,8 +7,8 @@ import typer
 from ..choices import Progress
 from ..errors import Interrupted, WaitTimeout
 from ..show.summary import GO_ON
-from .boundary import guarded
 from .download_options import DownloadOptions
+from .help import command
 from .options import taking
 from .session import Session
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from .request import Place
 
 
-@guarded
+@command(
+    "download",
+    "download 12 ci build linux -R org/repo -d out",
+    "download latest --run-status success -i 'reports/**'",
+    "download 12 ci build linux -i app.tar -o - | tar x",
+    "download https://sourcecraft.dev/org/repo/cicd/runs/12",
+    "download latest --wait --wait-timeout 30m",
+    short_help="Put artifacts on disk.",
+)
 @taking(DownloadOptions)
 def download_command(ctx: typer.Context, given: DownloadOptions) -> None:
     """Put the artifacts of a cube, or of everything under the address, on disk.
@@ -66,7 +74,7 @@ def _show(
 def _sized(report: "Report", request: "Request") -> "Report":
     """Ask the storage for the sizes of what a plan would fetch, and return the plan with them."""
     from ..show.planned import FETCHED
-    from .listings import sizes_of
+    from .list import sizes_of
 
     fetched = [result for result in report.files if result.action in FETCHED]
     artifacts = [result.artifact for result in fetched]

@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from .boundary import errors_of_command
+
 PROGRAM = "sourcecraft-artifacts"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Typer's settings for the program and for groups of commands."""
@@ -35,11 +37,17 @@ def examples(*commands: str) -> str:
     return "\n".join(f"{PROGRAM} {command}" for command in commands)
 
 
-def built(name: str, command: Callable[..., None], *lines: str, **settings: Any) -> Any:
-    """Build a command from its function, as typer does; `lines` are its examples."""
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name, cls=Command, epilog=examples(*lines), **settings)(command)
-    return typer.main.get_command(alone)
+def command(name: str, *lines: str, **settings: Any) -> Callable[[Callable[..., None]], Any]:
+    """Turn a function into a command, as typer does; `lines` are its examples."""
+
+    def build(function: Callable[..., None]) -> Any:
+        alone = typer.Typer(
+            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
+        alone.command(name, cls=Command, epilog=examples(*lines), **settings)(function)
+        return typer.main.get_command(alone)
+
+    return build
 
 
 class Command(TyperCommand):
@@ -47,6 +55,11 @@ class Command(TyperCommand):
 
     Its usage shows which arguments depend on others: `RUN [WORKFLOW [TASK [CUBE]]]`.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what it raises becomes an error that says what happened."""
+        with errors_of_command(ctx):
+            return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the usage, word by word."""

@@ -4,12 +4,18 @@ from typing import Annotated
 
 import typer
 
-from .boundary import guarded
+from .help import command
 
 
-@guarded
+@command(
+    "sandbox",
+    "sandbox -- sourcecraft-artifacts download latest",
+    "sandbox -- sh my-script.sh",
+    short_help="Try the tool against a local stand-in.",
+    context_settings={"allow_interspersed_args": False},
+)
 def sandbox_command(
-    command: Annotated[
+    words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND …]", help="Run this with the sandbox's settings."),
     ] = None,
@@ -20,4 +26,4 @@ def sandbox_command(
     """
     from ..sandbox import run_sandbox
 
-    raise typer.Exit(run_sandbox(command or []))
+    raise typer.Exit(run_sandbox(words or []))

@@ -226,6 +226,12 @@ class Session:
         show_above(reporter.tell)
         return reporter
 
+    def tell(self, notice: str) -> None:
+        """Say something on stderr, unless with `--quiet`."""
+        from ..logs import get_logger
+
+        get_logger(__name__).info("%s", notice)
+
     def write(self, lines: Iterable[str]) -> None:
         """Write lines to stdout."""
         write_lines(lines)

@@ -7,12 +7,11 @@ import typer
 from ..errors import Refused
 from ..text import count
 from . import options as opt
-from .boundary import guarded
-from .help import SHOWN
+from .help import SHOWN, command
 from .session import Session
 
 
-@guarded
+@command("verify", "verify out", short_help="Check a download folder against its manifest.")
 def verify_command(
     ctx: typer.Context,
     directory: Annotated[

@@ -1,4 +1,4 @@
-"""The commands `list` and `runs`: their options, and what they show."""
+"""The command `list`: its options, and what it shows."""
 
 import sys
 from collections.abc import Sequence
@@ -8,23 +8,20 @@ import typer
 
 from ..errors import ExitCode
 from ..show.colours import painter
-from .boundary import guarded
-from .help import SHOWN
+from .help import SHOWN, command
 from .options import (
     AllowEmpty,
     CommonOptions,
     Json,
     Options,
-    RunOptions,
     WhichOptions,
     option,
     taking,
 )
 from .session import Session
-from .values import number
 
 if TYPE_CHECKING:
-    from ..models import Artifact, Run
+    from ..models import Artifact
     from ..service.listing import Listing
 
 
@@ -53,7 +50,13 @@ class ListOptions(WhichOptions, ListedOptions, CommonOptions):
     """All options of `list`."""
 
 
-@guarded
+@command(
+    "list",
+    "list 12 ci build linux -R org/repo",
+    "list latest ci --run-status success",
+    "list 12 ci 'build-*' --json | jq .artifacts",
+    short_help="Show the artifacts under an address.",
+)
 @taking(ListOptions)
 def list_command(ctx: typer.Context, given: ListOptions) -> None:
     """Show the artifacts of a cube, or of everything under the address.
@@ -89,18 +92,11 @@ def _show_listing(
     if given.json:
         session.write([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
     elif session.shows_tables and not chosen:
-        _tell("no artifacts")
+        session.tell("no artifacts")
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:
         session.write(listing_lines(chosen, known, painter(sys.stdout)))
-
-
-def _tell(notice: str) -> None:
-    """Say on stderr why a terminal shows no table."""
-    from ..logs import get_logger
-
-    get_logger(__name__).info("%s", notice)
 
 
 def sizes_of(
@@ -115,54 +111,3 @@ def sizes_of(
 
     urls = [artifact.download_url if artifact.available else None for artifact in artifacts]
     return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries)
-
-
-class NewestOptions(Options):
-    """What `runs` shows."""
-
-    limit: Annotated[
-        int,
-        option(
-            "--limit",
-            "-L",
-            section=SHOWN,
-            parser=number("--limit", int, "a whole number of at least 1", 1),
-            metavar="N",
-            help="Show the newest N runs (20).",
-        ),
-    ] = 20
-    json: Json = False
-
-
-class RunsOptions(RunOptions, NewestOptions, CommonOptions):
-    """All options of `runs`."""
-
-
-@guarded
-@taking(RunsOptions)
-def runs_command(ctx: typer.Context, given: RunsOptions) -> None:
-    """Show the newest runs of the repository.
-
-    On a terminal it prints a table; otherwise one tab-separated line for each run: slug, status,
-    event_type, created_at.
-    """
-    from ..logs import get_logger
-    from ..service.runs import newest_runs
-    from ..show.listing import runs_json, runs_lines, runs_table
-
-    session = Session.of(ctx, given)
-    name = session.repo(given.repo)
-    chosen = session.runs(given)
-    with session.client() as client:
-        newest = newest_runs(client, name, chosen)
-        runs: list[Run] = newest.first(given.limit)
-    if newest.remark:
-        get_logger(__name__).warning("%s", newest.remark)
-    if given.json:
-        session.write([runs_json(name, runs)])
-    elif session.shows_tables and not runs:
-        _tell("no runs")
-    elif session.shows_tables:
-        runs_table(runs, session.console())
-    else:
-        session.write(runs_lines(runs, painter(sys.stdout)))
