@@ -1,4 +1,4 @@
-"""Makes text from outside safe to show, and writes numbers and lists for people."""
+"""Makes text from outside safe to show, and writes numbers, lists and names for people."""
 
 import json
 import re
@@ -21,9 +21,9 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any) -> str:
     """Return JSON in printable ASCII, which every locale can write."""
-    return json.dumps(value, ensure_ascii=True, indent=indent).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
 
 
 _QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?", re.IGNORECASE)
@@ -72,3 +72,27 @@ def some_of(names: Iterable[str], most: int = 10) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number and its noun: `1 artifact`, `2 artifacts`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Return the existing names, safe to show, those most like `name` first."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return -SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    return [visible(other) for other in sorted(dict.fromkeys(names), key=likeness)]
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Return the existing name most like `name`, safe to show; empty if none is similar."""
+    from difflib import get_close_matches
+
+    there = {other.lower(): other for other in names}
+    return visible("".join(there[like] for like in get_close_matches(name.lower(), there, n=1)))
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Join alternatives, safe to show: `push`, `push or manual`, `a, b or c`."""
+    *most, last = map(visible, names)
+    return f"{', '.join(most)} or {last}" if most else last

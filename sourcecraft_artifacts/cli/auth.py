@@ -2,17 +2,30 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from ..errors import ApiError, AuthError, NotFound, UsageError
 from ..text import visible
-from . import options as opt
-from .help import CONTEXT, Command, examples
+from .help import CONTEXT, OTHER, Command, examples
+from .options import ApiUrl, CaBundle, Repo, option
 from .session import Session
+from .streams import write_lines
 
 _LONGEST = 1 << 16
 _PATIENCE = 10.0  # seconds that the API may be silent while a person waits
+
+Check = Annotated[
+    bool,
+    option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
+]
+NoCheck = Annotated[
+    bool, option("--no-check", section=OTHER, help="Store the token without asking the API first.")
+]
+WithToken = Annotated[
+    bool, option("--with-token", section=OTHER, help="Read the token from stdin.")
+]
 
 _auth = typer.Typer(
     name="auth",
@@ -32,18 +45,17 @@ _auth = typer.Typer(
 )
 def login_command(
     ctx: typer.Context,
-    with_token: opt.WithToken = False,
-    no_check: opt.NoCheck = False,
-    repo: opt.Repo = None,
-    api_url: opt.ApiUrl = None,
-    ca_bundle: opt.CaBundle = None,
+    with_token: WithToken = False,
+    no_check: NoCheck = False,
+    repo: Repo = None,
+    api_url: ApiUrl = None,
+    ca_bundle: CaBundle = None,
 ) -> None:
     """Store a token in the config file, for the API's host alone.
 
     If a repository is known, the token is checked with the API first, and is not stored if the
     API refuses it.
     """
-    from ..logs import get_logger
     from ..service.access import api_host
     from .config import config_path, save_token
 
@@ -54,23 +66,23 @@ def login_command(
     if not no_check:
         _try_before_storing(session, known, token)
     save_token(host, token)
-    get_logger(__name__).info("stored the token for %s in %s", host, config_path())
-    _tell_of_variable("while the variable %s is set, its token is used instead")
+    session.tell(f"stored the token for {host} in {config_path()}")
+    _tell_of_variable(session, "while the variable %s is set, its token is used instead")
 
 
 @_auth.command("logout", cls=Command)
-def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
+def logout_command(ctx: typer.Context, api_url: ApiUrl = None) -> None:
     """Remove the stored token of the API's host."""
-    from ..logs import get_logger
     from ..service.access import api_host
     from .config import config_path, remove_token
 
-    host = api_host(Session(ctx, api_url).api_url)
+    session = Session(ctx, api_url)
+    host = api_host(session.api_url)
     if remove_token(host):
-        get_logger(__name__).info("removed the token for %s from %s", host, config_path())
+        session.tell(f"removed the token for {host} from {config_path()}")
     else:
-        get_logger(__name__).info("there is no stored token for %s", host)
-    _tell_of_variable("the variable %s still holds a token")
+        session.tell(f"there is no stored token for {host}")
+    _tell_of_variable(session, "the variable %s still holds a token")
 
 
 @_auth.command(
@@ -78,10 +90,10 @@ def logout_command(ctx: typer.Context, api_url: opt.ApiUrl = None) -> None:
 )
 def status_command(
     ctx: typer.Context,
-    check: opt.Check = False,
-    repo: opt.Repo = None,
-    api_url: opt.ApiUrl = None,
-    ca_bundle: opt.CaBundle = None,
+    check: Check = False,
+    repo: Repo = None,
+    api_url: ApiUrl = None,
+    ca_bundle: CaBundle = None,
 ) -> None:
     """Say where the token comes from, and show it masked; exit status 4 without one.
 
@@ -91,27 +103,24 @@ def status_command(
 
     session = Session(ctx, api_url, ca_bundle)
     token = session.token
-    session.write([f"API    {session.api_url}"])
+    write_lines([f"API    {session.api_url}"])
     if token is None:
-        session.write(["token  none"])
+        write_lines(["token  none"])
         raise AuthError(
             f"there is no token for {api_host(session.api_url)}",
             hint="log in with `sourcecraft-artifacts auth login`, or set SOURCECRAFT_TOKEN",
         )
-    session.write([f"token  {masked(token.value)}, from {token.source}"])
+    write_lines([f"token  {masked(token.value)}, from {token.source}"])
     if check:
         known = session.repo(repo)
         _ask_with(session, known, token.value)
-        session.write([f"check  accepted: the runs of {visible(known)} can be read"])
+        write_lines([f"check  accepted: the runs of {visible(known)} can be read"])
 
 
 def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
     """Ask the API with a token and report the result. Raises `AuthError` if it refuses."""
-    from ..logs import get_logger
-
-    log = get_logger(__name__)
     if repo is None:
-        log.info("the token was not checked: no repository is known (--repo ORG/REPO)")
+        session.tell("the token was not checked: no repository is known (--repo ORG/REPO)")
         return
     try:
         _ask_with(session, repo, token)
@@ -122,9 +131,9 @@ def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
             " (--no-check stores it without asking the API)",
         ) from error
     except (ApiError, NotFound) as error:
-        log.warning("warning: the token could not be checked: %s", error.message)
+        session.warn([f"the token could not be checked: {error.message}"])
     else:
-        log.info("the API accepts the token: the runs of %s can be read", repo)
+        session.tell(f"the API accepts the token: the runs of {repo} can be read")
 
 
 def _repo_to_ask_for(session: Session, repo: str | None) -> str | None:
@@ -160,12 +169,11 @@ def _asked_token(host: str, *, from_stdin: bool) -> str:
         raise UsageError("no token was given") from None
 
 
-def _tell_of_variable(remark: str) -> None:
-    from ..logs import get_logger
+def _tell_of_variable(session: Session, remark: str) -> None:
     from .config import TOKEN_VARIABLE
 
     if os.environ.get(TOKEN_VARIABLE, "").strip():
-        get_logger(__name__).info(f"note: {remark}", TOKEN_VARIABLE)
+        session.tell("note: " + remark % TOKEN_VARIABLE)
 
 
 auth_command = typer.main.get_command(_auth)

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from ..errors import LocalError, UsageError
 from ..service.access import api_host, clean_token
-from ..service.names import near
-from ..text import visible
+from ..text import near, visible
 from .toml_edit import parse, with_token
 
 # tomllib and platformdirs are imported where they are used: they cost start-up time.

@@ -19,6 +19,7 @@ from .options import (
     taking,
 )
 from .session import Session
+from .streams import write_lines
 
 if TYPE_CHECKING:
     from ..models import Artifact
@@ -90,13 +91,13 @@ def _show_listing(
 
     known = sizes_of(chosen, given.ca_bundle, given.retries) if given.sizes else None
     if given.json:
-        session.write([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
+        write_lines([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
     elif session.shows_tables and not chosen:
         session.tell("no artifacts")
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:
-        session.write(listing_lines(chosen, known, painter(sys.stdout)))
+        write_lines(listing_lines(chosen, known, painter(sys.stdout)))
 
 
 def sizes_of(

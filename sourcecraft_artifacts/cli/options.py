@@ -22,7 +22,7 @@ from .completion import (
     complete_user,
     complete_workflow,
 )
-from .help import CONNECTION, OTHER, SHOWN, SUCCESS, WHICH
+from .help import CONNECTION, SHOWN, SUCCESS, WHICH
 from .origins import PREFIX
 from .values import for_typer, number, run_value
 
@@ -133,16 +133,6 @@ Quiet = Annotated[
         section=SHOWN,
         help="On stderr, show only errors and what is missing.",
     ),
-]
-Check = Annotated[
-    bool,
-    option("--check", section=OTHER, help="Also ask the API for a page of runs with the token."),
-]
-NoCheck = Annotated[
-    bool, option("--no-check", section=OTHER, help="Store the token without asking the API first.")
-]
-WithToken = Annotated[
-    bool, option("--with-token", section=OTHER, help="Read the token from stdin.")
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..errors import UsageError
+from ..text import nearest
 
 PREFIX = "SOURCECRAFT_ARTIFACTS_"
 OTHER_VARIABLES = ("SOURCECRAFT_TOKEN", "SOURCECRAFT_API_URL")
@@ -56,7 +57,5 @@ def _known_variables(command: Any) -> set[str]:
 
 def nearest_of(name: str, names: Collection[str]) -> str:
     """Return the one of `names` that is most like `name`, not counting their common prefix."""
-    from ..service.names import nearest
-
     short = {re.sub("^SOURCECRAFT_(ARTIFACTS_)?", "", one): one for one in sorted(names)}
     return short[nearest(name.removeprefix(PREFIX), short)[0]]

@@ -9,6 +9,7 @@ from ..show.colours import painter
 from .help import SHOWN, command
 from .options import CommonOptions, Json, Options, RunOptions, option, taking
 from .session import Session
+from .streams import write_lines
 from .values import number
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ def runs_command(ctx: typer.Context, given: RunsOptions) -> None:
     if newest.remark:
         get_logger(__name__).warning("%s", newest.remark)
     if given.json:
-        session.write([runs_json(name, runs)])
+        write_lines([runs_json(name, runs)])
     elif session.shows_tables and not runs:
         session.tell("no runs")
     elif session.shows_tables:
         runs_table(runs, session.console())
     else:
-        session.write(runs_lines(runs, painter(sys.stdout)))
+        write_lines(runs_lines(runs, painter(sys.stdout)))

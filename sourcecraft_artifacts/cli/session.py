@@ -13,7 +13,6 @@ import typer
 from ..errors import UsageError
 from ..show.colours import are_forced
 from .origins import unknown_variables
-from .streams import write_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +65,7 @@ class Session:
             from .stderr import listen
 
             listen(debug=debug, quiet=quiet, events=events)
-            self._warn(unknown_variables(ctx, os.environ))
+            self.warn(unknown_variables(ctx, os.environ))
 
     @classmethod
     def of(cls, ctx: typer.Context, given: CommonOptions, *, events: bool = False) -> Session:
@@ -81,7 +80,8 @@ class Session:
             events=events,
         )
 
-    def _warn(self, warnings: Iterable[str]) -> None:
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Show warnings on stderr."""
         from ..logs import get_logger
 
         for warning in warnings:
@@ -93,7 +93,7 @@ class Session:
         from .config import load_config
 
         config = load_config()
-        self._warn(config.warnings())
+        self.warn(config.warnings())
         return config
 
     @cached_property
@@ -162,7 +162,7 @@ class Session:
 
         values = (given.run_status, given.event, given.pull, given.user)
         chosen = RunFilter(*(tuple(one or ()) for one in values))
-        self._warn(chosen.warnings())
+        self.warn(chosen.warnings())
         return chosen
 
     def address(self, run: str, names: Sequence[str | None], repo: str | None) -> Address:
@@ -231,7 +231,3 @@ class Session:
         from ..logs import get_logger
 
         get_logger(__name__).info("%s", notice)
-
-    def write(self, lines: Iterable[str]) -> None:
-        """Write lines to stdout."""
-        write_lines(lines)

@@ -19,7 +19,6 @@ from ..choices import Shell
 from .streams import write_bytes
 
 PROGRAM = "sourcecraft-artifacts"
-VARIABLE = "_SOURCECRAFT_ARTIFACTS_COMPLETE"
 
 # bash 3.2, which macOS has, knows neither mapfile nor nosort.
 _BASH = r"""

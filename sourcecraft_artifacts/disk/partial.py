@@ -215,16 +215,14 @@ class Partial:
         self.is_large, self.position = False, 0
         self._done, self._start = [], b""
 
-    def seal(self, *, sync: bool = True) -> os.stat_result:
+    def seal(self) -> os.stat_result:
         """Sync the complete part and close it, ready to be moved; return its `stat`.
 
-        Without `sync` it is only closed: the files that are unpacked from it are synced instead.
         Raises `LocalError` if its size is not the object's, and OSError.
         """
         assert self._body is not None, "there is nothing to seal"
         try:
-            if sync:
-                self._body.sync()
+            self._body.sync()
         except OSError:
             self._fall_back()
             raise

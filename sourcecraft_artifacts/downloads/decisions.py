@@ -32,47 +32,21 @@ class Action(StrEnum):
 
 
 class Disk(Protocol):
-    """The facts about an output folder."""
+    """The facts about an output folder, as `KnownFolder` explains them."""
 
     @property
-    def folds_names(self) -> bool:
-        """Whether names that differ by case or normalisation are the same file there."""
-
-    def lstat(self, place: SafePath, absent: set[tuple[str, ...]]) -> os.stat_result | None:
-        """Return the `lstat` of a place. Raises `Refused` if it cannot be reached.
-
-        `absent` collects folders that were not there; they are not looked for again.
-        """
-
-    def own_file_above(self, place: SafePath) -> SafePath | None:
-        """Return the place of the unchanged file that this tool put where a folder is needed."""
-
-    def path_of(self, place: SafePath) -> str:
-        """Return the path of a place: the folder joined with the place below it."""
-
-    def entry(self, place: SafePath) -> Entry | None:
-        """Return the manifest's entry for a place."""
-
-    def was_only_intended(self, place: SafePath) -> bool:
-        """Tell whether a run may have been killed before it put its first file here."""
-
-    def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
-        """Tell whether the file there is the one in the entry."""
-
-    def holds_members(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether all files of an unpacked artifact are unchanged."""
-
-    def has_members(self, entry: Entry) -> bool:
-        """Tell whether each of them exists."""
-
-    def has_any_member(self, entry: Entry) -> bool:
-        """Tell whether at least one of them exists."""
-
-    def holds_only_ours(self, place: SafePath, entry: Entry) -> bool:
-        """Tell whether a folder has only files of an unpacked artifact."""
-
-    def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool:
-        """Tell whether the file there is an archive that should become a folder."""
+    def folds_names(self) -> bool: ...
+    def path_of(self, place: SafePath) -> str: ...
+    def lstat(self, place: SafePath, absent: set[tuple[str, ...]]) -> os.stat_result | None: ...
+    def entry(self, place: SafePath) -> Entry | None: ...
+    def own_file_above(self, place: SafePath) -> SafePath | None: ...
+    def was_only_intended(self, place: SafePath) -> bool: ...
+    def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool: ...
+    def holds_members(self, place: SafePath, entry: Entry) -> bool: ...
+    def has_members(self, entry: Entry) -> bool: ...
+    def has_any_member(self, entry: Entry) -> bool: ...
+    def holds_only_ours(self, place: SafePath, entry: Entry) -> bool: ...
+    def is_to_be_unpacked(self, place: SafePath, artifact: Artifact) -> bool: ...
 
 
 class Step(NamedTuple):

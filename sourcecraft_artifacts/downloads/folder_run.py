@@ -179,7 +179,7 @@ class FolderRun:
             members=members_of(entry, self._folder.path) if not error else None,
         )
         if error is None:
-            result = result._replace(path=self._folder.shown_path(step.place, entry))
+            result = result._replace(path=self._folder.shown_path(str(step.place), entry))
         self._reporter.finished(activity, result)
         return result
 
@@ -232,7 +232,7 @@ def settled(step: Step, folder: OutputFolder) -> FileResult:
     if step.action is Action.KEEP and step.entry is not None:
         return FileResult(
             step.artifact,
-            folder.shown_path(step.place, step.entry),
+            folder.shown_path(str(step.place), step.entry),
             outcome,
             size=step.entry.size,
             sha256=step.entry.sha256,

@@ -252,11 +252,10 @@ class KnownFolder:
         """Return a place as the report shows it: DIR joined with the place."""
         return self._above + os.sep.join(place.parts)
 
-    def shown_path(self, place: SafePath, entry: Entry | None) -> str:
+    def shown_path(self, key: str, entry: Entry | None) -> str:
         """Return the path of an artifact's file, or of the folder of its members."""
-        if entry is None or entry.members is None:
-            return self.path_of(place)
-        return os.path.join(self.path, *entry.base.split("/")) if entry.base else self.path
+        base = key if entry is None or entry.members is None else entry.base
+        return os.path.join(self.path, *base.split("/")) if base else self.path
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield the manifest's places and entries, in order."""
@@ -272,11 +271,6 @@ class KnownFolder:
     def remove(self, key: str, entry: Entry, places: Places) -> None:
         """Remove files of an artifact that `removable` returned, and folders that become empty."""
         self.unpacker.owners.remove(key, entry, places)
-
-    def shown_path_of(self, key: str, entry: Entry) -> str:
-        """Return the path of an artifact of the manifest, as the report shows it."""
-        base = key if entry.members is None else entry.base
-        return os.path.join(self.path, *base.split("/")) if base else self.path
 
 
 def members_of(entry: Entry | None, directory: str) -> tuple[MemberFile, ...] | None:

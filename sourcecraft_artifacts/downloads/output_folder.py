@@ -150,7 +150,7 @@ class OutputFolder(PreparedFolder):
         entry = self.manifest.get(str(step.place))
         if entry is None or entry.members is None:
             return result
-        path = self.shown_path(step.place, entry)
+        path = self.shown_path(str(step.place), entry)
         return result._replace(path=path, members=members_of(entry, self.path))
 
 

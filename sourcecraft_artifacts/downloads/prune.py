@@ -73,6 +73,6 @@ def prune(
         if not removable:
             continue
         outcome = Outcome.PLANNED if dry_run else Outcome.DELETED
-        path = folder.shown_path_of(key, entry)
+        path = folder.shown_path(key, entry)
         results.append(FileResult(artifact_of(entry), path, outcome, action="delete"))
     return results

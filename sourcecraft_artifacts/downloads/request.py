@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from .. import checks
 from ..choices import IfExists, Layout
@@ -21,17 +21,6 @@ from ..transfer.jobs import Tuning
 
 _MOST_MESSAGES = 5
 _LONGEST_STALL = 1_000_000
-_FLAGS = (
-    "portable_paths",
-    "unpack",
-    "prune",
-    "allow_missing",
-    "fail_fast",
-    "wait",
-    "allow_empty",
-    "fail_on_run_status",
-    "dry_run",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +96,9 @@ class Request:
         self._set("layout", checks.choice("layout", self.layout, Layout))
         if self.if_exists is not None:
             self._set("if_exists", checks.choice("if_exists", self.if_exists, IfExists))
-        for name in _FLAGS:
-            checks.flag(name, getattr(self, name))
+        for one in fields(self):
+            if one.type == "bool":
+                checks.flag(one.name, getattr(self, one.name))
         if self.jobs is not None:
             checks.whole("jobs", self.jobs, 1)
         checks.whole("retries", self.retries, 0)

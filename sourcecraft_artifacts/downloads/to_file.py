@@ -13,7 +13,7 @@ from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
 from ..text import count, visible
 from ..transfer.engine import Downloads
-from ..transfer.jobs import Job
+from ..transfer.jobs import Job, Target
 from ..transfer.reporter import Reporter
 from .decisions import Action
 from .named_folder import folder_of, is_missing
@@ -112,16 +112,8 @@ def _check_one(listing: Listing) -> None:
 def _to_file(
     client: Client, request: Request, target: OutputFile, artifact: Artifact, reporter: Reporter
 ) -> FileResult:
-    job = Job(artifact, request.output or "")
-    with (
-        target.locked(),
-        Downloads(
-            request.storage(), target, client.artifacts, reporter, request.tuning
-        ) as downloads,
-    ):
-        downloads.submit([job])
-        downloads.wait()
-    return downloads.results[job]
+    with target.locked():
+        return _fetched(client, request, target, Job(artifact, request.output or ""), reporter)
 
 
 def _to_stream(
@@ -131,11 +123,18 @@ def _to_stream(
         raise UsageError("there is no stream to write to")
     target = OutputStream(request.write)
     job = Job(artifact, "-", name=artifact.local_path)
+    result = _fetched(client, request, target, job, reporter)
+    if target.fault is not None:
+        raise target.fault
+    return result
+
+
+def _fetched(
+    client: Client, request: Request, target: Target, job: Job, reporter: Reporter
+) -> FileResult:
     with Downloads(
         request.storage(), target, client.artifacts, reporter, request.tuning
     ) as downloads:
         downloads.submit([job])
         downloads.wait()
-    if target.fault is not None:
-        raise target.fault
     return downloads.results[job]

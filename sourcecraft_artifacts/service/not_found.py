@@ -8,9 +8,8 @@ from typing import NamedTuple, Protocol
 
 from ..errors import ArtifactsError, NotFound
 from ..models import Run
-from ..text import some_of, visible
+from ..text import nearest, some_of, visible
 from .address import Address, is_glob
-from .names import nearest
 from .responses import MorePages
 from .runs import age
 

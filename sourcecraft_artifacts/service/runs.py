@@ -10,9 +10,8 @@ from .. import checks
 from ..errors import NotFound
 from ..logs import get_logger
 from ..models import ACTIVE_STATUSES, EVENT_TYPES, FINAL_STATUSES, Run, moment
-from ..text import count, some_of, visible
+from ..text import count, nearest, one_of, some_of, visible
 from .address import Address, name_matches
-from .names import nearest, one_of
 from .responses import MorePages
 
 _log = get_logger(__name__)

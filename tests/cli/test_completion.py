@@ -14,8 +14,9 @@ from fake_service import REPO, SIGNATURE, TOKEN, FakeService
 from servers import Response
 
 from sourcecraft_artifacts.cli.completion import LIMIT
-from sourcecraft_artifacts.cli.shells import VARIABLE, Typed, read_line
+from sourcecraft_artifacts.cli.shells import Typed, read_line
 
+VARIABLE = "_SOURCECRAFT_ARTIFACTS_COMPLETE"
 LATEST = "latest\tthe newest run"
 BREAKS = " \t\n\"'><=;|&(:"
 
