@@ -32,18 +32,23 @@ class Request:
     - `address`: the artifacts that are asked for.
     - `directory`: the output folder (the current one), or
     - `output`: one file instead; `-` is the function `write`, which is called with each piece.
-    - `selection`: the patterns that select artifacts (all). `runs`: the filter for `latest` (none).
+    - `selection`: the patterns that select artifacts (all).
+    - `runs`: the filter for `latest` (none).
     - `layout` (`auto`) and `if_exists` (`update`), which may be given as strings.
-    - `portable_paths`: refuse paths that Windows or macOS cannot hold. `unpack`: unpack folders
-      that the service stores as tar archives (True).
-    - `prune`: remove files that are no longer listed. `allow_missing`: do so even if some artifacts
-      are unavailable.
-    - `jobs`: the most storage connections (the tool's choice). `limit_rate`: bytes a second (none).
-    - `retries`: retries of each request that makes no progress (5). `stall_timeout`: seconds that a
-      connection may be slower than 1 byte a second (30). `fail_fast`: stop at the first failure.
+    - `portable_paths`: refuse paths that Windows or macOS cannot hold.
+    - `unpack`: unpack folders that the service stores as tar archives (True).
+    - `prune`: remove files that are no longer listed.
+    - `allow_missing`: prune even if some artifacts are unavailable.
+    - `jobs`: the most storage connections (the tool's choice).
+    - `limit_rate`: bytes a second (no limit).
+    - `retries`: how often a request that makes no progress is repeated (5).
+    - `stall_timeout`: seconds that a connection may be slower than 1 byte a second (30).
+    - `fail_fast`: stop at the first artifact that fails.
     - `wait`: follow a run in progress, for at most `wait_timeout` seconds (no limit).
-    - `allow_empty`: an empty selection is no error. `fail_on_run_status`: read how the run ended.
-    - `dry_run`: only plan: no storage request, nothing written. `ca_bundle`: a file of trusted CAs.
+    - `allow_empty`: an empty selection is no error.
+    - `fail_on_run_status`: read how the run ended, for the report's `run_status`.
+    - `dry_run`: only plan: no storage request, nothing written.
+    - `ca_bundle`: a file of trusted CAs.
     - `checksums`: a file that the caller writes afterwards; no artifact may have this path.
     """
 
