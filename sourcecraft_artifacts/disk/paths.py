@@ -175,8 +175,10 @@ def collisions(paths: Sequence[SafePath], *, fold: bool) -> list[Collision]:
 
 def _same_place(paths: Sequence[SafePath], group: list[int]) -> Collision:
     if len({paths[index] for index in group}) == 1:
-        return Collision(tuple(group), "they land on the same path")
-    return Collision(tuple(group), "they differ only by case or Unicode normalisation")
+        return Collision(tuple(group), "another artifact has the same path")
+    return Collision(
+        tuple(group), "it differs from another path only by case or Unicode normalisation"
+    )
 
 
 def _folders_of_others(groups: dict[str, list[int]]) -> Iterator[Collision]:
@@ -190,7 +192,7 @@ def _folders_of_others(groups: dict[str, list[int]]) -> Iterator[Collision]:
             below.setdefault(above[-1], []).extend(groups[key])
         above.append(key)
     for key, indexes in below.items():
-        yield Collision((*groups[key], *indexes), "the first is a folder of the others")
+        yield Collision((*groups[key], *indexes), "one of these paths is a folder of the others")
 
 
 def folds_names(directory: str) -> bool:

@@ -53,7 +53,7 @@ def plan(
     flaws = list(_unsafe_urls(artifacts))
     placed, unsafe = _placed(artifacts, layout, portable=portable)
     flaws += unsafe
-    flaws += _colliding(placed, layout, fold=portable or disk.folds_names)
+    flaws += _colliding(placed, layout, disk, fold=portable or disk.folds_names)
     _refuse(flaws, several=several, late=late)
     steps, flaws = _decided(placed, disk, rule or (lambda _: if_exists), unpack=unpack)
     _refuse(flaws, several=several, late=late)
@@ -83,11 +83,12 @@ def place_of(artifact: Artifact, layout: Layout, *, portable: bool) -> SafePath:
     return safe_path(artifact.local_path, portable=portable)
 
 
-def _colliding(placed: Placed, layout: Layout, *, fold: bool) -> Iterator[Flaw]:
+def _colliding(placed: Placed, layout: Layout, disk: Disk, *, fold: bool) -> Iterator[Flaw]:
     for collision in collisions([place for _, place in placed], fold=fold):
-        offenders = [placed[at][0] for at in collision.indexes]
-        hint = _keep_apart(offenders, layout)
-        yield from ((artifact, collision.reason, hint) for artifact in offenders)
+        offenders = [placed[at] for at in collision.indexes]
+        hint = _keep_apart([artifact for artifact, _ in offenders], layout)
+        for artifact, place in offenders:
+            yield artifact, f"{collision.reason} ({disk.path_of(place)})", hint
 
 
 def _keep_apart(artifacts: Sequence[Artifact], layout: Layout) -> str:

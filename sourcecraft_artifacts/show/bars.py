@@ -169,7 +169,9 @@ class Bars(Tracker):
         return line.append(clipped(facts, width - line.cell_len, cut))
 
     def _total_line(self, totals: Totals, width: int) -> Text:
-        parts, bar_width = summary_parts(totals), _bar_width(width)
+        parts = summary_parts(totals, awaits_more=bool(self._awaited))
+        # A full bar would look like the end while more files are awaited.
+        bar_width = 0 if self._awaited else _bar_width(width)
         line = Text()
         while len(parts) > 1 and cell_len(", ".join(parts)) > width:
             del parts[2 if len(parts) > 2 else 1]  # drop the speed first, and never the files

@@ -112,7 +112,8 @@ class Plain(Lines):
                 if activity.stage:
                     self.say(f"{visible(activity.name)}: {visible(activity.stage)}")
             retried = f", retried {count(self._retries, 'time')}" if self._retries else ""
-            self.say(summary_text(self.totals()) + (retried if self._counts else ""))
+            said = summary_text(self.totals(), awaits_more=bool(self._awaited))
+            self.say(said + (retried if self._counts else ""))
         self.flush()
 
 

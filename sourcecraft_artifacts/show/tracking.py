@@ -220,21 +220,23 @@ def failure_text(activity: Activity | None, result: FileResult) -> str:
     """Say which file failed and why, with the artifact's path if the name lacks it."""
     name, path = shown_name(activity, result), visible(normalised(result.artifact.local_path))
     which = name if name.endswith(path) else f"{name} ({path})"
-    return f"{which}: {what_went_wrong(result)}"
+    reason = what_went_wrong(result).replace(f"cannot write {name}: ", "cannot write: ", 1)
+    return f"{which}: {reason}"
 
 
-def summary_text(totals: Totals) -> str:
+def summary_text(totals: Totals, *, awaits_more: bool = False) -> str:
     """Say in one line how far the download is."""
-    return ", ".join(summary_parts(totals))
+    return ", ".join(summary_parts(totals, awaits_more=awaits_more))
 
 
-def summary_parts(totals: Totals) -> list[str]:
+def summary_parts(totals: Totals, *, awaits_more: bool = False) -> list[str]:
     """Say how far the download is: files, and if known bytes, speed and the time left.
 
-    With `--wait` all files so far may have ended, and then no speed is shown. The time left is
-    shown only if all sizes are known.
+    With `--wait` all files so far may have ended, and then no speed is shown; `awaits_more` says
+    that more will come. The time left is shown only if all sizes are known.
     """
-    parts = [f"{totals.done:,} of {count(totals.total, 'file')}"]
+    so_far = " so far" if awaits_more else ""
+    parts = [f"{totals.done:,} of {count(totals.total, 'file')}{so_far}"]
     if totals.size:
         least = "" if totals.sized else "at least "
         parts.append(f"{human_size(totals.bytes)} of {least}{human_size(totals.size)}")

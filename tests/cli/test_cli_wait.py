@@ -160,7 +160,11 @@ def test_wait_replaces_what_was_right_when_it_began(service: FakeService, cli: C
 @pytest.mark.parametrize(
     ("late", "arguments", "named"),
     [
-        ("quick", ["--layout", "mirror"], "ci/test/slow: quick: they land on the same path"),
+        (
+            "quick",
+            ["--layout", "mirror"],
+            "ci/test/slow: quick: another artifact has the same path (out/quick)",
+        ),
         ("../quick", [], "ci/test/slow: ../quick: it has a '..' component"),
     ],
 )

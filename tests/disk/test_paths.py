@@ -242,9 +242,9 @@ def test_safe_paths_are_values() -> None:
     assert (first, hash(first), first.name) == (second, hash(second), "b")
 
 
-SAME = "they land on the same path"
-ALIKE = "they differ only by case or Unicode normalisation"
-ABOVE = "the first is a folder of the others"
+SAME = "another artifact has the same path"
+ALIKE = "it differs from another path only by case or Unicode normalisation"
+ABOVE = "one of these paths is a folder of the others"
 
 
 @pytest.mark.parametrize(

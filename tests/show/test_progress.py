@@ -224,15 +224,18 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
 
 
 def test_a_failure_names_the_artifact_too() -> None:
-    """With `-o FILE` the message names the artifact as well as the file."""
+    """With `-o FILE` the message names the artifact as well as the file; a path stands once."""
     stream = io.StringIO()
     plain = Plain(stream, ticks=None)
     for name, path in [("file", "./dist//app.tar"), ("out/dist/app.tar", "./dist//app.tar")]:
         plain.finished(FakeActivity(name), result(path, Outcome.FAILED, message="gone"))
+    full = "cannot write out/a: No space left on device"
+    plain.finished(FakeActivity("out/a"), result("a", Outcome.FAILED, message=full))
     plain.close()
     assert stream.getvalue().splitlines() == [
         "failed: file (dist/app.tar): gone",
         "failed: out/dist/app.tar: gone",
+        "failed: out/a: cannot write: No space left on device",
     ]
 
 
@@ -517,7 +520,7 @@ def test_waiting_stays_and_a_refresh_passes() -> None:
         "listing the artifacts again, for new URLs",
     ]
     clock.now += 10
-    assert shown(bars)[0] == "waiting: 2 of 3 cubes"
+    assert shown(bars) == ["waiting: 2 of 3 cubes", "0 of 1 file so far"]
     bars.waiting("")
     assert shown(bars) == ["────────────────  0 of 1 file"]
 
