@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -138,12 +141,11 @@ def test_nothing_of_others_is_lost(
             assert {verdict for _, verdict in verify(opened.path)} <= {"OK"}
 
 
-def test_a_folder_of_any_depth() -> None:
-    """As many nested folders as a path can have are unpacked, when they are new and later.
-
-    The depth is above Python's recursion limit.
-    """
-    deep = "/".join("d" * 1100)
+def test_a_folder_of_any_depth(request: pytest.FixtureRequest) -> None:
+    """More nested folders than the recursion limit are unpacked, when they are new and later."""
+    deep = "/".join("d" * 300)
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
     with a_folder() as (home, opened):
         for body in (b"1", b"2"):
             name = pax(record("path", f"{deep}/a"))
