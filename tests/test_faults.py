@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from archives import archive, member
+from archives import archive, member, packed
 from conftest import HURRY, Cli
 from fake_service import (
     CUBE,
@@ -369,3 +369,37 @@ def test_a_full_stderr(service: FakeService, cli: Cli) -> None:
     with open("/dev/full", "wb") as full:
         cli.download("--debug", "--progress", "plain", stderr=full)
     assert tree(cli.out) == {"large": LARGE}
+
+
+@pytest.mark.parametrize("mode", [0o555, 0])
+def test_an_old_member_that_cannot_be_removed(service: FakeService, cli: Cli, mode: int) -> None:
+    """It is named, again and again, until a later run can remove it."""
+    service.add("dist", packed({"dist/a": b"1", "dist/s/gone": b"2"}))
+    cli.download()
+    stored = service.artifacts[0]
+    stored.dates = {**stored.dates, "updated_at": "2"}
+    stored.replies = [ranged(packed({"dist/a": b"new"}), etag='"2"')]
+    (cli.out / "dist/s").chmod(mode)
+    for _ in range(2):
+        finished = cli.download(wrap=unprivileged(), code=1)
+        assert "dist/s/gone cannot be removed: Permission denied" in finished.err
+        assert (cli.out / "dist/a").read_bytes() == b"new"
+    (cli.out / "dist/s").chmod(0o755)
+    cli.download()
+    assert tree(cli.out) == {"dist/a": b"new"}
+    assert partial_bytes(cli.out) == 0
+
+
+def test_a_file_that_cannot_be_pruned(service: FakeService, cli: Cli) -> None:
+    """It has failed, and is pruned by a later run."""
+    service.add("old/gone", b"1")
+    service.add("kept", b"2", run="8")
+    cli.download()
+    (cli.out / "old").chmod(0o555)
+    newer = ("download", "8", *CUBE, "-d", "out", "--prune")
+    finished = cli(*newer, "--json", wrap=unprivileged(), code=1)
+    assert finished.outcomes["old/gone"] == "failed"
+    assert "old/gone cannot be removed: Permission denied" in finished.err
+    (cli.out / "old").chmod(0o755)
+    assert cli(*newer, "--json").outcomes["old/gone"] == "deleted"
+    assert tree(cli.out) == {"kept": b"2"}

@@ -13,7 +13,7 @@ from .options import ApiUrl, CaBundle, Repo, option
 from .session import Session
 from .streams import write_lines
 
-_LONGEST = 1 << 16
+_LONGEST = 1 << 16  # bytes of stdin; a token is much shorter
 _PATIENCE = 10.0  # seconds that the API may be silent while a person waits
 
 Check = Annotated[

@@ -108,11 +108,15 @@ def _read(path: str) -> str:
         raise UsageError(f"the config file {visible(path)} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError:
         raise UsageError(f"the config file {visible(path)} is not UTF-8") from None
+    _refuse_dots(text, path)
+    return text
+
+
+def _refuse_dots(text: str, path: str) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_DOTS:
             where = f"line {number} of the config file {visible(path)}"
             raise UsageError(f"{where} has more than {_MOST_DOTS:,} dots")
-    return text
 
 
 def _parsed(text: str, path: str) -> dict[str, Any]:
@@ -182,10 +186,16 @@ def _edit(host: str, token: str | None, path: str) -> None:
     kept = {key: value for key, value in _tokens(data, path).items() if key.lower() != host}
     wanted = {**data, "tokens": kept if token is None else {**kept, host: token}}
     new = with_token(old, host, token)
+    _refuse_dots(new, path)
     if not _reads_as(new, wanted):
         raise UsageError(
             f"the config file {visible(path)} holds its tokens in a form that cannot be edited",
             hint=f'edit it by hand: under a line [tokens], write "{visible(host)}" = "TOKEN"',
+        )
+    if len(new.encode()) > _LARGEST:
+        raise UsageError(
+            f"the config file {visible(path)} would be larger than {_LARGEST:,} bytes",
+            hint="remove what is not needed from it",
         )
     _write(path, new)
 

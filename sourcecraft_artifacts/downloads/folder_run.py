@@ -139,7 +139,7 @@ class FolderRun:
     def _submit(self, downloads: Downloads, steps: list[Step]) -> None:
         self.steps = steps
         log_decisions(steps, self._request.if_exists or IfExists.UPDATE, self._folder.path_of)
-        self._folder.tidy(steps)
+        stuck = self._folder.tidy(steps)
         jobs = []
         for step in steps:
             key = _key(step.artifact)
@@ -152,7 +152,10 @@ class FolderRun:
             elif step.action is Action.UNPACK:
                 self._done[key] = self._unpack(step)
             elif step.action is not Action.NONE:
-                self._done[key] = result = settled(step, self._folder)
+                result = settled(step, self._folder)
+                if (error := stuck.get(step.artifact)) is not None:
+                    result = result._replace(outcome=Outcome.FAILED, error=error)
+                self._done[key] = result
                 self._reporter.finished(None, result)
         downloads.submit(jobs)
 

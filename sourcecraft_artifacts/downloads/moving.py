@@ -10,8 +10,8 @@ from itertools import chain
 from ..disk.archives import Check
 from ..disk.aside import Aside
 from ..disk.paths import UnsafePath
-from ..disk.places import by_folder, grouped, is_old, place_in, split
-from ..disk.records import FOLDER, Places, joined
+from ..disk.places import by_folder, grouped, place_in, split
+from ..disk.records import FOLDER, Places, is_as_left, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError
 from .landing import Landing
@@ -78,28 +78,36 @@ def touched_folders(landing: Landing) -> Iterator[tuple[str, ...]]:
             folder = split(folder)[0]
 
 
-def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> None:
+def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> dict[str, OSError]:
     """Remove unchanged files of an older version, and folders that become empty.
 
-    What cannot be examined or removed is kept.
+    What was changed is kept. Returns the places of files that could not be examined or removed,
+    each with the error.
     """
     emptied: set[str] = set()
+    stuck: dict[str, OSError] = {}
     for place, records in grouped(places).items():
         if keep(place):
             continue
         folder, name = split(place.rstrip("/"))
         if any(record == FOLDER for record in records):
             emptied.add(place.rstrip("/"))
-        elif is_old(tree, place, records):
-            with (
-                suppress(OSError, ArtifactsError, UnsafePath),
-                tree.parent(place_in(folder, "-"), create=False) as parent,
-            ):
-                parent.unlink(name)
-                emptied.add(folder)
+            continue
+        try:
+            with tree.parent(place_in(folder, "-"), create=False) as parent:
+                if any(is_as_left(record, parent, name, exactly=False) for record in records):
+                    parent.unlink(name)
+                    emptied.add(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            stuck[place] = error
+        except (ArtifactsError, UnsafePath):  # a folder above it is none any more
+            continue
     for folder in _with_those_above(emptied):
         if not keep(f"{folder}/"):
             _remove_if_empty(tree, folder)
+    return stuck
 
 
 def remove_empty(tree: Tree, folder: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from ..disk.entry import Entry
 from ..disk.partial import Partial
+from ..errors import LocalError
 from ..models import Artifact
 from ..results import FileResult, Outcome
 from ..transfer.jobs import Job, Whole, each
@@ -125,10 +126,14 @@ class OutputFolder(PreparedFolder):
             self.manifest.settled(key, made)
         return made
 
-    def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> None:
-        """Note the selected artifacts; remove what a killed run did not; put permissions right."""
+    def tidy(self, steps: Sequence[Step], *, look_only: bool = False) -> dict[Artifact, LocalError]:
+        """Note the selected artifacts; remove what a killed run did not; put permissions right.
+
+        Returns the artifacts of which old files cannot be removed, each with the error.
+        """
+        stuck: dict[Artifact, LocalError] = {}
         if self._tree is None:
-            return
+            return stuck
         self.unpacker.owners.current = {str(step.place) for step in steps}
         for step in steps:
             if look_only:
@@ -136,9 +141,13 @@ class OutputFolder(PreparedFolder):
             if step.action is not Action.NONE and step.makes_way is None:
                 self.unpacker.owners.forget_above(step.place)
             if step.action is Action.KEEP and step.entry is not None:
-                if step.entry.before:
-                    self.unpacker.owners.settle(str(step.place), step.entry)
+                try:
+                    if step.entry.before:
+                        self.unpacker.owners.settle(str(step.place), step.entry)
+                except LocalError as error:
+                    stuck[step.artifact] = error
                 self.unpacker.owners.restore_modes(str(step.place))
+        return stuck
 
     def with_members(self, result: FileResult) -> FileResult:
         """Add the members of an unpacked artifact to the result of its job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import accumulate
 
@@ -14,7 +14,7 @@ from ..disk.paths import SafePath, UnsafePath
 from ..disk.places import are_there, grouped, holds_only, is_old, other_modes, set_mode
 from ..disk.records import FOLDER, Places, joined
 from ..disk.tree import Tree
-from ..errors import ArtifactsError, Refused
+from ..errors import ArtifactsError, LocalError, Refused
 from ..logs import get_logger
 from ..text import count, visible
 from .claims import Claims, folded, old_places, places_of
@@ -49,21 +49,26 @@ class Owners:
         return self._claims
 
     def settle(self, key: str, entry: Entry) -> Entry:
-        """Remove the files of an older version, and record that the new one is in place."""
+        """Remove the files of an older version, and record that the new one is in place.
+
+        Raises `LocalError` if a file cannot be removed; it stays recorded, for the next run.
+        """
         present = set(places_of(key, entry))
+        stuck: dict[str, OSError] = {}
         if entry.before:
             keep = present | {entry.base}
-            remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
-        made = entry._replace(before=())
+            stuck = remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
+        made = entry._replace(before=tuple(pair for pair in entry.before if pair[0] in stuck))
         self._manifest.settled(key, made)
         self._has_members = self._has_members or made.members is not None
         with self._lock:
             self._take_over(key, present)
             self.claims.note(key, made)
+        _raise_first(stuck)
         return made
 
     def settle_file(self, key: str) -> None:
-        """Do the same for an artifact that is a file."""
+        """Do the same for an artifact that is a file. Raises the same."""
         entry = self._manifest.get(key) if self._has_members else None
         if entry is None:
             return
@@ -170,9 +175,16 @@ class Owners:
         )
 
     def remove(self, key: str, entry: Entry, places: Places) -> None:
-        """Remove files of an artifact and empty folders; what remains stays recorded."""
+        """Remove files of an artifact and empty folders; what remains stays recorded.
+
+        Raises `LocalError` if a file cannot be removed.
+        """
         emptied = (*places, (f"{entry.base}/", FOLDER)) if entry.members is not None else places
-        remove_old(self._tree, emptied, lambda _: False)
+        stuck = remove_old(self._tree, emptied, lambda _: False)
+        self._record_what_is_left(key, entry)
+        _raise_first(stuck)
+
+    def _record_what_is_left(self, key: str, entry: Entry) -> None:
         if entry.members is None:
             if not self._is_there(key):
                 self._manifest.dropped(key)
@@ -254,3 +266,13 @@ class Owners:
     def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
         """Tell whether a folder has only an artifact's unchanged members."""
         return holds_only(self._tree, str(place), grouped(old_places(key, entry)))
+
+
+def _raise_first(stuck: Mapping[str, OSError]) -> None:
+    """Raise `LocalError` for the first file of an older version that could not be removed."""
+    for place, error in stuck.items():
+        more = f", nor {count(len(stuck) - 1, 'other')}" if len(stuck) > 1 else ""
+        raise LocalError(
+            f"its old file {visible(place)} cannot be removed{more}: {error.strerror}",
+            hint="check the permissions of the folder, and run the same command again",
+        ) from error

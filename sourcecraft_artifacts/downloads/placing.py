@@ -127,10 +127,10 @@ class Placer:
             move_file(partial.directory, partial.part_name, parent, place.name)
         if one.own_file_above is not None:
             self._owners.forget_above(place)
-        self._owners.settle_file(one.key)
         partial.placed()
         one.whole.size = partial.size
         self.touched.add(place.parts[:-1])
+        self._owners.settle_file(one.key)
 
     def _clear(self, place: SafePath) -> None:
         """Remove a file of ours where a folder is needed, unless that was done before.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Set
 from ..choices import Layout
 from ..disk.entry import Entry
 from ..disk.paths import UnsafePath, fold_key
+from ..errors import LocalError
 from ..models import Artifact
 from ..results import FileResult, Outcome
 from ..select import Selection
@@ -63,16 +64,19 @@ def prune(
 ) -> list[FileResult]:
     """Remove unchanged artifacts; return what was removed, or would be.
 
-    A changed file is kept, and so is its entry.
+    A changed file is kept, and so is its entry. What cannot be removed has failed.
     """
     results = []
     for key, entry in entries:
         removable = folder.removable(key, entry)
-        if not dry_run:
-            folder.remove(key, entry, removable)
-        if not removable:
-            continue
-        outcome = Outcome.PLANNED if dry_run else Outcome.DELETED
-        path = folder.shown_path(key, entry)
-        results.append(FileResult(artifact_of(entry), path, outcome, action="delete"))
+        outcome, error = Outcome.PLANNED if dry_run else Outcome.DELETED, None
+        try:
+            if not dry_run:
+                folder.remove(key, entry, removable)
+        except LocalError as failure:
+            outcome, error = Outcome.FAILED, failure
+        if removable:
+            path = folder.shown_path(key, entry)
+            result = FileResult(artifact_of(entry), path, outcome, error=error, action="delete")
+            results.append(result)
     return results

@@ -71,7 +71,11 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         results = run.results()
         complete = run.error is None and all(result.error is None for result in results)
         if complete and not run.timed_out:
-            results += _pruned(request, folder, run.listing, run.steps, results, layout)
+            pruned = _pruned(request, folder, run.listing, run.steps, results, layout)
+            for result in pruned:
+                if result.error is not None:
+                    reporter.finished(None, result)
+            results += pruned
         with suppress(*([] if complete else [LocalError])):  # a local error was reported already
             folder.finish(complete=complete)
         report = report_of(request, run.listing, results)

@@ -10,6 +10,8 @@ from ..urls import shown_url, unsafe_url_reason
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a connection to the API may take to open, or be silent."""
+LONGEST_TOKEN = 16 << 10
+"""The most characters of a token; servers refuse header fields that are far shorter."""
 DEFAULT_API_URL = "https://api.sourcecraft.tech"
 
 
@@ -48,12 +50,16 @@ def api_host(api_url: str) -> str:
 def clean_token(text: str, what: str = "the token") -> str:
     """Trim ASCII whitespace around a token, and check that it can be sent.
 
-    Raises `UsageError`, which does not show the token, if it is empty or has control or non-ASCII
-    characters, which no header value may have (RFC 9110, 5.5).
+    Raises `UsageError`, which does not show the token, if it is empty, too long, or has control or
+    non-ASCII characters, which no header value may have (RFC 9110, 5.5).
     """
     token = text.strip(string.whitespace)
     if not token:
         raise UsageError(f"{what} is empty")
+    if len(token) > LONGEST_TOKEN:
+        raise UsageError(
+            f"{what} is longer than {LONGEST_TOKEN:,} characters", hint="copy the token again"
+        )
     if not (token.isascii() and token.isprintable()):
         raise UsageError(
             f"{what} holds a control or non-ASCII character", hint="copy the token again"

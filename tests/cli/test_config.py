@@ -205,6 +205,18 @@ def test_a_form_that_is_not_edited_is_left_to_the_user(file: Path, content: str)
     assert file.read_text() == content
 
 
+@pytest.mark.parametrize(("token", "rest"), [("t" * 8000, 60_000), ("t." * 501, 0)])
+def test_no_file_is_written_that_could_not_be_read(file: Path, token: str, rest: int) -> None:
+    """A file that would be too large, or have too many dots in a line, stays as it was."""
+    file.parent.mkdir()
+    file.write_text("#" * rest)
+    with pytest.raises(UsageError):
+        save_token("h", token, str(file))
+    assert file.read_text() == "#" * rest
+    save_token("h", "t", str(file))
+    assert load_config(str(file)).tokens == {"h": "t"}
+
+
 def test_a_linked_file_stays_linked(given_file: Path, tmp_path: Path) -> None:
     """If the file is a symlink, its target is written, also if that is absent."""
     for target in (given_file, tmp_path / "new" / "config.toml"):
@@ -326,9 +338,11 @@ def test_a_token_knows_where_it_comes_from() -> None:
     assert "SECRET" not in repr((config, Token("SECRET", "x")))
 
 
-@pytest.mark.parametrize("text", ["", " \t\r\n", "SEC\nRET", "SEC\x00RET", "SECRET\x7f", "SECRETы"])
+@pytest.mark.parametrize(
+    "text", ["", " \t\r\n", "SEC\nRET", "SEC\x00RET", "SECRET\x7f", "SECRETы", "SEC" * 6000]
+)
 def test_a_malformed_token_is_refused_unseen(text: str) -> None:
-    """Control and non-ASCII characters are refused, and the token is not shown."""
+    """Control and non-ASCII characters and too many are refused; the token is not shown."""
     with pytest.raises(UsageError) as caught:
         clean_token(text)
     assert "SEC" not in caught.value.message
