@@ -131,6 +131,8 @@ class Session:
         if token is None and self.token is not None:
             token = self.token.value
         settings = {"retries": self._retries, "ca_bundle": self._ca_bundle, **settings}
+        if self._debug:
+            self._tell_origins()
         early.begin(self.api_url, settings["ca_bundle"], settings.get("timeout", DEFAULT_TIMEOUT))
         from ..service.api import Client  # this takes as long as connecting
 
@@ -139,6 +141,19 @@ class Session:
         except BaseException:
             early.close()
             raise
+
+    def _tell_origins(self) -> None:
+        """Log the versions, the API's address and where the token comes from."""
+        from platform import python_version, system
+
+        from .. import __version__
+        from ..logs import get_logger
+
+        source = f"from {self.token.source}" if self.token is not None else "none"
+        get_logger(__name__).debug(
+            "version %s, Python %s, %s; API %s; token: %s",
+            *(__version__, python_version(), system(), self.api_url, source),
+        )
 
     def repo(self, option: str | None) -> str:
         """Return the repository. Raises `UsageError` if none is known."""

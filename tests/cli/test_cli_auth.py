@@ -69,6 +69,18 @@ def test_a_token_is_tried_before_it_is_stored(service: FakeService, cli: Cli) ->
     assert OTHER in cli.config.read_text()
 
 
+@pytest.mark.parametrize("env", [{}, NO_TOKEN], ids=["variable", "none"])
+def test_debug_says_where_the_token_comes_from(
+    service: FakeService, cli: Cli, env: dict[str, str | None]
+) -> None:
+    """The first line has versions, the API's address and the token's origin, and no token."""
+    service.add_run("7")
+    shown = cli("runs", "--debug", env=env).err.splitlines()[0]
+    source = "none" if env else "from the variable SOURCECRAFT_TOKEN"
+    assert shown.startswith("debug: version ")
+    assert shown.endswith(f"; API {service.api.url}; token: {source}")
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_is_refused_is_not_stored(service: FakeService, cli: Cli, status: int) -> None:
     """The message has the service's text, and the token stored before is kept."""
