@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
-from ..models import Artifact, CubeAddress, Run
+from ..models import Artifact, CubeAddress
 from ..text import count, some_of, visible
 from ..threads import in_threads
 from .address import Address
@@ -18,19 +18,14 @@ from .cubes import cube_names, held, is_internal, nameless, selected_cubes
 from .not_found import nearest_run, newest_page
 from .runs import LATEST, RunFilter, resolved
 
+if TYPE_CHECKING:
+    from .api import Client
+
 AT_ONCE = 16
 """How many cubes are asked for at the same time."""
 _MOST_TOLD = 10
 
 _log = get_logger(__name__)
-
-
-class Api(Protocol):
-    """The part of the API that is used here."""
-
-    def artifacts(self, address: CubeAddress) -> list[Artifact]: ...
-    def run(self, repo: str, run: str) -> Run: ...
-    def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
 class Listing(NamedTuple):
@@ -86,7 +81,7 @@ def tell_remarks(listing: Listing) -> None:
 
 
 def list_artifacts(
-    api: Api, address: Address, *, runs: RunFilter | None = None, watch: bool = False
+    api: Client, address: Address, *, runs: RunFilter | None = None, watch: bool = False
 ) -> Listing:
     """List the artifacts below an address; `runs` filters the runs if its run is `latest`.
 
@@ -104,7 +99,7 @@ def list_artifacts(
     return _of_run(api, address, watch=watch)
 
 
-def _of_one_cube(api: Api, address: Address) -> Listing:
+def _of_one_cube(api: Client, address: Address) -> Listing:
     """List the cube that an exact address names, in one request."""
     repo, run, *names = address
     cube = CubeAddress(repo, run, *(name or "" for name in names))
@@ -114,7 +109,7 @@ def _of_one_cube(api: Api, address: Address) -> Listing:
         raise nearest_below(api, address, error) from error
 
 
-def _of_run(api: Api, address: Address, *, watch: bool) -> Listing:
+def _of_run(api: Client, address: Address, *, watch: bool) -> Listing:
     """Read the run, and list each of its cubes that the address selects."""
     try:
         run = api.run(address.repo, address.run)
@@ -152,7 +147,7 @@ def _unlisted(
     )
 
 
-def nearest_below(api: Api, address: Address, error: NotFound) -> NotFound:
+def nearest_below(api: Client, address: Address, error: NotFound) -> NotFound:
     """Return the error that says which name of an exact address does not exist, if one does not.
 
     That takes one request, for the newest runs, and a second one only if they do not have the run's
@@ -183,7 +178,7 @@ _Answer = list[Artifact] | ArtifactsError
 """A cube's artifacts, or the error; a 404 may mean that it has none yet."""
 
 
-def _artifacts(api: Api, cube: CubeAddress) -> _Answer:
+def _artifacts(api: Client, cube: CubeAddress) -> _Answer:
     try:
         return api.artifacts(cube)
     except ArtifactsError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ArtifactsError, NotFound
 from ..models import Run
@@ -13,14 +13,11 @@ from .address import Address, is_glob
 from .responses import MorePages
 from .runs import age
 
+if TYPE_CHECKING:
+    from .api import Client
+
 _RUNS_READ = 50
 _ORDER = "the order is RUN [WORKFLOW [TASK [CUBE]]]"
-
-
-class Api(Protocol):
-    """The part of the API that is used here."""
-
-    def runs(self, repo: str, *, most_pages: int) -> Iterator[Run]: ...
 
 
 def require(
@@ -59,7 +56,7 @@ class Newest(NamedTuple):
         return self.more and (is_older or not newest_first)
 
 
-def newest_page(api: Api, repo: str) -> Newest:
+def newest_page(api: Client, repo: str) -> Newest:
     """Read the first page of runs, in one request. Raises `ArtifactsError`."""
     runs: list[Run] = []
     more = False
@@ -78,7 +75,7 @@ def _is_counter(slug: str) -> bool:
 
 
 def nearest_run(
-    api: Api, address: Address, error: NotFound, newest: Newest | None = None
+    api: Client, address: Address, error: NotFound, newest: Newest | None = None
 ) -> NotFound:
     """Return the error for a run that does not exist, with the nearest ones.
 
