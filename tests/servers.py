@@ -35,8 +35,6 @@ class Received:
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    version: str = "HTTP/1.1"
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, in any case, or None."""
@@ -224,10 +222,10 @@ class ScriptedServer:
         while (received := _read_request(reader)) is not None:
             self.requests.append(received)
             answer = self._choose(received)
-            self._send(connection, received, answer)
+            self._send(connection, answer)
             if answer.reset_after is not None:
                 self._reset(connection)
-            if answer.closes or _wants_close(received):
+            if answer.closes or (received.header("Connection") or "").lower() == "close":
                 return
 
     def _choose(self, received: Received) -> Response:
@@ -239,7 +237,7 @@ class ScriptedServer:
             reply = replies.pop(0) if len(replies) > 1 else replies[0]
         return reply if isinstance(reply, Response) else reply(received)
 
-    def _send(self, connection: socket.socket, received: Received, answer: Response) -> None:
+    def _send(self, connection: socket.socket, answer: Response) -> None:
         if answer.raw is not None:
             connection.sendall(answer.raw)
         elif answer.hang:
@@ -249,7 +247,7 @@ class ScriptedServer:
             self._drip_headers(connection, answer, answer.drip_headers)
         else:
             connection.sendall(answer.head())
-            if received.method != "HEAD" and not answer.bodiless:
+            if not answer.bodiless:
                 self._send_body(connection, answer)
 
     def _drip_headers(self, connection: socket.socket, answer: Response, seconds: float) -> None:
@@ -327,7 +325,7 @@ def ranged(
         ignore_range: always send the whole body with 200.
         status_200_with_content_range: send partial responses with 200 and their Content-Range.
         wrong_start: start partial responses, and their Content-Range, a byte too early.
-        cut_first: cut the first GET after that many bytes of its body.
+        cut_first: cut the first response after that many bytes of its body.
     """
     validators = {"ETag": etag, "Last-Modified": last_modified}
     common = {name: value for name, value in validators.items() if value is not None}
@@ -336,7 +334,7 @@ def ranged(
     cuts = itertools.chain([cut_first], itertools.repeat(None))
 
     def reply(received: Received) -> Response:
-        cut = next(cuts) if received.method == "GET" else None
+        cut = next(cuts)
         valid = _if_range_holds(received.header("If-Range"), etag, last_modified)
         asked = None if ignore_range or not valid else _asked_range(received, len(body))
         if asked is None:
@@ -361,11 +359,9 @@ def _if_range_holds(condition: str | None, etag: str | None, last_modified: str 
 
 def _asked_range(received: Received, length: int) -> tuple[int, int] | None:
     """Return the first and last requested byte; reversed if unsatisfiable, None for the whole."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", received.header("Range") or "")
-    if received.method != "GET" or not match or match[0] == "bytes=-":
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", received.header("Range") or "")
+    if not match:
         return None
-    if not match[1]:
-        return max(0, length - int(match[2])), length - 1
     first, last = int(match[1]), int(match[2] or max(length - 1, int(match[1])))
     if last < first:
         return None
@@ -377,30 +373,11 @@ def _read_request(reader: BinaryIO) -> Received | None:
     if not line:
         return None
     method, _, rest = line.partition(" ")
-    target, _, version = rest.rpartition(" ")
     pairs = []
     while field := reader.readline().decode("latin-1").rstrip("\r\n"):
         name, _, value = field.partition(":")
         pairs.append((name, value.strip()))
-    head = Received(method, target, tuple(pairs), version=version)
-    return Received(method, target, head.headers, _read_body(reader, head), version)
-
-
-def _read_body(reader: BinaryIO, head: Received) -> bytes:
-    if (head.header("Transfer-Encoding") or "").lower() != "chunked":
-        return reader.read(int(head.header("Content-Length") or 0))
-    body = b""
-    while size := int(reader.readline().split(b";")[0], 16):
-        body += reader.read(size)
-        reader.readline()
-    while reader.readline().strip():
-        pass
-    return body
-
-
-def _wants_close(received: Received) -> bool:
-    connection = (received.header("Connection") or "").lower()
-    return connection == "close" or (received.version == "HTTP/1.0" and connection != "keep-alive")
+    return Received(method, rest.rpartition(" ")[0], tuple(pairs))
 
 
 def _shut(connection: socket.socket) -> None:

@@ -40,14 +40,14 @@ def client(server: ScriptedServer) -> Iterator[http.client.HTTPConnection]:
     connection.close()
 
 
-def exchange(server: ScriptedServer, target: str = "/", method: str = "GET") -> bytes:
+def exchange(server: ScriptedServer, target: str = "/") -> bytes:
     """Return all bytes that the server sends for one request on its own connection.
 
     Raises: ConnectionResetError with the bytes received so far as its argument.
     """
     got = bytearray()
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
-        connection.sendall(f"{method} {target} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {target} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
         try:
             while data := connection.recv(65536):
                 got += data
@@ -67,25 +67,15 @@ def test_records_the_request_and_keeps_the_connection(
 ) -> None:
     """Several requests share a connection, and are recorded as they were sent."""
     server.on("/", json_response({"id": 1}, retry_after="3"))
-    for body in (b"one", b"two"):
-        client.request("POST", "/a%2Fb?x=%20", body, {"X-Name": "v"})
+    for _ in range(2):
+        client.request("GET", "/a%2Fb?x=%20", headers={"X-Name": "v"})
         response = client.getresponse()
         assert (response.status, response.read()) == (200, b'{"id": 1}')
         assert response.headers["Retry-After"] == "3"
     first, second = server.requests
-    assert (first.method, first.target, first.body) == ("POST", "/a%2Fb?x=%20", b"one")
+    assert (first.method, first.target) == ("GET", "/a%2Fb?x=%20")
     assert (second.header("x-name"), second.header("absent")) == ("v", None)
     assert (server.opened, server.max_open) == (1, 1)
-
-
-def test_reads_a_chunked_request(
-    server: ScriptedServer, client: http.client.HTTPConnection
-) -> None:
-    """A request body in chunks is recorded without its framing."""
-    server.on("/", Response())
-    client.request("PUT", "/", iter([b"one", b"two"]), encode_chunked=True)
-    assert client.getresponse().read() == b""
-    assert server.requests[0].body == b"onetwo"
 
 
 def test_answers_in_order_and_repeats_the_last(server: ScriptedServer) -> None:
@@ -166,13 +156,6 @@ def test_headers(server: ScriptedServer, headers: Headers) -> None:
     server.on("/", answer)
     lines = [f"{name}: {value}".encode() for name, value in answer.pairs]
     assert split(exchange(server))[0].split(b"\r\n")[1:3] == lines
-
-
-def test_head_has_no_body(server: ScriptedServer) -> None:
-    """HEAD gets only the length of the body."""
-    server.on("/", Response(body=BODY))
-    head, body = split(exchange(server, method="HEAD"))
-    assert (b"Content-Length: 10" in head, body) == (True, b"")
 
 
 def test_raw(server: ScriptedServer) -> None:
@@ -327,10 +310,10 @@ def test_tls() -> None:
         connection.close()
 
 
-def asked(value: str | None, if_range: str | None = None, method: str = "GET") -> Received:
+def asked(value: str | None, if_range: str | None = None) -> Received:
     """Return a request for a range."""
     headers = {"Range": value, "If-Range": if_range}
-    return Received(method, "/", tuple((k, v) for k, v in headers.items() if v is not None))
+    return Received("GET", "/", tuple((k, v) for k, v in headers.items() if v is not None))
 
 
 @pytest.mark.parametrize(
@@ -341,15 +324,10 @@ def asked(value: str | None, if_range: str | None = None, method: str = "GET") -
         (asked("bytes=4-"), 206, "bytes 4-9/10", b"456789"),
         (asked("bytes=4-5"), 206, "bytes 4-5/10", b"45"),
         (asked("bytes=4-99"), 206, "bytes 4-9/10", b"456789"),
-        (asked("bytes=-3"), 206, "bytes 7-9/10", b"789"),
-        (asked("bytes=-99"), 206, "bytes 0-9/10", BODY),
         (asked("bytes=10-"), 416, "bytes */10", b""),
-        (asked("bytes=-0"), 416, "bytes */10", b""),
         (asked("bytes=5-4"), 200, None, BODY),
-        (asked("bytes=-"), 200, None, BODY),
         (asked("bytes=0-1,4-5"), 200, None, BODY),
         (asked("lines=0-1"), 200, None, BODY),
-        (asked("bytes=4-", method="HEAD"), 200, None, BODY),
         (asked("bytes=4-", '"v1"'), 206, "bytes 4-9/10", b"456789"),
         (asked("bytes=4-", '"v2"'), 200, None, BODY),
         (asked("bytes=4-", 'W/"v1"'), 200, None, BODY),
@@ -380,5 +358,4 @@ def test_ranged_misbehaves() -> None:
     assert (wrong.status, wrong.body) == (206, b"3456789")
     assert dict(wrong.pairs).items() >= {"Content-Range": "bytes 3-9/10", "X-A": "b"}.items()
     cut = ranged(BODY, cut_first=3)
-    answers = [cut(asked(None, method="HEAD")), cut(asked(None)), cut(part)]
-    assert [answer.cut_after for answer in answers] == [None, 3, None]
+    assert [cut(one).cut_after for one in (asked(None), part)] == [3, None]
