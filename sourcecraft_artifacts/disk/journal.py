@@ -9,7 +9,6 @@ import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from .directory import Directory, sync_file
@@ -95,13 +94,11 @@ class Journal:
         return self._descriptor
 
 
-@dataclass(slots=True)
 class _Known:
     """The lines read from one journal, up to an offset in bytes."""
 
-    inode: int
-    offset: int
-    told: list[Told]
+    def __init__(self, inode: int, offset: int, told: list[Told]) -> None:
+        self.inode, self.offset, self.told = inode, offset, told
 
 
 class Journals:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -19,10 +18,8 @@ from .tar_fields import UnsafeArchive
 MOST_MEMBERS = 1_000_000
 _ALWAYS_ALLOWED = 256 << 20
 _LARGEST_RATIO = 200
-_GLOB = re.compile(r"[*?[]")
-_ARCHIVE_NAME = re.compile(
-    r".*\.(tar(\.[a-z0-9]+)?|tgz|taz|tbz|tbz2|tz2|txz|tlz|tzst)", re.IGNORECASE
-)
+_GLOB = r"[*?[]"
+_ARCHIVE_NAME = r"(?i).*\.(tar(\.[a-z0-9]+)?|tgz|taz|tbz|tbz2|tz2|txz|tlz|tzst)"
 
 
 def most_bytes(archive_size: int) -> int:
@@ -59,7 +56,7 @@ class Name(NamedTuple):
         glob = "/".join(parts) if len(plain) < len(parts) else ""
         last, is_explicit = parts[-1] if parts else "", local_path.endswith("/")
         form = Form.FILE
-        if not is_explicit and _ARCHIVE_NAME.fullmatch(last):
+        if not is_explicit and re.fullmatch(_ARCHIVE_NAME, last):
             form = Form.ARCHIVE
         elif is_explicit or glob or "." not in last:
             form = Form.FOLDER
@@ -73,7 +70,7 @@ class Name(NamedTuple):
 
 def _before_glob(parts: Iterable[str]) -> Iterable[str]:
     for part in parts:
-        if _GLOB.search(part):
+        if re.search(_GLOB, part):
             return
         yield part
 
@@ -88,13 +85,13 @@ class Stored(NamedTuple):
     target: str | None = None
 
 
-@dataclass(slots=True)
 class Contents:
     """The contents of an archive: files and symlinks by name, and folders."""
 
-    files: dict[str, Stored] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=set)
-    count: int = 0
+    def __init__(self) -> None:
+        self.files: dict[str, Stored] = {}
+        self.folders: set[str] = set()
+        self.count = 0
 
     def name_of(self, member: Member) -> str:
         """Return a member's name without `./` and doubled `/`, and count it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists
@@ -213,14 +212,13 @@ class FolderRun:
         return result
 
 
-@dataclass(slots=True)
 class _Unpacked:
     """An archive in its place that is being unpacked (`reporter.Activity`)."""
 
-    name: str
-    size: int | None = 0
-    position: int = 0
-    stage: str = ""
+    def __init__(self, name: str) -> None:
+        self.name, self.stage = name, ""
+        self.size: int | None = 0
+        self.position = 0
 
     def tell_stage(self, stage: str) -> None:
         """Note the stage that it is in."""

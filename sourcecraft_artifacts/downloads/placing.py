@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from ..disk.entry import Entry
 from ..disk.files import fit_in, move_file
@@ -22,19 +21,16 @@ from .moving import remove_empty, remove_old
 from .owners import Owners
 
 
-@dataclass(slots=True, eq=False)
 class _File:
-    """A complete file on its way to its place."""
+    """A complete file on its way to its place; `key` is that place in the manifest."""
 
-    whole: Whole
-    step: Step
-    key: str
-    """Its place in the manifest."""
-    entry: Entry | None = None
-    found: os.stat_result | None = None
-    """What is at its place."""
-    own_file_above: SafePath | None = None
-    """A file of an older version that has to make way for its folder."""
+    def __init__(self, whole: Whole, step: Step) -> None:
+        self.whole, self.step, self.key = whole, step, str(step.place)
+        self.entry: Entry | None = None
+        self.found: os.stat_result | None = None
+        """What is at its place."""
+        self.own_file_above: SafePath | None = None
+        """A file of an older version that has to make way for its folder."""
 
 
 class Placer:
@@ -54,7 +50,7 @@ class Placer:
 
     def put(self, batch: Iterable[tuple[Whole, Step]]) -> None:
         """Sync files, record them, and move them; an error concerns one file alone."""
-        files = [_File(whole, step, str(step.place)) for whole, step in batch]
+        files = [_File(whole, step) for whole, step in batch]
         for one in files if len(files) > 1 else ():
             one.whole.partial.start_sync()
         ready = _each(_each(files, self._seal), self._check_unchanged)

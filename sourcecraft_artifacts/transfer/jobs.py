@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ..disk.partial import Partial
@@ -31,7 +30,6 @@ class Tuning(NamedTuple):
     fail_fast: bool = False
 
 
-@dataclass(slots=True, eq=False)
 class Whole:
     """A job whose bytes have all arrived and that is ready to be committed.
 
@@ -40,14 +38,18 @@ class Whole:
     commit that takes long reports its stage with `tell_stage`.
     """
 
-    job: Job
-    partial: Partial
-    sha256: str
-    tell_stage: Callable[[str], None] = field(default=lambda stage: None)
-    size: int | None = None
-    error: Exception | None = None
-    members: Records | None = None
-    """The files that it was unpacked to, if it was."""
+    def __init__(
+        self,
+        job: Job,
+        partial: Partial,
+        sha256: str,
+        tell_stage: Callable[[str], None] = lambda stage: None,
+    ) -> None:
+        self.job, self.partial, self.sha256, self.tell_stage = job, partial, sha256, tell_stage
+        self.size: int | None = None
+        self.error: Exception | None = None
+        self.members: Records | None = None
+        """The files that it was unpacked to, if it was."""
 
 
 def each(batch: Iterable[Whole], step: Callable[[Whole], None]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import ExpiredUrl, TransferError
 
 _RENEWALS = 2
@@ -12,7 +10,6 @@ _SETTLED = 5.0
 """Seconds after which a URL that is refused may have expired, though it has just worked."""
 
 
-@dataclass(slots=True)
 class Tries:
     """Counts failures in a row; any progress of the file resets the count.
 
@@ -20,10 +17,9 @@ class Tries:
     began. Bytes of a connection that later stalled are not progress.
     """
 
-    allowed: int
-    failed: int = 0
-    best: int = 0
-    wave: int = 0
+    def __init__(self, allowed: int, best: int = 0) -> None:
+        self.allowed, self.best = allowed, best
+        self.failed = self.wave = 0
 
     def note(self, position: int, wave: int, idle: int = 0) -> int:
         """Count a failure at `position` bytes, `idle` of which are no progress.
@@ -39,7 +35,6 @@ class Tries:
         return self.failed
 
 
-@dataclass(slots=True)
 class Renewals:
     """Counts new URLs in a row, until one works.
 
@@ -48,9 +43,8 @@ class Renewals:
     worked yet.
     """
 
-    count: int = 0
-    unproven: bool = False
-    since: float = 0.0
+    def __init__(self) -> None:
+        self.count, self.unproven, self.since = 0, False, 0.0
 
     def note(self, failure: ExpiredUrl, now: float, *, others_receive: bool) -> None:
         """Count a new URL that is asked for because of a failure, at `now` in seconds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..disk.partial import Partial
 from ..http.blocks import Blocks
@@ -11,16 +10,20 @@ from .crew import Crew
 from .hasher import Hasher
 
 
-@dataclass(slots=True)
 class Order:
-    """A task for partial data; `failed` is called with an error, in the loop's thread."""
+    """A task for partial data; `failed` is called with an error, in the loop's thread.
 
-    do: Callable[[], object]
-    failed: Callable[[Exception], None]
-    block: memoryview | None = None
-    """A block that is given back afterwards."""
-    partial: Partial | None = None
-    """Partial data to hash afterwards, if that takes long."""
+    The `block` is given back afterwards, and `partial` data are hashed, if that takes long.
+    """
+
+    def __init__(
+        self,
+        do: Callable[[], object],
+        failed: Callable[[Exception], None],
+        block: memoryview | None = None,
+        partial: Partial | None = None,
+    ) -> None:
+        self.do, self.failed, self.block, self.partial = do, failed, block, partial
 
 
 class Writer:
