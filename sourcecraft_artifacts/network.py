@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+_TUNNEL_REFUSED = r"Tunnel connection failed: (\d{3})"
 _HEAD_START = 0.25
 """Seconds after which the next address of a host is tried too (RFC 8305)."""
 
@@ -136,7 +136,7 @@ def explain(cause: BaseException, timeout: float) -> str:
             return "its name cannot be resolved"
         case TimeoutError():
             return f"it sent nothing for {timeout:g} s"
-        case OSError() if refused := _TUNNEL_REFUSED.match(str(cause)):
+        case OSError() if refused := re.match(_TUNNEL_REFUSED, str(cause)):
             # Only the status of its text is shown: a proxy may repeat the password.
             return f"the proxy refused the connection with {refused[1]}"
         case RemoteDisconnected():

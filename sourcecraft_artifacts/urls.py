@@ -8,7 +8,7 @@ byte as UTF-8.
 import re
 from functools import lru_cache
 
-_UNSENDABLE = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
+_UNSENDABLE = r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]"
 _START = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _AUTHORITY = re.compile(
@@ -23,7 +23,7 @@ def unsafe_url_reason(url: str) -> str | None:
     part of the URL, so that it can be shown.
     """
     is_plain = url.isascii() and url.isprintable()  # to search takes ten times as long
-    if (not is_plain or " " in url or "\\" in url) and _UNSENDABLE.search(url):
+    if (not is_plain or " " in url or "\\" in url) and re.search(_UNSENDABLE, url):
         return "it holds a control character, a space or a backslash"
     start = _START.match(url)
     if start is None:

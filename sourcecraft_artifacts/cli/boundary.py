@@ -26,8 +26,8 @@ _HANG_UP = getattr(signal, "SIGHUP", None)
 """The signal that the terminal has gone; Windows has none."""
 _LATER = 0.01
 """Seconds after which a signal is sent once more."""
-_NO_FLAG = re.compile(r"is not a valid boolean\..*", re.DOTALL)
-_EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$")
+_NO_FLAG = r"(?s)is not a valid boolean\..*"
+_EXTRA = r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)$"
 
 
 @contextmanager
@@ -156,9 +156,9 @@ def _refuse_arguments(error: typer.TyperException) -> int:
     of_option = getattr(param, "param_type_name", "") == "option"
     if of_option:
         reason = str(error).removeprefix("Value error, ")  # typer 0.29 adds that
-        reason = _NO_FLAG.sub("is neither 1 (on) nor 0 (off)", reason)
+        reason = re.sub(_NO_FLAG, "is neither 1 (on) nor 0 (off)", reason)
         message = f"{max(param.opts, key=len)}: {reason}"
-    message = _EXTRA.sub(r"too many arguments: \1", message.removesuffix("."))
+    message = re.sub(_EXTRA, r"too many arguments: \1", message.removesuffix("."))
     hint = _usage_hint(ctx, of_option or hasattr(error, "option_name"))
     fault = UsageError(message[:1].lower() + message[1:], hint=hint)
     if isinstance(error.__cause__, UsageError):  # raised by one of our parsers in `values`

@@ -15,7 +15,7 @@ from .body import Body
 from .sums import Sum, Sums
 
 SCHEMA = 2
-_SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]+")
+_SENDABLE = r"[\x20-\x7e\x80-\xff]+"
 """A validator that can be sent in `If-Range`."""
 
 
@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
         if value["schema_version"] != SCHEMA:
             raise ValueError("it is of another version")
         validator, size = value["validator"], value["size"]
-        if not _SENDABLE.fullmatch(validator) or type(size) is not int or size <= 0:
+        if not re.fullmatch(_SENDABLE, validator) or type(size) is not int or size <= 0:
             raise ValueError("its validator or size is not valid")
         digests = _read_digests(value["digests"])
         return cls(Version(validator, size), digests, _read_sums(value["sums"], size))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -27,7 +26,7 @@ class FileLock:
     def __init__(self, directory: Directory, name: str) -> None:
         self._directory = directory
         self._name = name
-        self._text = b"%d %s\n" % (os.getpid(), secrets.token_hex(8).encode())
+        self._text = b"%d %s\n" % (os.getpid(), os.urandom(8).hex().encode())
         self._removed = 0
 
     @contextmanager

@@ -19,11 +19,9 @@ _MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 """Nearly all paths match this; then only their length can be wrong."""
-_UNPORTABLE = re.compile(r'[<>:"|?*\\]')
-_DEVICE = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
-)
-_SHORT_STATE_NAME = re.compile(r"source~[0-9]+", re.IGNORECASE)
+_UNPORTABLE = r'[<>:"|?*\\]'
+_DEVICE = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)"
+_SHORT_STATE_NAME = r"(?i)source~[0-9]+"
 
 
 class UnsafePath(ValueError):
@@ -132,13 +130,13 @@ def _names_state_folder(name: str) -> bool:
 def _portable_flaw(parts: tuple[str, ...]) -> str | None:
     """Return why Windows would refuse or misread these components; None if it would not."""
     for name in parts:
-        if found := _UNPORTABLE.search(name):
+        if found := re.search(_UNPORTABLE, name):
             return f"it has the character {found[0]}, which Windows refuses or misreads"
         if name[-1] in ". ":
             return "it has a component with a trailing dot or space, which Windows drops"
-        if _DEVICE.match(name):
+        if re.match(_DEVICE, name):
             return "it has a component that is a device on Windows"
-    if _SHORT_STATE_NAME.fullmatch(parts[0]):
+    if re.fullmatch(_SHORT_STATE_NAME, parts[0]):
         return f"on Windows it may be inside {STATE_FOLDER}, by its short name"
     return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from contextlib import suppress
 from functools import cache
@@ -39,7 +38,7 @@ class Run:
         self.marks: Directory | None = None
         """The folder in which each active run has a mark, if it exists."""
         number = os.getpid()
-        self.token = f"{_place()}_{number}_{_started(number)}_{secrets.token_hex(4)}"
+        self.token = f"{_place()}_{number}_{_started(number)}_{os.urandom(4).hex()}"
         self._marked = False
         _here.add(self.token)
 

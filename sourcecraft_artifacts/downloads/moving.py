@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from ..disk.archives import Check
 from ..disk.aside import Aside
@@ -14,7 +15,9 @@ from ..disk.places import by_folder, grouped, place_in, split
 from ..disk.records import FOLDER, Places, is_as_left, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError
-from .landing import Landing
+
+if TYPE_CHECKING:
+    from .landing import Landing
 
 _TELL_EVERY = 2000
 

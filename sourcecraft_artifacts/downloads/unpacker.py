@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..choices import IfExists, Layout
 from ..disk.archives import is_archive, is_folder, may_be_archive
@@ -24,9 +24,11 @@ from ..logs import get_logger
 from ..models import Artifact
 from ..text import visible
 from .claims import old_places
-from .landing import Landing, landing
 from .moving import move_in, remove_empty, remove_old, touched_folders
 from .owners import Owners
+
+if TYPE_CHECKING:
+    from .landing import Landing
 
 _log = get_logger(__name__)
 _AS_IT_CAME = "--no-unpack keeps the archive"
@@ -171,6 +173,8 @@ class Unpacker:
         aside: Aside,
         tell: Callable[[str], None],
     ) -> Entry:
+        from .landing import landing  # most runs unpack nothing
+
         known = self.manifest.get(key)
         before = old_places(key, known)
         skip = self._how.if_exists is IfExists.SKIP

@@ -27,7 +27,7 @@ _NAMES |= {"adler32": "adler32", "crc32": "crc32", "crc32c": "crc32c", "crc64nvm
 ALGORITHMS = frozenset(_NAMES.values())
 _AMAZON = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
 _FIELDS = {"content-md5", "x-goog-hash", "digest", "repr-digest"}
-_DICTIONARY = re.compile(r"([a-z0-9-]+)[ \t]*=[ \t]*:([^:]*):", re.IGNORECASE)
+_DICTIONARY = r"(?i)([a-z0-9-]+)[ \t]*=[ \t]*:([^:]*):"
 _FIELDS |= {f"x-amz-checksum-{name}" for name in _AMAZON}
 _SLOW = frozenset({"crc32c", "crc64nvme"})
 _SLOW_LIMIT = 4 << 20
@@ -111,7 +111,8 @@ def _named(status: int, headers: Headers) -> Iterator[tuple[str, str]]:
             for item in headers.get(field, "").split(","):
                 name, _, value = item.partition("=")
                 yield name, value
-    yield from _DICTIONARY.findall(headers.get("repr-digest", ""))
+    if told := headers.get("repr-digest"):
+        yield from re.findall(_DICTIONARY, told)
 
 
 def _amazon_counts(status: int, headers: Headers, *, whole: bool) -> bool:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 _NUMBER = r"([0-9]{1,19})"
-_CONTENT_RANGE = re.compile(rf"bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}", re.IGNORECASE)
+_CONTENT_RANGE = rf"(?i)bytes\s+{_NUMBER}-{_NUMBER}/{_NUMBER}"
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _CLEARLY_OLD = 15 * 60
 """How old a Last-Modified without a Date must be, in seconds: clocks may differ."""
@@ -149,7 +149,7 @@ def holds_all(status: int, headers: Mapping[str, str]) -> bool:
 
 def read_content_range(text: str | None) -> tuple[int, int, int] | None:
     """Read `bytes FIRST-LAST/TOTAL` as start, end (past the last byte) and total, or None."""
-    match = _CONTENT_RANGE.fullmatch(text.strip()) if text else None
+    match = re.fullmatch(_CONTENT_RANGE, text.strip()) if text else None
     if match is None:
         return None
     first, last, total = (int(group) for group in match.groups())

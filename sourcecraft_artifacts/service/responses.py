@@ -21,9 +21,9 @@ _MOST_VALUES = 3_000_000
 64 MiB of `{},` have 44 million, which take gigabytes once parsed."""
 _EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
-_MAY_HOLD_A_KEY = re.compile(r'"\s*:|\\[/u]|[?&][\w.~%+-]+=')
+_MAY_HOLD_A_KEY = r'"\s*:|\\[/u]|[?&][\w.~%+-]+='
 """Signs that a text has a piece of a listing: a member, an escaped slash, a query."""
-_MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_MARKUP = r"(?is)<(script|style)\b.*?</\1>|<[^>]*>"
 _FINAL_5XX = frozenset({501, 505})
 UNREACHABLE = "check the network, the proxy variables and --api-url"
 _NOT_THE_API = "check that --api-url and the proxy variables lead to the API"
@@ -140,8 +140,8 @@ def _not_json(answer: Response, secrets: Sequence[str]) -> str:
     excerpt = ""
     # A success may hold a piece of a listing; a proxy's page begins with `<`.
     is_told = answer.status >= 300 or text.startswith("<")
-    if is_told and not _MAY_HOLD_A_KEY.search(redacted):
-        plain = _MARKUP.sub(" ", redacted[:_EXAMINED])
+    if is_told and not re.search(_MAY_HOLD_A_KEY, redacted):
+        plain = re.sub(_MARKUP, " ", redacted[:_EXAMINED])
         excerpt = _safe(" ".join(plain.split()), secrets)[:_EXCERPT]
     return f"{kind or 'something'} instead of JSON" + (f": '{excerpt}'" if excerpt else "")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -131,7 +130,7 @@ def write_checksums(path: str, report: Report) -> None:
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )
     _refuse_special(path)
-    temporary = f".{name[:50]}.{secrets.token_hex(8)}"  # a name has room for 255 bytes
+    temporary = f".{name[:50]}.{os.urandom(8).hex()}"  # a name has room for 255 bytes
     try:
         with open_root(folder or ".") as directory:
             write_file(directory, name, checksum_lines(report), sync=True, temporary=temporary)

@@ -9,7 +9,7 @@ from typing import TextIO
 
 _INDENT = "  "
 _GLUE = "\0"
-_NUMBER = re.compile(r"(?<=[0-9]) (?=[A-Za-z])")
+_NUMBER = r"(?<=[0-9]) (?=[A-Za-z])"
 
 
 def terminal_width(stream: TextIO | None) -> int | None:
@@ -35,7 +35,7 @@ def wrapped(text: str, whole: str, width: int | None) -> list[str]:
         return [text]
     text = text.replace(whole, whole.replace(" ", _GLUE)) if whole else text
     lines: list[str] = []
-    for part in _NUMBER.sub(_GLUE, text).split(" "):
+    for part in re.sub(_NUMBER, _GLUE, text).split(" "):
         word = part.replace(_GLUE, " ")
         if lines and _cells(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
