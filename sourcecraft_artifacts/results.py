@@ -60,6 +60,13 @@ class FileResult(NamedTuple):
     resumed: int = 0
     members: tuple[MemberFile, ...] | None = None
 
+    @property
+    def files(self) -> tuple[MemberFile, ...]:
+        """Its files: the members, or else the one at `path` (whose SHA-256 may be empty)."""
+        if self.members is not None:
+            return self.members
+        return (MemberFile(self.path, self.sha256 or ""),) if self.path else ()
+
 
 class Report(NamedTuple):
     """The result of a download.

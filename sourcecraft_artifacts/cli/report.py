@@ -71,12 +71,8 @@ def _write_report(report: Report, place: Place) -> None:
 def _write_paths(report: Report) -> None:
     """Write the path of each file that is in place, in the bytes that the file system uses."""
     there = (Outcome.DOWNLOADED, Outcome.UNCHANGED)
-    paths: list[str] = []
-    for result in report.files:
-        if result.outcome in there and result.members is not None:
-            paths += [member.path for member in result.members]
-        elif result.outcome in there and result.path:
-            paths.append(result.path)
+    results = (result for result in report.files if result.outcome in there)
+    paths = [file.path for result in results for file in result.files]
     if sys.stdout.isatty():
         write_lines(visible(path) for path in paths)
         return

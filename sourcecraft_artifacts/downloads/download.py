@@ -47,9 +47,9 @@ def download(client: Client, request: Request, reporter: Reporter | None = None)
 
             report = to_folder(client, request, listing, reporter)
         else:
-            from .to_file import to_one
+            from .to_file import to_file
 
-            report = to_one(client, request, listing, reporter)
+            report = to_file(client, request, listing, reporter)
     finally:
         reporter.close()
     return report._replace(seconds=time.monotonic() - started)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..service.api import Client
 
 
-def to_one(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
+def to_file(client: Client, request: Request, listing: Listing, reporter: Reporter) -> Report:
     """Fetch the one selected artifact to a file or a stream; refusals come before any wait."""
     with ExitStack() as stack:
         target: OutputFile | None = None

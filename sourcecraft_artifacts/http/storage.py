@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from ..errors import BrokenTransfer, TransferError, UnsafeUrl
@@ -26,7 +25,7 @@ from .wire import Ended, ProtocolError
 _log = get_logger(__name__)
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BROKEN = (OSError, HTTPException, ProtocolError, Ended, Stalled, TunnelRefused)
+_BROKEN = (OSError, ProtocolError, Ended, Stalled, TunnelRefused)
 
 
 class Storage:

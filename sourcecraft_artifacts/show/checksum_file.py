@@ -21,13 +21,8 @@ def checksum_lines(report: Report) -> bytes:
     A path with a backslash or a line break is escaped, and its line starts with a backslash, as
     GNU coreutils do it.
     """
-    lines = []
-    for result in report.files:
-        if result.members is not None:
-            lines += [_line(one.path, one.sha256) for one in result.members if one.sha256]
-        elif result.sha256 is not None and result.path is not None:
-            lines.append(_line(result.path, result.sha256))
-    return b"".join(lines)
+    files = (file for result in report.files for file in result.files)
+    return b"".join(_line(file.path, file.sha256) for file in files if file.sha256)
 
 
 def _line(shown: str, sha256: str) -> bytes:
@@ -108,15 +103,6 @@ def checksums_beside(path: str | None, report: Report) -> Iterator[None]:
         raise fault
 
 
-def _paths(report: Report) -> Iterator[str]:
-    """Yield the paths of all files of a report."""
-    for file in report.files:
-        if file.members is not None:
-            yield from (one.path for one in file.members)
-        elif file.path:
-            yield file.path
-
-
 def write_checksums(path: str, report: Report) -> None:
     """Write the file atomically.
 
@@ -125,7 +111,8 @@ def write_checksums(path: str, report: Report) -> None:
     """
     folder, name = os.path.split(path)
     place = os.path.realpath(path)
-    if any(os.path.realpath(one) == place for one in _paths(report)):
+    files = (file for result in report.files for file in result.files)
+    if any(os.path.realpath(file.path) == place for file in files):
         raise Refused(
             f"--checksums: {visible(path)} is one of the artifacts", hint="choose another name"
         )
