@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ArtifactsError, NotFound
 from ..models import Run
-from ..text import nearest, some_of, visible
+from ..text import near, nearest, some_of, visible
 from .address import Address, is_glob
 from .responses import MorePages
-from .runs import age
+from .runs import LATEST, age
 
 if TYPE_CHECKING:
     from .api import Client
@@ -101,4 +101,6 @@ def _hint(address: Address, runs: Sequence[Run]) -> str:
         return f"{run} is a workflow, and the run comes first, as in: latest {names}"
     newest = sorted(runs, key=age, reverse=True)
     there = f"the newest runs: {some_of(visible(one.slug) for one in newest)}"
+    if near(address.run, [LATEST]):
+        return f"did you mean {LATEST}? {there}"
     return there if address.run.isdigit() else f"{_ORDER}; {there}"

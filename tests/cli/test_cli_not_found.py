@@ -69,6 +69,8 @@ def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
     for slug, day in (("9", 3), ("11", 5), ("10", 4)):
         service.add_run(slug, created_at=f"2026-11-0{day}T09:00:00Z")
     assert "hint: the newest runs: 11, 10, 9\n" in cli("list", "77", code=5).err
+    said = "hint: did you mean latest? the newest runs: 11, 10, 9\n"
+    assert said in cli("list", "lates", code=5).err
 
 
 @pytest.mark.parametrize("repo", ["../r", "o/..", "./r", "o/."])
