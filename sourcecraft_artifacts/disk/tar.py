@@ -26,7 +26,7 @@ from .tar_fields import (
     number_in,
     pax_records,
     refuse_for_all,
-    sum_of_ascii,
+    sum_of,
     terminated,
     text_of,
     time_in,
@@ -121,12 +121,14 @@ class TarReader:
 
     def content(self) -> Iterable[memoryview]:
         """Yield the bytes of the last member; each piece is valid until the next one."""
-        if self._spans is None:
-            if self._at + self._left > len(self._buffer):
-                return self._data(self._left)
-            left, self._left = self._left, 0
-            return (self._take(left),)
-        return self._expanded(self._spans)
+        if self._spans is not None:
+            return self._expanded(self._spans)
+        end = self._at + self._left
+        if end > len(self._buffer):
+            return self._data(self._left)
+        piece = self._view[self._at : end]
+        self._at, self._left = end, 0
+        return (piece,)
 
     # Bytes.
 
@@ -177,26 +179,15 @@ class TarReader:
 
     def _skip(self) -> None:
         """Skip the rest of a member."""
-        left = self._left + self._filling
+        for _ in self._data(self._left + self._filling):
+            pass
         self._left = self._filling = 0
-        if self._at + left <= len(self._buffer):
-            self._at += left
-            return
-        while left:
-            step = min(left, len(self._buffer) - self._at)
-            if not step:
-                self._refilled(1)
-                self._at = 0
-            self._at += step
-            left -= step
 
     def _small(self, size: int) -> bytes:
         """Read the content of a header that is a member of its own."""
         if size > _MOST_HEADERS:
             raise UnsafeArchive("a header in it is too large")
-        content = bytes(self._take(size))
-        self._take(-size % BLOCK)
-        return content
+        return bytes(self._take(size + -size % BLOCK)[:size])
 
     # Headers.
 
@@ -240,18 +231,18 @@ class TarReader:
         at = self._at + self._left + self._filling
         header = self._buffer[at : at + BLOCK]
         found = self._usual(header)
-        if found is None or not header.isascii():
+        if found is None:
             return None
         name, mode, digits, seconds, own, checksum = found.groups()
         if header[345]:
             name = name_in(header)
-        if name[-1] == _SLASH or sum_of_ascii(header) - sum(own) + OWN_SPACES != int(checksum, 8):
+        if name[-1] == _SLASH or sum_of(header) - sum(own) + OWN_SPACES != int(checksum, 8):
             return None
         size = int(digits, 8)
         self._at, self._spans, self._size = at + BLOCK, None, size
         self._left, self._filling = size, -size % BLOCK
         time = min(int(seconds, 8), LAST_SECOND) * 1_000_000_000
-        return Member(name.decode(), Kind.FILE, size, int(mode, 8) & 0o777, time)
+        return Member(text_of(name), Kind.FILE, size, int(mode, 8) & 0o777, time)
 
     def _member(
         self, header: bytes, kind: bytes, size: int, said: dict[bytes, bytes], records: PaxRecords

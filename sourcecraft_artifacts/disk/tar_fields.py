@@ -31,19 +31,24 @@ def checksum_is_right(header: bytes) -> bool:
 
     Some old programs added the bytes up as signed numbers.
     """
+    own = header[148:156]
     try:
-        told = number_in(header[148:156])
+        told = number_in(own)
     except UnsafeArchive:
         return False
-    total = sum(header[:148]) + sum(header[156:]) + OWN_SPACES
-    if told == total:
-        return True
-    return told == total - 256 * sum(one > 127 for one in header[:148] + header[156:])
+    total = sum_of(header) - sum(own) + OWN_SPACES
+    return told == total or told == total - 256 * sum(
+        one > 127 for one in header[:148] + header[156:]
+    )
 
 
-def sum_of_ascii(header: bytes) -> int:
-    """Return the sum of all bytes, which Adler-32 computes fast if it is less than 65521."""
-    return (zlib.adler32(header) & 0xFFFF) - 1
+def sum_of(header: bytes) -> int:
+    """Return the sum of a header's 512 bytes, which Adler-32 adds up fast.
+
+    It counts modulo 65521, which is more than 256 bytes can add up to, and begins with one.
+    """
+    low, high = zlib.adler32(header[:256]), zlib.adler32(header[256:])
+    return (low & 0xFFFF) + (high & 0xFFFF) - 2
 
 
 def number_in(field: bytes) -> int:

@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 
 from sourcecraft_artifacts.disk import inflate, tar
 from sourcecraft_artifacts.disk.tar import Kind, Member, TarReader
-from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive, is_header
+from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive, is_header, sum_of
 
 GNU_TAR = shutil.which("tar")
 
@@ -129,6 +129,12 @@ def test_whatever_the_bytes(noise: bytes, keep: int, spoils: list[tuple[int, byt
     for data in (bytes(good) + noise, noise):
         with suppress(UnsafeArchive):
             read(data)
+
+
+@given(st.one_of(st.binary(min_size=BLOCK, max_size=BLOCK), st.just(b"\xff" * BLOCK)))
+def test_a_headers_bytes_are_added_up(block: bytes) -> None:
+    """Adler-32 gives the sum of any 512 bytes, of the largest too."""
+    assert sum_of(block) == sum(block)
 
 
 MODES = [b"0000644\0", b"0000644 ", b"000644 \0", b"\x80" + bytes(7), b"0000689\0"]
