@@ -14,8 +14,7 @@ from contextlib import suppress
 from ..errors import LocalError
 from ..http.ranges import Version
 from .body import Body, read_at, start_writing
-from .checkpoint import Checkpoint
-from .checkpoint_file import CheckpointFile
+from .checkpoint import Checkpoint, CheckpointFile
 from .directory import Directory
 from .hashing import Hashing
 from .spans import Span, added, gaps

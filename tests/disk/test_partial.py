@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sourcecraft_artifacts.disk import checkpoint_file, files, hashing, sums
+from sourcecraft_artifacts.disk import checkpoint, files, hashing, sums
 from sourcecraft_artifacts.disk import partial as module
 from sourcecraft_artifacts.disk.body import read_at, write_at
 from sourcecraft_artifacts.disk.checkpoint import Checkpoint
@@ -722,7 +722,7 @@ def test_bytes_are_synced_before_the_checkpoint_that_speaks_of_them(
         real(folder, name, data, sync=False)
 
     monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("fsync"))
-    monkeypatch.setattr(checkpoint_file, "write_file", write)
+    monkeypatch.setattr(checkpoint, "write_file", write)
     partial.checkpoint(sync=False)
     partial.checkpoint(sync=False)
     partial.checkpoint(sync=True)
