@@ -27,7 +27,7 @@ def open_socket(host: str, port: int, timeout: float) -> socket.socket:
     from selectors import EVENT_WRITE, DefaultSelector
 
     end = time.monotonic() + timeout
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(encoded(host), port, type=socket.SOCK_STREAM)
     waiting, fault = _in_turn([(one[0], one[4]) for one in found]), OSError("it has no address")
     next_start = time.monotonic()
     with DefaultSelector() as started:
@@ -55,6 +55,14 @@ def open_socket(host: str, port: int, timeout: float) -> socket.socket:
             for key in list(started.get_map().values()):
                 cast("socket.socket", key.fileobj).close()
     raise fault
+
+
+def encoded(host: str) -> str | bytes:
+    """Return a host for a lookup or for TLS.
+
+    For a text, Python loads its rules for international names first, even if they do not apply.
+    """
+    return host.encode() if host.isascii() else host
 
 
 def numeric_address(host: str, port: int) -> tuple[int, Any] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import TransferError
-from ..network import numeric_address, open_socket
+from ..network import encoded, numeric_address, open_socket
 from ..proxies import proxy_authorization, proxy_for
 from .waits import Call, Outcome, Ready, Stalled, Steps
 from .wire import Ended, Head, Parser
@@ -165,7 +165,7 @@ class Opening:
     def _shake_hands(self) -> Steps[None]:
         self.sock = self._storage.tls_context().wrap_socket(
             self.sock,
-            server_hostname=self._route.host.rstrip("."),
+            server_hostname=encoded(self._route.host.rstrip(".")),
             do_handshake_on_connect=False,
             # A body without a length and without a close_notify was cut (RFC 9112, 9.8).
             suppress_ragged_eofs=False,

@@ -53,7 +53,7 @@ class Early:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._secure:
             context = ssl_context(ca_bundle(self._ca_bundle))
-            self.sock = context.wrap_socket(sock, server_hostname=self._host)
+            self.sock = context.wrap_socket(sock, server_hostname=network.encoded(self._host))
 
     def close(self) -> None:
         """Close it, at once or when it is open."""
