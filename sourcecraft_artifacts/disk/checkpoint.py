@@ -136,6 +136,10 @@ class CheckpointFile:
         """
         self._sums.learn(read, done, most)
 
+    def cut(self, end: int) -> None:
+        """Forget the checksums of bytes from an offset on, which are dropped."""
+        self._sums.cut(end)
+
     def save(self) -> None:
         """Write the file if there are new checksums. Raises OSError; an older file then stays."""
         if list(self._sums) != self._written:

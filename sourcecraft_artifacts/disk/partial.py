@@ -8,6 +8,7 @@ restart makes a new file. So even without locks two runs cannot mix their bytes.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -26,6 +27,8 @@ FIRST_CHECKPOINT = 1 << 20
 """The first checkpoint is written after this many bytes, the next ones after a quarter more."""
 _START = 512
 """How many of the first bytes are kept in memory."""
+_ROOM = 64 << 10
+"""Bytes that are enough for a checkpoint."""
 _MOST_AT_ONCE = 128 << 20
 _MOST_AT_THE_END = 512 << 20
 """The most bytes that a checkpoint reads for checksums; after a kill the rest is fetched again."""
@@ -197,11 +200,25 @@ class Partial:
         if self._body is not None and self._body.is_lost:
             self._fall_back()
         elif self.version is not None and self.version.resumable and self.position:
-            with suppress(OSError):
+            try:
                 self.checkpoint(most=_MOST_AT_THE_END)
+            except OSError as error:
+                self._checkpoint_without_room(error)
             self._close()
         else:
             self.forget()
+
+    def _checkpoint_without_room(self, error: OSError) -> None:
+        """On a full disk, drop the last bytes for a checkpoint, without which all would be lost."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return
+        end = max(0, self._done[-1][1] - _ROOM)
+        with suppress(OSError):
+            os.ftruncate(self.descriptor, end)
+            self._done = [(start, min(stop, end)) for start, stop in self._done if start < end]
+            self.position = sum(stop - start for start, stop in self._done)
+            self._checkpoint.cut(end)
+            self.checkpoint(most=_MOST_AT_THE_END)
 
     def forget(self) -> None:
         """Drop all bytes and remove the files."""

@@ -66,6 +66,10 @@ class Sums:
                 most -= stop - start
                 start = stop
 
+    def cut(self, end: int) -> None:
+        """Forget the checksums that are of bytes from an offset on too."""
+        self._by_end = {stop: pair for stop, pair in self._by_end.items() if stop <= end}
+
     def _block_end(self, at: int) -> int:
         return (at // self._block + 1) * self._block
 

@@ -155,6 +155,24 @@ def test_a_full_disk(service: FakeService, cli: Cli, wrap: tuple[str, ...]) -> N
     assert tree(cli.out) == {"small": SMALL, "large": LARGE}
 
 
+@pytest.mark.parametrize("size", ["1m", "1300k", "2m"])
+def test_what_a_full_disk_took_is_not_fetched_again(
+    service: FakeService, cli: Cli, size: str
+) -> None:
+    """Also if there was no room for the checkpoint: the end of the file makes room for it."""
+    body = LARGE[: 3 << 20]
+    service.add("large", body)
+    cli.out.mkdir()
+    mount = f"mount -t tmpfs -o size={size} none out"
+    both = f'{mount} && "$@"; mount -o remount,size=9m out && "$@" --json'
+    tried = subprocess.run(["unshare", "-m", "sh", "-c", mount], cwd=cli.cwd, check=False)
+    if tried.returncode:
+        pytest.skip("needs leave to mount")
+    finished = cli.download(wrap=("unshare", "-m", "sh", "-c", both, "sh"))
+    assert "make room" in finished.err
+    assert finished.json["files"][0]["transferred"] <= len(body) - (512 << 10)
+
+
 def test_a_reader_that_leaves_a_full_stdout(service: FakeService, cli: Cli) -> None:
     """`-o -` to a closed pipe ends quietly, and to a full disk with exit 1."""
     service.add("large", LARGE)
