@@ -172,13 +172,17 @@ def cancelled() -> TransferError:
 def bug(error: Exception) -> LocalError:
     """Describe an unexpected error by its type and place alone.
 
-    Its text and its traceback may hold a secret. A name that the system's encoding lacks is no bug:
-    a run in another locale may have left files of such names.
+    Its text and its traceback may hold a secret. A lack of memory is no bug, nor is a name that the
+    system's encoding lacks: a run in another locale may have left files of such names.
     """
     if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
         return LocalError(
             f"a name cannot be written in this system's encoding ({error.encoding})",
             hint="choose a locale with UTF-8, for example with LC_ALL=C.UTF-8",
+        )
+    if isinstance(error, MemoryError):
+        return LocalError(
+            "this program got no more memory", hint="raise its limit of memory (ulimit -v)"
         )
     where, place = error.__traceback__, "?"
     while where is not None:

@@ -13,8 +13,9 @@ T = TypeVar("T")
 
 
 class Crew(Generic[T]):
-    """Up to `most` threads that pass the things that are `put` to `work`, which must not raise.
+    """Up to `most` threads that pass the things that are `put` to `work`.
 
+    If that raises, the thread ends, and `fail` gets the error: memory is short, or it is a bug.
     Each takes up to `batch` things in order, once there are `batch` or `linger` seconds have
     passed. A thread is started when there is something to do; if that fails, `put` does the work.
     """
@@ -24,11 +25,12 @@ class Crew(Generic[T]):
         name: str,
         most: int,
         work: Callable[[Sequence[T]], None],
+        fail: Callable[[BaseException], None],
         *,
         batch: int = 1,
         linger: float = 0.0,
     ) -> None:
-        self._name, self._most, self._work = name, most, work
+        self._name, self._most, self._work, self._fail = name, most, work, fail
         self._batch, self._linger = batch, linger
         self._things: deque[T] = deque()
         self._lock = threading.Lock()
@@ -79,8 +81,11 @@ class Crew(Generic[T]):
             self._threads.append(thread)
 
     def _run(self) -> None:
-        while things := self._next():
-            self._work(things)
+        try:
+            while things := self._next():
+                self._work(things)
+        except BaseException as error:
+            self._fail(error)
 
     def _work_off(self) -> None:
         """Work the whole queue off in the caller's thread."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..disk.hashing import BLOCK, Hashing
@@ -19,8 +19,8 @@ class Hasher:
     caller's hashes it.
     """
 
-    def __init__(self) -> None:
-        self._crew: Crew[Hashing] = Crew("hasher", 1, self._work)
+    def __init__(self, fail: Callable[[BaseException], None]) -> None:
+        self._crew: Crew[Hashing] = Crew("hasher", 1, self._work, fail)
         self._queued: set[Hashing] = set()
         self._buffer = memoryview(bytearray(0))
 

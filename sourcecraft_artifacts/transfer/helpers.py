@@ -19,8 +19,8 @@ class Helpers:
     def __init__(self, loop: Loop, writer: Writer | None = None) -> None:
         self._loop, self._writer = loop, writer
         self._crews = {
-            "connector": Crew("connector", _CONNECTORS, self._make),
-            "lister": Crew("lister", 1, self._make),
+            "connector": Crew("connector", _CONNECTORS, self._make, loop.fail),
+            "lister": Crew("lister", 1, self._make, loop.fail),
         }
         self._closing = False
 

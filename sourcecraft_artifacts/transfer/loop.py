@@ -129,6 +129,14 @@ class Loop:
             with suppress(OSError):  # the socket is full, or the loop has ended
                 self._ringer.send(b"x")
 
+    def fail(self, error: BaseException) -> None:
+        """Make `run` raise an error; callable from any thread."""
+
+        def raise_it() -> None:
+            raise error
+
+        self.post(raise_it)
+
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call a function after this time, in seconds."""
         timer = Timer(call)

@@ -58,8 +58,8 @@ class Scheduler:
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
         self.net.read_at_once = limit.buffer_size
         self.links = Links(relist, self._notice_refresh, self.loop.time)
-        self._writer = Writer(blocks, self.loop.post, self._commit)
-        self._settler = Settler(target, self._settled, repeat=tuning.retries > 0)
+        self._writer = Writer(blocks, self.loop.post, self._commit, self.loop.fail)
+        self._settler = Settler(target, self._settled, self.loop.fail, repeat=tuning.retries > 0)
         self._helpers = Helpers(self.loop, self._writer)
         self._files = Files(self._pace, min(_ASIDE, spare), sharing=tuning.limit_rate is None)
         self._spares = Spares(self.loop, self.net, self._files, self._pace)

@@ -26,14 +26,15 @@ class Settler:
         self,
         target: Target,
         settled: Callable[[Sequence[Attempt]], None],
+        fail: Callable[[BaseException], None],
         *,
         repeat: bool,
     ) -> None:
         self._target, self._settled, self._repeat = target, settled, repeat
         self._quick: Crew[Attempt] = Crew(
-            "committer", 1, self._commit, batch=_BATCH, linger=_LINGER
+            "committer", 1, self._commit, fail, batch=_BATCH, linger=_LINGER
         )
-        self._long: Crew[Callable[[], None]] = Crew("long", 1, _call)
+        self._long: Crew[Callable[[], None]] = Crew("long", 1, _call, fail)
 
     def put(self, attempts: Sequence[Attempt], *, more: bool) -> None:
         """Add attempts whose bytes are all written; `more` tells that others follow soon."""

@@ -31,7 +31,8 @@ class Writer:
 
     Orders are collected and passed on by `flush` at the end of each round of the loop, because
     waking a thread takes as long as writing a small file. `post` makes the loop's thread call a
-    function; `after` is called after the orders that were passed on together.
+    function; `after` is called after the orders that were passed on together; `fail` gets an error
+    that is of no order alone.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class Writer:
         blocks: Blocks,
         post: Callable[[Callable[[], None]], None],
         after: Callable[[], None],
+        fail: Callable[[BaseException], None],
     ) -> None:
         self._blocks = blocks
         self._post = post
         self._after = after
         self._orders: list[Order] = []
-        self._crew: Crew[Order] = Crew("writer", 1, self._work, batch=2)
-        self._hasher = Hasher()
+        self._crew: Crew[Order] = Crew("writer", 1, self._work, fail, batch=2)
+        self._hasher = Hasher(fail)
 
     def put(self, order: Order) -> None:
         """Add an order; for the loop's thread."""

@@ -633,7 +633,7 @@ def test_slices_that_bring_nothing_do_not_harm_the_first_connection(
         return ranged(body)(received) if span(received) is None else bad
 
     assert world.fetch(reply, retries=retries) == body
-    assert 1 < len(world.server.requests) <= 3 * SLICES + 2
+    assert 1 < len(world.server.requests) <= 6 * SLICES
     assert sum(span(one) is None for one in world.server.requests) == 1
 
 
@@ -968,6 +968,20 @@ def test_a_signal_while_threads_are_started(world: World, monkeypatch: pytest.Mo
     world.server.on("/a", Response(body=SMALL))
     with pytest.raises(Interrupted):
         world.run()
+
+
+@pytest.mark.parametrize("thread", ["writer.Writer._work", "settler.Settler._commit"])
+def test_an_error_of_a_thread_ends_the_download(
+    world: World, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    """A thread without memory is not waited for."""
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"sourcecraft_artifacts.transfer.{thread}", short)
+    with pytest.raises(MemoryError):
+        world.fetch(Response(body=BODY))
 
 
 @pytest.mark.parametrize("method", ["begin", "finished", "retrying"])
