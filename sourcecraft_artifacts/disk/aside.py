@@ -80,6 +80,7 @@ class Aside:
                 found.files[path] = self._link(path, member, original, check)
         while read(PIECE):
             pass  # the decompressor verifies the checksum at the end of its data
+        self._count = len(found.files)
         return found
 
     def folder(self, path: str) -> Directory:
@@ -163,9 +164,8 @@ class Aside:
         """Make one file or symlink in its folder."""
         above, _, name = path.rpartition("/")
         check_name((), name, portable=False)
-        self._count += 1
         try:
-            return make(self.folder(above), name)
+            return make(self._open.get(above) or self.folder(above), name)
         except (FileExistsError, Refused):
             what = "differs from another only by case or normalisation"
             if path in self._folders or above not in self._folders:
@@ -223,8 +223,8 @@ def _written(
     try:
         for piece in pieces:
             digest.update(piece)
-            if piece and (count := os.write(descriptor, piece)) < len(piece):
-                _write_rest(descriptor, memoryview(piece)[count:])
+            while piece:
+                piece = piece[os.write(descriptor, piece) :]
         if _CAN_SET_TIME:
             os.utime(descriptor, ns=(like.mtime_ns, like.mtime_ns))
         found = os.fstat(descriptor)
@@ -237,11 +237,6 @@ def _written(
 def _linked(target: str, folder: Directory, name: str) -> Stored:
     folder.symlink(target, name)
     return Stored(target=target)
-
-
-def _write_rest(descriptor: int, rest: memoryview) -> None:
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync(folder: Directory, name: str) -> None:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..select import components, path_pattern
-from .paths import PLAIN_PATH, fold_key, path_flaw
+from .paths import MAX_NAME, PLAIN_PATH, fold_key, path_flaw
 from .tar import Kind, Member
 from .tar_fields import UnsafeArchive
 
@@ -166,7 +166,8 @@ def arranged(contents: Contents, name: Name) -> Arrangement | None:
     cut = 0 if prefix is None else len(prefix) + 1
     files = {path[cut:]: stored for path, stored in contents.files.items()}
     folders = {path[cut:] for path in contents.folders if not cut or len(path) >= cut - 1}
-    return Arrangement(files, frozenset(_empty_ones(files, folders)), prefix or "")
+    empty = folders - above_all([*files, *folders]) - {""} if folders else folders
+    return Arrangement(files, frozenset(empty), prefix or "")
 
 
 def _all_lie_at(contents: Contents, prefix: str, name: Name) -> bool:
@@ -191,20 +192,14 @@ def _is_of_archive_name(contents: Contents, name: Name, prefix: str | None) -> b
     return prefix is not None and list(contents.files) == [prefix]
 
 
-def _empty_ones(files: Iterable[str], folders: Iterable[str]) -> Iterable[str]:
-    filled = set(above_all([*files, *folders]))
-    return (folder for folder in folders if folder and folder not in filled)
-
-
-def above_all(paths: Iterable[str]) -> Iterable[str]:
-    """Yield each parent folder of the paths once, without the base."""
-    seen: set[str] = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in seen:
-            seen.add(folder)
-            yield folder
+def above_all(paths: Iterable[str]) -> set[str]:
+    """Return all folders above the paths, without the base."""
+    found: set[str] = set()
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        while folder and folder not in found:
+            found.add(folder)
             folder = folder.rpartition("/")[0]
+    return found
 
 
 def check_places(
@@ -216,24 +211,21 @@ def check_places(
     the first unsafe member: a bad name, two members at one place, a file that is another's folder,
     or a symlink that leads out.
     """
-    folders = set(above_all([*arrangement.files, *arrangement.folders])) | arrangement.folders
+    folders = above_all([*arrangement.files, *arrangement.folders]) | arrangement.folders
     for folder in folders:
         _check_path((*base, *folder.split("/")), portable=portable)
-    for path in arrangement.files:
-        check_name(base, path, portable=portable)
-    _check_apart(arrangement, folders, fold=fold)
     for path, stored in arrangement.files.items():
-        if stored.target is None:
-            continue
-        if flaw := link_flaw(path, stored.target, folders, portable=portable):
+        check_name(base, path, portable=portable)
+        if stored.target is not None and (
+            flaw := link_flaw(path, stored.target, folders, portable=portable)
+        ):
             raise UnsafeArchive(f"the link {path} in it {flaw}")
+    _check_apart(arrangement, folders, fold=fold)
 
 
 def check_name(base: tuple[str, ...], path: str, *, portable: bool) -> None:
     """Check a file's own name, but not its folder. Raises `UnsafeArchive`."""
-    name = path.rpartition("/")[2]
-    is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= 255 and name[0] != "."
-    if portable or not is_plain:
+    if portable or len(path) > MAX_NAME or not PLAIN_PATH.fullmatch(path):
         _check_path((*base, *components(path)), portable=portable)
 
 
@@ -243,6 +235,8 @@ def _check_path(parts: tuple[str, ...], *, portable: bool) -> None:
 
 
 def _check_apart(arrangement: Arrangement, folders: set[str], *, fold: bool) -> None:
+    if not fold and "" not in arrangement.files and folders.isdisjoint(arrangement.files):
+        return
     keys = fold_key if fold else str
     folded = set(map(keys, folders))
     seen: set[str] = set()

@@ -15,7 +15,7 @@ from ..select import components
 
 STATE_FOLDER = ".sourcecraft-artifacts"
 
-_MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
+MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 """Nearly all paths match this; then only their length can be wrong."""
@@ -98,7 +98,7 @@ def _flaw(parts: tuple[str, ...], text: str) -> str | None:
     """Return why these components are refused on every system; None if they are not."""
     if not parts:
         return "it is empty"
-    if len(text) <= _MAX_NAME and PLAIN_PATH.fullmatch(text) and text.count("/") == len(parts) - 1:
+    if len(text) <= MAX_NAME and PLAIN_PATH.fullmatch(text) and text.count("/") == len(parts) - 1:
         return None
     if ".." in parts:
         return "it has a '..' component"
@@ -110,8 +110,8 @@ def _flaw(parts: tuple[str, ...], text: str) -> str | None:
         encoded = text.encode()
     except UnicodeEncodeError:
         return "it has a lone surrogate"
-    if max(map(len, encoded.split(b"/"))) > _MAX_NAME:
-        return f"it has a component of more than {_MAX_NAME} bytes"
+    if max(map(len, encoded.split(b"/"))) > MAX_NAME:
+        return f"it has a component of more than {MAX_NAME} bytes"
     plain = text.isascii() and STATE_FOLDER not in text.lower()
     if not plain and any(map(_names_state_folder, parts)):
         return f"it is inside {STATE_FOLDER}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import ArtifactsError
@@ -22,10 +23,10 @@ def split(place: str) -> tuple[str, str]:
 
 def by_folder(places: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the folders of places with the names in them, each folder before those below it."""
-    found: dict[str, list[str]] = {}
+    found = defaultdict[str, list[str]](list)
     for place in places:
         folder, _, name = place.rpartition("/")
-        found.setdefault(folder, []).append(name)
+        found[folder].append(name)
     for folder in sorted(found):
         yield folder, found[folder]
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -54,6 +54,17 @@ def from_json(value: Any) -> Stored:
 def joined(base: str, path: str) -> str:
     """Return the place of a member below its base; the base itself is the empty path's."""
     return f"{base}/{path}" if base and path else base or path
+
+
+def all_joined(base: str, paths: Iterable[str]) -> Iterator[str]:
+    """Yield the places of members below their base."""
+    above = f"{base}/" if base else ""
+    return (above + path if path else base for path in paths)
+
+
+def below(base: str, place: str) -> str:
+    """Return a place's path below the base, of which `joined` makes the place again."""
+    return place[len(base) :].lstrip("/")
 
 
 def files_of(records: Records) -> Iterator[tuple[str, Stored]]:

@@ -13,7 +13,7 @@ from ..choices import IfExists
 from ..disk.members import Arrangement, Stored
 from ..disk.paths import SafePath
 from ..disk.places import by_folder, holds_only, place_in
-from ..disk.records import FOLDER, joined
+from ..disk.records import FOLDER, all_joined, below, joined
 from ..disk.tree import Tree, refuse_too_long
 from ..errors import Refused
 
@@ -43,7 +43,7 @@ class Landing:
 
     def packed_folder(self, folder: str) -> str:
         """Return the name in the archive of the folder whose files are to be in this one."""
-        return self.arrangement.packed_folder(folder[len(self.base) :].lstrip("/"))
+        return self.arrangement.packed_folder(below(self.base, folder))
 
 
 def landing(
@@ -61,10 +61,11 @@ def landing(
     `old` has the recorded files of an older version. `is_ours` tells whether this tool put a file
     at a place.
     """
+    files = arrangement.files
     found = Landing(
         arrangement,
         base,
-        {joined(base, path): stored for path, stored in arrangement.files.items()},
+        dict(zip(all_joined(base, files), files.values(), strict=True)),
         {joined(base, path) for path in arrangement.folders} - {""},
     )
     if not arrangement.is_one_file and base:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..disk.archives import Check
 from ..disk.aside import Aside
+from ..disk.members import above_all
 from ..disk.paths import UnsafePath
 from ..disk.places import by_folder, grouped, place_in, split
 from ..disk.records import FOLDER, Places, is_as_left, joined
@@ -72,13 +73,9 @@ def _move_files(
 
 def touched_folders(landing: Landing) -> Iterator[tuple[str, ...]]:
     """Yield the folders that have to be synced."""
-    seen: set[str] = set()
-    for place in (*landing.files, *landing.folders):
-        folder = split(place)[0]
-        while folder not in seen:
-            seen.add(folder)
-            yield tuple(folder.split("/")) if folder else ()
-            folder = split(folder)[0]
+    yield ()
+    for folder in above_all([*landing.files, *landing.folders]):
+        yield tuple(folder.split("/"))
 
 
 def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> dict[str, OSError]:
@@ -126,14 +123,10 @@ def remove_empty(tree: Tree, folder: str) -> None:
     _remove_if_empty(tree, folder)
 
 
-def _with_those_above(folders: Iterable[str]) -> list[str]:
+def _with_those_above(folders: set[str]) -> list[str]:
     """Return folders and all their parents, the deepest first."""
-    found: set[str] = set()
-    for folder in folders:
-        while folder and folder not in found:
-            found.add(folder)
-            folder = split(folder)[0]
-    return sorted(found, key=lambda folder: -folder.count("/"))
+    found = {*folders} | above_all(folders)
+    return sorted(found - {""}, key=lambda folder: -folder.count("/"))
 
 
 def _remove_if_empty(tree: Tree, folder: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import accumulate
 
@@ -53,17 +53,17 @@ class Owners:
 
         Raises `LocalError` if a file cannot be removed; it stays recorded, for the next run.
         """
-        present = set(places_of(key, entry))
         stuck: dict[str, OSError] = {}
         if entry.before:
-            keep = present | {entry.base}
+            keep = {*places_of(key, entry), entry.base}
             stuck = remove_old(self._tree, entry.before, lambda place: place.rstrip("/") in keep)
         made = entry._replace(before=tuple(pair for pair in entry.before if pair[0] in stuck))
         self._manifest.settled(key, made)
         self._has_members = self._has_members or made.members is not None
         with self._lock:
-            self._take_over(key, present)
-            self.claims.note(key, made)
+            self._take_over(key, places_of(key, made))
+            if self._claims is not None:
+                self._claims.note(key, made)
         _raise_first(stuck)
         return made
 
@@ -100,10 +100,11 @@ class Owners:
             dates=type(entry.dates)(),
         )
 
-    def _take_over(self, key: str, places: set[str]) -> None:
+    def _take_over(self, key: str, places: Iterable[str]) -> None:
         """Remove this artifact's files from all other entries."""
         losses: dict[str, set[str]] = {}
-        for place in places:
+        is_alone = all(other == key for other in self._manifest.places())
+        for place in () if is_alone else places:
             owner = self.claims.of(place)
             if owner is not None and owner[0] != key:
                 losses.setdefault(owner[0], set()).add(place)
@@ -134,9 +135,10 @@ class Owners:
             self._refuse_shared(key, found, base)
 
     def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
-        claims, current = self.claims, self.current - {key}
+        current = self.current - {key}
         if not current:
             return
+        claims = self.claims
         others = {folded(place, fold=self._fold): place for place in current}
         for path in found.files:
             place = joined(base, path)

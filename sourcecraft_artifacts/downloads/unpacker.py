@@ -17,7 +17,7 @@ from ..disk.manifest import Manifest
 from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
 from ..disk.partial import Partial
 from ..disk.places import grouped
-from ..disk.records import FOLDER, Records, joined
+from ..disk.records import FOLDER, Records, all_joined, below, joined
 from ..disk.tree import Tree
 from ..errors import Cancelled, TransferError
 from ..logs import get_logger
@@ -195,7 +195,7 @@ class Unpacker:
         tell(f"putting {len(plan.files):,} in place")
         aside.sync()
         members = self._records(found, base, plan, known if skip else None)
-        places = {joined(base, path): record for path, record in members.items()}
+        places = dict(zip(all_joined(base, members), members.values(), strict=True))
         made = entry._replace(
             members=members,
             base=base,
@@ -217,11 +217,9 @@ class Unpacker:
     def _records(
         self, found: Arrangement, base: str, plan: Landing, known: Entry | None
     ) -> Records:
-        records = {
-            path: stored
-            for path, stored in found.files.items()
-            if joined(base, path) not in plan.skipped
-        }
+        records = dict(found.files)
+        for place in plan.skipped:
+            del records[below(base, place)]
         records |= {f"{folder}/": FOLDER for folder in sorted(found.folders)}
         if known is not None and known.members is not None and known.base == base:
             # With `skip` an older version's files stay, but not its folders that are files now.
@@ -241,5 +239,5 @@ def _not_right(
         was = members.get(path)
         return was is not None and (was.sha256, was.target) == (new.sha256, new.target)
 
-    kept = (path for path in found.files if joined(base, path) in skipped)
+    kept = (below(base, place) for place in skipped)
     return tuple(sorted(path for path in kept if not is_right(path, found.files[path])))
