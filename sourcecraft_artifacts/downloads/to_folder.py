@@ -47,17 +47,13 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             if_exists=if_exists,
             unpack=request.unpack,
         )
-        if request.dry_run:
-            steps = decide_all(listing.artifacts)
-            _refuse_checksums(request, folder, steps)
-            log_decisions(steps, if_exists, folder.path_of)
-            results = [_planned(step, folder, request, listing) for step in steps]
-            folder.tidy(steps, look_only=True)
-            results += _pruned(request, folder, listing, steps, results, layout)
-            return report_of(request, listing, results)._replace(pruned=request.prune)
-        folder.lock()
+        if not request.dry_run:
+            folder.lock()
         steps = decide_all(listing.artifacts)
         _refuse_checksums(request, folder, steps)
+        if request.dry_run:
+            log_decisions(steps, if_exists, folder.path_of)
+            return _plan_alone(request, folder, listing, steps)
         folder.create()
         fetches = request.wait or any(step.changes for step in steps)
         if fetches and folder.prepare():
@@ -68,18 +64,33 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         except BaseException:
             folder.finish(complete=False)
             raise
-        results = run.results()
-        complete = run.error is None and all(result.error is None for result in results)
-        if complete and not run.timed_out:
-            pruned = _pruned(request, folder, run.listing, run.steps, results, layout)
-            for result in pruned:
-                if result.error is not None:
-                    reporter.finished(None, result)
-            results += pruned
-        with suppress(*([] if complete else [LocalError])):  # a local error was reported already
-            folder.finish(complete=complete)
-        report = report_of(request, run.listing, results)
-        return report._replace(timed_out=run.timed_out, error=run.error, pruned=request.prune)
+        return _finished(request, folder, run, reporter)
+
+
+def _plan_alone(
+    request: Request, folder: OutputFolder, listing: Listing, steps: Sequence[Step]
+) -> Report:
+    """Return the report of a plan that is not carried out."""
+    results = [_planned(step, folder, request, listing) for step in steps]
+    folder.tidy(steps, look_only=True)
+    results += _pruned(request, folder, listing, steps, results)
+    return report_of(request, listing, results)._replace(pruned=request.prune)
+
+
+def _finished(request: Request, folder: OutputFolder, run: FolderRun, reporter: Reporter) -> Report:
+    """Prune and finish the folder after everything was fetched, and return the report."""
+    results = run.results()
+    complete = run.error is None and all(result.error is None for result in results)
+    if complete and not run.timed_out:
+        pruned = _pruned(request, folder, run.listing, run.steps, results)
+        for result in pruned:
+            if result.error is not None:
+                reporter.finished(None, result)
+        results += pruned
+    with suppress(*([] if complete else [LocalError])):  # a local error was reported already
+        folder.finish(complete=complete)
+    report = report_of(request, run.listing, results)
+    return report._replace(timed_out=run.timed_out, error=run.error, pruned=request.prune)
 
 
 def _refuse_checksums(request: Request, folder: OutputFolder, steps: Sequence[Step]) -> None:
@@ -105,7 +116,6 @@ def _pruned(
     listing: Listing,
     steps: Sequence[Step],
     results: Sequence[FileResult],
-    layout: Layout,
 ) -> list[FileResult]:
     """Remove artifacts that are no longer listed, if asked to and if nothing is missing."""
     lacking = any(result.outcome is Outcome.UNAVAILABLE for result in results)
@@ -122,8 +132,8 @@ def _pruned(
         _log.info("--prune removes nothing: %s", reason)
         return []
     kept = {str(step.place) for step in steps}
-    entries = list(outdated(folder.entries(), request.address, request.selection, layout, kept))
-    return prune(folder, entries, dry_run=request.dry_run)
+    entries = outdated(folder.entries(), request.address, request.selection, _layout(request), kept)
+    return prune(folder, list(entries), dry_run=request.dry_run)
 
 
 def _layout(request: Request) -> Layout:
