@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import NotFound
-from ..models import CubeAddress, Run, Task, Workflow
+from ..models import Cube, CubeAddress, Run, Task, Workflow
 from ..text import visible
 from .address import Address, name_matches
 from .not_found import require
@@ -80,34 +80,30 @@ def is_internal(cube: str) -> bool:
     return cube.startswith("#")
 
 
-def cube_names(run: Run) -> Iterator[str]:
-    """Yield the names of a run's cubes, without the service's own."""
+def _all_cubes(run: Run) -> Iterator[tuple[Workflow, Task, Cube]]:
     for workflow in run.workflows:
         for task in workflow.tasks:
             for cube in task.cubes:
-                if not is_internal(cube.slug):
-                    yield f"{workflow.slug}/{task.slug}/{cube.slug}"
+                yield workflow, task, cube
+
+
+def cube_names(run: Run) -> list[str]:
+    """Return the names of a run's cubes, without the service's own."""
+    return [f"{w.slug}/{t.slug}/{c.slug}" for w, t, c in _all_cubes(run) if not is_internal(c.slug)]
 
 
 def nameless(run: Run) -> str:
     """Return a remark if the run has cubes without a full name, which cannot be asked for."""
-    lacking = any(
-        not (workflow.slug and task.slug and cube.slug)
-        for workflow in run.workflows
-        for task in workflow.tasks
-        for cube in task.cubes
-    )
+    lacking = any(not (w.slug and t.slug and c.slug) for w, t, c in _all_cubes(run))
     return "the run has a cube without a full name: it cannot be asked for" if lacking else ""
 
 
 def held(run: Run) -> frozenset[str]:
     """Return the cubes of a run that await an approval, as `workflow/task/cube`."""
     return frozenset(
-        f"{workflow.slug}/{task.slug}/{cube.slug}"
-        for workflow in run.workflows
-        for task in workflow.tasks
-        for cube in task.cubes
-        if cube.status == "awaiting_approval"
+        f"{w.slug}/{t.slug}/{c.slug}"
+        for w, t, c in _all_cubes(run)
+        if c.status == "awaiting_approval"
     )
 
 

@@ -11,7 +11,7 @@ from ..models import Run
 from ..text import near, nearest, some_of, visible
 from .address import Address, is_glob
 from .responses import MorePages
-from .runs import LATEST, age
+from .runs import LATEST, age, is_counter
 
 if TYPE_CHECKING:
     from .api import Client
@@ -50,9 +50,9 @@ class Newest(NamedTuple):
 
     def may_lack(self, slug: str) -> bool:
         """Tell whether a run that is not on the page may be on another one, by its counter."""
-        counters = [int(run.slug) for run in self.runs if _is_counter(run.slug)]
+        counters = [int(run.slug) for run in self.runs if is_counter(run.slug)]
         newest_first = counters == sorted(counters, reverse=True)
-        is_older = _is_counter(slug) and int(slug) < max(counters, default=0)
+        is_older = is_counter(slug) and int(slug) < max(counters, default=0)
         return self.more and (is_older or not newest_first)
 
 
@@ -68,10 +68,6 @@ def newest_page(api: Client, repo: str) -> Newest:
     except MorePages:
         more = True
     return Newest([run for run in runs if run.slug], more)
-
-
-def _is_counter(slug: str) -> bool:
-    return slug.isascii() and slug.isdigit() and len(slug) < 19
 
 
 def nearest_run(

@@ -144,8 +144,12 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 def age(run: Run) -> tuple[datetime, int]:
     """Return the sort key of a run: its creation time, or its counter if there is none."""
-    is_counter = run.slug.isascii() and run.slug.isdigit() and len(run.slug) < 19
-    return moment(run.created_at) or _NEVER, int(run.slug) if is_counter else 0
+    return moment(run.created_at) or _NEVER, int(run.slug) if is_counter(run.slug) else 0
+
+
+def is_counter(slug: str) -> bool:
+    """Tell whether a run's slug is a number, as those of the service are."""
+    return slug.isascii() and slug.isdigit() and len(slug) < 19
 
 
 class Latest(NamedTuple):
