@@ -53,8 +53,9 @@ class OutputFolder(PreparedFolder):
         partial = whole.partial
         try:
             is_packed = self.unpacker.is_packed(whole.job.artifact, partial)
-        except OSError:
-            return False  # the commit gets the error again
+        except OSError as error:
+            whole.error = error
+            return False
         if is_packed:
             self._packed.add(whole.job.path)
         return is_packed or partial.is_large

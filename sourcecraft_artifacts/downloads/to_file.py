@@ -56,7 +56,7 @@ def to_file(client: Client, request: Request, listing: Listing, reporter: Report
             result = _to_stream(client, request, artifact, reporter)
         else:
             result = _to_file(client, request, target, artifact, reporter)
-        return report._replace(files=(result,), timed_out=timed_out and not artifact.available)
+        return report._replace(files=(result,), timed_out=timed_out)
 
 
 def _stays(target: OutputFile, request: Request) -> bool:
@@ -78,26 +78,20 @@ def _size(path: str) -> int | None:
 def _await_one(
     client: Client, request: Request, listing: Listing, reporter: Reporter, *, wait: bool
 ) -> tuple[Listing, bool]:
-    """Wait for the artifact; return its listing and whether the time ran out.
+    """Wait until the selected cubes have ended; return the listing and whether the time ran out.
 
-    For more than one cube it waits for the end of the run, as another cube may add a second one.
+    Until then the artifact may be replaced by a newer version, or a second one may be added.
     """
     _check_one(listing)
-    if not (request.wait and wait) or request.dry_run or _is_ready(request, listing):
+    if not (request.wait and wait) or request.dry_run:
         return listing, False
     try:
         for newer in follow(client, request, listing, reporter):
             listing = selected(newer, request)
             _check_one(listing)
-            if _is_ready(request, listing):
-                break
     except TimeIsUp:
         return listing, True
     return listing, False
-
-
-def _is_ready(request: Request, listing: Listing) -> bool:
-    return request.address.exact and any(a.available for a in listing.artifacts)
 
 
 def _check_one(listing: Listing) -> None:

@@ -119,6 +119,30 @@ def test_wait_replaces_what_changed_after_it_was_fetched(
     assert cli("verify", "out").out.count("OK") == 2
 
 
+@pytest.mark.parametrize("output", ["x", "-"])
+def test_wait_for_one_file_takes_the_last_version(
+    service: FakeService, cli: Cli, output: str
+) -> None:
+    """An artifact may be replaced as long as its cube goes on."""
+    slow = service.add("slow", BODY, cube=SLOW)
+
+    def change() -> None:
+        slow.dates, slow.replies = NEWER, [ranged(BODY[:-1])]
+
+    go_on_until(service, change)
+    finished = cli("download", "7", *SLOW, "--wait", "-o", output)
+    assert (finished.stdout if output == "-" else (cli.cwd / "x").read_bytes()) == BODY[:-1]
+    assert len(slow.requests) == 1
+
+
+def test_wait_for_one_file_has_an_end(service: FakeService, cli: Cli) -> None:
+    """What was ready in time is fetched, with exit status 9."""
+    service.add_run("7", "processing").cubes[SLOW] = "processing"
+    service.add("slow", BODY, cube=SLOW)
+    cli("download", "7", *SLOW, "--wait", "--wait-timeout", "0.2s", "-o", "x", code=9)
+    assert (cli.cwd / "x").read_bytes() == BODY
+
+
 def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, cli: Cli) -> None:
     """Bytes fetched by an older listing are not recorded as those of the last one."""
     seen = threading.Event()

@@ -66,6 +66,23 @@ def in_place(out: Path) -> set[str]:
     return found
 
 
+def test_a_file_that_cannot_be_examined_is_not_put_in_place(
+    folder: OutputFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be an archive: as a plain file it would stay one for ever."""
+
+    def broken(*_: object) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    one = whole(folder, "a")
+    monkeypatch.setattr(folder.unpacker, "is_packed", broken)
+    assert not folder.takes_long(one)
+    folder.commit([one])
+    assert isinstance(one.error, OSError)
+    assert in_place(tmp_path) == set()
+    assert folder.manifest.get("a") is None
+
+
 def test_a_batch_is_synced_and_recorded_before_the_first_file_has_its_name(
     folder: OutputFolder, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
