@@ -224,7 +224,7 @@ class Session:
 
     def reporter(self, progress: Progress, limit: float | None) -> NullReporter:
         """Return the reporter that shows the progress; with `--debug`, lines instead of bars."""
-        is_silent = self.quiet or progress == "none"
+        is_silent = progress == "none" or (self.quiet and not self.events)
         if is_silent and not self._debug:
             from ..transfer.reporter import NullReporter
 
@@ -236,7 +236,7 @@ class Session:
             return RetriesLogged()
 
         kind = "plain" if self._debug and progress in ("auto", "bar") else str(progress)
-        reporter = make_reporter(kind, limit=limit)
+        reporter = make_reporter(kind, limit=limit, quiet=self.quiet)
         self.failures_told = reporter.tells_failures
         show_above(reporter.tell)
         return reporter

@@ -196,6 +196,18 @@ class JsonEvents(Lines):
         )
 
 
+class FailureEvents(JsonEvents):
+    """The events of files that are missing or failed, and no others."""
+
+    def finished(self, activity: Activity | None, result: FileResult) -> None:
+        if result.outcome in (Outcome.UNAVAILABLE, Outcome.FAILED):
+            super().finished(activity, result)
+
+    def _event(self, event: str, **fields: Any) -> None:
+        if event == "finished":
+            super()._event(event, **fields)
+
+
 def _place(activity: Activity) -> dict[str, Any]:
     return {"name": activity.name, "size": activity.size, "position": activity.position}
 
@@ -211,18 +223,19 @@ class RetriesLogged(NullReporter):
 
 
 def make_reporter(
-    kind: str, *, stream: TextIO | None = None, limit: float | None = None
+    kind: str, *, stream: TextIO | None = None, limit: float | None = None, quiet: bool = False
 ) -> NullReporter:
     """Make the reporter for `--progress`: auto, bar, plain or json.
 
     `stream` is stderr by default; if that is closed, nothing is written. Bars need a terminal that
     can move its cursor; elsewhere lines are written. `limit` is `--limit-rate`, in bytes a second.
+    With `quiet`, the only events are of files that are missing or failed.
     """
     stream = stream or sys.stderr
     if stream is None:
         return NullReporter()
     if kind == "json":
-        return JsonEvents(stream, limit=limit)
+        return (FailureEvents if quiet else JsonEvents)(stream, limit=limit)
     if kind == "plain" or not (stream.isatty() and is_capable_term()):
         return Plain(stream, limit=limit)
     from .bars import Bars  # rich costs start-up time

@@ -383,6 +383,18 @@ def test_progress_as_events(service: FakeService, cli: Cli) -> None:
     assert finished.stdout == b""
 
 
+def test_quiet_events_name_what_is_missing(service: FakeService, cli: Cli) -> None:
+    """With `-q` a program still learns why the command failed."""
+    service.add("good", BODY)
+    service.add("lost", BODY, Response(404))
+    service.add("missing", status="missing")
+    finished = cli.download("-q", "--progress", "json", code=6)
+    events = [json.loads(line) for line in finished.err.splitlines()]
+    assert {event["event"] for event in events} == {"finished"}
+    outcomes = {event["name"]: event["outcome"] for event in events}
+    assert outcomes == {"lost": "failed", "missing": "unavailable"}
+
+
 @pytest.mark.parametrize(("arguments", "shown"), [([], True), (["--progress", "none"], False)])
 def test_progress_as_lines(
     service: FakeService, cli: Cli, arguments: list[str], shown: bool
