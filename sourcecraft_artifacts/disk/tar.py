@@ -7,17 +7,13 @@ notice if an archive was cut between two members, and it is slower.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from functools import cache
 from typing import NamedTuple
 
 from .sparse import SPARSE, Spans, check_spans, gnu_spans, leading_spans, pax_spans
 from .tar_fields import (
     BLOCK,
-    LAST_SECOND,
-    OWN_SPACES,
     PaxRecords,
     UnsafeArchive,
     checksum_is_right,
@@ -26,11 +22,12 @@ from .tar_fields import (
     number_in,
     pax_records,
     refuse_for_all,
-    sum_of,
     terminated,
     text_of,
     time_in,
+    time_of,
     up_to_nul,
+    usual_fields,
 )
 
 _NAME = 100
@@ -83,16 +80,10 @@ _REFUSED = {
 _LINKS = (Kind.SYMLINK, Kind.HARD_LINK)
 _PAX = {b"x", b"X"}
 _LONG = {b"L": b"path", b"K": b"linkpath"}
+_TIMES = {b"atime", b"ctime", b"mtime"}
 _FOR_ALL = b"g"
 _LABEL = b"V"
 _SLASH = ord("/")
-
-
-@cache
-def _usual_header() -> re.Pattern[bytes]:
-    """Compile the pattern of a usual file's header: all its numbers are digits."""
-    numbers = rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})[0\0]"
-    return re.compile(rb"(?=([^\0]{1,100})).{100}" + numbers + rb".{355}", re.DOTALL)
 
 
 class TarReader:
@@ -113,7 +104,6 @@ class TarReader:
         self._filling = 0
         self._spans: Spans | None = None
         self._size = 0
-        self._usual = _usual_header().fullmatch
 
     def __iter__(self) -> Iterator[Member]:
         while (member := self._usual_file() or self._next()) is not None:
@@ -224,25 +214,31 @@ class TarReader:
                 raise UnsafeArchive("a member of it has too many headers")
 
     def _usual_file(self) -> Member | None:
-        """Read the header of a usual file, in a fifth of the time.
+        """Read the header of a usual file, and the times in a pax header before it, faster.
 
-        Returns None for any other header, and for one that is not in memory: `_next` reads it.
+        Returns None for anything else, and if it is not in memory: `_next` reads it.
         """
-        at = self._at + self._left + self._filling
-        header = self._buffer[at : at + BLOCK]
-        found = self._usual(header)
-        if found is None:
+        at, time = self._at + self._left + self._filling, None
+        found = usual_fields(self._buffer[at : at + BLOCK])
+        if found is not None and found[0] == b"x":
+            size = found[3]
+            at += BLOCK
+            content = self._buffer[at : at + size]
+            if len(content) < size or size > _MOST_HEADERS:
+                return None
+            said = dict(pax_records(content))
+            if not said.keys() <= _TIMES:
+                return None
+            time = said.get(b"mtime")
+            at += size + -size % BLOCK
+            found = usual_fields(self._buffer[at : at + BLOCK])
+        if found is None or found[0] == b"x" or found[1][-1] == _SLASH:
             return None
-        name, mode, digits, seconds, own, checksum = found.groups()
-        if header[345]:
-            name = name_in(header)
-        if name[-1] == _SLASH or sum_of(header) - sum(own) + OWN_SPACES != int(checksum, 8):
-            return None
-        size = int(digits, 8)
+        _, name, mode, size, seconds = found
         self._at, self._spans, self._size = at + BLOCK, None, size
         self._left, self._filling = size, -size % BLOCK
-        time = min(int(seconds, 8), LAST_SECOND) * 1_000_000_000
-        return Member(text_of(name), Kind.FILE, size, int(mode, 8) & 0o777, time)
+        mtime_ns = time_in(time) if time else time_of(seconds)
+        return Member(text_of(name), Kind.FILE, size, mode & 0o777, mtime_ns)
 
     def _member(
         self, header: bytes, kind: bytes, size: int, said: dict[bytes, bytes], records: PaxRecords
@@ -258,6 +254,7 @@ class TarReader:
             size = decimal_in(said[b"size"])
         if what is not Kind.FILE and kind != b"D":
             size = 0  # no bytes follow links and folders, whatever their size says
+        time = said.get(b"mtime")
         self._spans, self._size = None, size
         self._left, self._filling = size, -size % BLOCK
         if what is Kind.FILE:
@@ -267,7 +264,7 @@ class TarReader:
             what,
             self._size if what is Kind.FILE else 0,
             number_in(header[100:108]) & 0o777,
-            time_in(said.get(b"mtime"), header),
+            time_in(time) if time else time_of(number_in(header[136:148])),
             text_of(said.get(b"linkpath") or up_to_nul(header[157:257])) if what in _LINKS else "",
         )
 

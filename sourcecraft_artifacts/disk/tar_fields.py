@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Callable
+from functools import cache
 
 BLOCK = 512
 """The size of a header in bytes; contents are padded to a multiple of it."""
@@ -51,6 +54,29 @@ def sum_of(header: bytes) -> int:
     return (low & 0xFFFF) + (high & 0xFFFF) - 2
 
 
+@cache
+def _usual_header() -> Callable[[bytes], re.Match[bytes] | None]:
+    """Compile the pattern of a usual header: all its numbers are digits."""
+    numbers = rb"([0-7]{7})[\0 ].{16}([0-7]{11})[\0 ]([0-7]{11})[\0 ](([0-7]{6})[\0 ]{2})([0x\0])"
+    return re.compile(rb"(?=([^\0]{1,100})).{100}" + numbers + rb".{355}", re.DOTALL).fullmatch
+
+
+def usual_fields(header: bytes) -> tuple[bytes, bytes, int, int, int] | None:
+    """Read kind, name, mode, size and seconds in a usual header, in a fifth of the time.
+
+    It is that of a file, or of its pax records, of the kind `x`. Returns None for any other one.
+    """
+    found = _usual_header()(header)
+    if found is None:
+        return None
+    name, mode, size, seconds, own, checksum, kind = found.groups()
+    if sum_of(header) - sum(own) + OWN_SPACES != int(checksum, 8):
+        return None
+    if header[345]:
+        name = name_in(header)
+    return kind, name, int(mode, 8), int(size, 8), int(seconds, 8)
+
+
 def number_in(field: bytes) -> int:
     """Read a number: octal digits, or base 256 behind a mark if it is large."""
     if field[0] < 0x80:
@@ -82,14 +108,17 @@ def decimal_in(text: bytes) -> int:
     return int(text)
 
 
-def time_in(said: bytes | None, header: bytes) -> int:
-    """Return a modification time in nanoseconds; an impossible one becomes 1970."""
-    if not said:
-        return min(number_in(header[136:148]), LAST_SECOND) * 1_000_000_000
+def time_of(seconds: int) -> int:
+    """Return a modification time in nanoseconds."""
+    return min(seconds, LAST_SECOND) * 1_000_000_000
+
+
+def time_in(said: bytes) -> int:
+    """Return a time of a pax header in nanoseconds; an impossible one becomes 1970."""
     whole, _, part = said.partition(b".")
     if not whole.isdigit() or (part and not part.isdigit()) or len(said) > 100:
         return 0
-    return min(int(whole), LAST_SECOND) * 1_000_000_000 + int(part[:9].ljust(9, b"0"))
+    return time_of(int(whole)) + int(part[:9].ljust(9, b"0"))
 
 
 def up_to_nul(field: bytes) -> bytes:
