@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from ..choices import Shell
 from .boundary import leave, run_program
-from .help import CONTEXT, PROGRAM, examples, write_examples
+from .help import CONTEXT, PROGRAM, examples, plain_typer, write_examples
 from .origins import PREFIX
 
 _COMMANDS = ("list", "download", "runs", "verify", "sandbox", "auth")
@@ -65,7 +65,7 @@ class _Program(TyperGroup):
         write_examples((self.epilog or "").splitlines(), formatter)
 
 
-_app = typer.Typer(
+_app = plain_typer(
     name=PROGRAM,
     cls=_Program,
     help="List and download the CI artifacts of SourceCraft runs.",
@@ -76,9 +76,6 @@ _app = typer.Typer(
         "download latest --run-status success -d out",
     ),
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings=CONTEXT,
 )
 

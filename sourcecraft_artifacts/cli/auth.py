@@ -8,7 +8,7 @@ import typer
 
 from ..errors import ApiError, AuthError, NotFound, UsageError
 from ..text import visible
-from .help import CONTEXT, OTHER, Command, examples
+from .help import CONTEXT, OTHER, Command, examples, plain_typer
 from .options import ApiUrl, CaBundle, Repo, option
 from .session import Session
 from .streams import write_lines
@@ -27,13 +27,10 @@ WithToken = Annotated[
     bool, option("--with-token", section=OTHER, help="Read the token from stdin.")
 ]
 
-_auth = typer.Typer(
+_auth = plain_typer(
     name="auth",
     help="Store, remove and explain the token.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings=CONTEXT,
 )
 

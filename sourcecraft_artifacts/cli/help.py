@@ -37,13 +37,18 @@ def examples(*commands: str) -> str:
     return "\n".join(f"{PROGRAM} {command}" for command in commands)
 
 
+def plain_typer(**settings: Any) -> typer.Typer:
+    """Return a typer without its own completion, markup and tracebacks."""
+    return typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings
+    )
+
+
 def command(name: str, *lines: str, **settings: Any) -> Callable[[Callable[..., None]], Any]:
     """Turn a function into a command, as typer does; `lines` are its examples."""
 
     def build(function: Callable[..., None]) -> Any:
-        alone = typer.Typer(
-            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-        )
+        alone = plain_typer()
         alone.command(name, cls=Command, epilog=examples(*lines), **settings)(function)
         return typer.main.get_command(alone)
 
