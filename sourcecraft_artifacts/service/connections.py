@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -53,12 +55,26 @@ def _early(connection: Any, *, secure: bool) -> socket.socket | None:
     return early.take(connection._dns_host, connection.port, secure=secure)
 
 
+class _FinalResponse(HTTPResponse):
+    """The response after all informational ones (RFC 9110, 15.2); http.client skips only 100."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
+
 class _Http(HTTPConnection):
+    response_class = _FinalResponse
+
     def _new_conn(self) -> socket.socket:
         return _connected(self)
 
 
 class _Https(HTTPSConnection):
+    response_class = _FinalResponse
+
     def connect(self) -> None:
         opened = _early(self, secure=True)
         if opened is None:

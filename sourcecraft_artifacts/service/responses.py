@@ -24,6 +24,7 @@ _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
 _MAY_HOLD_A_KEY = r'"\s*:|\\[/u]|[?&][\w.~%+-]+='
 """Signs that a text has a piece of a listing: a member, an escaped slash, a query."""
 _MARKUP = r"(?is)<(script|style)\b.*?</\1>|<[^>]*>"
+_RETRYABLE_4XX = frozenset({408, 429})
 _FINAL_5XX = frozenset({501, 505})
 UNREACHABLE = "check the network, the proxy variables and --api-url"
 _NOT_THE_API = "check that --api-url and the proxy variables lead to the API"
@@ -82,7 +83,9 @@ def content(answer: Response, asked: str, host: str, token: str | None) -> dict[
             raise ApiError(f"{asked}: {reason}", hint=_LATER)
         return value
     reason = f"{host} answered {describe(answer, secrets)}"
-    if answer.status == 429 or (answer.status >= 500 and answer.status not in _FINAL_5XX):
+    if answer.status in _RETRYABLE_4XX or (
+        answer.status >= 500 and answer.status not in _FINAL_5XX
+    ):
         pause = retry_after_seconds(answer.headers.get("Retry-After"))
         raise RetryableError(reason, pause, hint=_LATER)
     raise refusal(answer.status, asked, reason, with_token=token is not None)

@@ -373,6 +373,7 @@ def test_a_wrong_certificate_is_final(
 @pytest.mark.parametrize(
     "broken",
     [
+        Response(408),
         Response(429),
         Response(500),
         Response(502, body=b"<html>Bad gateway"),
@@ -396,6 +397,21 @@ def test_a_passing_fault_is_tried_again(desk: Desk, broken: Response) -> None:
     assert 0 <= desk.slept[1] <= 1
     assert sum(f"GET {PATH}: retrying in " in line for line in desk.lines) == 2
     assert not [record for record in desk.log.records if record.levelno > logging.DEBUG]
+
+
+@pytest.mark.parametrize("code", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_informational_response_is_not_the_answer(desk: Desk, code: bytes) -> None:
+    """Any number of informational responses come before the response (RFC 9110, 15.2)."""
+    body = json.dumps(LISTING).encode()
+    hints = b"HTTP/1.1 " + code + b"\r\nLink: </x>\r\nContent-Length: 9\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert desk.listing(Response(raw=2 * hints + final + body), retries=0) == ["a"]
+
+
+def test_another_protocol_is_an_api_error(desk: Desk) -> None:
+    """A response 101 is no answer to a request that asks for no other protocol."""
+    fault = desk.fault(Response(raw=b"HTTP/1.1 101 Switching Protocols\r\n\r\n"))
+    assert "answered 101 Switching Protocols" in fault.message
 
 
 def test_after_two_seconds_of_silence_retries_are_told(desk: Desk) -> None:
