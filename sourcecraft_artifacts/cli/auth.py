@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -142,8 +143,11 @@ def _repo_to_ask_for(session: Session, repo: str | None) -> str | None:
 
 def _ask_with(session: Session, repo: str, token: str) -> None:
     """Ask the API for one page of runs. Raises `AuthError`, `NotFound` and `ApiError`."""
-    with session.client(token, retries=1, timeout=_PATIENCE, deadline=2 * _PATIENCE) as client:
-        next(client.runs(repo, page_size=1), None)
+    from ..service.responses import MorePages
+
+    patience = {"timeout": _PATIENCE, "deadline": 2 * _PATIENCE}
+    with session.client(token, retries=1, **patience) as client, suppress(MorePages):
+        next(client.runs(repo, page_size=1, most_pages=1), None)
 
 
 def _asked_token(host: str, *, from_stdin: bool) -> str:

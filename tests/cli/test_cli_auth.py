@@ -112,6 +112,14 @@ def test_an_api_that_cannot_tell_is_no_reason_not_to_store(
     assert OTHER in cli.config.read_text()
 
 
+def test_one_page_is_enough_to_accept_a_token(service: FakeService, cli: Cli) -> None:
+    """The check reads one page, also if that page is empty and there are others."""
+    empty = json_response({"runs": [], "next_page_token": "more"})
+    service.api.on(f"/repos/{REPO}/cicd/runs", empty)
+    assert login(cli).startswith("the API accepts the token")
+    assert len(service.api.requests) == 1
+
+
 def test_an_api_that_is_not_there_is_no_reason_not_to_store(cli: Cli) -> None:
     """A refused connection is a warning without a library's text; the token is stored."""
     err = login(cli, SOURCECRAFT_API_URL="http://127.0.0.1:9")
