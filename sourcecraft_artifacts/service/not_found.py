@@ -44,6 +44,12 @@ class Newest(NamedTuple):
     runs: Sequence[Run] = ()
     more: bool = False
 
+    @property
+    def are_newest(self) -> bool:
+        """Whether no other page has newer runs, as far as the order of this one tells."""
+        ages = [age(run) for run in self.runs]
+        return not self.more or ages == sorted(ages, reverse=True)
+
     def find(self, slug: str) -> Run | None:
         """Return the run with a slug, or None if it is not on the page."""
         return next((run for run in self.runs if run.slug == slug), None)
@@ -81,22 +87,23 @@ def nearest_run(
         newest = newest or newest_page(api, address.repo)
     except ArtifactsError:
         return error
-    return NotFound(error.message, hint=_hint(address, newest.runs) or error.hint)
+    return NotFound(error.message, hint=_hint(address, newest) or error.hint)
 
 
-def _hint(address: Address, runs: Sequence[Run]) -> str:
-    """Guess what was meant, given the newest runs; empty if there are none."""
+def _hint(address: Address, known: Newest) -> str:
+    """Guess what was meant, given the first page of runs; empty if there are none."""
     run = visible(address.run)
     if re.fullmatch(r"[^/]+/[^/]+", address.run):
         return f"{_ORDER}; to name a repository, use -R {run}"
-    if not runs:
+    if not known.runs:
         return ""
-    if any(one.slug == address.run for known in runs for one in known.workflows):
+    if any(one.slug == address.run for each in known.runs for one in each.workflows):
         given = (address.run, address.workflow, address.task)
         names = " ".join(visible(name) for name in given if name)
         return f"{run} is a workflow, and the run comes first, as in: latest {names}"
-    newest = sorted(runs, key=age, reverse=True)
-    there = f"the newest runs: {some_of(visible(one.slug) for one in newest)}"
+    newest = sorted(known.runs, key=age, reverse=True)
+    which = "the newest runs" if known.are_newest else "some of the runs"
+    there = f"{which}: {some_of(visible(one.slug) for one in newest)}"
     if near(address.run, [LATEST]):
         return f"did you mean {LATEST}? {there}"
     return there if address.run.isdigit() else f"{_ORDER}; {there}"

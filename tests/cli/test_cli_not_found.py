@@ -73,6 +73,14 @@ def test_the_newest_runs_come_first(service: FakeService, cli: Cli) -> None:
     assert said in cli("list", "lates", code=5).err
 
 
+def test_the_first_page_may_have_the_oldest_runs(service: FakeService, cli: Cli) -> None:
+    """If the service lists the oldest runs first, its first page is not called the newest."""
+    service.page = 2
+    for day, slug in enumerate(("9", "10", "11"), start=1):
+        service.add_run(slug, created_at=f"2026-11-0{day}T09:00:00Z")
+    assert "hint: some of the runs: 10, 9\n" in cli("list", "77", code=5).err
+
+
 @pytest.mark.parametrize("repo", ["../r", "o/..", "./r", "o/."])
 def test_dots_are_no_repository(service: FakeService, cli: Cli, repo: str) -> None:
     """`.` and `..` are refused as names of a repository."""
