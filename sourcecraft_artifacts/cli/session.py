@@ -101,7 +101,7 @@ class Session:
         """The API's address, checked."""
         from ..service.access import DEFAULT_API_URL, check_api_url
 
-        if self._api_url:
+        if self._api_url is not None:
             return _checked(check_api_url, self._api_url, "--api-url")
         if self.config.api_url:
             return _checked(check_api_url, self.config.api_url, self._config_file)
@@ -165,7 +165,7 @@ class Session:
         """Return the repository of the option, the config file or the checkout, or None."""
         from ..service.address import parse_repo, repo_from_git
 
-        if option:
+        if option is not None:
             return _checked(parse_repo, option, "--repo")
         if self.config.repo is not None:
             return _checked(parse_repo, self.config.repo, self._config_file)

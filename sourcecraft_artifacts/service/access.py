@@ -23,6 +23,10 @@ def check_api_url(url: str) -> str:
     """
     if not isinstance(url, str):
         raise checks.refused("api_url", "a text", url)
+    if not url:
+        raise UsageError(
+            "the API address is empty", hint=f"an address looks like {DEFAULT_API_URL}"
+        )
     reason = unsafe_url_reason(url)
     if reason is None and re.search(r"[?#]", url):
         reason = "it holds a query or a fragment"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import Cli
-from fake_service import CUBE, FakeService
+from fake_service import CUBE, REPO, FakeService
 
 from sourcecraft_artifacts.cli.origins import PREFIX, nearest_of
 
@@ -56,6 +58,24 @@ def test_a_bad_value_of_an_option_is_told_of_the_option(
     for variable in ("LAYOUT", "REPO", "API_URL", "LIMIT_RATE"):
         env = {f"{PREFIX}{variable}": arguments[1]} if variable.lower() in said else {}
         assert cli.download(*arguments, env=env, code=2).err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--api-url", "--api-url: the API address is empty"),
+        ("--repo", "--repo: the repository is empty"),
+    ],
+)
+def test_an_empty_option_is_no_absent_option(
+    service: FakeService, cli: Cli, option: str, said: str
+) -> None:
+    """A script's unset variable does not silently become a default; nothing is sent."""
+    subprocess.run(["git", "init", "-q"], cwd=cli.cwd, check=True)
+    remote = f"ssh://ssh.sourcecraft.dev/{REPO}.git"
+    subprocess.run(["git", "remote", "add", "origin", remote], cwd=cli.cwd, check=True)
+    assert cli("runs", option, "", code=2).err.startswith(f"error: {said}\n")
+    assert service.api.requests == []
 
 
 def test_of_two_variables_the_one_with_the_value_is_told(cli: Cli) -> None:
