@@ -19,6 +19,7 @@ from fake_service import (
     REPO,
     SIGNATURE,
     STATE,
+    TOKEN,
     FakeService,
     partial_bytes,
     problem,
@@ -186,6 +187,15 @@ def test_echoes(service: FakeService, cli: Cli, echo: Reply, arguments: tuple[st
     command = ("download", "7", *CUBE, "--retries", "0", *arguments)
     finished = cli(*command, code=6 if echo is not echo_location else (6, 8))
     assert "file" in finished.err
+
+
+def test_a_storage_that_knows_the_token(service: FakeService, cli: Cli) -> None:
+    """The token is not shown, also if a storage's message has it."""
+    said = f"<Error><Code>{TOKEN}</Code><Message>no {TOKEN.upper()}</Message></Error>"
+    service.add("file", BODY, Response(403, body=said.encode()))
+    finished = cli.download("--retries", "0", "--debug", "--json", code=6)
+    assert "[redacted]: no [redacted]" in finished.err
+    assert TOKEN.lower() not in (finished.err + finished.out).lower()
 
 
 @pytest.mark.parametrize("output", ["one", "-"])

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from ..backoff import retry_after_seconds
 from ..errors import Busy, ExpiredUrl, TransferError
+from ..logs import redaction
 from ..text import visible, without_secrets
 from .response import Response
 
@@ -48,5 +49,6 @@ def _detail(answer: Response) -> str:
         _, found, rest = text.partition(f"<{tag}>")
         inside, closed, _ = rest.partition(f"</{tag}>")
         if found and closed:
-            parts.append(visible(without_secrets(inside, answer.secrets)[:200]))
+            told = redaction.redacted(without_secrets(inside, answer.secrets))
+            parts.append(visible(told[:200]))
     return f" ({': '.join(parts)})" if parts else ""
