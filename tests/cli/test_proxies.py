@@ -256,3 +256,18 @@ def test_a_password_beyond_latin_1(service: FakeService, cli: Cli, proxy: Proxy)
     assert f"/repos/{REPO}/" in proxy.requests[0].target
     basic = base64.b64encode("ann:п".encode()).decode()
     assert proxy.requests[0].header("Proxy-Authorization") == f"Basic {basic}"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_sizes_are_asked_through_the_proxy(
+    service: FakeService, cli: Cli, proxy: Proxy, https: Https, tls: bool
+) -> None:
+    """--sizes reaches the storage as a download does, with the same proxy and the same CAs."""
+    service.add("file", BODY)
+    env = {"HTTP_PROXY": proxy.url(), "HTTPS_PROXY": proxy.url()}
+    arguments = https.arguments if tls else []
+    listed = cli("list", "7", *CUBE, "--sizes", "--json", *arguments, env=env).json
+    assert [one["size"] for one in listed["artifacts"]] == [len(BODY)]
+    storage = (https if tls else service).storage
+    host = storage.url.partition("://")[2]
+    assert any(host in asked.target for asked in proxy.requests)
