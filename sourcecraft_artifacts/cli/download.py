@@ -97,10 +97,4 @@ def _end(request: "Request", report: "Report", wait_timeout: str | None) -> None
             f"run {report.run} had not ended after {wait_timeout} (--wait-timeout)",
             hint=GO_ON,
         )
-    raise typer.Exit(
-        exit_status(
-            report,
-            allow_missing=request.allow_missing,
-            fail_on_run_status=request.fail_on_run_status,
-        )
-    )
+    raise typer.Exit(exit_status(report, request))

@@ -17,6 +17,7 @@ from ..text import visible
 from .streams import say, to_stdout, write_lines
 
 if TYPE_CHECKING:
+    from ..downloads.request import Request
     from .request import Place
     from .session import Session
 
@@ -87,17 +88,11 @@ def tell_end_of_run(report: Report) -> None:
         _log.warning("%s", text)
 
 
-def exit_status(
-    report: Report, *, allow_missing: bool, fail_on_run_status: bool = False
-) -> ExitCode:
-    """Return the exit status for a report.
+def exit_status(report: Report, request: Request) -> ExitCode:
+    """Return the exit status for a report without an error of its own.
 
     The status of a failed run comes first, since it explains missing artifacts.
     """
-    if report.error is not None:
-        return report.error.exit_code
-    if report.timed_out:
-        return ExitCode.WAIT_TIMEOUT
     errors = [result.error for result in report.files if result.error is not None]
     if any(isinstance(error, LocalError) for error in errors):
         return ExitCode.LOCAL
@@ -105,8 +100,8 @@ def exit_status(
         return max(error.exit_code for error in errors)
     if report.unlisted:
         return ExitCode.INCOMPLETE
-    if fail_on_run_status and report.run_status in FAILED_STATUSES:
+    if request.fail_on_run_status and report.run_status in FAILED_STATUSES:
         return ExitCode.RUN_FAILED
-    if report.count(Outcome.UNAVAILABLE) and not allow_missing:
+    if report.count(Outcome.UNAVAILABLE) and not request.allow_missing:
         return ExitCode.INCOMPLETE
     return ExitCode.OK

@@ -7,10 +7,6 @@ from conftest import Cli
 from fake_service import CUBE, FakeService, target, tree
 from servers import json_response
 
-from sourcecraft_artifacts.cli.report import exit_status
-from sourcecraft_artifacts.errors import ExitCode, Refused
-from sourcecraft_artifacts.results import Report
-
 FAIL = "--fail-on-run-status"
 SLOW = ("ci", "test", "slow")
 
@@ -84,9 +80,3 @@ def test_what_was_skipped_or_rejected_is_not_waited_for(
     run.status, run.cubes[SLOW] = "processing", status
     service.add("b.txt", b"2", cube=SLOW)
     cli("download", "7", *SLOW, "--wait", "--wait-timeout", "5s", "-d", "out")
-
-
-def test_what_ended_the_waiting_is_the_exit_status() -> None:
-    """A wait that ended early is not success, even if all files are in place."""
-    ended = Report("o/r", "1", "out", error=Refused("1 artifact refused"))
-    assert exit_status(ended, allow_missing=True) is ExitCode.REFUSED
