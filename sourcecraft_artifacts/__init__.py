@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .results import FileResult as FileResult
     from .results import Outcome as Outcome
     from .results import Report as Report
+    from .results import UnlistedCube as UnlistedCube
     from .select import Selection as Selection
     from .service.address import Address as Address
     from .service.address import parse_address as parse_address
@@ -65,7 +66,7 @@ _HOMES = {
     "service.runs": "RunFilter latest_run",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
     "downloads.request": "Request",
-    "results": "FileResult Outcome Report",
+    "results": "FileResult Outcome Report UnlistedCube",
     "select": "Selection",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

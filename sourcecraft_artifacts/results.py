@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from .errors import ArtifactsError
-from .models import Artifact
+from .models import Artifact, CubeAddress
 
 
 class Outcome(StrEnum):
@@ -68,6 +68,13 @@ class FileResult(NamedTuple):
         return (MemberFile(self.path, self.sha256 or ""),) if self.path else ()
 
 
+class UnlistedCube(NamedTuple):
+    """A cube that could not be listed, and the `error`; `address` is the cube's."""
+
+    address: CubeAddress
+    error: ArtifactsError
+
+
 class Report(NamedTuple):
     """The result of a download.
 
@@ -81,7 +88,7 @@ class Report(NamedTuple):
     - `error_messages`: the run's own error messages, if `run_status` is there.
     - `timed_out`: whether `wait_timeout` passed before the run had ended.
     - `error`: the error that ended a wait early; `files` has what was in place by then.
-    - `unlisted`: the errors of cubes that could not be listed; `files` lacks their artifacts.
+    - `unlisted`: the cubes that could not be listed; `files` lacks their artifacts.
     """
 
     repo: str
@@ -94,7 +101,7 @@ class Report(NamedTuple):
     error_messages: tuple[str, ...] = ()
     timed_out: bool = False
     error: ArtifactsError | None = None
-    unlisted: tuple[ArtifactsError, ...] = ()
+    unlisted: tuple[UnlistedCube, ...] = ()
 
     @property
     def ok(self) -> bool:

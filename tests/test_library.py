@@ -27,6 +27,7 @@ from sourcecraft_artifacts import (
     Request,
     RunFilter,
     Selection,
+    UnlistedCube,
     UsageError,
     download,
     list_artifacts,
@@ -34,6 +35,7 @@ from sourcecraft_artifacts import (
 
 ADDRESS = Address("o/r", 43)
 ODD: Any = object()
+UNLISTED = UnlistedCube(CubeAddress("o/r", "7", *CUBE), LocalError("x"))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def result(outcome: Outcome, error: ArtifactsError | None = None) -> FileResult:
         (Report("o/r", "7", "out", (result(Outcome.FAILED, LocalError("x")),)), False),
         (Report("o/r", "7", "out", timed_out=True), False),
         (Report("o/r", "7", "out", error=LocalError("x")), False),
-        (Report("o/r", "7", "out", unlisted=(LocalError("x"),)), False),
+        (Report("o/r", "7", "out", unlisted=(UNLISTED,)), False),
     ],
 )
 def test_a_report_tells_whether_all_is_there(report: Report, ok: bool) -> None:

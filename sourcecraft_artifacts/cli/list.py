@@ -91,7 +91,8 @@ def _show_listing(
 
     known = sizes_of(chosen, given.ca_bundle, given.retries) if given.sizes else None
     if given.json:
-        write_lines([listing_json(listing.repo, listing.run, chosen, given.with_urls, known)])
+        asked = (listing.repo, listing.run, chosen, given.with_urls, known)
+        write_lines([listing_json(*asked, listing.failures)])
     elif session.shows_tables and not chosen:
         session.tell("no artifacts")
     elif session.shows_tables:

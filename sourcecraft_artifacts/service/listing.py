@@ -11,6 +11,7 @@ from .. import checks
 from ..errors import ArtifactsError, NotFound, UsageError
 from ..logs import get_logger
 from ..models import Artifact, CubeAddress
+from ..results import UnlistedCube
 from ..text import count, some_of, visible
 from ..threads import in_threads
 from .address import Address
@@ -42,7 +43,7 @@ class Listing(NamedTuple):
     - `held`: the cubes of the run that await an approval.
     - `run_status`: the status of the run, if it was read.
     - `error_messages`: the run's own error messages.
-    - `failures`: why cubes could not be listed; `artifacts` lacks theirs.
+    - `failures`: the cubes that could not be listed; `artifacts` lacks theirs.
     """
 
     repo: str
@@ -57,12 +58,12 @@ class Listing(NamedTuple):
     held: frozenset[str] = frozenset()
     run_status: str | None = None
     error_messages: tuple[str, ...] = ()
-    failures: tuple[ArtifactsError, ...] = ()
+    failures: tuple[UnlistedCube, ...] = ()
 
     @property
     def remarks(self) -> list[str]:
         """What is missing from the listing, in lines that are safe to show."""
-        remarks = [f"failed: {error.message}" for error in self.failures[:_MOST_TOLD]]
+        remarks = [f"failed: {one.error.message}" for one in self.failures[:_MOST_TOLD]]
         left = len(self.failures) - _MOST_TOLD
         if left > 0:
             remarks.append(f"failed: the listings of {count(left, 'more cube')}")
@@ -132,7 +133,7 @@ def _of_run(api: Client, address: Address, *, watch: bool) -> Listing:
         held=held(run),
         run_status=run.status or None,
         error_messages=run.error_messages,
-        failures=tuple(filter(_is_failure, answers)),
+        failures=_failures(cubes, answers),
     )
 
 
@@ -144,6 +145,16 @@ def _unlisted(
         cube.path
         for (cube, ended), answer in zip(cubes, answers, strict=True)
         if isinstance(answer, NotFound) and ended
+    )
+
+
+def _failures(
+    cubes: Sequence[tuple[CubeAddress, bool]], answers: Sequence[_Answer]
+) -> tuple[UnlistedCube, ...]:
+    return tuple(
+        UnlistedCube(cube, answer)
+        for (cube, _), answer in zip(cubes, answers, strict=True)
+        if _is_failure(answer)
     )
 
 

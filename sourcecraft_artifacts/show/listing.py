@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..models import Artifact, CubeAddress, Run, moment
+from ..results import UnlistedCube
 from ..text import to_json, visible
 from .colours import Paint, colour_of, unpainted
+from .report import unlisted_fields
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,8 +62,9 @@ def listing_json(
     artifacts: Iterable[Artifact],
     with_urls: bool,
     sizes: Sizes | None = None,
+    unlisted: Iterable[UnlistedCube] = (),
 ) -> str:
-    """Return a listing as one JSON document.
+    """Return a listing as one JSON document, with the cubes that could not be listed.
 
     `download_url` gives access to the file, so only `with_urls` includes it. With `sizes` each
     artifact has its `size` in bytes, null where it is not known.
@@ -75,6 +78,7 @@ def listing_json(
             "repo": repo,
             "run": run,
             "artifacts": records,
+            **unlisted_fields(unlisted),
         }
     )
 

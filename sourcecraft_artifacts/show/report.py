@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ArtifactsError
-from ..results import FileResult, Outcome, Report
+from ..results import FileResult, Outcome, Report, UnlistedCube
 from ..text import to_json, visible
 
 SCHEMA_VERSION = 1
@@ -21,6 +22,7 @@ def report_json(report: Report) -> str:
             **({} if report.run_status is None else {"run_status": report.run_status}),
             "dir": report.dir,
             "files": [_file_fields(result) for result in report.files],
+            **unlisted_fields(report.unlisted),
             "summary": {
                 "selected": sum(result.action != "delete" for result in report.files),
                 "downloaded": report.count(Outcome.DOWNLOADED),
@@ -54,6 +56,20 @@ def _file_fields(result: FileResult) -> dict[str, Any]:
         **({"action": result.action} if result.outcome is Outcome.PLANNED else {}),
         **({} if result.members is None else {"members": len(result.members)}),
     }
+
+
+def unlisted_fields(cubes: Iterable[UnlistedCube]) -> dict[str, Any]:
+    """Return the field for cubes that could not be listed; no field if there are none."""
+    unlisted = [
+        {
+            "workflow": address.workflow,
+            "task": address.task,
+            "cube": address.cube,
+            "error": error_fields(error),
+        }
+        for address, error in cubes
+    ]
+    return {"unlisted": unlisted} if unlisted else {}
 
 
 def error_fields(error: ArtifactsError | None) -> dict[str, str] | None:

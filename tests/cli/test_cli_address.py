@@ -133,6 +133,26 @@ def test_a_listing_that_fails_leaves_the_others(
         assert tree(cli.out) == {"ci/build/linux/a.txt": b"1"}
 
 
+@pytest.mark.parametrize(
+    "command", [["list", "7"], ["download", "7", "-d", "out"], ["download", "7", "-n"]]
+)
+def test_documents_name_the_cubes_that_could_not_be_listed(
+    service: FakeService, cli: Cli, command: list[str]
+) -> None:
+    """The JSON has `unlisted` exactly if there are such cubes; those without a listing are none."""
+    for cube in (CUBE, MAC):
+        service.add("a.txt", b"1", cube=cube)
+    assert "unlisted" not in cli(*command, "--json").json
+    service.api.on(target("7", *MAC), problem(404, "no listing"))
+    assert "unlisted" not in cli(*command, "--json").json
+    service.api.on(target("7", *MAC), problem(409, "out of order"))
+    (unlisted,) = cli(*command, "--json", code=6).json["unlisted"]
+    error = unlisted.pop("error")
+    assert unlisted == {"workflow": "ci", "task": "build", "cube": "mac"}
+    assert error["code"] == "api"
+    assert "out of order" in error["message"]
+
+
 @pytest.mark.parametrize(("status", "code"), [(403, 4), (500, 7)])
 def test_nothing_but_failures_are_one(
     service: FakeService, cli: Cli, status: int, code: int
