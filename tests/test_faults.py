@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -394,6 +394,67 @@ def test_an_old_member_that_cannot_be_removed(service: FakeService, cli: Cli, mo
     cli.download()
     assert tree(cli.out) == {"dist/a": b"new"}
     assert partial_bytes(cli.out) == 0
+
+
+OLD = {"a": b"a1", "gone": b"gone", "sub/c": b"old!"}
+NEW = {"a": b"a2", "b": b"b2", "m": b"m2", "sub/c": b"new!"}
+
+
+def half_updates(service: FakeService, cli: Cli) -> Iterator[dict[str, bytes]]:
+    """Kill the update of a folder at one rename after the other; yield what is there then."""
+    find("strace", "Debian: strace")
+    usual = cli.out
+    for at in range(1, 20):
+        service.artifacts.clear()
+        stored = service.add("dist", packed({f"dist/{name}": body for name, body in OLD.items()}))
+        shutil.rmtree(usual, ignore_errors=True)
+        cli.download()
+        stored.dates = {**stored.dates, "updated_at": "2"}
+        new = packed({f"dist/{name}": body for name, body in NEW.items()})
+        stored.replies = [ranged(new, etag='"2"')]
+        inject = f"inject=renameat:signal=KILL:when={at}"  # --seccomp-bpf would count wrongly
+        wrap = (
+            *bare("strace", "-f", "-qq", "-o", os.devnull),
+            "-e",
+            "trace=renameat",
+            "-e",
+            inject,
+        )
+        if cli.download(wrap=wrap, code=(0, -9, 137)).code == 0:
+            return
+        there = {path.removeprefix("dist/"): body for path, body in tree(cli.out).items()}
+        if there not in (OLD, NEW):
+            yield there
+
+
+def test_what_skip_leaves_of_half_an_update_is_not_right(service: FakeService, cli: Cli) -> None:
+    """Old members are not recorded as new ones, although their times and sizes are the same."""
+    halves = 0
+    for _ in half_updates(service, cli):
+        halves += 1
+        cli.download("--if-exists", "skip")
+        cli.download()
+        assert tree(cli.out) == {f"dist/{name}": body for name, body in NEW.items()}
+        cli("verify", "out")
+    assert halves
+
+
+def test_half_an_update_does_not_make_others_files_ours(service: FakeService, cli: Cli) -> None:
+    """Where a killed run has not put a member yet, somebody else's file is refused."""
+    halves = 0
+    for there in half_updates(service, cli):
+        missing = NEW.keys() - there.keys()
+        for name in missing:
+            (cli.out / "dist" / name).write_bytes(b"mine")
+        if missing:
+            halves += 1
+            assert "did not put there" in cli.download(code=8).err
+        for name in missing:
+            assert (cli.out / "dist" / name).read_bytes() == b"mine"
+            (cli.out / "dist" / name).unlink()
+        cli.download()
+        assert tree(cli.out) == {f"dist/{name}": body for name, body in NEW.items()}
+    assert halves
 
 
 def test_a_file_that_cannot_be_pruned(service: FakeService, cli: Cli) -> None:

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -38,8 +38,9 @@ class Manifest:
     """The entries of one output folder, by place (`a/b.txt`); safe to use from many threads.
 
     `damaged` means that the manifest could not be read: then no file counts as ours. An entry with
-    the mark `intended` is for a place where a killed run may not have put its file. If two runs
-    have different entries for a place, the file that `look` finds there decides.
+    the mark `intended` is for a place where a killed run may not have put its file; of a folder
+    that was there before, the mark has the places of its members where nothing of it was. If two
+    runs have different entries for a place, the file that `look` finds there decides.
     """
 
     def __init__(
@@ -78,7 +79,16 @@ class Manifest:
 
     def was_only_intended(self, place: str) -> bool:
         """Tell whether a killed run may not have put its first file here, as intended."""
-        return _is_intended(self._files.get(place))
+        return _mark(self._files.get(place)) is True
+
+    def is_unfinished(self, place: str) -> bool:
+        """Tell whether a killed run may not have put all files of an artifact in place."""
+        return _mark(self._files.get(place)) is not None
+
+    def unsure(self, place: str) -> frozenset[str] | None:
+        """Return the places where a killed run may not have put the first file; None for all."""
+        mark = _mark(self._files.get(place))
+        return None if mark is True else frozenset(mark or ())
 
     def knows(self, place: str, found: os.stat_result) -> bool:
         """Tell whether a run, perhaps one still running, has put a file there."""
@@ -104,10 +114,11 @@ class Manifest:
         """Iterate over the places, in no order."""
         return iter(list(self._files))
 
-    def intend(self, entries: Mapping[str, Entry]) -> None:
+    def intend(self, entries: Mapping[str, Entry], *, first: Iterable[str] | None = None) -> None:
         """Record durably that files are about to be put in their places. Raises OSError.
 
-        All of them take one fsync, which threads that come at the same time share.
+        All of them take one fsync, which threads that come at the same time share. `first` are the
+        members' places, of an artifact that has some, where nothing of it is known to be.
         """
         if not entries:
             return
@@ -116,6 +127,8 @@ class Manifest:
             for place, value in values.items():
                 if place not in self._files or self.was_only_intended(place):
                     value["intended"] = True
+                elif first is not None:
+                    value["intended"] = sorted(first)
             descriptor, number = self._journal.append(values, self._mine)
             self._files |= values
             self._mine |= values
@@ -126,7 +139,7 @@ class Manifest:
         """Note that intended files are in place, put there by this run or by a killed one."""
         with self._lock:
             for place in places:
-                if _is_intended(self._files.get(place)):
+                if self.is_unfinished(place):
                     sure = dict(self._files[place])
                     del sure["intended"]
                     self._mine[place] = self._files[place] = sure
@@ -206,7 +219,7 @@ class Manifest:
         for place, value in [*chain(*journals.values()), *self._mine.items()]:
             if place in files and self._differ(place, files[place], value):
                 rivals.setdefault(place, []).append(files[place])
-            elif place in files and not _is_intended(files[place]):
+            elif place in files and _mark(files[place]) is None:
                 continue
             # `intended` is taken from the line itself: a later run may have found that file in
             # place, and have been killed before it replaced it.
@@ -250,8 +263,11 @@ def _has_members(value: Any) -> bool:
     return isinstance(value, dict) and "members" in value
 
 
-def _is_intended(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("intended") is True
+def _mark(value: Any) -> Any:
+    """Return the mark of a value; None if it has none, or none that is valid."""
+    mark = value.get("intended") if isinstance(value, dict) else None
+    is_list = isinstance(mark, list) and all(isinstance(place, str) for place in mark)
+    return mark if mark is True or is_list else None
 
 
 def _read_files(text: bytes, where: str) -> dict[str, Any]:

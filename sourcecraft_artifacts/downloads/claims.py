@@ -21,22 +21,24 @@ class Claims:
         for key in manifest.places():
             entry = manifest.get(key)
             if entry is not None:
-                self._note(key, entry, sure=not manifest.was_only_intended(key))
+                self._note(key, entry, manifest.unsure(key))
 
     def note(self, key: str, entry: Entry) -> None:
         """Add the places of an artifact whose files are all in place."""
         self._not_noted.append((key, entry))  # `of` adds them when it is called
 
-    def _note(self, key: str, entry: Entry, *, sure: bool) -> None:
+    def _note(self, key: str, entry: Entry, unsure: frozenset[str] | None) -> None:
         for place in places_of(key, entry):
+            sure = unsure is not None and place not in unsure
             self._owners[folded(place, fold=self._fold)] = (key, sure)
         for place, _ in entry.before:
-            self._owners.setdefault(folded(place, fold=self._fold), (key, True))
+            sure = unsure is None or place not in unsure
+            self._owners.setdefault(folded(place, fold=self._fold), (key, sure))
 
     def of(self, place: str) -> tuple[str, bool] | None:
         """Return the key of a place's artifact, and whether its file is known to be in place."""
         while self._not_noted:
-            self._note(*self._not_noted.pop(0), sure=True)
+            self._note(*self._not_noted.pop(0), frozenset())
         return self._owners.get(folded(place, fold=self._fold))
 
 

@@ -12,7 +12,7 @@ from ..disk.manifest import Manifest
 from ..disk.members import Arrangement, Stored
 from ..disk.paths import SafePath, UnsafePath
 from ..disk.places import are_there, grouped, holds_only, is_old, other_modes, set_mode
-from ..disk.records import FOLDER, Places, joined
+from ..disk.records import FOLDER, Places, Records, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, LocalError, Refused
 from ..logs import get_logger
@@ -214,7 +214,7 @@ class Owners:
         the same sizes and times: archives are made with fixed times.
         """
         assert entry.members is not None
-        unsure = bool(entry.before) or self._manifest.was_only_intended(key)
+        unsure = bool(entry.before) or self._manifest.is_unfinished(key)
         modes = other_modes(self._tree, entry.members, entry.base, entry.skipped, by_bytes=unsure)
         if modes is None:
             return False
@@ -222,6 +222,24 @@ class Owners:
         if modes:
             self._modes[key] = modes
         return True
+
+    def there(self, key: str, entry: Entry) -> Records:
+        """Return what is there of an artifact's members: after a kill it may be an older version.
+
+        Members that were changed since are left out then.
+        """
+        assert entry.members is not None
+        if not (entry.before or self._manifest.is_unfinished(key)):
+            return entry.members
+        found: dict[str, Stored] = {}
+        above = f"{entry.base}/" if entry.base else ""
+        for place, record in old_places(key, entry):
+            path = place.removeprefix(above)
+            if not place.startswith(above) or path in found:
+                continue
+            if is_old(self._tree, place.rstrip("/"), [record._replace(mtime_ns=-1)]):
+                found[path] = record
+        return found
 
     def restore_modes(self, key: str) -> None:
         """Put permissions right that were all that `is_whole` found to differ, where possible."""

@@ -23,7 +23,7 @@ from ..errors import Cancelled, TransferError
 from ..logs import get_logger
 from ..models import Artifact
 from ..text import visible
-from .claims import old_places
+from .claims import old_places, places_of
 from .moving import move_in, remove_empty, remove_old, touched_folders
 from .owners import Owners
 
@@ -194,7 +194,7 @@ class Unpacker:
         )
         tell(f"putting {len(plan.files):,} in place")
         aside.sync()
-        members = self._records(found, base, plan, known if skip else None)
+        members = self._records(key, found, base, plan, known if skip else None)
         places = dict(zip(all_joined(base, members), members.values(), strict=True))
         made = entry._replace(
             members=members,
@@ -202,7 +202,7 @@ class Unpacker:
             skipped=_not_right(found, members, base, plan.skipped),
             before=() if skip else tuple(p for p in before if places.get(p[0]) != p[1]),
         )
-        self.manifest.intend({key: made})
+        self.manifest.intend({key: made}, first=self._first(key, known, made))
         if plan.emptied:
             gone = tuple(pair for pair in before if pair[0] in plan.emptied)
             gone += tuple((place, FOLDER) for place in plan.emptied if place.endswith("/"))
@@ -214,8 +214,15 @@ class Unpacker:
         self.touched.update(touched_folders(plan))
         return self.owners.settle(key, made)
 
+    def _first(self, key: str, known: Entry | None, made: Entry) -> set[str]:
+        """Return the places of new members where no file of the artifact is known to be."""
+        unsure = self.manifest.unsure(key)
+        there = {place.rstrip("/") for place, _ in old_places(key, known)} - (unsure or set())
+        places = {place.rstrip("/") for place in places_of(key, made)}
+        return places - there | (unsure or set())
+
     def _records(
-        self, found: Arrangement, base: str, plan: Landing, known: Entry | None
+        self, key: str, found: Arrangement, base: str, plan: Landing, known: Entry | None
     ) -> Records:
         records = dict(found.files)
         for place in plan.skipped:
@@ -224,7 +231,7 @@ class Unpacker:
         if known is not None and known.members is not None and known.base == base:
             # With `skip` an older version's files stay, but not its folders that are files now.
             gone = tuple(place for place in plan.emptied if place.endswith("/"))
-            old = known.members.items()
+            old = self.owners.there(key, known).items()
             stay = {path: one for path, one in old if not joined(base, path).startswith(gone)}
             records = {**stay, **records}
         return records
