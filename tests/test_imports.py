@@ -208,3 +208,12 @@ def test_a_quiet_download_loads_only_its_own_way(cli: Cli, service: FakeService)
     display = {"rich", "sourcecraft_artifacts.show.progress", "sourcecraft_artifacts.show.tracking"}
     assert not (to_folder | to_file) & {"requests", *display}
     assert (cli.out / "a.txt").read_bytes() == (cli.out / "b.txt").read_bytes() == b"1"
+
+
+def test_verify_loads_nothing_of_the_network(cli: Cli, service: FakeService) -> None:
+    """A folder is checked without the modules that connect to something."""
+    service.add("a.txt", b"1")
+    cli.download("-q")
+    loaded = loaded_by(RUN, "verify", str(cli.out), **cli.env)
+    assert "sourcecraft_artifacts.downloads.verify" in loaded
+    assert not loaded & {"socket", "ssl", "urllib3", "requests"}

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -80,6 +79,8 @@ def _is_strong_date(modified: str, date: str | None, now: float) -> bool:
 
 def _moment(text: str) -> datetime | None:
     """Parse a date with a time zone; return None if it is malformed."""
+    from email.utils import parsedate_to_datetime  # `verify` needs no dates, and this loads sockets
+
     try:
         read = parsedate_to_datetime(text)
         return read.astimezone(UTC) if read.tzinfo is not None else None
