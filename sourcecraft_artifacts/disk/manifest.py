@@ -182,7 +182,7 @@ class Manifest:
                 return
             left = self._load(directory)
             value = {"schema_version": SCHEMA, "files": dict(sorted(self._files.items()))}
-            text = json.dumps(value).encode() + b"\n"
+            text = json.dumps(value, check_circular=False).encode() + b"\n"
             # Under the same name, two runs would damage each other's file.
             temporary = None if self._run.alone else f"manifest-{self._run.token}.json.new"
             write_file(directory, MANIFEST, text, sync=True, temporary=temporary)

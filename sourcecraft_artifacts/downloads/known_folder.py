@@ -16,7 +16,7 @@ from ..disk.locks import Lock, wait_for_lock
 from ..disk.manifest import Manifest
 from ..disk.members import Stored
 from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
-from ..disk.records import Places, files_of, is_as_left, joined
+from ..disk.records import Places, all_joined, files_of, is_as_left
 from ..disk.runs import Run, others_at_work
 from ..disk.tree import Tree, refuse_too_long
 from ..errors import ArtifactsError, LocalError, Refused, local_fault
@@ -277,7 +277,10 @@ def members_of(entry: Entry | None, directory: str) -> tuple[MemberFile, ...] | 
     """Return the files that an artifact was unpacked to; None if it is one file."""
     if entry is None or entry.members is None:
         return None
+    files = dict(files_of(entry.members))
+    places = all_joined(entry.base, files)
+    above = os.path.join(directory, "")
     return tuple(
-        MemberFile(os.path.join(directory, *joined(entry.base, path).split("/")), record.sha256)
-        for path, record in files_of(entry.members)
+        MemberFile(above + place.replace("/", os.sep), record.sha256)
+        for place, record in zip(places, files.values(), strict=True)
     )
