@@ -5,6 +5,7 @@ After each fault, the next run without it ends with the exact bytes.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -31,6 +32,8 @@ from fake_service import (
 )
 from realservers import find
 from servers import Response, ranged
+
+from sourcecraft_artifacts.disk.directory import open_root
 
 LARGE = bytes(range(256)) * (8 << 20 >> 8)
 SMALL = b"small"
@@ -470,3 +473,34 @@ def test_a_file_that_cannot_be_pruned(service: FakeService, cli: Cli) -> None:
     (cli.out / "old").chmod(0o755)
     assert cli(*newer, "--json").outcomes["old/gone"] == "deleted"
     assert tree(cli.out) == {"kept": b"2"}
+
+
+def test_a_file_that_verify_cannot_read(service: FakeService, cli: Cli) -> None:
+    """It fails, and the reason is said: to download it again would not help."""
+    service.add("dist", packed({"dist/a": b"1", "dist/b": b"2"}))
+    service.add("plain", b"3")
+    cli.download()
+    for name in ("dist/a", "plain"):
+        (cli.out / name).chmod(0)
+    finished = cli("verify", "out", wrap=unprivileged(), code=8)
+    assert finished.out.splitlines() == [
+        "out/dist/a: FAILED",
+        "out/dist/b: OK",
+        "out/plain: FAILED",
+    ]
+    for name in ("dist/a", "plain"):
+        assert f"out/{name} cannot be read: Permission denied" in finished.err
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's error has its descriptor instead."""
+
+    def broken(descriptor: int) -> list[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), descriptor)
+
+    monkeypatch.setattr(os, "listdir", broken)
+    with open_root(str(tmp_path)) as folder, pytest.raises(OSError, match="error") as caught:
+        folder.listdir()
+    assert caught.value.filename == str(tmp_path)

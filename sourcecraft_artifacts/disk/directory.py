@@ -160,7 +160,11 @@ class Directory:
     def listdir(self) -> list[str]:
         """Return the names in this folder, in no order."""
         handle = self._handle
-        return os.listdir(self.path if handle.number is None else handle.number)
+        try:
+            return os.listdir(self.path if handle.number is None else handle.number)
+        except OSError as error:
+            error.filename = self.path  # or it would be the descriptor
+            raise
 
     def sync(self) -> None:
         """Sync the names in the folder, if its file system can."""

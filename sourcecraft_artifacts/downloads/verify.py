@@ -14,9 +14,12 @@ from ..disk.members import Stored
 from ..disk.paths import SafePath, UnsafePath, safe_path
 from ..disk.records import joined
 from ..errors import ArtifactsError, Refused, UsageError
+from ..logs import get_logger
 from ..select import normalised
 from ..text import visible
 from .known_folder import KnownFolder
+
+_log = get_logger(__name__)
 
 
 def verify(directory: str) -> Iterator[tuple[str, str]]:
@@ -66,8 +69,13 @@ def _member_verdict(folder: KnownFolder, name: str, record: Stored) -> str:
         with suppress(FileNotFoundError):
             if folder.is_exactly(place, record):
                 return "OK"
-        return "MISSING" if folder.lstat(place) is None else "FAILED"
-    except (UnsafePath, ArtifactsError, OSError):
+        found = folder.lstat(place)
+        if found is not None and stat.S_ISREG(found.st_mode) and found.st_size == record.size:
+            folder.sha256(place)  # raises the error if it cannot be read
+        return "MISSING" if found is None else "FAILED"
+    except OSError as error:
+        return _unreadable(folder, place, error)
+    except (UnsafePath, ArtifactsError):
         return "FAILED"
 
 
@@ -80,8 +88,16 @@ def _verdict(folder: KnownFolder, name: str) -> str:
         if entry is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
             return "FAILED"
         return "OK" if folder.sha256(place) == entry.sha256 else "FAILED"
-    except (UnsafePath, ArtifactsError, OSError):
+    except OSError as error:
+        return _unreadable(folder, place, error)
+    except (UnsafePath, ArtifactsError):
         return "FAILED"
+
+
+def _unreadable(folder: KnownFolder, place: SafePath, error: OSError) -> str:
+    """Say why a file fails that cannot be read: to download it again need not help."""
+    _log.warning("%s cannot be read: %s", visible(folder.path_of(place)), error.strerror)
+    return "FAILED"
 
 
 def repairing_download(directory: str) -> str:
