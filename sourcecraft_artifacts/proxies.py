@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
@@ -11,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 from .errors import UsageError
 from .urls import is_loopback
 
-_SYSTEM: str = sys.platform
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 
 
@@ -26,21 +24,8 @@ def proxy_for(url: str) -> str | None:
     return _proxy(parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower())
 
 
-def may_be_set() -> bool:
-    """Tell whether the environment, or a setting of the system, may name a proxy."""
-    if any(name.lower().endswith("_proxy") for name in os.environ):
-        return True
-    if _SYSTEM == "linux":
-        return False
-    from urllib.request import getproxies  # other systems have settings of their own
-
-    return bool(getproxies())
-
-
 @lru_cache(maxsize=1024)
 def _proxy(scheme: str, authority: str) -> str | None:
-    if not may_be_set():
-        return None
     from requests.utils import get_environ_proxies, select_proxy
 
     url = f"{scheme}://{authority}/"

@@ -1,6 +1,6 @@
 """The program's commands and their help pages.
 
-A command is imported when it is asked for, and urllib3 and rich are imported by the
+A command is imported when it is asked for, and requests and rich are imported by the
 commands that use them, so that `--help` and completion start quickly.
 """
 

@@ -1,17 +1,21 @@
 """The first connection to the API, opened while the program still loads what will use it.
 
-To load urllib3 takes as long as a few round trips to the service, which pass meanwhile.
+To load requests takes as long as a few round trips to the service, which pass meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from .. import network, proxies
+from .. import network
 from ..trust import ca_bundle, ssl_context
+
+_SYSTEM: str = sys.platform
 
 
 class Early:
@@ -36,7 +40,7 @@ class Early:
     def open(self) -> None:
         """Open it, unless a proxy may have to be used."""
         try:
-            if not proxies.may_be_set():
+            if not _may_need_proxy():
                 self._connect()
         except OSError as error:
             self._drop()
@@ -102,3 +106,13 @@ def close() -> None:
     """Close the connection if nobody has taken it."""
     while _begun:
         _begun.pop().close()
+
+
+def _may_need_proxy() -> bool:
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        return True
+    if _SYSTEM == "linux":
+        return False
+    from urllib.request import getproxies  # other systems have settings of their own
+
+    return bool(getproxies())
