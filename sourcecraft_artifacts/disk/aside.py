@@ -66,8 +66,10 @@ class Aside:
         for member in reader:
             path = found.name_of(member)
             left -= member.size
-            original = found.original(member) if member.kind is Kind.HARD_LINK else None
-            left -= original.size if original is not None else 0
+            original = None
+            if member.kind is Kind.HARD_LINK:
+                original = found.original(member)
+                left -= original.size
             if left < 0:
                 raise UnsafeArchive("it becomes too large")
             if found.count == _MANY:

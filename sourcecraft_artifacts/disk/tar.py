@@ -220,8 +220,10 @@ class TarReader:
         """
         at, time = self._at + self._left + self._filling, None
         found = usual_fields(self._buffer[at : at + BLOCK])
-        if found is not None and found[0] == b"x":
-            size = found[3]
+        if found is None:
+            return None
+        kind, name, mode, size, seconds = found
+        if kind == b"x":
             at += BLOCK
             content = self._buffer[at : at + size]
             if len(content) < size or size > _MOST_HEADERS:
@@ -232,9 +234,11 @@ class TarReader:
             time = said.get(b"mtime")
             at += size + -size % BLOCK
             found = usual_fields(self._buffer[at : at + BLOCK])
-        if found is None or found[0] == b"x" or found[1][-1] == _SLASH:
+            if found is None:
+                return None
+            kind, name, mode, size, seconds = found
+        if kind == b"x" or name[-1] == _SLASH:
             return None
-        _, name, mode, size, seconds = found
         self._at, self._spans, self._size = at + BLOCK, None, size
         self._left, self._filling = size, -size % BLOCK
         mtime_ns = time_in(time) if time else time_of(seconds)

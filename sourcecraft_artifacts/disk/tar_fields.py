@@ -46,12 +46,11 @@ def checksum_is_right(header: bytes) -> bool:
 
 
 def sum_of(header: bytes) -> int:
-    """Return the sum of a header's 512 bytes, which Adler-32 adds up fast.
+    """Return the sum of a header's 512 bytes.
 
-    It counts modulo 65521, which is more than 256 bytes can add up to, and begins with one.
+    Adler-32 adds them up faster, modulo 65521, which is more than those of ASCII can add up to.
     """
-    low, high = zlib.adler32(header[:256]), zlib.adler32(header[256:])
-    return (low & 0xFFFF) + (high & 0xFFFF) - 2
+    return (zlib.adler32(header) & 0xFFFF) - 1 if header.isascii() else sum(header)
 
 
 @cache
