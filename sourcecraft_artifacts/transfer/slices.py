@@ -23,6 +23,8 @@ _ARRIVED = 16 << 10
 """The bytes after which the speed of a connection is known."""
 _OBSERVED = 0.1
 """The seconds after which it is known."""
+_PATIENCE = 1.0
+"""The seconds after which another connection is used although hardly anything has come."""
 
 
 class _Receives(Protocol):
@@ -57,8 +59,9 @@ class Slices:
         If responses are late, nobody can tell until the speed of those that receive is known.
         """
         unclaimed = self._pieces.unclaimed
-        if unclaimed < 2 * MIN_PIECE or not self._are_late:
-            return unclaimed >= 2 * MIN_PIECE
+        is_enough = unclaimed >= 2 * MIN_PIECE
+        if not (is_enough and self._are_late):
+            return is_enough
         return self._is_known and unclaimed > sum(more for _, more in self._more())
 
     def reserve(self) -> None:
@@ -110,7 +113,10 @@ class Slices:
 
     @property
     def _is_known(self) -> bool:
-        return any(True for _ in self._speeds())
+        waited = time.monotonic() - _PATIENCE
+        return any(piece.began <= waited for piece in self._coming) or any(
+            True for _ in self._speeds()
+        )
 
     def _left(self, piece: Piece) -> int:
         return piece.end - piece.position - self._coming[piece].high

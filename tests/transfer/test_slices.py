@@ -64,6 +64,15 @@ def test_before_late_responses_are_asked_for_the_speed_must_be_known() -> None:
     assert late.slices.want_another
 
 
+def test_a_connection_that_brings_nothing_is_not_waited_for() -> None:
+    """Another one may be better."""
+    late = Object(30 * MB, 1.0)
+    late.receive(0, 0.5)
+    assert not late.slices.want_another
+    late.receive(0, 1.5)
+    assert late.slices.want_another
+
+
 @pytest.mark.parametrize(("size", "is_wanted"), [(10 * MB, False), (30 * MB, True)])
 def test_what_comes_before_the_next_response_is_not_asked_for(size: int, is_wanted: bool) -> None:
     """At 20 MB a second, 10 MB are here before another connection has its response."""
