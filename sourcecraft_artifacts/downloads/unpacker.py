@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..choices import IfExists, Layout
@@ -23,7 +23,7 @@ from ..errors import Cancelled, TransferError
 from ..logs import get_logger
 from ..models import Artifact
 from ..text import visible
-from .claims import old_places, places_of
+from .claims import old_places
 from .moving import move_in, remove_empty, remove_old, touched_folders
 from .owners import Owners
 
@@ -202,7 +202,7 @@ class Unpacker:
             skipped=_not_right(found, members, base, plan.skipped),
             before=() if skip else tuple(p for p in before if places.get(p[0]) != p[1]),
         )
-        self.manifest.intend({key: made}, first=self._first(key, known, made))
+        self.manifest.intend({key: made}, first=self._first(key, known, places))
         if plan.emptied:
             gone = tuple(pair for pair in before if pair[0] in plan.emptied)
             gone += tuple((place, FOLDER) for place in plan.emptied if place.endswith("/"))
@@ -214,12 +214,12 @@ class Unpacker:
         self.touched.update(touched_folders(plan))
         return self.owners.settle(key, made)
 
-    def _first(self, key: str, known: Entry | None, made: Entry) -> set[str]:
-        """Return the places of new members where no file of the artifact is known to be."""
+    def _first(self, key: str, known: Entry | None, places: Iterable[str]) -> set[str]:
+        """Return the places, of new members, where no file of the artifact is known to be."""
         unsure = self.manifest.unsure(key)
         there = {place.rstrip("/") for place, _ in old_places(key, known)} - (unsure or set())
-        places = {place.rstrip("/") for place in places_of(key, made)}
-        return places - there | (unsure or set())
+        new = {place.rstrip("/") for place in places} - there
+        return new | (unsure or set())
 
     def _records(
         self, key: str, found: Arrangement, base: str, plan: Landing, known: Entry | None
