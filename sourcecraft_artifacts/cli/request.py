@@ -26,6 +26,7 @@ class Place(NamedTuple):
     directory: str
     output: str | None
     layout: Layout
+    prune: bool
     json: bool
     paths: bool
 
@@ -50,7 +51,7 @@ def requested(session: Session, given: DownloadOptions) -> tuple[Request, Place]
         if_exists=given.if_exists,
         portable_paths=given.portable_paths,
         unpack=given.unpack,
-        prune=given.prune,
+        prune=place.prune,
         allow_missing=given.allow_missing,
         jobs=given.jobs,
         limit_rate=given.limit_rate,
@@ -78,8 +79,6 @@ def _check(session: Session, given: DownloadOptions, place: Place) -> None:
     _check_output(place.output, dry_run=given.dry_run)
     if given.checksums is not None:
         check_checksums_path(given.checksums, directory=place.directory, output=place.output)
-    if given.prune and place.output is not None:
-        raise UsageError("--prune works on a folder, and --output names one file")
     session.needs("wait_timeout", "--wait", given.wait)
     session.needs("sizes", "--dry-run", given.dry_run)
 
@@ -103,30 +102,34 @@ def _check_output(output: str | None, *, dry_run: bool) -> None:
 
 
 def _place(session: Session, given: DownloadOptions) -> Place:
-    output, directory, layout = _one_target(session, given)
-    output, json, paths = _one_use_of_stdout(session, given, output)
-    if directory == "":
+    directory, layout, prune = given.directory or ".", given.layout or Layout.AUTO, given.prune
+    output = given.output
+    if _is_file_asked_for(session, given):
+        directory, layout, prune = ".", Layout.AUTO, False
+    elif given.directory == "":
         raise UsageError("--dir: the name of the folder is empty")
-    return Place(directory or ".", output, layout or Layout.AUTO, json, paths)
+    else:
+        output = None
+    output, json, paths = _one_use_of_stdout(session, given, output)
+    return Place(directory, output, layout, prune, json, paths)
 
 
-def _one_target(
-    session: Session, given: DownloadOptions
-) -> tuple[str | None, str | None, Layout | None]:
-    """Return `--output` alone, or `--dir` and `--layout`.
+def _is_file_asked_for(session: Session, given: DownloadOptions) -> bool:
+    """Tell whether `--output` holds, and not the options for a folder.
 
     The command line beats the environment. Raises `UsageError` if one of these has both.
     """
     if given.output is None:
-        return None, given.directory, given.layout
-    others = {"directory": given.directory, "layout": given.layout}
-    for name, value in others.items():
-        if value is not None and session.was_given(name) == session.was_given("output"):
-            option = "--dir" if name == "directory" else "--layout"
+        return False
+    of_folder = {"directory": "--dir", "layout": "--layout", "prune": "--prune"}
+    is_given = session.was_given("output")
+    if not is_given and any(map(session.was_given, of_folder)):
+        return False
+    for name, option in of_folder.items():
+        is_set = getattr(given, name) not in (None, False)
+        if is_set and session.was_given(name) == is_given:
             raise UsageError(f"--output cannot be combined with {option}")
-    if not session.was_given("output") and any(map(session.was_given, others)):
-        return None, given.directory, given.layout
-    return given.output, None, None
+    return True
 
 
 def _one_use_of_stdout(

@@ -96,8 +96,32 @@ def test_a_bad_value_of_the_config_file_is_told_of_the_file(cli: Cli, key: str, 
 
 
 @pytest.mark.parametrize(
+    ("env", "arguments", "there"),
+    [
+        ({"PRUNE": "1"}, ("-o", "f"), {"f"}),
+        ({"DIR": "out", "LAYOUT": "flat", "PRUNE": "1"}, ("-o", "f"), {"f"}),
+        ({"OUTPUT": "f"}, ("--prune",), {"a"}),
+        ({"OUTPUT": "f", "PRUNE": "1"}, ("-d", "."), {"a"}),
+        ({"OUTPUT": "f", "PRUNE": "0"}, (), {"f"}),
+    ],
+)
+def test_a_variable_yields_to_an_option_that_excludes_it(
+    service: FakeService, cli: Cli, env: dict[str, str], arguments: tuple[str, ...], there: set[str]
+) -> None:
+    """Of a file and a folder to download to, the one on the command line holds."""
+    service.add("a", b"x")
+    env = {f"{PREFIX}{name}": value for name, value in env.items()}
+    cli("download", "7", *CUBE, *arguments, env=env)
+    assert {path.name for path in cli.cwd.iterdir() if path.is_file()} == there
+
+
+@pytest.mark.parametrize(
     ("names", "said"),
-    [(("OUTPUT", "DIR"), "cannot be combined with"), (("JSON", "PATHS"), "and the variable")],
+    [
+        (("OUTPUT", "DIR"), "cannot be combined with"),
+        (("OUTPUT", "PRUNE"), "cannot be combined with"),
+        (("JSON", "PATHS"), "and the variable"),
+    ],
 )
 def test_variables_that_exclude_each_other_are_both_told(
     cli: Cli, names: tuple[str, str], said: str
