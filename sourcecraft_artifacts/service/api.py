@@ -26,6 +26,7 @@ from . import early
 from .access import DEFAULT_API_URL, DEFAULT_TIMEOUT, api_host, check_api_url, clean_token
 from .connections import POOLS
 from .responses import (
+    MOST_OF_AN_ERROR,
     UNREACHABLE,
     MorePages,
     Response,
@@ -40,7 +41,6 @@ _log = get_logger(__name__)
 _SILENCE = 2.0
 """Seconds of retries after which a message tells of them."""
 _MAX_BODY = 64 * 1024 * 1024
-_MAX_ERROR_BODY = 64 * 1024
 _PIECE = 64 * 1024
 _CONNECTIONS = 64
 
@@ -257,7 +257,7 @@ def _body(raw: Any, limit: int) -> bytes:
 def _error_body(raw: Any) -> bytes:
     """Read the beginning of an error's body; if that fails, the status is enough."""
     try:
-        return bytes(raw.read(_MAX_ERROR_BODY, decode_content=True))
+        return bytes(raw.read(MOST_OF_AN_ERROR, decode_content=True))
     except (urllib3.exceptions.HTTPError, OSError):
         return b""
 

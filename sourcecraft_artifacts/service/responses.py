@@ -19,6 +19,8 @@ from ..text import visible, without_secrets
 _MOST_VALUES = 3_000_000
 """The most commas and brackets in a body that is parsed. 64 MiB of a listing have a third of that;
 64 MiB of `{},` have 44 million, which take gigabytes once parsed."""
+MOST_OF_AN_ERROR = 1 << 16
+"""The most bytes that are read of an error's body."""
 _EXPECTED = frozenset({"artifacts", "runs", "slug", "workflows"})
 _EXAMINED, _EXCERPT, _MOST_SHOWN = 4096, 100, 500
 _MAY_HOLD_A_KEY = r'"\s*:|\\[/u]|[?&][\w.~%+-]+='
@@ -137,7 +139,8 @@ def _not_json(answer: Response, secrets: Sequence[str]) -> str:
     if not text:
         return "an empty body"
     if text[0] in '{["':  # An excerpt of a listing could hold a `download_url`.
-        return "malformed JSON"
+        is_cut = answer.status >= 300 and len(answer.body) == MOST_OF_AN_ERROR
+        return f"more than {MOST_OF_AN_ERROR:,} bytes of JSON" if is_cut else "malformed JSON"
     kind = _safe(answer.headers.get("Content-Type", "").partition(";")[0], secrets)
     redacted = without_secrets(text, secrets)
     excerpt = ""

@@ -603,6 +603,16 @@ def test_absent_null_and_empty_are_one(desk: Desk, value: object) -> None:
     assert desk.listing(json_response(value)) == []
 
 
+@pytest.mark.parametrize(
+    ("length", "said"), [(60_000, ": xxx"), (70_000, " with more than 65,536 bytes of JSON")]
+)
+def test_a_long_error_is_not_called_malformed(desk: Desk, length: int, said: str) -> None:
+    """An error's message is shown if its body is read whole; else its length is told."""
+    body = json.dumps({"error_code": "X", "message": "x" * length}).encode()
+    fault = desk.fault(Response(400, {"Content-Type": "application/json"}, body))
+    assert f"answered 400 Bad Request{said}" in fault.message
+
+
 def test_an_error_shows_all_that_the_service_says(desk: Desk) -> None:
     """The message has the service's message, code and request id, safe to show."""
     error = {"message": f"bad \x1b[31mslug {TOKEN}", "error_code": "ValidationError"}
