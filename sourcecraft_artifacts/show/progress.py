@@ -17,6 +17,7 @@ from .tracking import (
     Settings,
     Tracker,
     failure_text,
+    name_of,
     shown_name,
     summary_text,
 )
@@ -153,7 +154,7 @@ class JsonEvents(Lines):
         super().finished(activity, result)
         self._event(
             "finished",
-            name=activity.name if activity else result.artifact.local_path,
+            name=name_of(activity, result),
             path=result.path,
             outcome=result.outcome,
             size=result.size,

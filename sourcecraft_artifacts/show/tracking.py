@@ -211,9 +211,14 @@ class Tracker(NullReporter):
         self.tick()
 
 
+def name_of(activity: Activity | None, result: FileResult) -> str:
+    """Return the name of a file that has ended, the same as while it was fetched."""
+    return activity.name if activity else result.path or result.artifact.local_path
+
+
 def shown_name(activity: Activity | None, result: FileResult) -> str:
-    """Return the name of a file that has ended, safe to show."""
-    return visible(activity.name if activity else result.path or result.artifact.local_path)
+    """Return that name, safe to show."""
+    return visible(name_of(activity, result))
 
 
 def failure_text(activity: Activity | None, result: FileResult) -> str:

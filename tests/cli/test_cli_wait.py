@@ -392,7 +392,7 @@ def test_quiet_events_name_what_is_missing(service: FakeService, cli: Cli) -> No
     events = [json.loads(line) for line in finished.err.splitlines()]
     assert {event["event"] for event in events} == {"finished"}
     outcomes = {event["name"]: event["outcome"] for event in events}
-    assert outcomes == {"out/lost": "failed", "missing": "unavailable"}
+    assert outcomes == {"out/lost": "failed", "out/missing": "unavailable"}
 
 
 @pytest.mark.parametrize(("arguments", "shown"), [([], True), (["--progress", "none"], False)])

@@ -401,7 +401,7 @@ def test_json_events_have_the_documented_fields() -> None:
         },
         {
             "event": "finished",
-            "name": "b",
+            "name": "out/b",
             "path": "out/b",
             "outcome": "unchanged",
             "size": MIB,
