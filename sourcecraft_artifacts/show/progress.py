@@ -17,7 +17,6 @@ from .tracking import (
     Settings,
     Tracker,
     failure_text,
-    name_of,
     shown_name,
     summary_text,
 )
@@ -154,7 +153,7 @@ class JsonEvents(Lines):
         super().finished(activity, result)
         self._event(
             "finished",
-            name=name_of(activity, result),
+            name=shown_name(activity, result),
             path=result.path,
             outcome=result.outcome,
             size=result.size,

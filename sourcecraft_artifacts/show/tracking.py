@@ -128,7 +128,9 @@ class Tracker(NullReporter):
         self._ticks = settings.get("ticks", TICK)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._total = self._done = self._bytes = self._transferred = 0
+        self._total = self._bytes = self._transferred = 0
+        self._ended: dict[str, int] = {}
+        """The bytes of each file that has ended; with `--wait` a newer version may follow."""
 
     def begin(self, total: int) -> None:
         self._total = total
@@ -157,6 +159,7 @@ class Tracker(NullReporter):
     def started(self, activity: Activity) -> None:
         fetch = Fetch(activity, self.clock(), activity.position)
         with self.lock:
+            self._bytes -= self._ended.pop(activity.name, 0)
             self.active.setdefault(id(activity), fetch)
         self._wake()
 
@@ -168,16 +171,18 @@ class Tracker(NullReporter):
                 return
             if activity is None and result.outcome not in {Outcome.DOWNLOADED, Outcome.FAILED}:
                 return
-            self._done += 1
+            size = (result.size or 0) if result.outcome is Outcome.DOWNLOADED else 0
+            name = shown_name(activity, result)
+            self._bytes += size - self._ended.get(name, 0)
+            self._ended[name] = size
             self._transferred += result.transferred
-            if result.outcome is Outcome.DOWNLOADED:
-                self._bytes += result.size or 0
 
     def totals(self) -> Totals:
         """Add up the files that have ended and the active ones."""
         with self.lock:
             fetches = [*self.active.values(), *self._left]
-            done, total = self._done, max(self._total, self._done + len(fetches))
+            done = len(self._ended)
+            total = max(self._total, done + len(fetches))
             size, transferred = self._bytes, self._transferred
             on_disk = self._bytes
         for fetch in fetches:
@@ -211,14 +216,9 @@ class Tracker(NullReporter):
         self.tick()
 
 
-def name_of(activity: Activity | None, result: FileResult) -> str:
-    """Return the name of a file that has ended, the same as while it was fetched."""
-    return activity.name if activity else result.path or result.artifact.local_path
-
-
 def shown_name(activity: Activity | None, result: FileResult) -> str:
-    """Return that name, safe to show."""
-    return visible(name_of(activity, result))
+    """Return the name of a file that has ended, safe to show, the same as while it was fetched."""
+    return visible(activity.name if activity else result.path or result.artifact.local_path)
 
 
 def failure_text(activity: Activity | None, result: FileResult) -> str:

@@ -47,6 +47,8 @@ class Downloads:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._total = 0
+        self._paths: set[str] = set()
+        """Where the jobs go; a newer version of a file goes where the older one went."""
         self._ended = 0
         self._cancelled = False
         self._fault: BaseException | None = None
@@ -84,7 +86,8 @@ class Downloads:
         attempts = [Attempt(job) for job in jobs]
         with self._lock:
             self._total += len(attempts)
-        self._reporter.begin(self._total)
+        self._paths.update(attempt.job.path for attempt in attempts)
+        self._reporter.begin(len(self._paths))
         if not attempts:
             return
         if self._scheduler is None:

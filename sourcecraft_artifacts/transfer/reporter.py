@@ -30,7 +30,7 @@ class Reporter(Protocol):
     """
 
     def begin(self, total: int) -> None:
-        """The number of files to fetch; called again if it grows."""
+        """The number of files to fetch, each counted once; called again for more."""
 
     def started(self, activity: Activity) -> None:
         """A file is being fetched; the activity can be read at any time."""

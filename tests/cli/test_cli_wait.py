@@ -111,11 +111,14 @@ def test_wait_replaces_what_changed_after_it_was_fetched(
         quick.dates, quick.replies = NEWER, [ranged(BODY[:-1])]
 
     go_on_until(service, change)
-    finished = cli("download", "7", "--wait", "--if-exists", if_exists, "-d", "out", "--json")
+    shown = ("--json", "--progress", "json")
+    finished = cli("download", "7", "--wait", "--if-exists", if_exists, "-d", "out", *shown)
     assert tree(cli.out) == {"ci/build/linux/same": BODY, "ci/build/linux/quick": BODY[:-1]}
     assert finished.outcomes == {"same": "downloaded", "quick": "downloaded"}
     assert finished.json["summary"]["bytes"] == 3 * len(BODY) - 1
     assert (len(same.requests), len(quick.requests)) == (1, 2)
+    summary = json.loads(finished.err.splitlines()[-1])
+    assert (summary["done"], summary["total"], summary["bytes"]) == (2, 2, 2 * len(BODY) - 1)
     assert cli("verify", "out").out.count("OK") == 2
 
 

@@ -177,6 +177,19 @@ def test_totals_add_up_what_ended_and_what_is_under_way() -> None:
     )
 
 
+def test_a_newer_version_of_a_file_counts_in_its_place() -> None:
+    """While it is fetched again it is not done, and of its bytes only the newer ones count."""
+    tracker = Tracker(io.StringIO(), clock=FakeClock(), ticks=None)
+    tracker.begin(2)
+    for name in ("a", "b"):
+        tracker.finished(FakeActivity(name, MIB, MIB), result(name))
+    newer = FakeActivity("a", 3 * MIB, 0)
+    tracker.started(newer)
+    assert tracker.totals()[:4] == (1, 2, MIB, 4 * MIB)
+    tracker.finished(newer, result("a", size=3 * MIB))
+    assert tracker.totals()[:6] == (2, 2, 4 * MIB, 4 * MIB, True, 5 * MIB)
+
+
 def test_the_speed_is_that_of_the_last_seconds() -> None:
     """A fast start does not count later, and in silence the speed falls to zero."""
     clock = FakeClock()
