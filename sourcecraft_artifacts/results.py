@@ -89,6 +89,8 @@ class Report(NamedTuple):
     - `timed_out`: whether `wait_timeout` passed before the run had ended.
     - `error`: the error that ended a wait early; `files` has what was in place by then.
     - `unlisted`: the cubes that could not be listed; `files` lacks their artifacts.
+    - `may_come`: whether artifacts that are still registered may become available; None if that is
+      not known, because the run was not read.
     """
 
     repo: str
@@ -102,6 +104,7 @@ class Report(NamedTuple):
     timed_out: bool = False
     error: ArtifactsError | None = None
     unlisted: tuple[UnlistedCube, ...] = ()
+    may_come: bool | None = None
 
     @property
     def ok(self) -> bool:

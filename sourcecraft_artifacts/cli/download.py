@@ -67,8 +67,7 @@ def _show(
         planned = _sized(report, request) if sizes else report
         show_plan(session, planned, place, sizes=sizes)
     else:
-        may_wait = not (request.wait or request.allow_missing)
-        show_report(session, report, place, may_wait=may_wait)
+        show_report(session, request, report, place)
 
 
 def _sized(report: "Report", request: "Request") -> "Report":

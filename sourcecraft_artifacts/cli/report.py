@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..downloads.request import end_of_run
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 
-def show_report(session: Session, report: Report, place: Place, *, may_wait: bool) -> None:
-    """Show the result of a download: on stdout for programs, on stderr for people.
-
-    `may_wait` allows a hint about `--wait`.
-    """
+def show_report(session: Session, request: Request, report: Report, place: Place) -> None:
+    """Show the result of a download: on stdout for programs, on stderr for people."""
     from ..show.summary import summary_lines
 
     if not session.events:
@@ -36,7 +34,8 @@ def show_report(session: Session, report: Report, place: Place, *, may_wait: boo
             report,
             quiet=session.quiet,
             failures_told=session.failures_told,
-            may_wait=may_wait,
+            may_wait=not (request.wait or request.allow_missing),
+            may_allow=_would_allow(report, request),
             paint=painter(sys.stderr),
             width=terminal_width(sys.stderr),
         )
@@ -105,3 +104,11 @@ def exit_status(report: Report, request: Request) -> ExitCode:
     if report.count(Outcome.UNAVAILABLE) and not request.allow_missing:
         return ExitCode.INCOMPLETE
     return ExitCode.OK
+
+
+def _would_allow(report: Report, request: Request) -> bool:
+    """Tell whether the download would be a success with `--allow-missing`, and is none without."""
+    if report.error is not None or report.timed_out or request.allow_missing:
+        return False
+    allowing = replace(request, allow_missing=True)
+    return bool(exit_status(report, request)) and not exit_status(report, allowing)

@@ -195,4 +195,12 @@ def report_of(request: Request, listing: Listing, results: Sequence[FileResult])
         run_status=listing.run_status if followed else None,
         error_messages=listing.error_messages if followed else (),
         unlisted=listing.failures,
+        may_come=_may_come(listing),
     )
+
+
+def _may_come(listing: Listing) -> bool | None:
+    if listing.run_status is None:
+        return None
+    going_on = set(listing.awaited)
+    return any(a.status == "registered" and a.address.path in going_on for a in listing.artifacts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ..models import FINAL_STATUSES, Artifact
+from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..text import count, human_seconds, human_size, visible
 from .colours import Paint, unpainted
@@ -35,6 +35,7 @@ def summary_lines(
     quiet: bool = False,
     failures_told: bool = False,
     may_wait: bool = False,
+    may_allow: bool = False,
     paint: Paint = unpainted,
     width: int | None = None,
 ) -> list[str]:
@@ -42,13 +43,15 @@ def summary_lines(
 
     The summary comes after the missing files, so that a long list does not push it off the screen.
     `quiet` leaves it out. `failures_told` leaves out failures that the progress has already shown.
-    `may_wait` allows a hint about `--wait`. With a `width` in cells the summary is wrapped.
+    `may_wait` allows a hint about `--wait`, `may_allow` one about `--allow-missing`. With a `width`
+    in cells the summary is wrapped.
     """
     lines = list(missing_lines(report, failures_told=failures_told, paint=paint))
     if not quiet:
         lines += [paint(line, "bold") for line in wrapped(*_sentence(report), width)]
         lines += _resumed(report)
-    return lines + hint_lines(report, may_wait=may_wait and not quiet)
+        return lines + hint_lines(report, may_wait=may_wait, may_allow=may_allow)
+    return lines + hint_lines(report)
 
 
 def missing_lines(
@@ -71,20 +74,20 @@ def missing_lines(
         yield f"{paint('cancelled:', 'magenta')} {count(cancelled, 'file')}"
 
 
-def hint_lines(report: Report, *, may_wait: bool = False) -> list[str]:
-    """Return each hint once: those of the errors, and waiting if that could help."""
+def hint_lines(report: Report, *, may_wait: bool = False, may_allow: bool = False) -> list[str]:
+    """Return each hint once: those of the errors, and to wait if that could help, else to allow."""
     hints = dict.fromkeys(result.error.hint for result in report.files if result.error)
-    if may_wait and any(map(_is_awaited, report.files)):
-        hints[_waiting(report)] = None
+    waiting = _waiting(report) if may_wait else None
+    hints[waiting or ("--allow-missing makes this a success" if may_allow else None)] = None
     return [f"  hint: {visible(hint)}" for hint in hints if hint]
 
 
 def _waiting(report: Report) -> str | None:
-    """Say that waiting helps, unless the run is known to have ended."""
-    if report.run_status in FINAL_STATUSES:
+    """Say that waiting helps, unless it is known that nothing more will come."""
+    if report.may_come is False or not any(map(_is_awaited, report.files)):
         return None
     fetches = "--wait fetches what is still registered as soon as it is ready"
-    return fetches if report.run_status else f"if run {report.run} is in progress, {fetches}"
+    return fetches if report.may_come else f"if run {report.run} is in progress, {fetches}"
 
 
 def _is_awaited(result: FileResult) -> bool:

@@ -151,6 +151,28 @@ def test_unavailable_artifacts(
     assert tree(cli.out) == {"here": b"1"}
 
 
+@pytest.mark.parametrize(
+    ("run", "cube", "lost", "hint"),
+    [
+        ("processing", "processing", False, "--wait fetches"),
+        ("processing", "success", False, "--allow-missing makes"),
+        ("failed", "processing", False, "--allow-missing makes"),
+        ("failed", "failed", True, ""),
+    ],
+)
+def test_what_helps_against_unavailable_artifacts(
+    service: FakeService, cli: Cli, run: str, cube: str, lost: bool, hint: str
+) -> None:
+    """A hint names --wait if a cube goes on, else --allow-missing if that is a success."""
+    service.add("never", status="registered")
+    service.runs["7"].status, service.runs["7"].cubes[CUBE] = run, cube
+    if lost:
+        service.add("lost", b"1", Response(404))
+    err = cli("download", "7", "-d", "out", code=6).err
+    hints = [line for line in err.splitlines() if "--" in line]
+    assert (len(hints), hint in "".join(hints)) == (len(hint[:1]), True)
+
+
 def test_selecting_nothing(service: FakeService, cli: Cli) -> None:
     """An empty selection is exit 3 with a list of what there is, without --allow-empty."""
     service.add("dist/there.txt", b"1")

@@ -263,6 +263,10 @@ def test_an_artifact_that_may_still_come_is_called_so() -> None:
     assert summary_lines(report(*files), may_wait=True)[-1] == hint
     assert hint not in summary_lines(report(*files), quiet=True, may_wait=True)
     assert hint not in summary_lines(report(files[1]), may_wait=True)
-    goes_on, ended = (report(*files)._replace(run_status=one) for one in ("processing", "failed"))
+    goes_on, ended = (report(*files)._replace(may_come=one) for one in (True, False))
     assert summary_lines(goes_on, may_wait=True)[-1] == f"  hint: {fetches}"
     assert "--wait" not in "".join(summary_lines(ended, may_wait=True))
+    allow = "  hint: --allow-missing makes this a success"
+    assert summary_lines(goes_on, may_wait=True, may_allow=True)[-1] == f"  hint: {fetches}"
+    assert summary_lines(ended, may_wait=True, may_allow=True)[-1] == allow
+    assert allow not in summary_lines(ended, quiet=True, may_wait=True, may_allow=True)
