@@ -43,20 +43,28 @@ def to_file(client: Client, request: Request, listing: Listing, reporter: Report
             return report._replace(timed_out=timed_out)
         artifact = listing.artifacts[0]
         refuse_unsafe_urls(listing.artifacts)
-        if stays:
-            size = _size(request.output or "")
-            result = FileResult(artifact, request.output, Outcome.SKIPPED, size=size)
-        elif request.dry_run and may_come(request, listing, artifact) and not artifact.available:
-            result = FileResult(artifact, request.output, Outcome.PLANNED, action="await")
-        elif not artifact.available:
-            result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
-        elif request.dry_run:
-            result = FileResult(artifact, request.output, Outcome.PLANNED, action=Action.DOWNLOAD)
+        result = _settled(request, listing, artifact, stays=stays)
+        if result is not None:
+            if not request.dry_run:
+                reporter.finished(None, result)
         elif target is None:
             result = _to_stream(client, request, artifact, reporter)
         else:
             result = _to_file(client, request, target, artifact, reporter)
         return report._replace(files=(result,), timed_out=timed_out)
+
+
+def _settled(
+    request: Request, listing: Listing, artifact: Artifact, *, stays: bool
+) -> FileResult | None:
+    """Return the result for an artifact that is not fetched; None if it is to be fetched."""
+    result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
+    if stays:
+        return result._replace(outcome=Outcome.SKIPPED, size=_size(request.output or ""))
+    if request.dry_run and (artifact.available or may_come(request, listing, artifact)):
+        action = Action.DOWNLOAD if artifact.available else "await"
+        return result._replace(outcome=Outcome.PLANNED, action=action)
+    return None if artifact.available else result
 
 
 def _stays(target: OutputFile, request: Request) -> bool:

@@ -218,7 +218,8 @@ class Tracker(NullReporter):
 
 def shown_name(activity: Activity | None, result: FileResult) -> str:
     """Return the name of a file that has ended, safe to show, the same as while it was fetched."""
-    return visible(activity.name if activity else result.path or result.artifact.local_path)
+    path = result.path if result.path and result.path != "-" else result.artifact.local_path
+    return visible(activity.name if activity else path)
 
 
 def failure_text(activity: Activity | None, result: FileResult) -> str:

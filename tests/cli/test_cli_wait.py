@@ -398,6 +398,18 @@ def test_quiet_events_name_what_is_missing(service: FakeService, cli: Cli) -> No
     assert outcomes == {"out/lost": "failed", "out/missing": "unavailable"}
 
 
+@pytest.mark.parametrize("output", ["out", "-"])
+def test_events_name_the_one_file_that_is_missing(
+    service: FakeService, cli: Cli, output: str
+) -> None:
+    """With `-o` too a program learns why the command failed."""
+    service.add("a/missing", status="missing")
+    finished = cli("download", "7", *CUBE, "-o", output, "-q", "--progress", "json", code=6)
+    event = json.loads(finished.err)
+    name = "a/missing" if output == "-" else "out"
+    assert (event["event"], event["name"], event["outcome"]) == ("finished", name, "unavailable")
+
+
 @pytest.mark.parametrize(("arguments", "shown"), [([], True), (["--progress", "none"], False)])
 def test_progress_as_lines(
     service: FakeService, cli: Cli, arguments: list[str], shown: bool
