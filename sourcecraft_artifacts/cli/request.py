@@ -102,16 +102,14 @@ def _check_output(output: str | None, *, dry_run: bool) -> None:
 
 
 def _place(session: Session, given: DownloadOptions) -> Place:
-    directory, layout, prune = given.directory or ".", given.layout or Layout.AUTO, given.prune
-    output = given.output
-    if _is_file_asked_for(session, given):
-        directory, layout, prune = ".", Layout.AUTO, False
-    elif given.directory == "":
+    is_file = _is_file_asked_for(session, given)
+    if given.directory == "" and not is_file:
         raise UsageError("--dir: the name of the folder is empty")
-    else:
-        output = None
-    output, json, paths = _one_use_of_stdout(session, given, output)
-    return Place(directory, output, layout, prune, json, paths)
+    output, json, paths = _one_use_of_stdout(session, given, given.output if is_file else None)
+    if is_file:
+        return Place(".", output, Layout.AUTO, False, json, paths)
+    layout = given.layout or Layout.AUTO
+    return Place(given.directory or ".", None, layout, given.prune, json, paths)
 
 
 def _is_file_asked_for(session: Session, given: DownloadOptions) -> bool:
