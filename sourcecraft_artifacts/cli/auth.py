@@ -125,8 +125,8 @@ def _try_before_storing(session: Session, repo: str | None, token: str) -> None:
     except AuthError as error:
         raise AuthError(
             f"{error.message}: the token was not stored",
-            hint=f"copy the token again; it must be valid, and may read {visible(repo)}"
-            " (--no-check stores it without asking the API)",
+            hint="copy the token again; it must be valid, and allowed to read"
+            f" {visible(repo)} (--no-check stores it without asking the API)",
         ) from error
     except (ApiError, NotFound) as error:
         session.warn([f"the token could not be checked: {error.message}"])

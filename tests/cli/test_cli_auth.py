@@ -90,7 +90,7 @@ def test_a_token_that_is_refused_is_not_stored(service: FakeService, cli: Cli, s
     err = cli("auth", "login", "--with-token", stdin=b"third-token", env=NO_TOKEN, code=4).err
     assert "who are you" in err
     assert "the token was not stored" in err
-    assert f"copy the token again; it must be valid, and may read {REPO}" in err
+    assert f"copy the token again; it must be valid, and allowed to read {REPO}" in err
     assert "--no-check" in err
     assert cli.config.read_bytes() == before
     service.api.requests.clear()
