@@ -94,7 +94,7 @@ def _show_listing(
         asked = (listing.repo, listing.run, chosen, given.with_urls, known)
         write_lines([listing_json(*asked, listing.failures)])
     elif session.shows_tables and not chosen:
-        session.tell("no artifacts")
+        session.tell("no artifacts" + " in the other cubes" * bool(listing.failures))
     elif session.shows_tables:
         listing_table(chosen, session.console(), known)
     else:

@@ -8,7 +8,7 @@ import shlex
 import picture
 import pytest
 from conftest import Cli
-from fake_service import CUBE, FakeService, target, tree
+from fake_service import CUBE, FakeService, problem, target, tree
 from servers import Response, json_response
 from terminal import screen
 
@@ -215,6 +215,16 @@ def test_a_terminal_is_told_of_an_empty_table(
     assert on_terminal(cli, *arguments, "-q") == (0, "")
     finished = cli(*arguments)
     assert (finished.out, finished.err) == ("", "")
+
+
+def test_a_terminal_is_told_what_the_listed_cubes_lack(service: FakeService, cli: Cli) -> None:
+    """If one cube cannot be listed, and the others are empty, nothing is said of that one's."""
+    other = ("ci", "build", "mac")
+    service.add_run("8").cubes.update({CUBE: "success", other: "success"})
+    service.api.on(target("8", *other), problem(403, "no"))
+    status, written = on_terminal(cli, "list", "8")
+    first, *_, last = written.splitlines()
+    assert (status, first[:8], last) == (6, "failed: ", "no artifacts in the other cubes")
 
 
 def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: Cli) -> None:
