@@ -16,8 +16,8 @@ from typing import Any
 from sourcecraft_artifacts import __version__
 from sourcecraft_artifacts.choices import Shell
 from sourcecraft_artifacts.cli.app import program
-from sourcecraft_artifacts.cli.help import usage_pieces
-from sourcecraft_artifacts.cli.shells import PROGRAM, script
+from sourcecraft_artifacts.cli.help import PROGRAM, usage_pieces
+from sourcecraft_artifacts.cli.shells import script
 from sourcecraft_artifacts.errors import ExitCode
 from sourcecraft_artifacts.service.access import DEFAULT_API_URL
 

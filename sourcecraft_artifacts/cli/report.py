@@ -35,7 +35,7 @@ def show_report(session: Session, request: Request, report: Report, place: Place
             quiet=session.quiet,
             failures_told=session.failures_told,
             may_wait=not (request.wait or request.allow_missing),
-            may_allow=_would_allow(report, request),
+            may_allow=_allowing_helps(report, request),
             paint=painter(sys.stderr),
             width=terminal_width(sys.stderr),
         )
@@ -106,8 +106,8 @@ def exit_status(report: Report, request: Request) -> ExitCode:
     return ExitCode.OK
 
 
-def _would_allow(report: Report, request: Request) -> bool:
-    """Tell whether the download would be a success with `--allow-missing`, and is none without."""
+def _allowing_helps(report: Report, request: Request) -> bool:
+    """Tell whether `--allow-missing` would make a success of a download that is none."""
     if report.error is not None or report.timed_out or request.allow_missing:
         return False
     allowing = replace(request, allow_missing=True)

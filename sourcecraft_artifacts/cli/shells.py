@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..choices import Shell
+from .help import PROGRAM
 from .streams import write_bytes
-
-PROGRAM = "sourcecraft-artifacts"
 
 # bash 3.2, which macOS has, knows neither mapfile nor nosort.
 _BASH = r"""
