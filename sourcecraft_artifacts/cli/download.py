@@ -77,7 +77,7 @@ def _sized(report: "Report", request: "Request") -> "Report":
 
     fetched = [result for result in report.files if result.action in FETCHED]
     artifacts = [result.artifact for result in fetched]
-    sizes = sizes_of(artifacts, request.ca_bundle, request.retries)
+    sizes = sizes_of(artifacts, request.ca_bundle, request.retries, jobs=request.jobs)
     known = dict(zip(map(id, fetched), sizes, strict=True))
     files = [one._replace(size=known.get(id(one), one.size)) for one in report.files]
     return report._replace(files=tuple(files))

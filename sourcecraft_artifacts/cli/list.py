@@ -102,14 +102,19 @@ def _show_listing(
 
 
 def sizes_of(
-    artifacts: "Sequence[Artifact]", ca_bundle: str | None, retries: int
+    artifacts: "Sequence[Artifact]",
+    ca_bundle: str | None,
+    retries: int,
+    *,
+    jobs: int | None = None,
 ) -> list[int | None]:
     """Ask the storage for the size of each artifact in bytes; None where it is not known.
 
-    Raises `UsageError` for a CA bundle that cannot be used.
+    `jobs` limits the number of connections. Raises `UsageError` for a CA bundle that cannot be
+    used.
     """
     from ..transfer.sizes import ask_sizes
     from ..trust import ca_bundle as bundle_of
 
     urls = [artifact.download_url if artifact.available else None for artifact in artifacts]
-    return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries)
+    return ask_sizes(urls, ca_bundle=bundle_of(ca_bundle), retries=retries, jobs=jobs)

@@ -38,14 +38,21 @@ class Placer:
 
     `touched` are the folders that have to be synced at the end of the run, before the manifest is
     written: a loss of power before that leaves the old file or none, never an empty one. With
-    `judged` it is recorded that a file was not to be unpacked.
+    `judged` it is recorded that a file was not to be unpacked; with `skips` folders stay.
     """
 
     def __init__(
-        self, tree: Tree, manifest: Manifest, owners: Owners, *, overwrite: bool, judged: bool
+        self,
+        tree: Tree,
+        manifest: Manifest,
+        owners: Owners,
+        *,
+        overwrite: bool,
+        skips: bool,
+        judged: bool,
     ) -> None:
         self._tree, self._manifest, self._owners = tree, manifest, owners
-        self._overwrite, self._judged = overwrite, judged
+        self._overwrite, self._skips, self._judged = overwrite, skips, judged
         self.touched: set[tuple[str, ...]] = set()
 
     def put(self, batch: Iterable[tuple[Whole, Step]]) -> None:
@@ -93,9 +100,11 @@ class Placer:
     def _check_folder(self, one: _File) -> None:
         """Refuse a file if its place is a folder with other files than the artifact's members."""
         entry = self._manifest.get(one.key)
-        if entry is None or not self._owners.holds_only(one.step.place, one.key, entry):
+        is_own = entry is not None and self._owners.holds_only(one.step.place, one.key, entry)
+        if self._skips or not is_own:
             raise Refused(
-                "it is a file, and a folder stands in its place",
+                "it is a file, and a folder stands in its place"
+                + (", which --if-exists skip leaves" if is_own else ""),
                 hint="move it away, or choose another output folder",
             )
         self._refuse_mounted(one.step.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from ..choices import IfExists
 from ..disk.aside import FEW
 from ..disk.directory import Directory
 from ..disk.file_system import sync_file_system
@@ -55,6 +56,7 @@ class PreparedFolder(KnownFolder):
             self.manifest,
             self.unpacker.owners,
             overwrite=self._overwrite,
+            skips=self._unpacking.if_exists is IfExists.SKIP,
             judged=self._unpacking.wanted,
         )
         # Without a manifest and a journal nothing is known of the folder's files.

@@ -102,7 +102,7 @@ class Files:
         """Share the piece that would arrive last, if an idle connection can help."""
         if self.waiting or not self.shared or not self._sharing or not self._are_few:
             return None
-        response_time = self._pace.response_time
+        response_time = max(self._pace.response_time, self._pace.recently)
         patience = max(_PATIENCE, _PATIENT_WAITS * response_time)
         for transfer, attempt in self.shared.items():
             if transfer.ask_again(patience):

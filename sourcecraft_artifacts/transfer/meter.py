@@ -31,8 +31,8 @@ class Meter:
 
     @property
     def response_time(self) -> float:
-        """The usual time from a request to its response, in seconds; infinite before the first."""
-        return self._pace.response_time
+        """The time from a request to its response, in seconds, recently; 0 before the first."""
+        return self._pace.recently
 
     def answered(self, seconds: float) -> None:
         """Note the time from a request to its response on an open connection."""

@@ -81,6 +81,8 @@ class Pace:
         """How many connections that receive were worth it."""
         self.response_time = float("inf")
         """The usual time from a request to its response, in seconds: the shortest mean so far."""
+        self.recently = 0.0
+        """The time that responses took recently, in seconds; the last one counts for half."""
         self._is_known = False
         """Whether enough responses have come to tell what is usual."""
         self._waits: list[float] = []
@@ -105,6 +107,7 @@ class Pace:
     def answered(self, seconds: float) -> None:
         """Note the time from a request to its response on an open connection."""
         self._waits.append(seconds)
+        self.recently = (self.recently + seconds) / 2 if self.recently else seconds
         if not self._is_known:
             self.response_time = _mean(self._waits)
 

@@ -54,13 +54,19 @@ def read_size(status: int, headers: Mapping[str, str]) -> int | None:
 
 
 def ask_sizes(
-    urls: Sequence[str | None], *, ca_bundle: str | None = None, retries: int = 1
+    urls: Sequence[str | None],
+    *,
+    ca_bundle: str | None = None,
+    retries: int = 1,
+    jobs: int | None = None,
 ) -> list[int | None]:
     """Return the size in bytes of the object at each URL, in order; None if unknown.
 
+    `jobs` is the most connections that are open at once, if fewer than usual.
     Unknown sizes are counted in the log. Raises `UsageError` for a bad proxy or CA bundle.
     """
-    asking = _Asking(urls, Storage(stall_timeout=TIMEOUT, ca_bundle=ca_bundle), retries)
+    storage = Storage(stall_timeout=TIMEOUT, ca_bundle=ca_bundle)
+    asking = _Asking(urls, storage, retries, min(jobs or AT_ONCE, AT_ONCE))
     asking.run()
     known = zip(asking.sizes, urls, strict=True)
     if unknown := sum(size is None and url is not None for size, url in known):
@@ -70,19 +76,19 @@ def ask_sizes(
 
 
 class _Asking:
-    """The requests for the sizes at `urls`, on a loop in the caller's thread."""
+    """The requests for the sizes at `urls`, `jobs` at once, on a loop in the caller's thread."""
 
-    def __init__(self, urls: Sequence[str | None], storage: Storage, retries: int) -> None:
+    def __init__(
+        self, urls: Sequence[str | None], storage: Storage, retries: int, jobs: int
+    ) -> None:
         self.sizes: list[int | None] = [None] * len(urls)
         self.reason = ""
         """Why the first unknown size is unknown, safe to show."""
         self._left = iter([(at, url) for at, url in enumerate(urls) if url is not None])
-        self._retries = min(retries, _MOST_RETRIES)
+        self._retries, self._jobs = min(retries, _MOST_RETRIES), jobs
         self._loop = loop = Loop(lambda call: self._helpers.put(call))
         self._helpers = Helpers(loop)
-        self._net = Connections(
-            storage, Blocks(AT_ONCE, loop.post), loop.time, loop.forget, AT_ONCE
-        )
+        self._net = Connections(storage, Blocks(jobs, loop.post), loop.time, loop.forget, jobs)
         self._heard = loop.time()
         """When the last response came."""
         self._failures = 0
@@ -92,7 +98,7 @@ class _Asking:
 
     def run(self) -> None:
         """Ask for all sizes, or until the storage is given up. Raises `UsageError`."""
-        tasks = [self._loop.begin(self._work(), self._end) for _ in range(AT_ONCE)]
+        tasks = [self._loop.begin(self._work(), self._end) for _ in range(self._jobs)]
         self._working = len(tasks)
         try:
             self._look()
@@ -144,7 +150,7 @@ class _Asking:
                 return None
             self._note(reason)
             self._failures += 1
-            if self._failures > 2 * AT_ONCE:
+            if self._failures > 2 * self._jobs:
                 self._give_up(reason)
             if failed <= self._retries:
                 delay = backoff(failed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
@@ -36,7 +35,7 @@ class _Receives(Protocol):
 class _Measures(Protocol):
     @property
     def response_time(self) -> float:
-        """The usual time from a request to its response, in seconds; infinite before the first."""
+        """The time from a request to its response, in seconds, recently; 0 before the first."""
 
     @property
     def slices(self) -> int:
@@ -51,6 +50,14 @@ class Slices:
 
     def __init__(self, pieces: Pieces, coming: Mapping[Piece, _Receives], meter: _Measures) -> None:
         self._pieces, self._coming, self._meter = pieces, coming, meter
+        self._last = 0.0
+        """Bytes a second of the last response that was received."""
+
+    def received(self, piece: Piece) -> None:
+        """Note how fast the bytes of a piece came, if that took long enough to tell."""
+        came, passed = piece.position - piece.start, time.monotonic() - piece.began
+        if came >= _ARRIVED and passed >= _OBSERVED:
+            self._last = came / passed
 
     @property
     def want_another(self) -> bool:
@@ -62,7 +69,13 @@ class Slices:
         is_enough = unclaimed >= 2 * MIN_PIECE
         if not (is_enough and self._are_late):
             return is_enough
-        return self._is_known and unclaimed > sum(more for _, more in self._more())
+        return self._is_known and not self.come_soon
+
+    @property
+    def come_soon(self) -> bool:
+        """Whether a connection that receives will have all other bytes before a late response."""
+        expected = sum(more for _, more in self._more()) if self._are_late else 0
+        return expected >= self._pieces.unclaimed
 
     def reserve(self) -> None:
         """Leave to connections what they receive before another one has a response, if it is late.
@@ -84,8 +97,8 @@ class Slices:
         unclaimed, number = self._pieces.unclaimed, max(1, self._meter.slices)
         share = unclaimed // max(1, number - len(self._pieces.under_way))
         speeds = [speed for _, speed in self._speeds()]
-        usual = sum(speeds) / len(speeds) if speeds else 0
-        long = int(_LONG_WAITS * self._meter.response_time * usual) if speeds else 0
+        usual = sum(speeds) / len(speeds) if speeds else self._last
+        long = int(_LONG_WAITS * self._meter.response_time * usual)
         least = max(MIN_PIECE, min(share, long))
         return min(max(unclaimed // (2 * number), least), max(MAX_PIECE, long))
 
@@ -109,7 +122,7 @@ class Slices:
 
     @property
     def _are_late(self) -> bool:
-        return _LATE <= self._meter.response_time < math.inf and bool(self._coming)
+        return self._meter.response_time >= _LATE and bool(self._coming)
 
     @property
     def _is_known(self) -> bool:

@@ -168,7 +168,7 @@ class Transfer:
         others = bool(self.pieces.under_way)
         if others and (not self._shared or self._host.meter.has_too_many):
             return None
-        if not self.pieces.are_free:
+        if not self.pieces.are_free or (others and self._slices.come_soon):
             return None
         self._slices.reserve()
         return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
@@ -194,6 +194,7 @@ class Transfer:
         try:
             if not piece.dead and self._accept(piece, answer, have if headers else None):
                 yield from self._incoming.receive(piece, answer, self._piece_size)
+                self._slices.received(piece)
         finally:
             if answer.status in (200, 206):
                 self._host.net.release(answer)

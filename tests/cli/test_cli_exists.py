@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from archives import archive, member
+from archives import archive, member, packed
 from conftest import Cli
-from fake_service import STATE, FakeService, tree
+from fake_service import CUBE, STATE, FakeService, tree
 from servers import ranged
 
 STATES = ["right", "touched", "stale", "damaged", "rewritten", "stranger", "absent"]
@@ -155,3 +155,15 @@ def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:
         "  hint: move it away, or choose another name",
     ]
     assert service.storage.requests == []
+
+
+def test_skip_leaves_a_folder_that_became_a_file(service: FakeService, cli: Cli) -> None:
+    """No file of it is removed."""
+    service.add("dist", packed({"dist/a": b"1"}))
+    service.add("dist", b"a file", run="8")
+    cli.download()
+    newer = ("download", "8", *CUBE, "-d", "out")
+    assert "--if-exists skip" in cli(*newer, "--if-exists", "skip", code=8).err
+    assert tree(cli.out) == {"dist/a": b"1"}
+    cli(*newer)
+    assert tree(cli.out) == {"dist": b"a file"}

@@ -312,3 +312,11 @@ def test_a_limit_is_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert limit.owed(100) == pytest.approx(0.2)
     now[0] += 1000
     assert limit.owed(100) == pytest.approx(0.1)
+
+
+def test_recent_responses_tell_how_late_the_storage_is_now() -> None:
+    """The usual time is the shortest; a storage may become late, and recover."""
+    pace = Pace(None)
+    for seconds, recently in ((0.1, 0.1), (3.1, 1.6), (3.0, 2.3), (0.1, 1.2)):
+        pace.answered(seconds)
+        assert pace.recently == pytest.approx(recently)

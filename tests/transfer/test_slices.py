@@ -120,6 +120,19 @@ def test_late_responses_are_asked_for_once_by_each_connection() -> None:
     assert max(sizes) - min(sizes) < 100
 
 
+def test_a_speed_is_remembered_while_all_wait_for_late_responses() -> None:
+    """Then too, each connection should have to ask once."""
+    late = Object(400 * MB, 2.0)
+    late.receive(4 * MB, 0.2)
+    late.first.position = 4 * MB
+    late.slices.received(late.first)
+    late.pieces.release(late.first)
+    late.coming.clear()
+    piece = late.pieces.claim(late.slices.next_size())
+    assert piece is not None
+    assert piece.end - piece.start > 20 * MB
+
+
 def test_pieces_become_smaller_where_responses_come_soon() -> None:
     """So that all connections end together."""
     soon = Object(100 * MB, 0.03)
