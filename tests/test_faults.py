@@ -403,17 +403,22 @@ OLD = {"a": b"a1", "gone": b"gone", "sub/c": b"old!"}
 NEW = {"a": b"a2", "b": b"b2", "m": b"m2", "sub/c": b"new!"}
 
 
-def half_updates(service: FakeService, cli: Cli) -> Iterator[dict[str, bytes]]:
-    """Kill the update of a folder at one rename after the other; yield what is there then."""
+def half_updates(
+    service: FakeService, cli: Cli, new: bytes | None = None
+) -> Iterator[dict[str, bytes]]:
+    """Kill the update of a folder at one rename after the other; yield what is there then.
+
+    `new` is the new version, if it is not a folder.
+    """
     find("strace", "Debian: strace")
     usual = cli.out
+    new = new or packed({f"dist/{name}": body for name, body in NEW.items()})
     for at in range(1, 20):
         service.artifacts.clear()
         stored = service.add("dist", packed({f"dist/{name}": body for name, body in OLD.items()}))
         shutil.rmtree(usual, ignore_errors=True)
         cli.download()
         stored.dates = {**stored.dates, "updated_at": "2"}
-        new = packed({f"dist/{name}": body for name, body in NEW.items()})
         stored.replies = [ranged(new, etag='"2"')]
         inject = f"inject=renameat:signal=KILL:when={at}"  # --seccomp-bpf would count wrongly
         wrap = (
@@ -457,6 +462,24 @@ def test_half_an_update_does_not_make_others_files_ours(service: FakeService, cl
             (cli.out / "dist" / name).unlink()
         cli.download()
         assert tree(cli.out) == {f"dist/{name}": body for name, body in NEW.items()}
+    assert halves
+
+
+def test_half_a_change_to_a_file_does_not_make_others_files_ours(
+    service: FakeService, cli: Cli
+) -> None:
+    """If the folder has gone and the file has not come, somebody else's file stays."""
+    halves = 0
+    for there in half_updates(service, cli, b"a file"):
+        if there:
+            continue
+        halves += 1
+        (cli.out / "dist").write_bytes(b"mine")
+        assert "dist" in cli.download(code=8).err
+        assert tree(cli.out) == {"dist": b"mine"}
+        (cli.out / "dist").unlink()
+        cli.download()
+        assert tree(cli.out) == {"dist": b"a file"}
     assert halves
 
 

@@ -210,7 +210,7 @@ class Partial:
 
     def _checkpoint_without_room(self, error: OSError) -> None:
         """On a full disk, drop the last bytes for a checkpoint, without which all would be lost."""
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if self._body is None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return
         end = max(0, self._done[-1][1] - _ROOM)
         with suppress(OSError):

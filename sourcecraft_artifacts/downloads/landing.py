@@ -54,12 +54,13 @@ def landing(
     if_exists: IfExists,
     old: Mapping[str, list[Stored]],
     is_ours: Callable[[str, Stored], bool],
+    is_as_left: Callable[[str], bool],
     folds: bool,
 ) -> Landing:
     """Decide what to do at the members' places. Raises `Refused` for the first obstacle.
 
     `old` has the recorded files of an older version. `is_ours` tells whether this tool put a file
-    at a place.
+    at a place, and `is_as_left` whether nobody has changed that file since.
     """
     files = arrangement.files
     found = Landing(
@@ -70,7 +71,7 @@ def landing(
     )
     if not arrangement.is_one_file and base:
         found.folders.add(base)
-    judge = _Judge(tree, found, base, if_exists, old, is_ours, {})
+    judge = _Judge(tree, found, base, if_exists, old, is_ours, is_as_left, {})
     for folder, names in by_folder(found.files):
         judge.files(folder, names, folds=folds)
     for place in found.files.keys() & found.skipped:
@@ -87,6 +88,7 @@ class _Judge(NamedTuple):
     if_exists: IfExists
     old: Mapping[str, list[Stored]]
     is_ours: Callable[[str, Stored], bool]
+    is_as_left: Callable[[str], bool]
     exists: dict[str, bool]
     """The folders that were examined, and whether they exist."""
 
@@ -140,10 +142,12 @@ class _Judge(NamedTuple):
         seen = self.tree.lstat(SafePath(tuple(place.split("/"))))
         if seen is None or stat.S_ISDIR(seen.st_mode):
             return seen is not None
-        # Inside and above an artifact's place, only files that this tool put there may be removed.
-        is_kept = self.if_exists in (IfExists.SKIP, IfExists.ERROR)
-        may_go = not is_kept and self.is_ours(place, FOLDER)
-        if not (may_go or (place == self.base and self._may_go(place, FOLDER))):
+        # The new version lacks such a file, so that it may only be removed if it is as we left it.
+        if self.if_exists is IfExists.OVERWRITE:
+            may_go = place == self.base or self.is_ours(place, FOLDER)
+        else:
+            may_go = self.if_exists is IfExists.UPDATE and self.is_as_left(place)
+        if not may_go:
             raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
         self.found.in_the_way.add(place)
         return False

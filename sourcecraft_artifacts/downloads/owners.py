@@ -160,6 +160,16 @@ class Owners:
             return False
         return owner[1] or is_old(self._tree, place, records)
 
+    def is_as_left(self, place: str) -> bool:
+        """Tell whether this tool put the file there that a place has, and nobody changed it."""
+        with self._lock:
+            owner = self.claims.of(place)
+        entry = self._manifest.get(owner[0]) if owner is not None else None
+        if owner is None or entry is None:
+            return False
+        records = [record for one, record in old_places(owner[0], entry) if one == place]
+        return is_old(self._tree, place, records)
+
     def removable(self, key: str, entry: Entry) -> Places:
         """Return an artifact's unchanged files, to be removed with their folders."""
         entries = [(one, self._manifest.get(one)) for one in self.current]

@@ -190,6 +190,7 @@ class Unpacker:
             if_exists=if_exists,
             old=old,
             is_ours=lambda place, new: self.owners.is_ours(place, [*old.get(place, []), new]),
+            is_as_left=self.owners.is_as_left,
             folds=self._folds,
         )
         tell(f"putting {len(plan.files):,} in place")

@@ -145,6 +145,9 @@ class _Asking:
                 return (yield from self._ask(url))
             except BrokenTransfer as error:
                 reason = error.message
+                if error.code == "stalled":  # another try would hold up the others
+                    self._note(reason)
+                    return None
             except TransferError as error:
                 self._note(error.message)
                 return None

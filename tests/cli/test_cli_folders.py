@@ -291,6 +291,18 @@ def test_a_changed_folder_loses_what_it_lost(service: FakeService, cli: Cli) -> 
     }
 
 
+def test_an_edited_file_where_the_new_version_has_a_folder(service: FakeService, cli: Cli) -> None:
+    """The new version lacks that file, and it is not as we left it: only `overwrite` removes it."""
+    service.add("dist", packed({"dist/a": b"1", "dist/b": b"2"}))
+    cli.download()
+    (cli.out / "dist/a").write_bytes(b"mine")
+    renew(service, packed({"dist/a/x": b"3", "dist/b/y": b"4"}))
+    assert "dist/a is not a folder" in cli.download(code=8).err
+    assert tree(cli.out) == {"dist/a": b"mine", "dist/b": b"2"}
+    cli.download("--if-exists", "overwrite")
+    assert tree(cli.out) == {"dist/a/x": b"3", "dist/b/y": b"4"}
+
+
 @pytest.mark.parametrize("rule", ["update", "skip", "overwrite", "error"])
 def test_what_stands_in_the_folder_already(service: FakeService, cli: Cli, rule: str) -> None:
     """--if-exists applies to each member; only `error` refuses an existing folder."""

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from sourcecraft_artifacts.disk import checkpoint, files, hashing, sums
 from sourcecraft_artifacts.disk import partial as module
 from sourcecraft_artifacts.disk.body import read_at, write_at
-from sourcecraft_artifacts.disk.checkpoint import Checkpoint
+from sourcecraft_artifacts.disk.checkpoint import Checkpoint, CheckpointFile
 from sourcecraft_artifacts.disk.directory import Directory, open_root
 from sourcecraft_artifacts.disk.partial import Partial
 from sourcecraft_artifacts.disk.parts import PartialStore
@@ -429,6 +429,24 @@ def test_a_complete_part_has_to_be_confirmed(directory: Directory, tmp_path: Pat
     partial.release(piece)
     assert partial.digest() == SHA256
     assert placed(partial, tmp_path) == BODY
+
+
+def test_a_part_whose_move_failed_on_a_full_disk_is_left(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last bytes cannot make room for a checkpoint: it is closed."""
+    partial = opened(directory)
+    piece = begun(partial)
+    put(partial, piece, BODY)
+    partial.release(piece)
+    partial.digest()
+    partial.seal()
+
+    def full(self: CheckpointFile) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(CheckpointFile, "save", full)
+    partial.suspend()
 
 
 def test_a_part_whose_move_failed_goes_on(directory: Directory, tmp_path: Path) -> None:

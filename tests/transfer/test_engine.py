@@ -681,12 +681,11 @@ def test_the_piece_that_would_come_last_is_shared(world: World) -> None:
         return ranged(body)(received)
 
     assert world.fetch(slow, other) == body
-    first, second, *_ = world.asked()  # on a slow machine what is left may be shared again
+    first, *others = world.asked()  # on a slow machine what is left may be shared again
     assert first is None
-    assert second is not None
-    start, end = second.removeprefix("bytes=").split("-")
-    assert int(start) > len(body) // 2
-    assert end in ("", str(len(body) - 1))
+    spans = [(one or "").removeprefix("bytes=").split("-") for one in others]
+    starts = {end: int(start) for start, end in spans}
+    assert (starts.get("") or starts[str(len(body) - 1)]) > len(body) // 2
 
 
 @pytest.mark.usefixtures("wide")
