@@ -187,6 +187,10 @@ class KnownFolder:
         """Tell whether a run may have been killed before it put its first file here."""
         return self.manifest.was_only_intended(str(place))
 
+    def is_as_left(self, place: SafePath) -> bool:
+        """Tell whether a file is one that this tool put there, and nobody changed it."""
+        return self._tree is not None and self.unpacker.owners.is_as_left(str(place))
+
     def holds(self, place: SafePath, entry: Entry, found: os.stat_result) -> bool:
         """Tell whether a file is the recorded one: by size and time, else by SHA-256.
 

@@ -91,6 +91,10 @@ class Placer:
         if stat.S_ISDIR(found.st_mode):
             self._check_folder(one)
             return
+        if not self._overwrite and self._manifest.is_folder(one.key):
+            if not self._owners.is_as_left(one.key):
+                raise Refused("a file that this tool did not put there stands in its place")
+            return
         if self._overwrite or (before and _are_same(before, found)):
             return
         # The file may be from another run, if there are no locks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import zlib
 from pathlib import Path
@@ -301,6 +302,18 @@ def test_an_edited_file_where_the_new_version_has_a_folder(service: FakeService,
     assert tree(cli.out) == {"dist/a": b"mine", "dist/b": b"2"}
     cli.download("--if-exists", "overwrite")
     assert tree(cli.out) == {"dist/a/x": b"3", "dist/b/y": b"4"}
+
+
+def test_a_strangers_file_in_the_place_of_a_folder(service: FakeService, cli: Cli) -> None:
+    """It is not ours because a folder of ours was there, whatever the new version is."""
+    service.add("dist", packed({"dist/a": b"1"}))
+    cli.download()
+    for new in (packed({"dist/a": b"2"}), b"a file"):
+        shutil.rmtree(cli.out / "dist", ignore_errors=True)
+        (cli.out / "dist").write_bytes(b"mine")
+        renew(service, new, new[-2:].hex())
+        cli.download(code=8)
+        assert tree(cli.out) == {"dist": b"mine"}
 
 
 @pytest.mark.parametrize("rule", ["update", "skip", "overwrite", "error"])

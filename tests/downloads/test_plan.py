@@ -70,6 +70,10 @@ class FakeDisk:
         """What the manifest has of a place."""
         return self.entries.get(str(place))
 
+    def is_as_left(self, place: SafePath) -> bool:
+        """Tell that a file in the place of a folder is not ours."""
+        return False
+
     def was_only_intended(self, place: SafePath) -> bool:
         """Tell whether a killed run may not have written there."""
         return str(place) in self.intended
