@@ -125,7 +125,9 @@ class Manifest:
         with self._lock:
             values = {place: self._to_json(place, entry) for place, entry in entries.items()}
             for place, value in values.items():
-                if self._may_hold_nothing(place, entries[place]):
+                known = self._files.get(place)
+                was_folder = _has_members(known) and entries[place].members is None
+                if known is None or _mark(known) is True or was_folder:
                     value["intended"] = True
                 elif first is not None:
                     value["intended"] = sorted(first)
@@ -134,15 +136,6 @@ class Manifest:
             self._mine |= values
             self._changed = True
         self._journal.sync(descriptor, number)
-
-    def _may_hold_nothing(self, place: str, entry: Entry) -> bool:
-        """Tell whether no file of an artifact is known to be at the place where its file will be.
-
-        So it is if it was a folder.
-        """
-        known = self._files.get(place)
-        is_new_file = _has_members(known) and entry.members is None
-        return known is None or _mark(known) is True or is_new_file
 
     def placed(self, *places: str) -> None:
         """Note that intended files are in place, put there by this run or by a killed one."""

@@ -15,7 +15,8 @@ from ..disk.paths import UnsafePath
 from ..disk.places import by_folder, grouped, place_in, split
 from ..disk.records import FOLDER, Places, is_as_left, joined
 from ..disk.tree import Tree
-from ..errors import ArtifactsError
+from ..errors import ArtifactsError, LocalError
+from ..text import count, visible
 
 if TYPE_CHECKING:
     from .landing import Landing
@@ -108,6 +109,16 @@ def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> dict[
         if not keep(f"{folder}/"):
             _remove_if_empty(tree, folder)
     return stuck
+
+
+def raise_first(stuck: Mapping[str, OSError]) -> None:
+    """Raise `LocalError` for the first file of an older version that could not be removed."""
+    for place, error in stuck.items():
+        more = f", nor {count(len(stuck) - 1, 'other')}" if len(stuck) > 1 else ""
+        raise LocalError(
+            f"its old file {visible(place)} cannot be removed{more}: {error.strerror}",
+            hint="check the permissions of the folder, and run the same command again",
+        ) from error
 
 
 def remove_empty(tree: Tree, folder: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
 
@@ -14,11 +14,11 @@ from ..disk.paths import SafePath, UnsafePath
 from ..disk.places import are_there, grouped, holds_only, is_old, other_modes, set_mode
 from ..disk.records import FOLDER, Places, Records, joined
 from ..disk.tree import Tree
-from ..errors import ArtifactsError, LocalError, Refused
+from ..errors import ArtifactsError, Refused
 from ..logs import get_logger
 from ..text import count, visible
 from .claims import Claims, folded, old_places, places_of
-from .moving import remove_old
+from .moving import raise_first, remove_old
 
 _log = get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Owners:
             self._take_over(key, places_of(key, made))
             if self._claims is not None:
                 self._claims.note(key, made)
-        _raise_first(stuck)
+        raise_first(stuck)
         return made
 
     def settle_file(self, key: str) -> None:
@@ -194,7 +194,7 @@ class Owners:
         emptied = (*places, (f"{entry.base}/", FOLDER)) if entry.members is not None else places
         stuck = remove_old(self._tree, emptied, lambda _: False)
         self._record_what_is_left(key, entry)
-        _raise_first(stuck)
+        raise_first(stuck)
 
     def _record_what_is_left(self, key: str, entry: Entry) -> None:
         if entry.members is None:
@@ -296,13 +296,3 @@ class Owners:
     def holds_only(self, place: SafePath, key: str, entry: Entry) -> bool:
         """Tell whether a folder has only an artifact's unchanged members."""
         return holds_only(self._tree, str(place), grouped(old_places(key, entry)))
-
-
-def _raise_first(stuck: Mapping[str, OSError]) -> None:
-    """Raise `LocalError` for the first file of an older version that could not be removed."""
-    for place, error in stuck.items():
-        more = f", nor {count(len(stuck) - 1, 'other')}" if len(stuck) > 1 else ""
-        raise LocalError(
-            f"its old file {visible(place)} cannot be removed{more}: {error.strerror}",
-            hint="check the permissions of the folder, and run the same command again",
-        ) from error
