@@ -158,7 +158,7 @@ def _file_step(
     )
     ours = same or (entry is not None and not disk.was_only_intended(place))
     if entry is not None and entry.members is not None:
-        ours = disk.is_as_left(place)  # the folder that was here has gone
+        ours = disk.is_as_left(place)  # not because of the folder that was here
     right = same and entry is not None and entry.is_of(artifact)
     action = decide(if_exists, found.st_mode, ours=ours, right=right)
     if action is Action.KEEP and unpack and entry is not None and not entry.is_judged:

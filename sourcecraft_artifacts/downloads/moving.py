@@ -103,7 +103,7 @@ def remove_old(tree: Tree, places: Places, keep: Callable[[str], bool]) -> dict[
             continue
         except OSError as error:
             stuck[place] = error
-        except (ArtifactsError, UnsafePath):  # a folder above it is none any more
+        except (ArtifactsError, UnsafePath):  # a folder above it is no folder any more
             continue
     for folder in _with_those_above(emptied):
         if not keep(f"{folder}/"):

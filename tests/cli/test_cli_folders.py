@@ -312,6 +312,9 @@ def test_a_strangers_file_in_the_place_of_a_folder(service: FakeService, cli: Cl
         shutil.rmtree(cli.out / "dist", ignore_errors=True)
         (cli.out / "dist").write_bytes(b"mine")
         renew(service, new, new[-2:].hex())
+        asked = len(service.artifacts[0].requests)
+        cli.download("--no-unpack", "-n", code=8)
+        assert len(service.artifacts[0].requests) == asked
         cli.download(code=8)
         assert tree(cli.out) == {"dist": b"mine"}
 

@@ -96,6 +96,15 @@ def test_the_file_with_the_most_for_each_connection_is_helped() -> None:
     assert cast(Any, files(crowded, lonely).choose()) is lonely
 
 
+def test_a_piece_is_not_shared_if_responses_have_become_late() -> None:
+    """The shortest time that a response ever took does not count then."""
+    slow = Stand(0, tasks=1, seconds=1.0)
+    found = files(slow, late=0.01)
+    found._pace.recently = 3.0
+    assert found.choose() is None
+    assert slow.shared == []
+
+
 @pytest.mark.parametrize(
     ("seconds", "response_time", "kept"),
     [(0.04, 0.001, None), (0.1, 0.001, 0.505), (0.15, 0.1, None), (0.2, 0.1, 0.75), (1, 0.1, 0.55)],

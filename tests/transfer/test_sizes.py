@@ -64,6 +64,24 @@ def test_a_storage_that_is_busy_is_asked_again() -> None:
         assert ask_sizes([server.url + "/b"], retries=0) == [None]
 
 
+def test_a_storage_that_stalls_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another try would hold up the requests to others."""
+    monkeypatch.setattr(sizes, "TIMEOUT", 0.2)
+    with ScriptedServer() as server:
+        server.on("/a", Response(hang=True))
+        assert ask_sizes([server.url + "/a"], retries=5) == [None]
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_no_more_connections_are_open_than_allowed(jobs: int) -> None:
+    """A storage or a gateway may not take more."""
+    with ScriptedServer() as server:
+        server.on("/a", ranged(b"abc"))
+        assert ask_sizes([server.url + "/a"] * 40, jobs=jobs) == [3] * 40
+        assert server.max_open <= jobs
+
+
 def test_redirects_are_followed_and_not_for_ever() -> None:
     """Redirects are followed; endless ones leave the size unknown."""
     with ScriptedServer() as server:
