@@ -359,6 +359,8 @@ def test_a_request_takes_a_connection_that_is_being_opened(
     while len(got) < asked or storage.net.busy:
         storage.loop._round()
     assert got == [BODY] * asked
+    # The server accepts a connection after the client has opened it.
+    eventually(lambda: server.opened >= max(prepared, asked), "all connections are accepted")
     assert server.opened == max(prepared, asked)
 
 
