@@ -23,7 +23,8 @@ class OwnOptions(Options):
         option(
             "--wait",
             section=WHICH,
-            help="Follow a run in progress, and fetch each artifact as it becomes ready.",
+            help="Follow a run in progress, and fetch each artifact as it becomes ready; with -o,"
+            " the one artifact once the selected cubes have ended.",
         ),
     ] = False
     wait_timeout: Annotated[
