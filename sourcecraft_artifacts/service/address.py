@@ -101,7 +101,8 @@ def _split(names: Sequence[str | None]) -> Sequence[str | None]:
     """Split a single `WORKFLOW/TASK/CUBE`, the form that messages use, into its names."""
     first, *more = names or [None]
     parts = (first or "").rstrip("/").split("/")
-    if any(more) or len(parts) > len(_NAMES) or not all(parts):
+    is_single = all(name is None for name in more)
+    if not is_single or len(parts) > len(_NAMES) or not all(parts):
         return names
     return parts
 

@@ -149,7 +149,9 @@ def test_a_password_in_a_repository_is_not_shown() -> None:
     [
         ("", [], "RUN is empty"),
         ("1", [""], "WORKFLOW is empty"),
+        ("1", ["w", ""], "TASK is empty"),
         ("1", ["w", "t", ""], "CUBE is empty"),
+        ("https://sourcecraft.dev/o/r/cicd/runs/1", ["w", ""], "TASK is empty"),
         ("1", ["w", "\udc80"], "TASK is not valid text"),
         ("https://sourcecraft.dev/o/r/cicd/runs/\udc80", [], "not valid text"),
     ],
