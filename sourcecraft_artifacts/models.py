@@ -5,8 +5,9 @@ fields. Unknown fields are ignored, and unknown enum values are kept as they are
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 from typing import Any, NamedTuple
 
 from .errors import ApiError
@@ -88,9 +89,9 @@ class Artifact(NamedTuple):
     @property
     def available(self) -> bool:
         """Whether it can be downloaded; with an unknown status, whether it has a URL."""
-        if self.status in UNAVAILABLE_STATUSES:
-            return False
-        return self.status == "success" or self.download_url is not None
+        if self.status == "success":
+            return True
+        return self.download_url is not None and self.status not in UNAVAILABLE_STATUSES
 
 
 class Cube(NamedTuple):
@@ -182,9 +183,17 @@ def _is_over(status: str, finished_at: str | None) -> bool:
     return status not in ACTIVE_STATUSES and finished_at is not None
 
 
+def _texts_at(data: Mapping[str, Any], *keys: str) -> Sequence[str | None]:
+    """Read several strings, of which some may be absent."""
+    values: list[Any] = [*map(data.get, keys)]
+    if {*map(type, values)} <= {str, NoneType}:  # as nearly always
+        return values
+    return [_text(data, key) for key in keys]
+
+
 def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "")
-    if type(value) is str:  # as nearly always
+    value = data.get(key)
+    if isinstance(value, str):
         return value
     if value is None:
         return ""
@@ -226,19 +235,10 @@ def objects(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 def read_artifact(address: CubeAddress, data: Mapping[str, Any]) -> Artifact:
     """Read one artifact of a listing. Raises `ApiError` if it is malformed."""
-    dates = _object(data, "dates")
-    return Artifact(
-        address=address,
-        local_path=_text(data, "local_path"),
-        status=_text(data, "status"),
-        dates=ArtifactDates(
-            registered_at=_text(dates, "registered_at") or None,
-            obtained_at=_text(dates, "obtained_at") or None,
-            updated_at=_text(dates, "updated_at") or None,
-        ),
-        id=_text(data, "id"),
-        download_url=_text(data, "download_url") or None,
-    )
+    path, status, name, url = _texts_at(data, "local_path", "status", "id", "download_url")
+    dates = _texts_at(_object(data, "dates"), *ArtifactDates._fields)
+    times = ArtifactDates(*[text or None for text in dates])
+    return Artifact(address, path or "", status or "", times, name or "", url or None)
 
 
 def read_run(data: Mapping[str, Any]) -> Run:

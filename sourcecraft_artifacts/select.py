@@ -13,7 +13,10 @@ _STARS = re.compile(r"\*+")
 
 def components(local_path: str) -> tuple[str, ...]:
     """Split at slashes, without empty and `.` components; `..` is kept, to be refused."""
-    return tuple([name for name in local_path.split("/") if name and name != "."])
+    names = local_path.split("/")
+    if "" in names or "." in names:
+        names = [name for name in names if name and name != "."]
+    return tuple(names)
 
 
 def normalised(local_path: str) -> str:

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 _UNSENDABLE = r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]"
-_START = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
+_START = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _AUTHORITY = re.compile(
     rf"(?:({_LABEL}(?:\.{_LABEL})*\.?)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{{1,5}}))?"
@@ -26,16 +26,15 @@ def unsafe_url_reason(url: str) -> str | None:
     if (not is_plain or " " in url or "\\" in url) and re.search(_UNSENDABLE, url):
         return "it holds a control character, a space or a backslash"
     start = _START.match(url)
-    if start is None:
-        return "it is not an absolute URL"
-    scheme, authority = start[1].lower(), start[2]
-    if scheme not in ("https", "http"):
-        return "its scheme is not https"
-    return _authority_reason(authority, secure=scheme == "https")
+    return _start_reason(start[0]) if start else "it is not an absolute URL"
 
 
 @lru_cache(maxsize=256)
-def _authority_reason(authority: str, *, secure: bool) -> str | None:
+def _start_reason(start: str) -> str | None:
+    """Judge a URL by its scheme and authority alone, which many URLs have in common."""
+    scheme, _, authority = start.partition("://")
+    if scheme.lower() not in ("https", "http"):
+        return "its scheme is not https"
     if "@" in authority:
         return "it holds user info"
     if not authority or authority.startswith(":"):
@@ -43,7 +42,7 @@ def _authority_reason(authority: str, *, secure: bool) -> str | None:
     match = _AUTHORITY.fullmatch(authority)
     if match is None or not _possible(*match.groups()):
         return "its host or its port is malformed"
-    if not secure and not is_loopback(match[1] or match[2]):
+    if scheme.lower() == "http" and not is_loopback(match[1] or match[2]):
         return "plain http is for loopback only"
     return None
 

@@ -122,7 +122,7 @@ class CheckpointFile:
         """Begin a version; an earlier run left a file, of which the checksums `found` match."""
         self._version, self._hashing = version, hashing
         self._sums = Sums(version.size or 0) if found is None else found
-        self._synced, self._written = [], list(self._sums)
+        self._synced, self._written = [], list(found or ())
         self._may_exist = found is not None
 
     def note(self, data: memoryview, at: int) -> None:

@@ -71,7 +71,8 @@ class Manifest:
 
     def get(self, place: str) -> Entry | None:
         """Return the entry for a place; None if there is no readable one."""
-        return self._entry_of(place, self._files.get(place))
+        value = self._files.get(place)
+        return None if value is None else self._entry_of(place, value)
 
     def _entry_of(self, place: str, value: Any) -> Entry | None:
         known = self._unpacked.get(place)
@@ -141,8 +142,9 @@ class Manifest:
         """Note that intended files are in place, put there by this run or by a killed one."""
         with self._lock:
             for place in places:
-                if self.is_unfinished(place):
-                    sure = dict(self._files[place])
+                value: Any = self._files.get(place)
+                if _mark(value) is not None:
+                    sure = dict(value)
                     del sure["intended"]
                     self._mine[place] = self._files[place] = sure
                     self._changed = True
@@ -228,11 +230,10 @@ class Manifest:
             files[place] = value
         for place, values in rivals.items():
             files[place] = self._standing(place, [files[place], *reversed(values)])
-        self._files = {place: value for place, value in files.items() if self._stays(place)}
+        for place in self._dropped - self._mine.keys():
+            files.pop(place, None)
+        self._files = files
         return [name for name in journals if self._journals.is_left(name)]
-
-    def _stays(self, place: str) -> bool:
-        return place not in self._dropped or place in self._mine
 
     def _read_base(self, directory: Directory) -> None:
         found = directory.lstat(MANIFEST)

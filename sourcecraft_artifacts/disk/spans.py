@@ -22,7 +22,9 @@ def gaps(spans: Iterable[Span], size: int) -> list[Span]:
 
 def added(spans: list[Span], span: Span) -> list[Span]:
     """Return sorted, disjoint spans with one more that is in none; neighbours become one."""
-    if spans and spans[-1][1] == span[0]:  # the usual case
+    if not spans:
+        return [span]
+    if spans[-1][1] == span[0]:  # the usual case
         return [*spans[:-1], (spans[-1][0], span[1])]
     merged: list[Span] = []
     for start, end in sorted([*spans, span]):

@@ -143,12 +143,15 @@ class Tree:
 
     def _acquire(self, parts: tuple[str, ...], create: bool) -> _Entry:
         """Find or open a folder, starting at the nearest open one, and count this user."""
+        entry = self._hold(parts)
+        if entry is not None:
+            return entry
+        refuse_too_long(os.path.join(self.root.path, *parts))
         start = len(parts)
-        while (entry := self._hold(parts[:start])) is None:
-            if start == len(parts):
-                refuse_too_long(os.path.join(self.root.path, *parts))
+        while entry is None:
             # From far below it is quicker to begin at the root: there may be thousands of folders.
             start = start - 1 if len(parts) - start < _NEAR else 0
+            entry = self._hold(parts[:start])
         for depth in range(start, len(parts)):
             entry = self._step(entry, parts, depth, create)
         return entry

@@ -190,11 +190,14 @@ class FolderRun:
 
         Artifacts that it no longer has come last.
         """
-        results = [self._result(step) for step in self.steps]
-        listed = {_key(step.artifact) for step in self.steps}
-        return results + [
-            self._known(key) for key in {**self._jobs, **self._done} if key not in listed
-        ]
+        left = dict.fromkeys((*self._jobs, *self._done))
+        results = []
+        for step in self.steps:
+            key = _key(step.artifact)
+            is_known = key in self._jobs or key in self._done
+            results.append(self._known(key) if is_known else self._settled(step))
+            left.pop(key, None)
+        return results + [self._known(key) for key in left]
 
     def _known(self, key: _Key) -> FileResult:
         if key not in self._jobs:
@@ -203,10 +206,7 @@ class FolderRun:
         spent = self._spent.get(key)
         return result._replace(transferred=result.transferred + spent) if spent else result
 
-    def _result(self, step: Step) -> FileResult:
-        key = _key(step.artifact)
-        if key in self._jobs or key in self._done:
-            return self._known(key)
+    def _settled(self, step: Step) -> FileResult:
         result = settled(step, self._folder)
         self._reporter.finished(None, result)
         return result

@@ -46,7 +46,6 @@ class KnownFolder:
         self._run = Run()
         self._locked = False
         self._folds: bool | None = None
-        self._unpacker: Unpacker | None = None
 
     def __enter__(self) -> Self:
         self.look()
@@ -117,14 +116,16 @@ class KnownFolder:
         self._run.alone = wait_for_lock(take, lambda: self._wait(state)) is Lock.HAD
         self._locked = True
 
-    @property
+    @cached_property
     def unpacker(self) -> Unpacker:
-        """The unpacker for this folder; a new one if the manifest is read again."""
+        """The unpacker for this folder, and for the manifest that was read last."""
         assert self._tree is not None, "there is no folder"
-        if self._unpacker is None or self._unpacker.manifest is not self.manifest:
-            made = Unpacker(self._tree, self.manifest, self._unpacking, folds=self.folds_names)
-            self._unpacker = made
-        return self._unpacker
+        return Unpacker(self._tree, self.manifest, self._unpacking, folds=self.folds_names)
+
+    def read_again(self) -> None:
+        """Let the manifest be read when it is needed next: it may be another one now."""
+        for name in ("manifest", "unpacker"):
+            vars(self).pop(name, None)
 
     def _wait(self, state: Directory) -> str:
         """Return a message about the run that is waited for, with its process if that is known."""
@@ -168,12 +169,13 @@ class KnownFolder:
 
     def entry(self, place: SafePath) -> Entry | None:
         """Return the entry of a place in the manifest, also of a run that is active beside this."""
+        key, manifest = str(place), self.manifest
         found = None if self._run.alone else self.lstat(place)
         if found is not None:
-            self.manifest.knows(str(place), found)
-        entry = self.manifest.get(str(place))
+            manifest.knows(key, found)
+        entry = manifest.get(key)
         if entry is None and self._tree is not None:
-            return self.unpacker.owners.member_at(str(place))
+            return self.unpacker.owners.member_at(key)
         return entry
 
     def own_file_above(self, place: SafePath) -> SafePath | None:

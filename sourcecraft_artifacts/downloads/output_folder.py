@@ -62,8 +62,8 @@ class OutputFolder(PreparedFolder):
 
     def cancel(self) -> None:
         """Stop unpacking within a second."""
-        if self._unpacker is not None:
-            self._unpacker.cancel()
+        if "unpacker" in vars(self):
+            self.unpacker.cancel()
 
     def commit(self, batch: Sequence[Whole]) -> None:
         """Put complete files in their places, and the members of archives in theirs."""
@@ -135,32 +135,29 @@ class OutputFolder(PreparedFolder):
         stuck: dict[Artifact, LocalError] = {}
         if self._tree is None:
             return stuck
-        self.unpacker.owners.current = {str(step.place) for step in steps}
-        for step in steps:
-            if look_only:
-                continue
+        owners = self.unpacker.owners
+        owners.current = {str(step.place) for step in steps}
+        for step in () if look_only else steps:
             if step.action is not Action.NONE and step.makes_way is None:
-                self.unpacker.owners.forget_above(step.place)
+                owners.forget_above(step.place)
             if step.action is Action.KEEP and step.entry is not None:
                 try:
                     if step.entry.before:
-                        self.unpacker.owners.settle(str(step.place), step.entry)
+                        owners.settle(str(step.place), step.entry)
                 except LocalError as error:
                     stuck[step.artifact] = error
-                self.unpacker.owners.restore_modes(str(step.place))
+                owners.restore_modes(str(step.place))
         return stuck
 
     def with_members(self, result: FileResult) -> FileResult:
         """Add the members of an unpacked artifact to the result of its job."""
-        step = self._steps.get(result.path or "")
-        if step is None or result.outcome is not Outcome.DOWNLOADED:
+        if result.path not in self._packed or result.outcome is not Outcome.DOWNLOADED:
             return result
-        if not self.manifest.is_folder(str(step.place)):
-            return result
-        entry = self.manifest.get(str(step.place))
+        key = str(self._steps[result.path].place)
+        entry = self.manifest.get(key)
         if entry is None or entry.members is None:
             return result
-        path = self.shown_path(str(step.place), entry)
+        path = self.shown_path(key, entry)
         return result._replace(path=path, members=members_of(entry, self.path))
 
 

@@ -88,7 +88,7 @@ class PreparedFolder(KnownFolder):
         is_new = self._state is not before
         if is_new:
             self._tree.root.sync()  # else a file could survive a power cut without its records
-            vars(self).pop("manifest", None)
+            self.read_again()
         assert self.manifest is not None
         return is_new
 
@@ -152,9 +152,9 @@ class PreparedFolder(KnownFolder):
         self._sync_unpacked()
 
     def _sync_unpacked(self) -> None:
-        if self._tree is None or self._unpacker is None or not self._unpacker.touched:
+        touched = self.unpacker.touched if "unpacker" in vars(self) else set()
+        if self._tree is None or not touched:
             return
-        touched = self._unpacker.touched
         if len(touched) <= FEW or not sync_file_system(self._tree.root):
             for folder in touched:
                 # A folder of an older version may be gone, or may be a file now.

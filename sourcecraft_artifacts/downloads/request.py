@@ -157,7 +157,9 @@ def selected_artifacts(
 
     Raises `NothingMatched`, which names what is available, unless an empty selection is allowed.
     """
-    chosen = tuple(a for a in listing.artifacts if selection.matches(a.local_path))
+    chosen = listing.artifacts
+    if selection != Selection():
+        chosen = tuple(a for a in chosen if selection.matches(a.local_path))
     if not chosen and not allow_empty:
         ended = end_of_run(listing)
         message = f"no artifact is selected; {ended}" if ended else "no artifact is selected"

@@ -118,9 +118,9 @@ def _pruned(
     results: Sequence[FileResult],
 ) -> list[FileResult]:
     """Remove artifacts that are no longer listed, if asked to and if nothing is missing."""
-    lacking = any(result.outcome is Outcome.UNAVAILABLE for result in results)
     if not request.prune:
         return []
+    lacking = any(result.outcome is Outcome.UNAVAILABLE for result in results)
     reason = ""
     if not steps:
         reason = "nothing is selected"

@@ -210,11 +210,11 @@ def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Art
 
     Raises `ApiError` if it is malformed.
     """
-    known: dict[Artifact, Artifact] = {}
+    known: dict[tuple[object, ...], Artifact] = {}
     for item in objects(listing, "artifacts"):
         artifact = read_artifact(address, item)
         # The id is not compared: it is not in public use yet.
-        same = artifact._replace(id="", download_url=None)
+        same = artifact.local_path, artifact.status, artifact.dates
         if same not in known or known[same].download_url is None:
             known[same] = artifact
     return list(known.values())

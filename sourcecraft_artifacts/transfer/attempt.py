@@ -142,9 +142,11 @@ def commit(
 
     Returns those that take long; each must be committed alone, so that it delays no other.
     """
-    batch = [(one, whole) for one in attempts if (whole := one.whole(repeat=repeat)) is not None]
-    takes_long = [pair for pair in batch if target.takes_long(pair[1])]
-    quick = [pair for pair in batch if pair not in takes_long]
+    quick: list[tuple[Attempt, Whole]] = []
+    takes_long: list[tuple[Attempt, Whole]] = []
+    for one in attempts:
+        if (whole := one.whole(repeat=repeat)) is not None:
+            (takes_long if target.takes_long(whole) else quick).append((one, whole))
     if quick:
         target.commit([whole for _, whole in quick])
     for attempt, whole in quick:

@@ -107,8 +107,10 @@ class Crew(Generic[T]):
             return self._take()
 
     def _take(self) -> Sequence[T]:
-        count = min(len(self._things), self._batch) if self._batch == 1 else len(self._things)
-        return [self._things.popleft() for _ in range(count)]
+        if self._batch == 1:
+            return [self._things.popleft()]
+        things, self._things = self._things, deque()
+        return things
 
 
 def join(thread: threading.Thread, deadline: float | None) -> None:
