@@ -60,19 +60,6 @@ class Options:
     def __init__(self, **values: Any) -> None:
         vars(self).update(values)
 
-    @classmethod
-    def parameters(cls) -> list[inspect.Parameter]:
-        """Return a parameter for each field, as typer reads them from a function."""
-        return [
-            _parameter(name, kind, getattr(cls, name, inspect.Parameter.empty))
-            for group in cls.__mro__[:-1]
-            for name, kind in group.__annotations__.items()
-        ]
-
-
-def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
 
 Given = TypeVar("Given", bound=Options)
 
@@ -80,15 +67,26 @@ Given = TypeVar("Given", bound=Options)
 def taking(
     options: type[Given],
 ) -> Callable[[Callable[[typer.Context, Given], None]], Callable[..., None]]:
-    """Give a command its options as one object; typer sees a parameter for each."""
-    parameters = [_parameter("ctx", typer.Context), *options.parameters()]
+    """Give a command its options as one object; typer sees a parameter for each field."""
+    kinds = {"ctx": typer.Context}
+    for group in options.__mro__:
+        kinds |= inspect.get_annotations(group)
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(options, name, inspect.Parameter.empty),
+            annotation=kind,
+        )
+        for name, kind in kinds.items()
+    ]
 
     def decorate(command: Callable[[typer.Context, Given], None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*, ctx: typer.Context, **values: Any) -> None:
             command(ctx, options(**values))
 
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = kinds
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return run
 
