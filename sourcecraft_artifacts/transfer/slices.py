@@ -69,23 +69,12 @@ class Slices:
         is_enough = unclaimed >= 2 * MIN_PIECE
         if not (is_enough and self._are_late):
             return is_enough
-        return self._is_known and not self.come_soon
-
-    @property
-    def come_soon(self) -> bool:
-        """Whether a connection that receives will have all other bytes before a late response."""
-        expected = sum(more for _, more in self._more()) if self._are_late else 0
-        return expected >= self._pieces.unclaimed
+        return self._is_known and sum(more for _, more in self._more()) < unclaimed
 
     def reserve(self) -> None:
-        """Leave to connections what they receive before another one has a response, if it is late.
-
-        Each can only go on in its own response.
-        """
+        """Leave to connections what they receive before a late response to another comes."""
         for piece, more in list(self._more()) if self._are_late else ():
-            most = min(piece.end + more, piece.last) - piece.end
-            if most > 0:
-                self._pieces.extend(piece, most)
+            self._pieces.extend(piece, more)
 
     def next_size(self) -> int:
         """Return the bytes of the next piece: guided self-scheduling (Polychronopoulos, 1987).
@@ -135,9 +124,13 @@ class Slices:
         return piece.end - piece.position - self._coming[piece].high
 
     def _more(self) -> Iterator[tuple[Piece, int]]:
-        """Yield pieces, with the bytes after each that would come before another response does."""
+        """Yield pieces, with the bytes after each that would come before another response does.
+
+        A connection can only go on in its own response.
+        """
         for piece, speed in self._speeds():
-            more = int(speed * self._meter.response_time) - self._left(piece)
+            expected = int(speed * self._meter.response_time) - self._left(piece)
+            more = min(expected, piece.last - piece.end)
             if more > 0:
                 yield piece, more
 

@@ -168,7 +168,7 @@ class Transfer:
         others = bool(self.pieces.under_way)
         if others and (not self._shared or self._host.meter.has_too_many):
             return None
-        if not self.pieces.are_free or (others and self._slices.come_soon):
+        if not self.pieces.are_free:
             return None
         self._slices.reserve()
         return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)

@@ -81,17 +81,11 @@ def test_what_comes_before_the_next_response_is_not_asked_for(size: int, is_want
     assert late.slices.want_another is is_wanted
 
 
-@pytest.mark.parametrize(
-    ("response_time", "size", "come_soon"),
-    [(1.0, 10 * MB, True), (1.0, 30 * MB, False), (0.05, 10 * MB, False)],
-)
-def test_a_free_connection_leaves_what_comes_soon(
-    response_time: float, size: int, come_soon: bool
-) -> None:
-    """It does not ask for what another one will have before a late response."""
-    late = Object(size, response_time)
+def test_what_cannot_come_in_the_same_response_is_asked_for() -> None:
+    """A connection that was asked for a range has a new response for what is after it, late too."""
+    late = Object(10 * MB, 1.0, last=MAX_PIECE)
     late.receive(2 * MB, 0.1)
-    assert late.slices.come_soon is come_soon
+    assert late.slices.want_another
 
 
 def test_a_connection_keeps_what_it_receives_before_others_have_a_response() -> None:
