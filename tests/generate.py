@@ -35,7 +35,8 @@ EXIT_STATUS = {
     ExitCode.NOTHING: "Nothing matched; with --allow-empty that is success.",
     ExitCode.AUTH: "No valid token, or no permission.",
     ExitCode.NOT_FOUND: "Not found: the repository, run, workflow, task or cube.",
-    ExitCode.INCOMPLETE: "Some artifacts are missing; the rest is in place.",
+    ExitCode.INCOMPLETE: "Some artifacts are missing or could not be fetched;"
+    " the rest is in place.",
     ExitCode.API: "The API could not be reached or understood, retries included.",
     ExitCode.REFUSED: "Refused: unsafe or colliding paths, an unsafe URL, a file in the way;"
     " or verify found a difference.",

@@ -9,11 +9,13 @@ the arguments of our commands are parsed.
 from __future__ import annotations
 
 import html
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ from xml.etree import ElementTree
 import picture
 import pytest
 from commands import leaves
+from conftest import Cli
+from fake_service import FakeService
 from pages import (
     ALL,
     CHANGELOG,
@@ -36,6 +40,7 @@ from pages import (
     blocks,
     codes,
 )
+from servers import Response
 
 import sourcecraft_artifacts
 from sourcecraft_artifacts.cli.app import program
@@ -109,7 +114,7 @@ def check(block: Block, env: dict[str, str], folder: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=str)
 def test_a_script_runs(block: Block, sandbox_env: dict[str, str], folder: Path) -> None:
-    """A script succeeds, also if the service lacks some artifacts."""
+    """A script goes on if the service lacks some artifacts."""
     run_script(block, sandbox_env, folder)
 
 
@@ -120,8 +125,30 @@ def run_script(block: Block, env: dict[str, str], folder: Path) -> None:
     script.write_text(block.text, encoding="utf-8")
     finished = subprocess.run(["bash", script], cwd=folder, env=env, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    (told,) = re.findall(r'6\) echo "(.*)"', block.text)
-    assert f"{told}\n" in finished.stdout
+    assert told_at_the_end(block) in finished.stdout
+    assert "unavailable: " in finished.stderr
+
+
+def told_at_the_end(block: Block) -> str:
+    """Return what a script says when it goes on."""
+    (told,) = re.findall(r'^echo "(.*)"', block.text, re.MULTILINE)
+    return f"{told}\n"
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=str)
+def test_a_script_stops_at_a_failed_transfer(block: Block, service: FakeService, cli: Cli) -> None:
+    """A script does not go on without a file that the service has."""
+    needs(block)
+    service.add("lacking.txt", run="44", status="missing")
+    service.add("broken.bin", b"x", Response(404), run="44")
+    script = cli.cwd / "script"
+    script.write_text(block.text, encoding="utf-8")
+    path = os.pathsep.join([sysconfig.get_path("scripts"), cli.env["PATH"]])
+    finished = subprocess.run(
+        ["bash", script], cwd=cli.cwd, env={**cli.env, "PATH": path}, capture_output=True, text=True
+    )
+    assert finished.returncode == 6
+    assert finished.stdout == ""
 
 
 @pytest.mark.parametrize("page", [README, RUSSIAN], ids=str)

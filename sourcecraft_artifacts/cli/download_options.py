@@ -34,7 +34,7 @@ class OwnOptions(Options):
             section=WHICH,
             parser=duration,
             metavar="DURATION",
-            help="Stop waiting after 90s, 30m or 2h.",
+            help="Stop waiting after 90 (seconds), 30m or 2h.",
         ),
     ] = None
     directory: Annotated[
@@ -54,7 +54,8 @@ class OwnOptions(Options):
             "-o",
             section=PLACE,
             metavar="FILE",
-            help="Write one artifact to this file, creating its folder; - is stdout.",
+            help="Write one artifact to this file, creating its folder, and replacing the file if"
+            " it exists; - is stdout.",
         ),
     ] = None
     layout: Annotated[

@@ -91,7 +91,8 @@ def read_duration(text: str) -> float:
     match = re.fullmatch(_DURATION, text.strip())
     if match is None or not any(match.groups()):
         raise UsageError(
-            f"--wait-timeout: {visible(text)} is not a duration", hint="write 90s, 30m or 2h"
+            f"--wait-timeout: {visible(text)} is not a duration",
+            hint="write 90 (seconds), 30m or 2h",
         )
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds

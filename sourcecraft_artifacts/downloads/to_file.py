@@ -43,7 +43,8 @@ def to_file(client: Client, request: Request, listing: Listing, reporter: Report
             return report._replace(timed_out=timed_out)
         artifact = listing.artifacts[0]
         refuse_unsafe_urls(listing.artifacts)
-        result = _settled(request, listing, artifact, stays=stays)
+        exists = target is not None and target.exists
+        result = _settled(request, listing, artifact, stays=stays, exists=exists)
         if result is not None:
             if not request.dry_run:
                 reporter.finished(None, result)
@@ -55,14 +56,15 @@ def to_file(client: Client, request: Request, listing: Listing, reporter: Report
 
 
 def _settled(
-    request: Request, listing: Listing, artifact: Artifact, *, stays: bool
+    request: Request, listing: Listing, artifact: Artifact, *, stays: bool, exists: bool
 ) -> FileResult | None:
     """Return the result for an artifact that is not fetched; None if it is to be fetched."""
     result = FileResult(artifact, request.output, Outcome.UNAVAILABLE)
     if stays:
         return result._replace(outcome=Outcome.SKIPPED, size=_size(request.output or ""))
     if request.dry_run and (artifact.available or may_come(request, listing, artifact)):
-        action = Action.DOWNLOAD if artifact.available else "await"
+        fetches = Action.REPLACE if exists else Action.DOWNLOAD
+        action = fetches if artifact.available else "await"
         return result._replace(outcome=Outcome.PLANNED, action=action)
     return None if artifact.available else result
 

@@ -157,6 +157,27 @@ def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:
     assert service.storage.requests == []
 
 
+@pytest.mark.parametrize(
+    ("there", "options", "planned"),
+    [
+        (False, ("-o", "x"), "download\tx"),
+        (True, ("-o", "x"), "replace\tx"),
+        (True, ("-o", "x", "--if-exists", "overwrite"), "replace\tx"),
+        (True, ("-o", "x", "--if-exists", "skip"), "skip\tx"),
+        (True, ("-o", "-"), "download\t-"),
+    ],
+)
+def test_a_plan_says_that_output_replaces_a_file(
+    service: FakeService, cli: Cli, there: bool, options: tuple[str, ...], planned: str
+) -> None:
+    """A plan for `-o FILE` shows whether a file is replaced; nothing is written."""
+    service.add("a", b"1")
+    if there:
+        (cli.cwd / "x").write_bytes(b"mine")
+    assert cli("download", "7", *CUBE, *options, "-n").out == f"{planned}\n"
+    assert tree(cli.cwd) == ({"x": b"mine"} if there else {})
+
+
 def test_skip_leaves_a_folder_that_became_a_file(service: FakeService, cli: Cli) -> None:
     """No file of it is removed."""
     service.add("dist", packed({"dist/a": b"1"}))
