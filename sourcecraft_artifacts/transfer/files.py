@@ -95,8 +95,11 @@ class Files:
         return chosen
 
     def _choose_waiting(self) -> Attempt | None:
+        """Choose the first file that waits; one that has begun is counted already."""
+        if not self.waiting:
+            return None
         has_room = len(self.begun) < self._pace.width + self._most_aside
-        return self.waiting.popleft() if self.waiting and has_room else None
+        return self.waiting.popleft() if has_room or self.waiting[0] in self.begun else None
 
     def _share_latest(self) -> Attempt | None:
         """Share the piece that would arrive last, if an idle connection can help."""

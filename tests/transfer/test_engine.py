@@ -575,6 +575,25 @@ def test_tries_are_counted_while_nothing_comes(world: World, retries: int) -> No
     assert [one for one in world.asked() if one] == [f"bytes={at * step}-" for at in range(1, 6)]
 
 
+@pytest.mark.parametrize("failures", [8, 1000])
+def test_files_that_all_wait_after_failures_are_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """Neither an outage nor a storage that is gone makes a run wait for ever.
+
+    While files wait for their next tries, others begin, until no more may be open at once; by then
+    failures have reduced the number of connections.
+    """
+    monkeypatch.setattr(scheduler, "_ASIDE", 4)
+    monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: 0.1)
+    outage = [Response(503)] * failures
+    world.server.on("/", lambda received: outage.pop() if outage else ranged(SMALL)(received))
+    results = world.run(*(f"file-{at}" for at in range(20)), jobs=4, retries=2)
+    there = {one.outcome for one in results.values()}
+    assert there == {Outcome.DOWNLOADED if failures < 20 else Outcome.FAILED}
+    assert len(world.server.requests) == (20 + failures if failures < 20 else 3 * 20)
+
+
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.usefixtures("quick")
 def test_what_is_not_there_is_listed_once_more(world: World, status: int) -> None:

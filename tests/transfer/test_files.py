@@ -105,6 +105,17 @@ def test_a_piece_is_not_shared_if_responses_have_become_late() -> None:
     assert slow.shared == []
 
 
+def test_a_file_that_has_begun_needs_no_room() -> None:
+    """As many files as may be open have begun, and all wait: the first goes on, no other begins."""
+    found = files(*(Stand(tasks=1) for _ in range(PLENTY + 2)), waiting=1, width=2)
+    begun = list(found.begun)
+    found.shared.clear()
+    assert found.choose() is None
+    found.put_back(begun[0])
+    assert found.choose() is begun[0]
+    assert found.choose() is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "response_time", "kept"),
     [(0.04, 0.001, None), (0.1, 0.001, 0.505), (0.15, 0.1, None), (0.2, 0.1, 0.75), (1, 0.1, 0.55)],
