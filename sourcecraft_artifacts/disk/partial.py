@@ -109,11 +109,11 @@ class Partial:
         body = Body(self.directory.open(self.part_name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         self._begin(body, version, expected)
 
-    def write(self, data: memoryview, at: int) -> None:
+    def write(self, data: memoryview, at: int) -> Hashing | None:
         """Write bytes at their offset. Raises OSError.
 
-        If it is large, they are left to be hashed by another thread, else they are hashed if they
-        are next in order.
+        If it is large, they are left to be hashed by another thread, from what is returned, else
+        they are hashed if they are next in order.
         """
         assert self._body is not None, "restart was called first"
         assert self.hashing is not None, "restart was called first"
@@ -131,6 +131,7 @@ class Partial:
             self._next_checkpoint = self.position + self.position // 4
             with suppress(OSError):
                 self.checkpoint()
+        return self.hashing if self.is_large else None
 
     def expect(self, version: Version, digests: dict[str, bytes]) -> None:
         """Add digests of a later response to those that are checked, if it is of this version."""

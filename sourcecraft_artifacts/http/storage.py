@@ -187,7 +187,10 @@ class Connections:
         if reason := unsafe_url_reason(url):
             raise UnsafeUrl(reason)
         origin, target = split_target(url)
-        kept = yield from self._kept_or_coming(origin)
+        while (kept := self._kept(origin)) is None:
+            if self._coming.count(origin) <= len(self._spare.waiting):
+                break
+            yield self._spare  # one is being opened anyway
         if kept is not None:
             try:
                 return (yield from self._ask(kept, target, headers))
@@ -219,14 +222,6 @@ class Connections:
         asked, where = headers.get("Range", "all"), connection.origin
         _log.debug("storage: %d for %s of a file at %s", answer.status, asked, where)
         return answer
-
-    def _kept_or_coming(self, origin: str) -> Steps[Connection | None]:
-        """Take an idle connection, or wait for one that is being opened anyway."""
-        while (kept := self._kept(origin)) is None:
-            if self._coming.count(origin) <= len(self._spare.waiting):
-                break
-            yield self._spare
-        return kept
 
     def _kept(self, origin: str) -> Connection | None:
         for at in range(len(self._idle) - 1, -1, -1):

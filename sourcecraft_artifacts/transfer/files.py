@@ -83,6 +83,8 @@ class Files:
         Not more than `streams` fetch them: these fill the network, and others could only crowd it.
         While other files wait, large ones get up to a quarter of all connections.
         """
+        if not self.shared:
+            return None
         helpers = sum(max(0, len(one.tasks) - 1) for one in self.shared.values())
         if not self._are_few or (self.waiting and helpers >= self._pace.width // _LARGE):
             return None

@@ -24,9 +24,9 @@ class Hasher:
         self._queued: set[Hashing] = set()
         self._buffer = memoryview(bytearray(0))
 
-    def follow(self, hashing: Hashing | None) -> None:
+    def follow(self, hashing: Hashing) -> None:
         """Note that there are more bytes to hash; for one thread."""
-        if hashing is None or hashing in self._queued:
+        if hashing in self._queued:
             return
         if hashing.there - hashing.position >= _LAG:
             self._queued.add(hashing)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..http.waits import Call
 from .crew import Crew
 from .loop import Loop
-from .writer import Order, Writer
+from .writer import Writer
 
 _CONNECTORS = 8
 """How many threads look up names and try new addresses."""
@@ -27,7 +27,7 @@ class Helpers:
     def put(self, call: Call) -> None:
         """Pass a call to its thread; the loop gets its result."""
         if call.kind == "writer" and self._writer is not None:
-            self._writer.put(Order(lambda: self._make([call]), lambda error: None))
+            self._writer.put(lambda: self._make([call]))
         else:
             self._crews[call.kind].put([call])
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..http.storage import Connections
 from .links import Links
 from .meter import Meter
+from .writer import Writer
 
 if TYPE_CHECKING:
-    from .attempt import Attempt
     from .transfer import Transfer
 
 
@@ -20,11 +19,7 @@ class Host(Protocol):
     net: Connections
     meter: Meter
     links: Links
-
-    def write(
-        self, attempt: Attempt, do: Callable[[], object], block: memoryview | None = None
-    ) -> None:
-        """Pass an order to the writer; an error makes the attempt fail."""
+    writer: Writer
 
     def shares(self, transfer: Transfer) -> None:
         """Note that several connections may fetch it."""

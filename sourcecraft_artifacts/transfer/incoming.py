@@ -65,7 +65,9 @@ class Incoming:
         try:
             while not piece.dead:
                 filled = self._is_filled(piece, connection, next_size)
-                while filled and (yield from self._may_go_on(piece, answer, next_size)):
+                while (filled and piece.end < piece.last) and (
+                    yield from self._may_go_on(piece, answer, next_size)
+                ):
                     filled = self._is_filled(piece, connection, next_size)
                 if filled or connection.is_full:
                     self._take(piece, connection)
@@ -142,7 +144,7 @@ class Incoming:
         if self._pieces.version is not None and self._pieces.size is None and not piece.dead:
             size = piece.position
             self._pieces.end_here(piece)
-            self._host.write(self._attempt, lambda: self._partial.end_at(size))
+            self._host.writer.put(lambda: self._partial.end_at(size), self._attempt)
         if began == piece.position < piece.end:
             raise EmptyPart("the storage sent none of the requested bytes")
         if piece.last != UNKNOWN_END and piece.position < min(piece.end, piece.last):
@@ -158,6 +160,6 @@ class Incoming:
             return
         block, at = connection.take_block(), piece.position
         data = block[:count]
-        self._host.write(self._attempt, lambda: self._partial.write(data, at), block)
+        self._host.writer.put(lambda: self._partial.write(data, at), self._attempt, block)
         piece.position += count
         self.position += count

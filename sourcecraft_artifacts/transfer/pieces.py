@@ -52,11 +52,6 @@ class Pieces:
         return self._free.total
 
     @property
-    def are_free(self) -> bool:
-        """Whether there are bytes that no connection is fetching."""
-        return bool(self._free)
-
-    @property
     def complete(self) -> bool:
         """Whether all bytes have been fetched."""
         return self.version is not None and not self._free and not self.under_way
@@ -112,13 +107,13 @@ class Pieces:
     def restart(self, piece: Piece, version: Version, most: int) -> None:
         """Begin another version: `piece` becomes its first span, all other pieces are dead.
 
-        If the size is known, the piece has up to `most` bytes.
+        If the size is known, the piece has up to `most` bytes. Its response has all of the object.
         """
-        self.forget()
-        piece.dead, piece.last = False, UNKNOWN_END
+        for one in self.under_way:
+            one.dead = one is not piece
         end = UNKNOWN_END if version.size is None else version.size
         piece.start = piece.position = 0
-        piece.end = end if version.size is None else min(end, most)
+        piece.end, piece.last = end if version.size is None else min(end, most), end
         self.version = version
         self.under_way = {piece}
         self._free = FreeSpans([(piece.end, end)] if piece.end < end else [])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .attempt import Attempt
 from .files import Files
 from .loop import Loop
-from .writer import Order, Writer
+from .writer import Writer
 
 _SAVE_EVERY = 0.25
 _SYNC_EVERY = 5.0
@@ -35,7 +35,7 @@ class Saver:
         for attempt in self._files.begun:
             if attempt.transfer is not None and not attempt.settling:
                 attempt.transfer.hand_over()
-                self._writer.put(Order(_checkpoint(attempt, sync=sync), lambda error: None))
+                self._writer.put(_checkpoint(attempt, sync=sync))
         self.begin()
 
 

@@ -21,7 +21,7 @@ from .saving import Saver
 from .settler import Settler
 from .spares import Spares
 from .transfer import Transfer
-from .writer import Order, Writer
+from .writer import Writer
 
 _MEMORY = 24 << 20
 """The size of all blocks together, in bytes."""
@@ -58,9 +58,9 @@ class Scheduler:
         self.net = Connections(storage, blocks, self.loop.time, self.loop.forget, self._pace.most)
         self.net.read_at_once = limit.buffer_size
         self.links = Links(relist, self._notice_refresh, self.loop.time)
-        self._writer = Writer(blocks, self.loop.post, self._commit, self.loop.fail)
+        self.writer = Writer(blocks, self.loop.post, self._fail, self._commit, self.loop.fail)
         self._settler = Settler(target, self._settled, self.loop.fail, repeat=tuning.retries > 0)
-        self._helpers = Helpers(self.loop, self._writer)
+        self._helpers = Helpers(self.loop, self.writer)
         self._files = Files(self._pace, min(_ASIDE, spare), sharing=tuning.limit_rate is None)
         self._spares = Spares(self.loop, self.net, self._files, self._pace)
         self._whole: list[Attempt] = []
@@ -69,7 +69,7 @@ class Scheduler:
         self._cancelled = False
         self.loop.after_round = self._after_round
         self.loop.later(_PULSE, self._beat)
-        Saver(self.loop, self._writer, self._files).begin()
+        Saver(self.loop, self.writer, self._files).begin()
         self._look_every = min(_LOOK_EVERY, storage.stall_timeout / 4)
         self.loop.later(self._look_every, self._look)
 
@@ -95,20 +95,13 @@ class Scheduler:
     def close(self, deadline: float | None) -> None:
         """End the threads; return by `deadline`, in monotonic seconds, in any case."""
         self._helpers.leave()
-        self._writer.flush()
-        self._writer.close(deadline)
+        self.writer.flush()
+        self.writer.close(deadline)
         self._settler.close(deadline)
         self._helpers.close()
         self.net.close()
 
     # What a transfer needs (host.Host).
-
-    def write(
-        self, attempt: Attempt, do: Callable[[], object], block: memoryview | None = None
-    ) -> None:
-        """Pass an order to the writer; an error makes the attempt fail."""
-        partial = attempt.transfer.partial if block and attempt.transfer else None
-        self._writer.put(Order(do, lambda error: self._fail(attempt, error), block, partial))
 
     def shares(self, transfer: Transfer) -> None:
         """Let several connections fetch it."""
@@ -133,7 +126,7 @@ class Scheduler:
             self._changed = False
             while self.meter.busy < self._pace.width and (attempt := self._files.choose()):
                 self._hire(attempt)
-        self._writer.flush()
+        self.writer.flush()
 
     def _hire(self, attempt: Attempt) -> None:
         self._files.begun[attempt] = None
@@ -201,7 +194,7 @@ class Scheduler:
             else:  # the loop may not know yet that a write failed
                 self.loop.post(lambda: self._unwritten(attempt))
 
-        self._writer.put(Order(put, lambda error: self._broken(attempt, error)))
+        self.writer.put(put)
 
     def _unwritten(self, attempt: Attempt) -> None:
         """Stop a file of which some bytes could not be written."""
@@ -231,14 +224,12 @@ class Scheduler:
         self._files.leave(attempt)
 
         def suspend() -> None:
-            attempt.suspend()
-            self.loop.post(lambda: self._end(attempt))
+            try:
+                attempt.suspend()
+            finally:
+                self.loop.post(lambda: self._end(attempt))
 
-        self._writer.put(Order(suspend, lambda error: self._broken(attempt, error)))
-
-    def _broken(self, attempt: Attempt, error: Exception) -> None:
-        attempt.fail(error)
-        self._end(attempt)
+        self.writer.put(suspend)
 
     def _settled(self, attempts: Sequence[Attempt]) -> None:
         """Take the results of commits, from any thread."""

@@ -165,13 +165,11 @@ class Transfer:
         self._incoming.hand_over()
 
     def _claim(self) -> Piece | None:
-        others = bool(self.pieces.under_way)
-        if others and (not self._shared or self._host.meter.has_too_many):
-            return None
-        if not self.pieces.are_free:
-            return None
-        self._slices.reserve()
-        return self.pieces.claim(self._piece_size() if self.pieces.version else UNKNOWN_END)
+        if self.pieces.under_way:
+            if not self._shared or self._host.meter.has_too_many:
+                return None
+            self._slices.reserve()
+        return self.pieces.claim(self._piece_size())
 
     def _piece_size(self) -> int:
         """Return the bytes of the next piece."""
@@ -194,7 +192,8 @@ class Transfer:
         try:
             if not piece.dead and self._accept(piece, answer, have if headers else None):
                 yield from self._incoming.receive(piece, answer, self._piece_size)
-                self._slices.received(piece)
+                if self._shared:
+                    self._slices.received(piece)
         finally:
             if answer.status in (200, 206):
                 self._host.net.release(answer)
@@ -223,14 +222,14 @@ class Transfer:
         if verdict is Verdict.CONTINUE and have is not None:
             told = expected_digests(answer.status, answer.headers, have.size)
             if told:
-                self._host.write(self.attempt, lambda: self.partial.expect(have, told))
-            piece.last = min(piece.last, _last(answer))
+                self._host.writer.put(lambda: self.partial.expect(have, told), self.attempt)
+            part = read_content_range(answer.headers.get("content-range"))
+            piece.last = min(piece.last, part[1]) if part else piece.last
             return True
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             self._give_up_ranges(alone)
             return False
         self._restart(piece, answer, found, ranged=have is not None)
-        piece.last = _last(answer)
         return True
 
     def _give_up_ranges(self, alone: bool) -> None:
@@ -243,17 +242,18 @@ class Transfer:
         """Drop all bytes, to fetch them again."""
         self.pieces.forget()
         self._incoming.position = 0
-        self._host.write(self.attempt, self.partial.forget)
+        self._host.writer.put(self.partial.forget, self.attempt)
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers, found.size)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
-        self._shared = sliced and self.partial.keeps
+        # Nobody can help with a small object, of which all bytes have come with the head.
+        self._shared = sliced and self.partial.keeps and not answer.connection.ended
         # Not a longer first piece: no byte after it could be hashed before it is complete.
         self.pieces.restart(piece, found, slices.MAX_PIECE if self._shared else found.size or 0)
         self._incoming.position = 0
-        self._host.write(self.attempt, lambda: self.partial.restart(found, expected))
+        self._host.writer.put(lambda: self.partial.restart(found, expected), self.attempt)
         if self._shared:
             self._host.shares(self)
 
@@ -289,9 +289,3 @@ class Transfer:
         if found is None:
             raise refused_again(failure)
         self.artifact = found
-
-
-def _last(answer: Response) -> int:
-    """Return the end of the range that a response has, if it says so."""
-    part = read_content_range(answer.headers.get("content-range"))
-    return part[1] if part else UNKNOWN_END

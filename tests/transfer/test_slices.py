@@ -119,7 +119,7 @@ def test_late_responses_are_asked_for_once_by_each_connection() -> None:
     late.receive(2 * MB, 0.1)
     late.slices.reserve()
     sizes = []
-    while late.pieces.are_free:
+    while late.pieces.unclaimed:
         piece = late.pieces.claim(late.slices.next_size())
         assert piece is not None
         sizes.append(piece.end - piece.start)
@@ -145,7 +145,7 @@ def test_pieces_become_smaller_where_responses_come_soon() -> None:
     soon = Object(100 * MB, 0.03)
     soon.receive(700_000, 0.1)
     sizes = []
-    while soon.pieces.are_free:
+    while soon.pieces.unclaimed:
         piece = soon.pieces.claim(soon.slices.next_size())
         assert piece is not None
         sizes.append(piece.end - piece.start)
