@@ -31,6 +31,7 @@ from sourcecraft_artifacts.disk.parts import PartialStore
 from sourcecraft_artifacts.errors import ArtifactsError, Cancelled, Interrupted, LocalError, Refused
 from sourcecraft_artifacts.http import opening
 from sourcecraft_artifacts.http.blocks import SIZE
+from sourcecraft_artifacts.http.connection import Connection
 from sourcecraft_artifacts.http.storage import Storage
 from sourcecraft_artifacts.models import Artifact, ArtifactDates, CubeAddress
 from sourcecraft_artifacts.results import FileResult, Outcome
@@ -47,8 +48,9 @@ from sourcecraft_artifacts.transfer.attempt import Attempt
 from sourcecraft_artifacts.transfer.engine import Downloads
 from sourcecraft_artifacts.transfer.files import Files
 from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
+from sourcecraft_artifacts.transfer.loop import Loop
 from sourcecraft_artifacts.transfer.meter import Meter
-from sourcecraft_artifacts.transfer.pacing import MOST, Pace, Use
+from sourcecraft_artifacts.transfer.pacing import MOST, Pace, RateLimit, Use
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 from sourcecraft_artifacts.transfer.scheduler import Scheduler
 
@@ -235,6 +237,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quickly(monkeypatch)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the response of each connection, however slow the machine is."""
+    monkeypatch.setattr(incoming, "_PATIENCE", 20.0)
+    monkeypatch.setattr(files, "_PATIENCE", 20.0)
+
+
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry at once, unless the storage sends Retry-After."""
     monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: after or 0.0)
@@ -284,6 +293,7 @@ class Crowd:
 # Several connections for one file.
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several connections each request a part; no byte is requested twice."""
     monkeypatch.setattr(scheduler, "Pace", Wide)
@@ -299,6 +309,7 @@ def test_a_large_file_is_fetched_in_slices(world: World, monkeypatch: pytest.Mon
         assert received.header("If-Range") == '"v1"'
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("jobs", [2, SLICES])
 def test_slices_are_neither_tiny_nor_huge(
     world: World, monkeypatch: pytest.MonkeyPatch, jobs: int
@@ -458,7 +469,7 @@ def test_a_cut_before_ranges_that_do_not_work(world: World, how: str, liar: Repl
     assert len(world.server.requests) < 80
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_connections_that_all_break_at_once_are_one_failure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,7 +508,7 @@ def test_a_cut_file_is_put_in_place_once(world: World, monkeypatch: pytest.Monke
     assert sorted(settled) == ["a", "b"]
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
     """A 503 for slices lowers their number, and the file is complete."""
 
@@ -511,7 +522,7 @@ def test_a_busy_storage_gets_fewer_connections(world: World) -> None:
     assert pace.narrowest == SLICES // 2
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_slices_beyond_the_pace_are_given_up(world: World) -> None:
     """If the number of connections is lowered, those of one file end with their pieces."""
     body = bytes(4 * len(BODY))
@@ -533,7 +544,7 @@ def test_slices_beyond_the_pace_are_given_up(world: World) -> None:
     assert max(busy[-SLICES:]) <= 2
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_slices_share_a_new_url(world: World) -> None:
     """If the URL expires, its slices share one new listing."""
 
@@ -544,7 +555,7 @@ def test_slices_share_a_new_url(world: World) -> None:
     assert (world.generation, world.watcher.refreshed) == (2, [1])
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_a_resumed_file_is_sliced_too(world: World) -> None:
     """The rest of a large file of a killed run is fetched over several connections."""
     world.failure(ranged(BODY, cut_first=PIECE // 2), Response(404))
@@ -659,10 +670,9 @@ def test_slices_that_bring_nothing_do_not_harm_the_first_connection(
     assert sum(span(one) is None for one in world.server.requests) == 1
 
 
-@pytest.mark.usefixtures("wide")
+@pytest.mark.usefixtures("wide", "patient")
 def test_a_late_answer_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first connection waits for a second one's answer before it takes over its piece."""
-    monkeypatch.setattr(incoming, "_PATIENCE", 20.0)
     monkeypatch.setattr(saving, "_SAVE_EVERY", 0.01)
     first = ranged(BODY)
 
@@ -715,13 +725,16 @@ def test_a_piece_without_a_response_is_requested_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end nobody waits for the stall timeout while other connections are idle."""
-    monkeypatch.setattr(files, "_PATIENCE", 0.05)
+    monkeypatch.setattr(files, "_PATIENCE", 60.0)
+    monkeypatch.setattr(files, "_PATIENT_WAITS", 0)
     silent: list[str | None] = []
 
     def reply(received: Received) -> Response:
         if span(received) is None or len(silent) == 2:
             return ranged(BODY)(received)
         silent.append(received.header("Range"))
+        if len(silent) == 2:
+            monkeypatch.setattr(files, "_PATIENCE", 0.05)
         return Response(hang=True)
 
     began = time.monotonic()
@@ -845,12 +858,25 @@ def test_a_wrong_checksum_is_tried_once_more(world: World) -> None:
 
 
 def test_a_slow_rate_is_no_stall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections that wait because of `--limit-rate` are not given up."""
-    names = [f"file-{at}" for at in range(8)]
-    world.server.on("/", ranged(bytes(800)))
-    results = world.run(*names, limit_rate=8000, stall=0.3)
+    """A connection that waits because of `--limit-rate` is not given up when it goes on."""
+    gate, rested, expire = threading.Event(), Connection.rested, Loop.expire
+    rests: list[float] = []
+
+    def resting(self: Connection, seconds: float) -> None:
+        rested(self, seconds)
+        rests.append(seconds)
+
+    def expiring(self: Loop) -> None:
+        expire(self)
+        if max(rests, default=0) > 0.5:
+            gate.set()
+
+    monkeypatch.setattr(RateLimit, "buffer_size", 4096)  # so that it waits long at once
+    monkeypatch.setattr(Connection, "rested", resting)
+    monkeypatch.setattr(Loop, "expire", expiring)
+    slow = Response(body=bytes(1600), gate=gate)
+    assert len(world.fetch(slow, limit_rate=1200, stall=0.5)) == 1600
     assert world.watcher.retries == []
-    assert {result.outcome for result in results.values()} == {Outcome.DOWNLOADED}
 
 
 # Ends.
