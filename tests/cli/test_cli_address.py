@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from conftest import Cli
-from fake_service import CUBE, REPO, FakeService, problem, target, tree
+from fake_service import CUBE, REPO, FakeService, eventually, problem, target, tree
 from servers import Received, Response, json_response
 
 NAMES = ["top.txt", "a/b.txt", "a/x/y/b.txt", "./a/B.TXT", "[slug].tsx", "a/.hidden", "dist/"]
@@ -160,7 +160,12 @@ def test_nothing_but_failures_are_one(
     """If no cube can be listed, the first error is shown, and not every cube is tried."""
     for number in range(300):
         service.add("a.txt", cube=("ci", "build", f"c{number}"))
-    service.api.on(f"/repos/{REPO}/cicd/artifacts/", problem(status, "no"))
+
+    def refuse(_: Received) -> Response:
+        eventually(lambda: service.listings() >= 16, "the first ones have been asked for")
+        return problem(status, "no")
+
+    service.api.on(f"/repos/{REPO}/cicd/artifacts/", refuse)
     cli("list", "7", "--retries", "0", code=code)
     assert 16 <= service.listings() < 200
 
