@@ -18,9 +18,7 @@ FINAL_STATUSES = ("success", "failed", "canceled", "timeout", "skipped", "reject
 FAILED_STATUSES = ("failed", "canceled", "timeout")
 EVENT_TYPES = ("push", "pr_update", "manual", "restart", "schedule", "repository_event")
 UNAVAILABLE_STATUSES = frozenset({"registered", "failed", "missing"})
-
-
-_LEAP_SECOND = re.compile(r"(:\d\d):60")
+_LEAP_SECOND = r"(:\d\d):60"
 
 
 def moment(stamp: str | None) -> datetime | None:
@@ -28,7 +26,7 @@ def moment(stamp: str | None) -> datetime | None:
 
     A leap second counts as the second after it; a time without a zone is taken as UTC.
     """
-    text, leaps = _LEAP_SECOND.subn(r"\1:59", (stamp or "").strip().upper())
+    text, leaps = re.subn(_LEAP_SECOND, r"\1:59", (stamp or "").strip().upper())
     try:
         read = datetime.fromisoformat(text) + timedelta(seconds=bool(leaps))
     except (ValueError, OverflowError):

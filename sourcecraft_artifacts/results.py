@@ -3,8 +3,6 @@
 `show.summary` says them for people, and `show.report` writes them as JSON.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 

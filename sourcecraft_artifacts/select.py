@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 from .checks import globs
 
-_WIDE = re.compile(r"((?:^|(?<=/))\*\*/|\*{2,})")
-_STARS = re.compile(r"\*+")
+_WIDE = r"((?:^|(?<=/))\*\*/|\*{2,})"
+_STARS = r"\*+"
 
 
 def components(local_path: str) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def normalised(local_path: str) -> str:
 @lru_cache(maxsize=1024)
 def name_pattern(glob: str) -> re.Pattern[str]:
     """Compile a glob for a whole name, in which `*` and `?` also match a `/`."""
-    return re.compile(_translated(_STARS.sub("*", glob), "."), re.DOTALL)
+    return re.compile(_translated(re.sub(_STARS, "*", glob), "."), re.DOTALL)
 
 
 @lru_cache(maxsize=1024)
@@ -42,7 +42,7 @@ def path_pattern(glob: str) -> re.Pattern[str]:
     if glob in (".", "./"):
         return re.compile("")
     if "/" not in glob:
-        name = _translated(_STARS.sub("*", glob), "[^/]")
+        name = _translated(re.sub(_STARS, "*", glob), "[^/]")
         return re.compile(f"(?>(?:.*/)?){name}", re.DOTALL)
     below = glob.endswith("/")
     whole = normalised(glob) or ("**" if below else "")
@@ -56,7 +56,7 @@ def _translated(glob: str, any_character: str) -> str:
     Therefore each star but the last stops at the first place where the text after it matches, for
     good; the next star covers the rest. Matching then takes about linear time in the path's length.
     """
-    first, *rest = _WIDE.split(glob)
+    first, *rest = re.split(_WIDE, glob)
     pattern = _narrow(first, any_character, last=not rest)
     for at in range(0, len(rest), 2):
         last = at == len(rest) - 2

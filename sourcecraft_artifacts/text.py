@@ -26,7 +26,7 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
 
 
-_QUERY = re.compile(r"(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?", re.IGNORECASE)
+_QUERY = r"(?i)(https?://)([^\s/?#'\"@<>]*@)?([^\s?#'\"<>]*)(\?[^\s'\"<>]*)?"
 
 
 def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
@@ -34,7 +34,8 @@ def without_secrets(text: str, secrets: Sequence[str] = ()) -> str:
     for secret in secrets:
         if secret:
             text = re.sub(re.escape(secret), "[redacted]", text, flags=re.IGNORECASE)
-    return _QUERY.sub(
+    return re.sub(
+        _QUERY,
         lambda m: m[1] + ("[redacted]@" if m[2] else "") + m[3] + ("?[redacted]" if m[4] else ""),
         text,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BUNDLE = 64 << 20
 """The largest file of CAs that is read, in bytes."""
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_HASHED = r"[0-9a-f]{8}\.[0-9]+"
 """The name of a CA in a folder of them: OpenSSL looks for no others."""
 
 
@@ -67,7 +67,7 @@ def _context(path: str | None) -> ssl.SSLContext:
     path = path or _default_bundle()
     folder = os.path.isdir(path)
     try:
-        if folder and not any(map(_HASHED.fullmatch, os.listdir(path))):
+        if folder and not any(re.fullmatch(_HASHED, name) for name in os.listdir(path)):
             raise OSError(0, "it has no CAs with the names that `openssl rehash` gives them")
         context = ssl.create_default_context(
             cafile=None if folder else path, capath=path if folder else None

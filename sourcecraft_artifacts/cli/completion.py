@@ -4,8 +4,6 @@ A person waits at the prompt, so everything ends within a second, a short-lived 
 next key, and a failure shows nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -87,7 +85,7 @@ def _fits(name: str) -> bool:
     return bool(name) and visible(name) == name and not name.startswith("-")
 
 
-def _without_tasks(run: Run) -> Run:
+def _without_tasks(run: "Run") -> "Run":
     return run._replace(workflows=tuple(one._replace(tasks=()) for one in run.workflows))
 
 
@@ -105,7 +103,7 @@ class Service:
         """Return the newest runs."""
         return [(run.slug, run.status) for run in self.newest()]
 
-    def newest(self) -> Sequence[Run]:
+    def newest(self) -> Sequence["Run"]:
         """Return the newest runs of the repository."""
         return self._newest(self._session.repo(self._params.get("repo")))
 
@@ -124,30 +122,30 @@ class Service:
         cubes = [c for task in tasks if name_matches(address.task, task.slug) for c in task.cubes]
         return [(cube.slug, cube.status) for cube in cubes] if address.cube is None else []
 
-    def _newest(self, repo: str) -> Sequence[Run]:
+    def _newest(self, repo: str) -> Sequence["Run"]:
         from ..service.runs import NewestRuns
         from .name_cache import remembered
 
-        def ask() -> list[Run]:
+        def ask() -> list["Run"]:
             with self._session.client(timeout=LIMIT, deadline=LIMIT) as client:
                 found = NewestRuns(islice(client.runs(repo), _MOST_RUNS)).first(_MOST_RUNS)
             return [_without_tasks(run) for run in found]
 
         return remembered((self._session.api_url, repo), ask)
 
-    def _run(self, address: Address) -> Run:
+    def _run(self, address: "Address") -> "Run":
         from .name_cache import remembered
 
         repo = address.repo
         slug = self._latest(address) if address.run == "latest" else address.run
 
-        def ask() -> list[Run]:
+        def ask() -> list["Run"]:
             with self._session.client(timeout=LIMIT, deadline=LIMIT) as client:
                 return [client.run(repo, slug)]
 
         return remembered((self._session.api_url, repo, slug), ask, lambda runs: runs[0].ended)[0]
 
-    def _latest(self, address: Address) -> str:
+    def _latest(self, address: "Address") -> str:
         """Return the run that `latest` means, among the newest runs."""
         from ..service.address import name_matches
         from ..service.runs import RunFilter

@@ -3,15 +3,13 @@
 `Checkpoint` is what a checkpoint file says, and `CheckpointFile` decides what it may say.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import stat
 import zlib
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ..http.checksums import ALGORITHMS
 from ..http.ranges import Version
@@ -52,7 +50,7 @@ class Checkpoint(NamedTuple):
         return b"%b\n%08x\n" % (text, zlib.crc32(text))
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Checkpoint:
+    def from_bytes(cls, content: bytes) -> Self:
         """Read a file's content. Raises ValueError, KeyError or TypeError for any other file."""
         text, _, check = content.partition(b"\n")
         if check != b"%08x\n" % zlib.crc32(text):

@@ -1,7 +1,5 @@
 """The entry of one file in the manifest and the journal, as it was put in place."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -3,12 +3,10 @@
 Pure decisions; `tar` reads the archive, and `aside` stores the members.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..select import components, path_pattern
 from .paths import MAX_NAME, PLAIN_PATH, fold_key, path_flaw
@@ -49,7 +47,7 @@ class Name(NamedTuple):
     """Whether it ends with `/`, and so cannot be the name of a file."""
 
     @classmethod
-    def of(cls, local_path: str) -> Name:
+    def of(cls, local_path: str) -> Self:
         """Parse a path as the service sent it."""
         parts = components(local_path)
         plain = tuple(_before_glob(parts))

@@ -16,7 +16,7 @@ from ..select import components
 STATE_FOLDER = ".sourcecraft-artifacts"
 
 MAX_NAME = 255  # bytes: NAME_MAX of the usual file systems
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
+_CONTROL = r"[\x00-\x1f\x7f-\x9f]"  # all of Unicode's category Cc
 PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 """Nearly all paths match this; then only their length can be wrong."""
 _UNPORTABLE = r'[<>:"|?*\\]'
@@ -104,7 +104,7 @@ def _flaw(parts: tuple[str, ...], text: str) -> str | None:
         return "it has a '..' component"
     if components(text) != parts:
         return "a name in it is not one path component"
-    if _CONTROL.search(text):
+    if re.search(_CONTROL, text):
         return "it has a control character"
     try:
         encoded = text.encode()

@@ -20,7 +20,7 @@ from .files import read_file
 
 _FORGOTTEN = 300.0
 """Seconds without change after which a file of a run on an unknown machine is abandoned."""
-_TOKEN = re.compile(r"(?P<place>[0-9a-f]{8})_(?P<process>\d+)_(?P<started>\d+)_[0-9a-f]{8}")
+_TOKEN = r"(?P<place>[0-9a-f]{8})_(?P<process>\d+)_(?P<started>\d+)_[0-9a-f]{8}"
 _MARK = ".run"
 _here: set[str] = set()
 """The tokens of the active runs in this process."""
@@ -107,7 +107,7 @@ def others_at_work(folder: Directory) -> list[int]:
 
 def _goes_on(token: str) -> bool | None:
     """Tell whether the process of a run exists; None if that cannot be known here."""
-    match = _TOKEN.fullmatch(token)
+    match = re.fullmatch(_TOKEN, token)
     if match is None or match["place"] != _place() or os.name == "nt":
         return None
     number = int(match["process"])

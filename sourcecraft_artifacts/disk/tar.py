@@ -5,8 +5,6 @@ Format"), GNU with its long names and its sparse files. Python's `tarfile` is no
 notice if an archive was cut between two members, and it is slower.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Decides what to do with one artifact, from facts about the disk alone."""
 
-from __future__ import annotations
-
 import os
 import stat
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Unpacks downloaded archives into folders, completely or not at all."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -223,7 +221,7 @@ class Unpacker:
         return new | (unsure or set())
 
     def _records(
-        self, key: str, found: Arrangement, base: str, plan: Landing, known: Entry | None
+        self, key: str, found: Arrangement, base: str, plan: "Landing", known: Entry | None
     ) -> Records:
         records = dict(found.files)
         for place in plan.skipped:

@@ -3,8 +3,6 @@
 Pure decisions that follow RFC 9110: 8.8 (validators), 13.1.5 (If-Range), 14 (ranges), 15.3.7 (206).
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ A generator yields one of these; the loop sends it the result, or throws the err
 exchange reads like sequential code, but does not block.
 """
 
-from __future__ import annotations
-
 import socket
 from collections import deque
 from collections.abc import Callable, Generator

@@ -5,8 +5,6 @@ files takes as much CPU time as everything else together. It also guesses if a r
 (two lengths, a malformed length, an unknown framing); here such a response is refused.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import lru_cache

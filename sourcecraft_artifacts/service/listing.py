@@ -1,7 +1,5 @@
 """Lists the artifacts below an address: finds the run and the cubes, and asks for each cube."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
@@ -27,6 +25,9 @@ AT_ONCE = 16
 _MOST_TOLD = 10
 
 _log = get_logger(__name__)
+
+_Answer = list[Artifact] | ArtifactsError
+"""A cube's artifacts, or the error; a 404 may mean that it has none yet."""
 
 
 class Listing(NamedTuple):
@@ -82,7 +83,7 @@ def tell_remarks(listing: Listing) -> None:
 
 
 def list_artifacts(
-    api: Client, address: Address, *, runs: RunFilter | None = None, watch: bool = False
+    api: "Client", address: Address, *, runs: RunFilter | None = None, watch: bool = False
 ) -> Listing:
     """List the artifacts below an address; `runs` filters the runs if its run is `latest`.
 
@@ -100,7 +101,7 @@ def list_artifacts(
     return _of_run(api, address, watch=watch)
 
 
-def _of_one_cube(api: Client, address: Address) -> Listing:
+def _of_one_cube(api: "Client", address: Address) -> Listing:
     """List the cube that an exact address names, in one request."""
     repo, run, *names = address
     cube = CubeAddress(repo, run, *(name or "" for name in names))
@@ -110,7 +111,7 @@ def _of_one_cube(api: Client, address: Address) -> Listing:
         raise nearest_below(api, address, error) from error
 
 
-def _of_run(api: Client, address: Address, *, watch: bool) -> Listing:
+def _of_run(api: "Client", address: Address, *, watch: bool) -> Listing:
     """Read the run, and list each of its cubes that the address selects."""
     try:
         run = api.run(address.repo, address.run)
@@ -158,7 +159,7 @@ def _failures(
     )
 
 
-def nearest_below(api: Client, address: Address, error: NotFound) -> NotFound:
+def nearest_below(api: "Client", address: Address, error: NotFound) -> NotFound:
     """Return the error that says which name of an exact address does not exist, if one does not.
 
     That takes one request, for the newest runs, and a second one only if they do not have the run's
@@ -185,11 +186,7 @@ def nearest_below(api: Client, address: Address, error: NotFound) -> NotFound:
     return error
 
 
-_Answer = list[Artifact] | ArtifactsError
-"""A cube's artifacts, or the error; a 404 may mean that it has none yet."""
-
-
-def _artifacts(api: Client, cube: CubeAddress) -> _Answer:
+def _artifacts(api: "Client", cube: CubeAddress) -> _Answer:
     try:
         return api.artifacts(cube)
     except ArtifactsError as error:

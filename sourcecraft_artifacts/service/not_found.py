@@ -1,7 +1,5 @@
 """Errors for a run, workflow, task or cube that does not exist: they name the nearest ones."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,7 +60,7 @@ class Newest(NamedTuple):
         return self.more and (is_older or not newest_first)
 
 
-def newest_page(api: Client, repo: str) -> Newest:
+def newest_page(api: "Client", repo: str) -> Newest:
     """Read the first page of runs, in one request. Raises `ArtifactsError`."""
     runs: list[Run] = []
     more = False
@@ -77,7 +75,7 @@ def newest_page(api: Client, repo: str) -> Newest:
 
 
 def nearest_run(
-    api: Client, address: Address, error: NotFound, newest: Newest | None = None
+    api: "Client", address: Address, error: NotFound, newest: Newest | None = None
 ) -> NotFound:
     """Return the error for a run that does not exist, with the nearest ones.
 

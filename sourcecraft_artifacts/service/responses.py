@@ -3,8 +3,6 @@
 Nothing is requested here: a `Response` is complete, wherever it comes from.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

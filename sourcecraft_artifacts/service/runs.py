@@ -1,7 +1,5 @@
 """Finds the run that `latest` means: the newest that passes the filters and has the workflow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol, Self

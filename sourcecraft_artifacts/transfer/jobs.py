@@ -1,7 +1,5 @@
 """What the engine works with: jobs, settings, and the protocol of their targets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """How many connections are open at once, and how fast they may read."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence
