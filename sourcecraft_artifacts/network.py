@@ -57,6 +57,31 @@ def open_socket(host: str, port: int, timeout: float) -> socket.socket:
     raise fault
 
 
+def open_through_socks(proxy: str, host: str, port: int, timeout: float) -> socket.socket:
+    """Connect to a host through a SOCKS proxy; each step may take `timeout` seconds.
+
+    PySocks does it, as for the API. It blocks. Raises OSError.
+    """
+    import socket
+    from urllib.parse import unquote, urlsplit
+
+    import socks  # type: ignore[import-untyped]
+
+    at = urlsplit(proxy)
+    kind = at.scheme.lower()
+    wrapped = socks.create_connection(
+        (host, port),
+        timeout,
+        proxy_type=socks.SOCKS5 if kind.startswith("socks5") else socks.SOCKS4,
+        proxy_addr=at.hostname,
+        proxy_port=at.port or 1080,
+        proxy_rdns=kind in ("socks4a", "socks5h"),  # the proxy looks the host up
+        proxy_username=unquote(at.username or "") or None,
+        proxy_password=unquote(at.password or "") or None,
+    )
+    return socket.socket(fileno=wrapped.detach())
+
+
 def encoded(host: str) -> str | bytes:
     """Return a host for a lookup or for TLS.
 
@@ -147,6 +172,8 @@ def explain(cause: BaseException, timeout: float) -> str:
         case OSError() if refused := re.match(_TUNNEL_REFUSED, str(cause)):
             # Only the status of its text is shown: a proxy may repeat the password.
             return f"the proxy refused the connection with {refused[1]}"
+        case OSError() if type(cause).__module__ == "socks":
+            return "the SOCKS proxy refused the connection"
         case RemoteDisconnected():
             return "it closed the connection without a response"
         case OSError():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import TransferError
-from ..network import encoded, numeric_address, open_socket
+from ..network import encoded, numeric_address, open_socket, open_through_socks
 from ..proxies import proxy_authorization, proxy_for
 from .waits import Call, Outcome, Ready, Stalled, Steps
 from .wire import Ended, Head, Parser
@@ -63,6 +63,10 @@ class Route:
         self.host = parts.hostname or ""
         port = parts.port or (443 if self.secure else 80)
         self.authority = f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        self.socks = proxy if proxy and proxy.lower().startswith("socks") else None
+        """The address of a SOCKS proxy, which passes on bytes without reading them."""
+        if self.socks:
+            proxy = None
         self.where = _proxy_address(proxy) if proxy else (self.host, port)
         self.prefix = ""
         """What stands before each target: a forwarding proxy needs the whole URL."""
@@ -100,6 +104,8 @@ class Opening:
 
     def _reach(self) -> Steps[socket.socket]:
         """Connect to the address that answered before, or to the fastest one of the name."""
+        if self._route.socks is not None:
+            return (yield from self._through(self._route.socks))
         race = self._peers.races.get(self._route.where)
         if race is not None:
             yield Outcome(race, self._deadline)
@@ -143,6 +149,16 @@ class Opening:
                 self._peers.races.pop(where, None)
             else:
                 race.unwanted = _close_late(self._peers, where, race)
+
+    def _through(self, socks: str) -> Steps[socket.socket]:
+        where, timeout = self._route.where, self._storage.stall_timeout
+        call = Call(lambda: open_through_socks(socks, *where, timeout))
+        try:
+            sock: socket.socket = yield Outcome(call, self._deadline)
+            return sock
+        finally:
+            if not call.done:
+                call.unwanted = lambda: call.result and call.result.close()
 
     def _dig(self, headers: Mapping[str, str]) -> Steps[None]:
         start = f"CONNECT {self._route.authority} HTTP/1.1\r\nHost: {self._route.authority}\r\n"

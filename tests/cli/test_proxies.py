@@ -1,4 +1,4 @@
-"""The command behind an HTTP proxy that wants a password."""
+"""The command behind an HTTP or a SOCKS proxy that wants a password."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class _Visit(socketserver.StreamRequestHandler):
             host, _, port = where.rpartition(":")
             with socket.create_connection((host, int(port))) as origin:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                self._relay(origin)
+                _relay(self.connection, origin)
         else:
             self._forward(received)
 
@@ -84,17 +84,70 @@ class _Visit(socketserver.StreamRequestHandler):
         head = [f"{received.method} {path} HTTP/1.1", *lines, "Connection: close", "", ""]
         with socket.create_connection((parts.hostname or "", parts.port or 80)) as origin:
             origin.sendall("\r\n".join(head).encode("latin-1"))
-            self._relay(origin)
+            _relay(self.connection, origin)
 
-    def _relay(self, origin: socket.socket) -> None:
-        """Pass bytes in both directions until one side ends."""
-        others = {self.connection: origin, origin: self.connection}
-        while True:
-            for ready in select.select(list(others), [], [])[0]:
-                data = ready.recv(1 << 16)
-                if not data:
-                    return
-                others[ready].sendall(data)
+
+def _relay(client: socket.socket, origin: socket.socket) -> None:
+    """Pass bytes in both directions until one side ends."""
+    others = {client: origin, origin: client}
+    while True:
+        for ready in select.select(list(others), [], [])[0]:
+            data = ready.recv(1 << 16)
+            if not data:
+                return
+            others[ready].sendall(data)
+
+
+class SocksProxy(socketserver.ThreadingTCPServer):
+    """A SOCKS5 proxy with a password (RFC 1928 and 1929); `hosts` has what it was asked for.
+
+    It answers with `reply`, where 0 is success.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, reply: int = 0) -> None:
+        super().__init__(("127.0.0.1", 0), _SocksVisit)
+        self.reply = reply
+        self.hosts: list[str] = []
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def url(self, scheme: str = "socks5h", user_info: str = QUOTED) -> str:
+        """The proxy's address, with user info."""
+        return f"{scheme}://{user_info}@127.0.0.1:{self.server_address[1]}"
+
+
+class _SocksVisit(socketserver.StreamRequestHandler):
+    server: SocksProxy
+
+    def handle(self) -> None:
+        self.rfile.read(self.rfile.read(2)[1])
+        self.wfile.write(b"\x05\x02")
+        self.rfile.read(1)
+        user, password = (self.rfile.read(self.rfile.read(1)[0]).decode() for _ in range(2))
+        granted = (user, password) == (USER, PASSWORD)
+        self.wfile.write(b"\x01" + (b"\x00" if granted else b"\x01"))
+        if not granted:
+            return
+        kind = self.rfile.read(4)[3]
+        if kind == 3:  # a name
+            host = self.rfile.read(self.rfile.read(1)[0]).decode()
+        else:
+            host = socket.inet_ntop(*{1: (socket.AF_INET, self.rfile.read(4))}[kind])
+        port = int.from_bytes(self.rfile.read(2))
+        self.server.hosts.append(f"{host}:{port}")
+        self.wfile.write(bytes([5, self.server.reply, 0, 1, 127, 0, 0, 1, 0, 0]))
+        if not self.server.reply:
+            with socket.create_connection((host, port)) as origin:
+                _relay(self.connection, origin)
 
 
 @pytest.fixture
@@ -174,6 +227,40 @@ def test_tls_goes_through_tunnels(cli: Cli, proxy: Proxy, https: Https, variable
     for received in (*https.api.requests, *https.storage.requests):
         assert received.header("Proxy-Authorization") is None
     assert all(received.header("Authorization") is None for received in https.storage.requests)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "api"), [("socks5h", "localhost"), ("socks5", "127.0.0.1"), ("SOCKS5H", "localhost")]
+)
+def test_a_socks_proxy_carries_all(cli: Cli, https: Https, scheme: str, api: str) -> None:
+    """API and storage are reached through it; the `h` lets it look the hosts up."""
+    https.storage.on("/file", ranged(BODY, cut_first=50_000), ranged(BODY))
+    with SocksProxy() as proxy:
+        through(cli, {"ALL_PROXY": proxy.url(scheme)}, *https.arguments)
+        assert tree(cli.out) == {"file": BODY}
+        asked = f"{api}:{https.api.port}"
+        assert proxy.hosts == [asked, *[f"127.0.0.1:{https.storage.port}"] * 2]
+
+
+@pytest.mark.parametrize(("direct", "code"), [("", 7), ("localhost", 6)])
+@pytest.mark.parametrize(("reply", "user_info"), [(5, QUOTED), (0, f"{USER}:bad-pa55")])
+def test_a_socks_proxy_that_refuses(
+    cli: Cli, https: Https, direct: str, code: int, reply: int, user_info: str
+) -> None:
+    """That it refused is shown, for the API and for the storage."""
+    with SocksProxy(reply) as proxy:
+        env = {"ALL_PROXY": proxy.url(user_info=user_info), "NO_PROXY": direct}
+        finished = through(cli, env, *https.arguments, code=code)
+    assert "the SOCKS proxy refused the connection" in finished.err
+    assert tree(cli.out) == {}
+
+
+def test_a_socks_proxy_that_is_gone(cli: Cli, https: Https) -> None:
+    """The storage cannot be reached past it."""
+    with SocksProxy() as gone:
+        env = {"ALL_PROXY": gone.url(), "NO_PROXY": "localhost"}
+    assert "Connection refused" in through(cli, env, *https.arguments, code=6).err
+    assert https.storage.requests == []
 
 
 @pytest.mark.parametrize(
