@@ -125,6 +125,13 @@ def write_lines(lines: Iterable[str]) -> None:
         _write(block)
 
 
+def write_line(line: str) -> None:
+    """Write a line to stdout at once. Raises `LocalError`, `BrokenPipeError`."""
+    _write([line])
+    with to_stdout():
+        sys.stdout.flush()
+
+
 def _write(block: list[str]) -> None:
     with to_stdout():
         sys.stdout.write("\n".join(block) + "\n")

@@ -29,15 +29,18 @@ def verify_command(
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
     from ..downloads.verify import repairing_download, verify
-    from .streams import write_lines
+    from .streams import write_line
 
     Session(ctx, quiet=quiet)
-    found = list(verify(directory))
-    wrong = [f"{path}: {verdict}" for path, verdict in found if verdict != "OK"]
-    write_lines(wrong if quiet else [f"{path}: {verdict}" for path, verdict in found])
+    checked = wrong = 0
+    for path, verdict in verify(directory):
+        checked += 1
+        wrong += verdict != "OK"
+        if verdict != "OK" or not quiet:
+            write_line(f"{path}: {verdict}")
     if wrong:
-        differ = "is not as it was" if len(wrong) == 1 else "are not as they were"
+        differ = "is not as it was" if wrong == 1 else "are not as they were"
         raise Refused(
-            f"{len(wrong):,} of {count(len(found), 'file')} {differ} downloaded",
+            f"{wrong:,} of {count(checked, 'file')} {differ} downloaded",
             hint=f"to repair what differs, download again: {repairing_download(directory)}",
         )

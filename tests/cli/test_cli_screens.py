@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 
 import picture
 import pytest
 from conftest import Cli
-from fake_service import CUBE, FakeService, problem, target, tree
+from fake_service import CUBE, STATE, FakeService, problem, target, tree
 from servers import Response, json_response
 from terminal import screen
 
@@ -192,6 +194,24 @@ def test_verify_says_how_to_repair(
     cli(*shlex.split(said)[1:])
     assert path.read_bytes() == BODY
     cli("verify", "out")
+
+
+def test_verify_tells_each_file_when_it_has_read_it(service: FakeService, cli: Cli) -> None:
+    """The first line comes while the next file, of a tebibyte, is still being read."""
+    for name in "ab":
+        service.add(name, BODY)
+    cli.download()
+    os.truncate(cli.out / "b", 1 << 40)
+    manifest = cli.out / STATE / "manifest.json"
+    records = json.loads(manifest.read_text())
+    records["files"]["b"]["size"] = 1 << 40
+    manifest.write_text(json.dumps(records))
+    with cli.start("verify", "out") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"out/a: OK\n"
+        assert running.poll() is None
+        running.terminate()
+    assert running.returncode == 143
 
 
 @pytest.mark.parametrize(
