@@ -28,8 +28,6 @@ from .tar_fields import (
     usual_fields,
 )
 
-_NAME = 100
-"""The length, in bytes, of the name at the beginning of a header."""
 _CHUNK = 1 << 20
 _MOST_HEADERS = 1 << 20
 """The most bytes of headers that one member may have."""
