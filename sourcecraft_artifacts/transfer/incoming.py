@@ -108,9 +108,6 @@ class Incoming:
         while there >= min(piece.end, piece.last):
             if piece.end >= piece.last or (connection.ended and there == piece.end):
                 return True
-            others = len(self._pieces.under_way) > 1
-            if others and self._host.meter.has_too_many:
-                return True
             if not self._pieces.extend(piece, next_size()):
                 return True
         return False

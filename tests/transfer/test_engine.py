@@ -778,8 +778,7 @@ def test_a_storage_that_becomes_slow_is_waited_for(
 ) -> None:
     """Each time a piece is requested again it is waited for longer, so that a response is used."""
     monkeypatch.setattr(files, "_PATIENCE", 0.01)
-    usual = property(lambda _: 0.0, lambda _, value: None)
-    monkeypatch.setattr(Pace, "response_time", usual, raising=False)
+    monkeypatch.setattr(files, "_PATIENT_WAITS", 0)
     asked: list[str | None] = []
 
     def reply(received: Received) -> Response:
@@ -799,6 +798,7 @@ def test_a_late_storage_is_asked_once_for_what_comes_at_once(
     """Before a second response is asked for, the speed of the first must be known."""
     monkeypatch.setattr(slices, "_LATE", 0.02)
     monkeypatch.setattr(slices, "_OBSERVED", 60.0)
+    monkeypatch.setattr(slices, "_PATIENCE", 60.0)
 
     def reply(received: Received) -> Response:
         threading.Event().wait(0.05)
@@ -1253,11 +1253,9 @@ def test_files_that_wait_for_the_disk_are_few(
     with world.downloads(jobs=1) as downloads:
         downloads.submit(jobs)
         assert held.wait(10)
-        seen = -1
-        while seen < len(world.server.requests):
-            seen = len(world.server.requests)
-            threading.Event().wait(0.2)  # until all that can begin has begun
-        assert seen == 1 + MOST
+        eventually(lambda: len(world.server.requests) > MOST, "all that can begin have begun")
+        threading.Event().wait(0.2)
+        assert len(world.server.requests) == 1 + MOST
         gate.set()
         assert downloads.wait(20)
     assert len(world.server.requests) == 200
