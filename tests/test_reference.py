@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import logging
@@ -35,7 +34,7 @@ from sourcecraft_artifacts.show.progress import JsonEvents
 
 def _default(option: Any) -> str:
     """Return a default as the tables have it; empty if the table uses words."""
-    tacit = {field.name: field.default for field in dataclasses.fields(Request)}
+    tacit = Request._field_defaults
     standard = {
         "--dir": tacit["directory"],
         "--layout": tacit["layout"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..downloads.request import end_of_run
@@ -110,5 +109,5 @@ def _allowing_helps(report: Report, request: Request) -> bool:
     """Tell whether `--allow-missing` would make a success of a download that is none."""
     if report.error is not None or report.timed_out or request.allow_missing:
         return False
-    allowing = replace(request, allow_missing=True)
+    allowing = request._replace(allow_missing=True)
     return bool(exit_status(report, request)) and not exit_status(report, allowing)

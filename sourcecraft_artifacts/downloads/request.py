@@ -1,9 +1,7 @@
 """What to download, as one value, and what it selects from a listing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import checks
 from ..choices import IfExists, Layout
@@ -23,8 +21,34 @@ _MOST_MESSAGES = 5
 _LONGEST_STALL = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class _Fields(NamedTuple):
+    address: Address
+    directory: str = "."
+    output: str | None = None
+    selection: Selection = Selection()
+    runs: RunFilter = RunFilter()
+    layout: Layout = Layout.AUTO
+    if_exists: IfExists | None = None
+    portable_paths: bool = False
+    unpack: bool = True
+    prune: bool = False
+    allow_missing: bool = False
+    jobs: int | None = None
+    limit_rate: float | None = None
+    retries: int = 5
+    stall_timeout: float = 30.0
+    fail_fast: bool = False
+    wait: bool = False
+    wait_timeout: float | None = None
+    allow_empty: bool = False
+    fail_on_run_status: bool = False
+    dry_run: bool = False
+    ca_bundle: str | None = None
+    checksums: str | None = None
+    write: Callable[[memoryview], None] | None = None
+
+
+class Request(_Fields):
     """What to download, where to, and how: the options of the command as one value.
 
     Raises `UsageError` for what the command refuses. The fields, with their defaults:
@@ -52,33 +76,33 @@ class Request:
     - `checksums`: a file that the caller writes afterwards; no artifact may have this path.
     """
 
-    address: Address
-    directory: str = "."
-    output: str | None = None
-    selection: Selection = field(default_factory=Selection)
-    runs: RunFilter = field(default_factory=RunFilter)
-    layout: Layout = Layout.AUTO
-    if_exists: IfExists | None = None
-    portable_paths: bool = False
-    unpack: bool = True
-    prune: bool = False
-    allow_missing: bool = False
-    jobs: int | None = None
-    limit_rate: float | None = None
-    retries: int = 5
-    stall_timeout: float = 30.0
-    fail_fast: bool = False
-    wait: bool = False
-    wait_timeout: float | None = None
-    allow_empty: bool = False
-    fail_on_run_status: bool = False
-    dry_run: bool = False
-    ca_bundle: str | None = None
-    checksums: str | None = None
-    write: Callable[[memoryview], None] | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        self._check_types()
+    if not TYPE_CHECKING:  # type checkers see the fields as parameters
+
+        def __new__(cls, *values: Any, **named: Any) -> Self:
+            request = super().__new__(cls, *values, **named)._typed()
+            request._check()
+            return request
+
+    def _typed(self) -> Self:
+        """Return the request with choices and paths that were given in another form."""
+        checks.instance("address", self.address, Address)
+        checks.instance("selection", self.selection, Selection)
+        checks.instance("runs", self.runs, RunFilter)
+        typed: dict[str, Any] = {
+            "directory": checks.path("directory", self.directory),
+            "layout": checks.choice("layout", self.layout, Layout),
+        }
+        for name in ("output", "ca_bundle", "checksums"):
+            if getattr(self, name) is not None:
+                typed[name] = checks.path(name, getattr(self, name))
+        if self.if_exists is not None:
+            typed["if_exists"] = checks.choice("if_exists", self.if_exists, IfExists)
+        return self._replace(**typed)
+
+    def _check(self) -> None:
+        self._check_values()
         if self.output is not None and (self.directory != "." or self.layout is not Layout.AUTO):
             raise UsageError("output cannot be combined with directory or layout")
         if self.output is not None and self.prune:
@@ -90,20 +114,10 @@ class Request:
         if self.runs != RunFilter() and self.address.run != LATEST:
             raise UsageError("runs needs the run `latest`")
 
-    def _check_types(self) -> None:
-        checks.instance("address", self.address, Address)
-        checks.instance("selection", self.selection, Selection)
-        checks.instance("runs", self.runs, RunFilter)
-        self._set("directory", checks.path("directory", self.directory))
-        for name in ("output", "ca_bundle", "checksums"):
-            if getattr(self, name) is not None:
-                self._set(name, checks.path(name, getattr(self, name)))
-        self._set("layout", checks.choice("layout", self.layout, Layout))
-        if self.if_exists is not None:
-            self._set("if_exists", checks.choice("if_exists", self.if_exists, IfExists))
-        for one in fields(self):
-            if one.type == "bool":
-                checks.flag(one.name, getattr(self, one.name))
+    def _check_values(self) -> None:
+        for name, kind in _Fields.__annotations__.items():
+            if kind is bool:
+                checks.flag(name, getattr(self, name))
         if self.jobs is not None:
             checks.whole("jobs", self.jobs, 1)
         checks.whole("retries", self.retries, 0)
@@ -114,9 +128,6 @@ class Request:
             raise UsageError(f"stall_timeout must be at most {_LONGEST_STALL:,} seconds")
         if self.wait_timeout is not None:
             checks.number("wait_timeout", self.wait_timeout, 0)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
     @property
     def tuning(self) -> Tuning:

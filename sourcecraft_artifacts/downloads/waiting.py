@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import WaitTimeout
@@ -79,7 +78,7 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
 
     address = resolved(client, request.address, request.runs, ask_again=ask_again)
     reporter.waiting("")
-    return replace(request, address=address, runs=RunFilter(), wait_timeout=pauses.left)
+    return request._replace(address=address, runs=RunFilter(), wait_timeout=pauses.left)
 
 
 def follow(
