@@ -29,10 +29,6 @@ _AMAZON = ("crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512")
 _FIELDS = {"content-md5", "x-goog-hash", "digest", "repr-digest"}
 _DICTIONARY = r"(?i)([a-z0-9-]+)[ \t]*=[ \t]*:([^:]*):"
 _FIELDS |= {f"x-amz-checksum-{name}" for name in _AMAZON}
-_SLOW = frozenset({"crc32c", "crc64nvme"})
-_SLOW_LIMIT = 4 << 20
-"""The largest object, in bytes, whose checksum is computed in slow code: a check must not take
-longer than the transfer."""
 
 
 class Hash(Protocol):
@@ -69,13 +65,12 @@ def new_hash(name: str) -> Hash:
     return hashlib.new(name, usedforsecurity=False)
 
 
-def expected_digests(status: int, headers: Headers, size: int | None) -> dict[str, bytes]:
+def expected_digests(status: int, headers: Headers) -> dict[str, bytes]:
     """Return the digests of the whole object that a response has, by algorithm.
 
-    `size` is that of the object in bytes, or None. In the response to a range, `Content-MD5` and
-    Amazon's headers may be for the part; then only headers that are always for the whole object
-    count. A malformed value is ignored. Two values that differ give an empty digest, which no
-    object has.
+    In the response to a range, `Content-MD5` and Amazon's headers may be for the part; then only
+    headers that are always for the whole object count. A malformed value is ignored. Two values
+    that differ give an empty digest, which no object has.
     """
     found: dict[str, bytes] = {}
     if _FIELDS.isdisjoint(headers):
@@ -85,8 +80,6 @@ def expected_digests(status: int, headers: Headers, size: int | None) -> dict[st
         value = _from_hex(text) if algorithm == "adler32" else _decoded(text)
         if algorithm and value is not None and len(value) == len(new_hash(algorithm).digest()):
             found = agreed(found, {algorithm: value})
-    if size is not None and size > _SLOW_LIMIT:
-        return {name: value for name, value in found.items() if not (name in _SLOW and value)}
     return found
 
 
@@ -177,16 +170,9 @@ class Digests:
 
     def update(self, data: bytes | memoryview) -> None:
         """Hash the bytes that follow."""
-        if self.position + len(data) > _SLOW_LIMIT:
-            self._drop_slow()
         for one in self._hashes.values():
             one.update(data)
         self.position += len(data)
-
-    def _drop_slow(self) -> None:
-        """Drop checksums that would take too long, once the object turns out to be large."""
-        for name in _SLOW & self._hashes.keys():
-            del self._hashes[name]
 
     @property
     def sha256(self) -> str:
@@ -196,7 +182,7 @@ class Digests:
     def check(self) -> None:
         """Raise `TransferError` if a digest differs from the one that the storage sent."""
         for name, value in self._expected.items():
-            if not value or (name in self._hashes and self._hashes[name].digest() != value):
+            if not value or self._hashes[name].digest() != value:
                 raise TransferError(
                     f"the {name} of the received bytes is not the one that the storage sent",
                     code="checksum",

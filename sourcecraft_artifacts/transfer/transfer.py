@@ -220,7 +220,7 @@ class Transfer:
             raise BrokenTransfer("the storage sent an unrequested range", code="protocol")
         alone = len(self.pieces.under_way) == 1
         if verdict is Verdict.CONTINUE and have is not None:
-            told = expected_digests(answer.status, answer.headers, have.size)
+            told = expected_digests(answer.status, answer.headers)
             if told:
                 self._host.writer.put(lambda: self.partial.expect(have, told), self.attempt)
             part = read_content_range(answer.headers.get("content-range"))
@@ -245,7 +245,7 @@ class Transfer:
         self._host.writer.put(self.partial.forget, self.attempt)
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
-        expected = expected_digests(answer.status, answer.headers, found.size)
+        expected = expected_digests(answer.status, answer.headers)
         accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
         sliced = accepts and found.resumable and not ranged and not self._whole_only
         # Nobody can help with a small object, of which all bytes have come with the head.
