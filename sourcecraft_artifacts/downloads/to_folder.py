@@ -49,6 +49,7 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
         )
         if not request.dry_run:
             folder.lock()
+        _warn_of_damage(folder)
         steps = decide_all(listing.artifacts)
         _refuse_checksums(request, folder, steps)
         if request.dry_run:
@@ -65,6 +66,16 @@ def to_folder(client: Client, request: Request, listing: Listing, reporter: Repo
             folder.finish(complete=False)
             raise
         return _finished(request, folder, run, reporter)
+
+
+def _warn_of_damage(folder: OutputFolder) -> None:
+    """Say why files that this tool put there look like somebody else's."""
+    if folder.manifest.damaged:
+        _log.warning(
+            "warning: the manifest of %s is damaged, so that this tool does not know"
+            " which files there are its own",
+            visible(folder.path),
+        )
 
 
 def _plan_alone(

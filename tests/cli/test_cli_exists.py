@@ -143,6 +143,24 @@ def test_what_does_not_make_way_for_a_folder(service: FakeService, cli: Cli, cha
     assert service.storage.requests[1:] == []
 
 
+@pytest.mark.parametrize("options", [(), ("-n",), ("-q",), ("--if-exists", "overwrite")])
+def test_a_damaged_manifest_is_named(
+    service: FakeService, cli: Cli, options: tuple[str, ...]
+) -> None:
+    """A download warns once that it does not know its files, before it refuses to replace them."""
+    service.add("a", b"1")
+    cli.download()
+    (cli.out / STATE / "manifest.json").write_bytes(b"garbage")
+    refused = "overwrite" not in options
+    warning, *more = cli.download(*options, code=8 if refused else 0).err.splitlines()
+    assert warning == (
+        "warning: the manifest of out is damaged, so that this tool does not know which files"
+        " there are its own"
+    )
+    assert more[0].startswith("error: nothing was downloaded") == refused
+    assert "damaged" not in "".join(more)
+
+
 def test_a_file_in_the_way_of_output(service: FakeService, cli: Cli) -> None:
     """The message names the file, and no folder."""
     service.add("a", b"1")
