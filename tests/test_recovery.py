@@ -393,7 +393,7 @@ def check_complete(service: Service, folder: Path) -> None:
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {*newest, f"{STATE}/manifest.json", f"{STATE}/.gitignore"}
     assert not (folder / STATE / "partial").exists()
-    assert {verdict for _, verdict in verify(str(folder))} == {"OK"}
+    assert {checked.state for checked in verify(str(folder))} == {"OK"}
     asked = service.asked
     again = run(service, folder)
     assert {result.outcome for result in again.files} == {Outcome.UNCHANGED}

@@ -28,19 +28,22 @@ def verify_command(
     ] = False,
 ) -> None:
     """Check a download folder against its manifest: OK, FAILED or MISSING for each file."""
-    from ..downloads.verify import repairing_download, verify
+    from ..downloads.verify import Checked, verify
     from .streams import write_line
 
     Session(ctx, quiet=quiet)
-    checked = wrong = 0
-    for path, verdict in verify(directory):
+    checked, wrong = 0, list[Checked]()
+    for one in verify(directory):
         checked += 1
-        wrong += verdict != "OK"
-        if verdict != "OK" or not quiet:
-            write_line(f"{path}: {verdict}")
+        if one.state != "OK":
+            wrong.append(one)
+        if one.state != "OK" or not quiet:
+            write_line(f"{one.path}: {one.state}")
     if wrong:
-        differ = "is not as it was" if wrong == 1 else "are not as they were"
+        from ..downloads.repair import repair_hint
+
+        differ = "is not as it was" if len(wrong) == 1 else "are not as they were"
         raise Refused(
-            f"{wrong:,} of {count(checked, 'file')} {differ} downloaded",
-            hint=f"to repair what differs, download again: {repairing_download(directory)}",
+            f"{len(wrong):,} of {count(checked, 'file')} {differ} downloaded",
+            hint=repair_hint(directory, wrong),
         )

@@ -42,12 +42,13 @@ def outdated(
             and where.repo == address.repo
             and all(name_matches(pattern, name) for pattern, name in names)
             and selection.matches(entry.local_path)
-            and _lies_there(key, entry, layout)
+            and lies_there(key, entry, layout)
         ):
             yield key, entry
 
 
-def _lies_there(key: str, entry: Entry, layout: Layout) -> bool:
+def lies_there(key: str, entry: Entry, layout: Layout) -> bool:
+    """Tell whether a layout puts an artifact at this place."""
     try:
         return str(place_of(artifact_of(entry), layout, portable=False)) == key
     except UnsafePath:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
-from ..choices import Layout
 from ..disk.entry import Entry
 from ..disk.members import Stored
 from ..disk.paths import SafePath, UnsafePath, safe_path
 from ..disk.records import joined
 from ..errors import ArtifactsError, Refused, UsageError
 from ..logs import get_logger
-from ..select import normalised
 from ..text import visible
 from .known_folder import KnownFolder
 
 _log = get_logger(__name__)
 
 
-def verify(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of each file in the manifest (`DIR` joined with its place) and its state.
+class Checked(NamedTuple):
+    """A file of the manifest.
 
-    The state is `OK`, `FAILED` (it differs, cannot be read, or is not a plain file) or `MISSING`.
+    - `path`: `DIR` joined with its place, safe to show.
+    - `state`: `OK`, `FAILED` (it differs, cannot be read, or is not a plain file) or `MISSING`.
+    - `key`: the place of its artifact, by which the manifest has it.
+    - `place`: its own place, which is another one if the artifact was unpacked.
+    """
+
+    path: str
+    state: str
+    key: str
+    place: str
+
+
+def verify(directory: str) -> Iterator[Checked]:
+    """Yield each file of the manifest, once it has been read.
+
     Raises `UsageError` if there is no manifest, `Refused` if it is damaged.
     """
     with KnownFolder(directory) as folder:
@@ -40,9 +52,10 @@ def verify(directory: str) -> Iterator[tuple[str, str]]:
         for name in places:
             entry = folder.manifest.get(name)
             if entry is not None and entry.members is not None:
-                yield from _members(folder, directory, entry)
+                yield from _members(folder, directory, name, entry)
             else:
-                yield visible(os.path.join(directory, name)), _verdict(folder, name)
+                path = visible(os.path.join(directory, name))
+                yield Checked(path, _verdict(folder, name), name, name)
 
 
 def _nothing_to_check(directory: str) -> UsageError:
@@ -54,13 +67,13 @@ def _nothing_to_check(directory: str) -> UsageError:
     )
 
 
-def _members(folder: KnownFolder, directory: str, entry: Entry) -> Iterator[tuple[str, str]]:
+def _members(folder: KnownFolder, directory: str, key: str, entry: Entry) -> Iterator[Checked]:
     """Yield each file of an unpacked artifact, and empty folders that are missing."""
     for path, record in sorted((entry.members or {}).items()):
         place = joined(entry.base, path.rstrip("/"))
         verdict = _member_verdict(folder, place, record)
         if verdict != "OK" or not path.endswith("/"):
-            yield visible(os.path.join(directory, place)), verdict
+            yield Checked(visible(os.path.join(directory, place)), verdict, key, place)
 
 
 def _member_verdict(folder: KnownFolder, name: str, record: Stored) -> str:
@@ -98,32 +111,3 @@ def _unreadable(folder: KnownFolder, place: SafePath, error: OSError) -> str:
     """Say why a file fails that cannot be read: to download it again need not help."""
     _log.warning("%s cannot be read: %s", visible(folder.path_of(place)), error.strerror)
     return "FAILED"
-
-
-def repairing_download(directory: str) -> str:
-    """Return the command that fetches the files that differ from the manifest.
-
-    It is complete if all files came from one run with one layout; else it names only the folder,
-    because the selection is not recorded.
-    """
-    with KnownFolder(directory) as folder:
-        manifest = folder.manifest
-        found = {name: entry for name in manifest.places() if (entry := manifest.get(name))}
-    words = ["sourcecraft-artifacts", "download"]
-    cubes = {entry.address for entry in found.values()}
-    layouts = {_layout(name, entry) for name, entry in found.items()}
-    if len({(cube.repo, cube.run) for cube in cubes}) != 1 or len(layouts) != 1:
-        return " ".join([*words, "RUN …", "--dir", shlex.quote(visible(directory))])
-    cube, layout = cubes.pop(), layouts.pop()
-    address = [cube.run] if cubes else [cube.run, cube.workflow, cube.task, cube.cube]
-    usual = Layout.NESTED if cubes else Layout.MIRROR
-    words += [*address, "--repo", cube.repo, "--dir", directory]
-    words += [] if layout is usual else ["--layout", str(layout)]
-    return " ".join(shlex.quote(visible(word)) for word in words)
-
-
-def _layout(name: str, entry: Entry) -> Layout:
-    """Return the layout that put an artifact at its place."""
-    if name.startswith(f"{entry.address.path}/"):
-        return Layout.NESTED
-    return Layout.MIRROR if name == normalised(entry.local_path) else Layout.FLAT

@@ -9,10 +9,13 @@ import shlex
 
 import picture
 import pytest
+from archives import archive, member
 from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, problem, target, tree
 from servers import Response, json_response
 from terminal import screen
+
+from sourcecraft_artifacts.downloads.repair import MOST_PATTERNS
 
 BODY = b"body"
 SLOW = ("ci", "test", "slow")
@@ -169,30 +172,35 @@ def test_without_an_outcome_there_is_no_document(
 
 
 REPAIRS = [
-    (("7", *CUBE), "7 ci build linux --repo org/repo --dir out"),
-    (
-        ("7", *CUBE, "--layout", "nested"),
-        "7 ci build linux --repo org/repo --dir out --layout nested",
-    ),
-    (("7", *CUBE, "--layout", "flat"), "7 ci build linux --repo org/repo --dir out --layout flat"),
-    (("7",), "7 ci build linux --repo org/repo --dir out --layout nested"),
+    ((), ""),
+    (("--layout", "nested"), " --layout nested"),
+    (("--layout", "flat", "-i", "good*"), " --layout flat"),
+    (("--no-unpack",), " --no-unpack"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "command"), REPAIRS)
+@pytest.mark.parametrize(("options", "more"), REPAIRS)
 def test_verify_says_how_to_repair(
-    service: FakeService, cli: Cli, arguments: tuple[str, ...], command: str
+    service: FakeService, cli: Cli, options: tuple[str, ...], more: str
 ) -> None:
-    """The hint is a whole download command, which repairs the folder."""
-    service.add("a/good file", BODY)
-    cli("download", *arguments, "-d", "out")
-    (path,) = list(cli.out.rglob("good file"))
-    path.write_bytes(b"other")
+    """The hint is a whole download command, which repairs the folder and fetches nothing else."""
+    service.add("a/good file", archive(member("good file", BODY), member("x", BODY)))
+    service.add("b/good", BODY)
+    service.add("b/c/good file", b"collides")
+    exclude = ("-x", "b/c/**")
+    cli("download", "7", *CUBE, "-d", "out", *options, *exclude)
+    before = tree(cli.out)
+    paths = [path for path in cli.out.rglob("good*") if path.is_file()]
+    assert len(paths) == 2
+    for path in paths:
+        path.write_bytes(b"other")
     hint = cli("verify", "out", code=8).err.splitlines()[1]
     said = hint.removeprefix("  hint: to repair what differs, download again: ")
-    assert said == f"sourcecraft-artifacts download {command}"
+    address = "7 ci build linux --repo org/repo --dir out"
+    patterns = " -i 'a/good file' -i b/good"
+    assert said == f"sourcecraft-artifacts download {address}{more}{patterns}"
     cli(*shlex.split(said)[1:])
-    assert path.read_bytes() == BODY
+    assert tree(cli.out) == before
     cli("verify", "out")
 
 
@@ -248,15 +256,54 @@ def test_a_terminal_is_told_what_the_listed_cubes_lack(service: FakeService, cli
 
 
 def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: Cli) -> None:
-    """If no single command would repair the folder, the hint leaves out the run."""
+    """The hint names the run whose files differ, or says which runs if there are several."""
     service.add("a", BODY)
     service.add("b", BODY, run="8")
     cli.download()
     cli("download", "8", *CUBE, "-d", "out")
     (cli.out / "a").unlink()
-    assert "download again: sourcecraft-artifacts download RUN … --dir out" in (
-        cli("verify", "out", code=8).err
+    assert cli("verify", "out", code=8).err.endswith(
+        "download again: sourcecraft-artifacts download 7 ci build linux --repo org/repo --dir out"
+        " -i ./a\n"
     )
+    (cli.out / "b").unlink()
+    assert cli("verify", "out", code=8).err.endswith(
+        "hint: to repair what differs, download run 7 of org/repo, run 8 of org/repo into out"
+        " again, with the options of before\n"
+    )
+
+
+def test_verify_names_no_artifacts_if_there_are_many(service: FakeService, cli: Cli) -> None:
+    """If many files differ, the command has no pattern for each."""
+    for number in range(MOST_PATTERNS + 1):
+        service.add(f"{number}", BODY)
+    cli.download()
+    for place in tree(cli.out):
+        (cli.out / place).unlink()
+    assert cli("verify", "out", code=8).err.endswith(
+        "download again, with the -i and -x of before if there were any: sourcecraft-artifacts"
+        " download 7 ci build linux --repo org/repo --dir out\n"
+    )
+
+
+def test_verify_repairs_what_a_download_would_keep(service: FakeService, cli: Cli) -> None:
+    """Damage that keeps size and time, and a link, are repaired too, also in a folder."""
+    service.add("dist", archive(member("js", BODY), member("css", BODY)))
+    service.add("sly.bin", BODY)
+    service.add("link.bin", BODY)
+    cli.download()
+    before = tree(cli.out)
+    for name in ("dist/js", "sly.bin"):
+        times = (cli.out / name).stat()
+        (cli.out / name).write_bytes(BODY[::-1])
+        os.utime(cli.out / name, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (cli.out / "link.bin").unlink()
+    (cli.out / "link.bin").symlink_to("sly.bin")
+    hint = cli("verify", "out", code=8).err.splitlines()[1]
+    assert hint.endswith(" -i ./dist -i ./link.bin -i ./sly.bin --if-exists overwrite")
+    cli(*shlex.split(hint[hint.index("sourcecraft-artifacts") :])[1:])
+    assert tree(cli.out) == before
+    cli("verify", "out")
 
 
 def test_a_refusal_names_the_path_on_disk(service: FakeService, cli: Cli) -> None:

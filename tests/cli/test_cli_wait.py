@@ -304,7 +304,8 @@ def test_verify_tells_each_file_and_asks_nobody(service: FakeService, cli: Cli) 
     assert finished.err.splitlines() == [
         "error: 4 of 5 files are not as they were downloaded",
         "  hint: to repair what differs, download again: sourcecraft-artifacts download 7 ci build"
-        " linux --repo org/repo --dir .",
+        " linux --repo org/repo --dir . -i dir/cut -i dir/linked -i dir/lost -i dir/sly"
+        " --if-exists overwrite",
     ]
     lines = finished.out.splitlines()
     found = {

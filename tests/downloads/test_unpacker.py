@@ -138,7 +138,7 @@ def test_nothing_of_others_is_lost(
             assert {f"out/{place}" for place in mine} <= after.keys()
         if opened.manifest.get("dist") is not None:
             opened.finish(complete=True)
-            assert {verdict for _, verdict in verify(opened.path)} <= {"OK"}
+            assert {checked.state for checked in verify(opened.path)} <= {"OK"}
 
 
 def test_a_folder_of_any_depth(request: pytest.FixtureRequest) -> None:
