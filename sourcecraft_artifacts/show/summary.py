@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
-from ..text import count, human_seconds, human_size, visible
+from ..text import count, human_seconds, human_size, some_of, visible
 from .colours import Paint, unpainted
 from .report import what_went_wrong
 from .wrapping import wrapped
 
 LEAST_TIME = 0.05
 """The shortest time that is shown, in seconds; less would be 0.0 s."""
-GO_ON = "run the same command again: it goes on where it stopped"
+AGAIN = "run the same command again"
+GO_ON = f"{AGAIN}: it goes on where it stopped"
 """The hint after a download that ended early."""
+_PASSING = r"network|stalled|cut|busy|protocol|denied|checksum|changed|api|http_5\d\d"
+"""The codes of errors that may be gone at the next try."""
+_MOST_NAMED = 3
 
 
 def size_and_time(size: int, seconds: float) -> str:
@@ -76,10 +81,36 @@ def missing_lines(
 
 def hint_lines(report: Report, *, may_wait: bool = False, may_allow: bool = False) -> list[str]:
     """Return each hint once: those of the errors, and to wait if that could help, else to allow."""
-    hints = dict.fromkeys(result.error.hint for result in report.files if result.error)
+    hints: dict[str | None, None] = dict.fromkeys(_hints_of_errors(report))
+    hints[_again(report)] = None
     waiting = _waiting(report) if may_wait else None
     hints[waiting or ("--allow-missing makes this a success" if may_allow else None)] = None
     return [f"  hint: {visible(hint)}" for hint in hints if hint]
+
+
+def _hints_of_errors(report: Report) -> Iterator[str]:
+    """Yield each hint, with the artifacts that it is for if others failed for other reasons."""
+    several = len({result.artifact.address for result in report.files}) > 1
+    failed = [one for one in report.files if one.error is not None and not was_cancelled(one)]
+    names: dict[str, list[str]] = {}
+    for result in failed:
+        if result.error and result.error.hint:
+            names.setdefault(result.error.hint, []).append(_full_name(result.artifact, several))
+    for hint, named in names.items():
+        is_for_all = len(named) == len(failed)
+        yield hint if is_for_all else f"{some_of(named, most=_MOST_NAMED)}: {hint}"
+    yield from (cube.error.hint for cube in report.unlisted if cube.error.hint)
+
+
+def _again(report: Report) -> str | None:
+    """Say that the same command may fetch what failed; None if that, too, needs a change."""
+    if report.error is not None or report.timed_out:
+        return None  # the error has its own hint
+    for result in report.files:
+        if result.error and not result.error.hint and re.fullmatch(_PASSING, result.error.code):
+            return AGAIN if result.path == "-" else GO_ON
+    is_open = any(not cube.error.hint for cube in report.unlisted)
+    return f"{AGAIN} later" if is_open else None
 
 
 def _waiting(report: Report) -> str | None:
@@ -161,16 +192,21 @@ def _resumed(report: Report) -> Iterator[str]:
 def others(
     report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int = 0, deleted: int = 0
 ) -> str:
-    """Count the files that are not fetched, by outcome."""
+    """Count the files that are not fetched, by outcome, and the cubes that could not be listed."""
+    cancelled = sum(map(was_cancelled, report.files))
     numbers = {
         "awaited": awaited,
         "unchanged": unchanged + report.count(Outcome.UNCHANGED),
         "skipped": skipped + report.count(Outcome.SKIPPED),
         "unavailable": report.count(Outcome.UNAVAILABLE),
-        "failed": report.count(Outcome.FAILED),
+        "failed": report.count(Outcome.FAILED) - cancelled,
+        "cancelled": cancelled,
         "deleted": report.count(Outcome.DELETED) + deleted,
     }
-    return ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
+    counts = [f"{number:,} {what}" for what, number in numbers.items() if number]
+    if report.unlisted:
+        counts.append(f"{count(len(report.unlisted), 'cube')} could not be listed")
+    return ", ".join(counts)
 
 
 def _full_name(artifact: Artifact, several: bool) -> str:

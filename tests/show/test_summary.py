@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from reports import HARMLESS, HOSTILE, artifact, report, result
 
-from sourcecraft_artifacts.errors import TransferError
-from sourcecraft_artifacts.results import FileResult, MemberFile, Outcome
+from sourcecraft_artifacts.errors import ApiError, TransferError
+from sourcecraft_artifacts.models import CubeAddress
+from sourcecraft_artifacts.results import FileResult, MemberFile, Outcome, UnlistedCube
 from sourcecraft_artifacts.show.colours import painted
 from sourcecraft_artifacts.show.planned import plan_lines, plan_sentence
-from sourcecraft_artifacts.show.summary import missing_lines, summary_lines
+from sourcecraft_artifacts.show.summary import (
+    AGAIN,
+    GO_ON,
+    hint_lines,
+    missing_lines,
+    summary_lines,
+)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +255,66 @@ def test_however_many_are_missing_the_counts_come_last() -> None:
     files = [result("a", Outcome.FAILED)] * 220 + [result("b", Outcome.FAILED, called_off)] * 30
     lines = summary_lines(report(*files))
     assert lines[:-2] == ["failed: a: it could not be downloaded"] * 220
-    assert lines[-2:] == ["cancelled: 30 files", "Downloaded nothing; 250 failed."]
+    assert lines[-2:] == ["cancelled: 30 files", "Downloaded nothing; 220 failed, 30 cancelled."]
+
+
+def failed(name: str, code: str, hint: str | None = None) -> FileResult:
+    """Return the result of a file that could not be downloaded."""
+    return result(name, Outcome.FAILED, TransferError("reset", code=code, hint=hint))
+
+
+def unlisted(hint: str | None = None) -> UnlistedCube:
+    """Return a cube that could not be listed."""
+    return UnlistedCube(CubeAddress("o/r", "12", "w", "t", "c"), ApiError("500", hint=hint))
+
+
+ENDS_EARLY = {"error": ApiError("gone")}
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "hints"),
+    [
+        ([failed("a", "cut"), failed("b", "http_503")], {}, [GO_ON]),
+        ([failed("a", "http_404"), failed("b", "unsafe_url"), failed("c", "gone")], {}, []),
+        ([failed("a", "cancelled"), result("b", Outcome.DOWNLOADED)], {}, []),
+        # A hint that is not for all that failed names what it is for.
+        ([failed("a", "cut"), failed("b", "x", "do")], {}, ["b: do", GO_ON]),
+        ([failed("a", "x", "do"), failed("b", "y", "do")], {}, ["do"]),
+        ([failed("a", "x", "do"), failed("b", "cancelled")], {}, ["do"]),
+        (
+            [failed(name, "x", "do") for name in "abcde"] + [failed("f", "y", "else")],
+            {},
+            ["a, b, c and 2 more: do", "f: else"],
+        ),
+        ([failed(HOSTILE, "x", "do"), failed("b", "z")], {}, [f"{HARMLESS}: do"]),
+        # The error of the whole download says what to do.
+        ([failed("a", "cut")], {"timed_out": True}, []),
+        ([failed("a", "cut")], ENDS_EARLY, []),
+        ([], {"unlisted": (unlisted(),)}, [f"{AGAIN} later"]),
+        ([failed("a", "cut")], {"unlisted": (unlisted(),)}, [GO_ON]),
+        ([], {"unlisted": (unlisted("log in"), unlisted("log in"))}, ["log in"]),
+    ],
+)
+def test_each_failure_has_a_hint_if_there_is_something_to_do(
+    files: list[FileResult], more: dict[str, Any], hints: list[str]
+) -> None:
+    """Each hint comes once, and tells to try again only what may then succeed."""
+    assert hint_lines(report(*files)._replace(**more)) == [f"  hint: {hint}" for hint in hints]
+
+
+def test_a_stream_does_not_go_on() -> None:
+    """Nothing is kept of what went to a stream."""
+    sent = failed("a", "cut")._replace(path="-")
+    assert hint_lines(report(sent)) == [f"  hint: {AGAIN}"]
+
+
+def test_cubes_that_could_not_be_listed_are_counted() -> None:
+    """The last line does not sound as if all were there."""
+    lacking = report(result("a", Outcome.UNCHANGED))._replace(unlisted=(unlisted(), unlisted()))
+    said = "Downloaded nothing; 1 unchanged in out, 2 cubes could not be listed."
+    assert summary_lines(lacking)[0] == said
+    planned = report(PLAN[0])._replace(unlisted=(unlisted(),))
+    assert plan_sentence(planned) == "Would fetch 1 file to out/a; 1 cube could not be listed."
 
 
 def test_an_artifact_that_may_still_come_is_called_so() -> None:
