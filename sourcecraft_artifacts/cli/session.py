@@ -163,7 +163,8 @@ class Session:
 
     def known_repo(self, option: str | None) -> str | None:
         """Return the repository of the option, the config file or the checkout, or None."""
-        from ..service.address import parse_repo, repo_from_git
+        from ..service.address import parse_repo
+        from ..service.checkout import repo_from_git
 
         if option is not None:
             return _checked(parse_repo, option, "--repo")

@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..select import name_pattern
 from ..text import visible
 from ..urls import shown_url
+from .checkout import repo_from_remote, why_no_repo
 
 WEB_FORM = "https://sourcecraft.dev/ORG/REPO/cicd/runs/RUN[/WORKFLOW[/TASK[/CUBE]]]"
 _NAMES = ("WORKFLOW", "TASK", "CUBE")
@@ -24,14 +25,6 @@ _WEB = (
 )
 _WITHOUT_SCHEME = ("sourcecraft.dev/", "www.sourcecraft.dev/", "api.sourcecraft.tech/")
 _OF_A_RUN = (["cicd", "runs"], ["cicd", "artifacts"])
-_LARGEST_CONFIG = 1 << 20
-"""The largest git config, in bytes, that git is asked to read."""
-_REMOTE = (
-    r"(?i)(?:ssh://(?:[^/?#]*@)?ssh\.sourcecraft\.dev(?::[0-9]*)?/"
-    r"|(?:[^/:@]*@)?ssh\.sourcecraft\.dev:/?"
-    r"|https://(?:[^/?#]*@)?git\.sourcecraft\.dev(?::[0-9]*)?/)"
-    r"([^/?#\s]+)/([^/?#\s]+?)(?:\.git)?/?"
-)
 
 
 class _Words(NamedTuple):
@@ -142,15 +135,11 @@ def given_repo(repo: str | None, run: str = "") -> str:
     error says so.
     """
     if repo is None:
-        origin = foreign_origin(os.curdir)
-        where = "the current folder is not a checkout from SourceCraft"
-        if origin:
-            where = f"the remote origin of the current folder is not on SourceCraft: {origin}"
         hint = "use --repo ORG/REPO"
         hint += ", or give the web address of the run" if run else ""
         if re.fullmatch(r"[^/]+/[^/]+", run):
             hint = f"to name the repository, use -R {visible(run)}; the first argument is a run"
-        raise UsageError(f"no repository is given, and {where}", hint=hint)
+        raise UsageError(f"no repository is given, and {why_no_repo(os.curdir)}", hint=hint)
     return parse_repo(repo)
 
 
@@ -223,59 +212,3 @@ def name_matches(pattern: str | None, name: str) -> bool:
     if pattern is None or pattern == name:
         return True
     return is_glob(pattern) and name_pattern(pattern).fullmatch(name) is not None
-
-
-def repo_from_git(directory: str) -> str | None:
-    """Read the repository from the `origin` remote of the checkout around a folder.
-
-    Returns None if there is no such remote, if it is not on SourceCraft, or if git is missing or
-    takes more than 2 seconds. Nothing is raised or shown, as a remote may hold a password.
-    """
-    return repo_from_remote(_origin(directory))
-
-
-def foreign_origin(directory: str) -> str | None:
-    """Return the `origin` of a checkout without user info, safe to show, or None."""
-    url = re.sub(r"^([a-z+]+://)?[^/@]*@", lambda found: found[1] or "", _origin(directory))
-    return visible(re.split(r"[?#]", url)[0]) if url and "@" not in url else None
-
-
-def _origin(directory: str) -> str:
-    import subprocess
-
-    try:
-        if not _is_readable_checkout(directory):
-            return ""
-        answer = subprocess.run(
-            ["git", "remote", "get-url", "origin"],
-            cwd=directory,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=2,
-            check=True,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout.decode(errors="replace").strip()
-
-
-def _is_readable_checkout(directory: str) -> bool:
-    """Tell whether it is safe to let git read the config of the checkout around a folder.
-
-    Git would wait for a FIFO for ever, and read all of a device into memory.
-    """
-    folder = os.path.abspath(directory)
-    while not os.path.lexists(config := os.path.join(folder, ".git", "config")):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return True  # git also knows other places for a config
-        folder = above
-    return os.path.isfile(config) and os.path.getsize(config) <= _LARGEST_CONFIG
-
-
-def repo_from_remote(url: str) -> str | None:
-    """Read `org/repo` from the address of a git remote; None when it is not on SourceCraft."""
-    match = re.fullmatch(_REMOTE, url) if ":" in url else None
-    return f"{match[1]}/{match[2]}" if match else None

@@ -1,12 +1,8 @@
 """Repositories, runs and names, and the places that they are read from."""
 
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sourcecraft_artifacts.errors import UsageError
 from sourcecraft_artifacts.service.address import (
@@ -16,8 +12,6 @@ from sourcecraft_artifacts.service.address import (
     name_matches,
     parse_address,
     parse_repo,
-    repo_from_git,
-    repo_from_remote,
 )
 
 WEB = "https://sourcecraft.dev/o/r/cicd/runs/12"
@@ -204,70 +198,3 @@ def test_a_web_address_is_told_from_a_slug(text: str, web: bool) -> None:
 def test_names_match_literally_or_as_globs(pattern: str | None, name: str, matches: bool) -> None:
     """Only `*` and `?` are special, and no other character of a regular expression."""
     assert name_matches(pattern, name) is matches
-
-
-@pytest.mark.parametrize(
-    ("url", "repo"),
-    [
-        ("ssh://ssh.sourcecraft.dev/o/r.git", "o/r"),
-        ("ssh://git@ssh.sourcecraft.dev:22/o/r", "o/r"),
-        ("SSH://git@SSH.SourceCraft.dev/o/r.git/", "o/r"),
-        ("git@ssh.sourcecraft.dev:o/r.git", "o/r"),
-        ("ssh.sourcecraft.dev:/o/r.x", "o/r.x"),
-        ("https://git.sourcecraft.dev/o/r.git", "o/r"),
-        ("https://git.sourcecraft.dev/o/r/", "o/r"),
-        ("https://user:p@ss@git.sourcecraft.dev:443/o/r.git", "o/r"),
-        ("", None),
-        ("/srv/o/r.git", None),
-        ("http://git.sourcecraft.dev/o/r.git", None),
-        ("https://ssh.sourcecraft.dev/o/r.git", None),
-        ("ssh://git.sourcecraft.dev/o/r.git", None),
-        ("https://git.sourcecraft.dev/o", None),
-        ("https://git.sourcecraft.dev/o/r/x.git", None),
-        ("https://git.sourcecraft.dev/o/r.git?x", None),
-        ("https://git.sourcecraft.dev.example.org/o/r.git", None),
-        ("https://git.sourcecraft.dev@example.org/o/r.git", None),
-        ("git@ssh.sourcecraft.dev.example.org:o/r.git", None),
-        ("git@example.org:o/r.git", None),
-        ("x/git@ssh.sourcecraft.dev:o/r.git", None),
-        ("https://github.com/o/r.git", None),
-    ],
-)
-def test_only_remotes_on_sourcecraft_name_a_repository(url: str, repo: str | None) -> None:
-    """The forms of SourceCraft's remotes are read, with or without user info; others are not."""
-    assert repo_from_remote(url) == repo
-
-
-@settings(deadline=None, derandomize=True, max_examples=50)
-@given(st.text() | st.text().map("https://git.sourcecraft.dev/o/{}".format))
-def test_no_remote_is_a_crash(url: str) -> None:
-    """Any remote gives ORG/REPO or None."""
-    repo = repo_from_remote(url)
-    assert repo is None or parse_repo(repo) == repo
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def test_the_origin_of_a_checkout_names_the_repository(tmp_path: Path) -> None:
-    """It is found from any folder of the checkout; without a SourceCraft `origin` there is none."""
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    _git(tmp_path, "init", "-q")
-    assert repo_from_git(str(below)) is None
-    _git(tmp_path, "remote", "add", "origin", "https://u:p@git.sourcecraft.dev/o/r.git")
-    assert repo_from_git(str(below)) == "o/r"
-    _git(tmp_path, "remote", "set-url", "origin", "https://example.org/o/r.git")
-    assert repo_from_git(str(below)) is None
-
-
-def test_no_git_and_no_folder_are_no_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Without git, or in a missing folder, nothing is raised or printed."""
-    assert repo_from_git(str(tmp_path / "absent")) is None
-    assert repo_from_git(str(tmp_path)) is None
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert repo_from_git(str(tmp_path)) is None
-    assert capfd.readouterr() == ("", "")
