@@ -83,6 +83,7 @@ class Report(NamedTuple):
     - `pruned`: whether files that are no longer listed were to be removed.
     - `run_status`: the run's status when it was last read, with `wait` or `fail_on_run_status`;
       else None.
+    - `run_ended`: whether the run had ended by then.
     - `error_messages`: the run's own error messages, if `run_status` is there.
     - `timed_out`: whether `wait_timeout` passed before the run had ended.
     - `error`: the error that ended a wait early; `files` has what was in place by then.
@@ -98,6 +99,7 @@ class Report(NamedTuple):
     seconds: float = 0.0
     pruned: bool = False
     run_status: str | None = None
+    run_ended: bool = False
     error_messages: tuple[str, ...] = ()
     timed_out: bool = False
     error: ArtifactsError | None = None

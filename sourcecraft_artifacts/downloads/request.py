@@ -7,7 +7,7 @@ from .. import checks
 from ..choices import IfExists, Layout
 from ..errors import NothingMatched, UsageError
 from ..http.storage import Storage
-from ..models import FAILED_STATUSES, FINAL_STATUSES, Artifact
+from ..models import FAILED_STATUSES, Artifact
 from ..results import FileResult, Report
 from ..select import Selection
 from ..service.address import Address
@@ -183,10 +183,10 @@ def end_of_run(run: Listing | Report) -> str:
 
     Empty if it was successful, or if it still runs.
     """
-    if run.run_status not in FINAL_STATUSES or run.run_status == "success":
+    if run.run_status in (None, "success") or not run.run_ended:
         return ""
     messages = "".join(f": {visible(text)}" for text in run.error_messages[:_MOST_MESSAGES])
-    return f"run {visible(run.run)} ended as {run.run_status}{messages}"
+    return f"run {visible(run.run)} ended as {visible(run.run_status)}{messages}"
 
 
 def what_there_is(listing: Listing) -> str:
@@ -206,6 +206,7 @@ def report_of(request: Request, listing: Listing, results: Sequence[FileResult])
         directory,
         tuple(results),
         run_status=listing.run_status if followed else None,
+        run_ended=listing.run_ended,
         error_messages=listing.error_messages if followed else (),
         unlisted=listing.failures,
         may_come=_may_come(listing),

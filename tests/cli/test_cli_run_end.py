@@ -67,6 +67,22 @@ def test_an_approval_is_waited_for(service: FakeService, cli: Cli) -> None:
     assert len(tree(cli.out)) == 2
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_an_unknown_end_is_told_as_it_is(service: FakeService, cli: Cli, has_ended: bool) -> None:
+    """A status that is not known is an end if the run has an end time."""
+    run = service.add_run("7", "expired\x1b")
+    service.add("a.txt", b"1")
+    run.cubes[CUBE] = "processing"
+    record = service.run_record(run)
+    if has_ended:
+        record["dates"]["finished_at"] = "2026-11-26T10:00:00Z"
+    service.api.on(target("7", kind="runs"), json_response(record))
+    options = ("--wait", "--wait-timeout", "1s", "-d", "out")
+    finished = cli("download", "7", *options, code=0 if has_ended else 9)
+    assert ("run 7 ended as expired\\x1b" in finished.err) == has_ended
+    assert tree(cli.out) == {"ci/build/linux/a.txt": b"1"}
+
+
 @pytest.mark.parametrize("status", ["skipped", "rejected"])
 def test_what_was_skipped_or_rejected_is_not_waited_for(
     service: FakeService, cli: Cli, status: str
