@@ -108,8 +108,9 @@ def may_come(request: Request, listing: Listing, artifact: Artifact) -> bool:
 
 
 def awaited_text(listing: Listing) -> str:
-    """Name the cubes of a run in progress that have not ended, safe to show."""
+    """Name the cubes of a run in progress that have not ended, or that it lacks; safe to show."""
     if not listing.awaited:
-        return f"run {visible(listing.run)} to end"
+        absent = f" ({listing.absent})" if listing.absent else ""
+        return f"run {visible(listing.run)} to end{absent}"
     names = [name + " (awaits approval)" * (name in listing.held) for name in listing.awaited]
     return some_of(map(visible, names), most=3)

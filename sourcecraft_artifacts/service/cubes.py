@@ -26,6 +26,15 @@ def selected_cubes(
         raise NotFound(error.message, hint=f"{error.hint}; {in_progress(run.slug)}") from None
 
 
+def absent_yet(run: Run, address: Address) -> str:
+    """Name what an address selects and a run in progress does not have yet, safe to show."""
+    try:
+        _select_cubes(run, address)
+    except NotFound as error:
+        return f"{error.message} yet; {error.hint}"
+    return ""
+
+
 def _select_cubes(
     run: Run, address: Address, *, partial: bool = False
 ) -> list[tuple[CubeAddress, bool]]:

@@ -13,7 +13,7 @@ from ..results import UnlistedCube
 from ..text import count, some_of, visible
 from ..threads import in_threads
 from .address import Address
-from .cubes import cube_names, held, is_internal, nameless, selected_cubes
+from .cubes import absent_yet, cube_names, held, is_internal, nameless, selected_cubes
 from .not_found import nearest_run, newest_page
 from .runs import LATEST, RunFilter, resolved
 
@@ -39,6 +39,7 @@ class Listing(NamedTuple):
     - `run_ended`: whether the whole run has ended, if it was read.
     - `awaited`: the selected cubes that have not ended, as `workflow/task/cube`.
     - `others`: the cubes of the run, if none is selected.
+    - `absent`: what the address names and a run in progress does not have yet, safe to show.
     - `nameless`: a remark if the run has cubes without a name, which cannot be asked for.
     - `unlisted`: cubes that have ended and for which the service has no listing (404).
     - `held`: the cubes of the run that await an approval.
@@ -54,6 +55,7 @@ class Listing(NamedTuple):
     run_ended: bool = True
     awaited: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    absent: str = ""
     nameless: str = ""
     unlisted: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
@@ -129,6 +131,7 @@ def _of_run(api: "Client", address: Address, *, watch: bool) -> Listing:
         run_ended=run.ended,
         awaited=awaited,
         others=() if cubes else tuple(cube_names(run)),
+        absent="" if cubes or not watch else absent_yet(run, address),
         nameless=nameless(run),
         unlisted=_unlisted(cubes, answers),
         held=held(run),

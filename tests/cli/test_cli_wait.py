@@ -59,6 +59,20 @@ def test_wait_has_an_end(service: FakeService, cli: Cli) -> None:
     assert tree(cli.out) == {"ci/build/linux/quick": BODY}
 
 
+def test_wait_names_what_is_not_there_yet(service: FakeService, cli: Cli) -> None:
+    """A name that the run lacks may still come; if it is misspelt, the nearest one is told."""
+    run = service.add_run("7", "processing")
+    run.cubes[CUBE] = "processing"
+    arguments = ("--wait", "--wait-timeout", "0.5s", "-d", "out")
+    told = "workflow ci of run 7 has no task bild yet; the nearest: build"
+    assert (
+        f"waiting: run 7 to end ({told})\n"
+        in cli("download", "7", "ci", "bild", *arguments, code=9).err
+    )
+    service.add("quick", BODY)
+    assert "yet" not in cli("download", "7", "ci", "*", *arguments, code=9).err
+
+
 def test_wait_ends_with_the_selected_cubes(service: FakeService, cli: Cli) -> None:
     """--wait ends when the selected cubes have ended; what they lack then is unavailable."""
     service.add_run("7", "processing").cubes[("ci", "test", "slow")] = "processing"
