@@ -125,7 +125,8 @@ class JsonEvents(Lines):
       at most once a second for each active file
     - retrying: name, reason, delay
     - refreshing: count (active files of the cube whose artifacts are listed again for new URLs)
-    - finished: name, path, outcome, size, transferred, seconds, error (null, or code and message)
+    - finished: name, path, status (of the service), outcome, size, transferred, seconds,
+      error (null, or code and message)
     - waiting: what
     - summary: done, total (files), bytes (on disk), size (of all files, as far as known), sized
       (whether all sizes are known), transferred, speed; when the total changes, each second, and
@@ -155,6 +156,7 @@ class JsonEvents(Lines):
             "finished",
             name=shown_name(activity, result),
             path=result.path,
+            status=result.artifact.status,
             outcome=result.outcome,
             size=result.size,
             transferred=result.transferred,
