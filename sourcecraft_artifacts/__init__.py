@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from .service.api import Client as Client
     from .service.listing import Listing as Listing
     from .service.listing import list_artifacts as list_artifacts
+    from .service.responses import MorePages as MorePages
     from .service.runs import RunFilter as RunFilter
     from .service.runs import latest_run as latest_run
+    from .transfer.reporter import Activity as Activity
     from .transfer.reporter import NullReporter as NullReporter
     from .transfer.reporter import Reporter as Reporter
 
@@ -59,10 +61,11 @@ _HOMES = {
     "service.api": "Client",
     "choices": "IfExists Layout",
     "downloads.download": "download",
-    "transfer.reporter": "Reporter NullReporter",
+    "transfer.reporter": "Activity NullReporter Reporter",
     "errors": "ApiError ArtifactsError AuthError ExitCode LocalError NothingMatched NotFound"
     " Refused TransferError UsageError",
     "service.listing": "Listing list_artifacts",
+    "service.responses": "MorePages",
     "service.runs": "RunFilter latest_run",
     "models": "Artifact ArtifactDates Cube CubeAddress Run Task Workflow",
     "downloads.request": "Request",
