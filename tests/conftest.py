@@ -20,6 +20,7 @@ import pytest
 from fake_service import CUBE, REPO, SIGNATURE, TOKEN, WAIT, FakeService
 from folders import KINDS, know_folders_by
 from forked import IS_POSSIBLE, Forked, ForkServer
+from hypothesis import HealthCheck, settings
 
 from sourcecraft_artifacts import proxies
 from sourcecraft_artifacts.sandbox import Sandbox
@@ -38,6 +39,10 @@ for _number in filter(None, _SIGNALS):
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
+
+# A property holds on a busy machine too, where an example may take long.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 PROGRAM = "sourcecraft_artifacts"
 

@@ -539,7 +539,6 @@ def test_any_story_ends_with_the_exact_bytes() -> None:
         settings=settings(
             max_examples=25 * MORE,
             stateful_step_count=10,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -109,7 +109,7 @@ def test_selection_normalises(local_path: str) -> None:
     assert not Selection(exclude=("x/a",)).matches(local_path)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.text().filter(lambda text: not set("*?") & set(text)))
 def test_plain_text_matches_itself(text: str) -> None:
     """A glob without special characters matches that name or normalised path."""

@@ -142,7 +142,7 @@ _PIECES += [".", "..", "%41", "\\", "\t", "\n", " ", "?", "#", "8080", "99999", 
 _SCRAPS = st.lists(st.sampled_from(_PIECES), max_size=10).map("".join)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.text() | _SCRAPS | _SCRAPS.map("https://{}".format) | _SCRAPS.map("https://h{}".format))
 def test_what_passes_is_read_alike_by_the_standard_library(url: str) -> None:
     """Any text is accepted or refused; accepted ones have one host, port and no user info."""

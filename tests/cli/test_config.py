@@ -429,7 +429,7 @@ _TABLE = st.lists(
 ).map(lambda lines: "\n".join(["[tokens]", *lines]))
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(
     before=_BEFORE,
     tables=_TABLES,
@@ -465,7 +465,7 @@ def test_any_file_keeps_all_but_its_tokens(
     assert file.read_bytes().decode().startswith(head)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 @given(content=st.binary() | st.text().map(str.encode))
 def test_no_bytes_in_a_config_file_are_a_crash(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

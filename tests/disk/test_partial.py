@@ -1105,7 +1105,7 @@ def test_any_order_of_events_leaves_true_bytes() -> None:
     """Claims, writes, changes, kills and lost power in any order leave true bytes."""
     run_state_machine_as_test(
         Lives,
-        settings=settings(max_examples=60 * MORE, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=60 * MORE, stateful_step_count=30),
     )
 
 

@@ -31,7 +31,7 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from([*PIECES, ".sourcecraft-artifacts", LONG]), max_size=8).map("".join),
     st.text(st.characters(exclude_categories=()), max_size=20),
 )
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=200, derandomize=True)
 
 
 def places(*texts: str) -> list[SafePath]:

@@ -179,7 +179,7 @@ class Folder(RuleBasedStateMachine):
         shutil.rmtree(self.home)
 
 
-Folder.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+Folder.TestCase.settings = settings(max_examples=40, stateful_step_count=12)
 TestFolder = Folder.TestCase
 
 

@@ -104,7 +104,7 @@ members = st.lists(
 strangers = st.dictionaries(st.sampled_from(["a", "b", "c/a"]), st.binary(max_size=3), max_size=2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(strangers, st.lists(members, min_size=1, max_size=3), st.sampled_from(IfExists))
 @example({"a": b"1"}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)
 @example({}, [[member("a/b", b"2")], [member("a", b"3")]], IfExists.UPDATE)

@@ -259,7 +259,7 @@ BODIES = st.one_of(
 STATUS = st.sampled_from([b"200 OK", b"206 Partial Content", b"204 No Content", b"304 x", b"404"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STATUS, st.lists(LINES, max_size=3), BODIES, st.integers(1, 50))
 @example(b"200 OK", [b"Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n", 1)
 def test_the_same_body_or_a_refusal(
@@ -276,7 +276,7 @@ def test_the_same_body_or_a_refusal(
         assert got == expected or (expected or b"").startswith(got)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.lists(st.integers(1, 90), max_size=8), st.integers(1, 50))
 def test_any_chunking_gives_the_same_bytes(data: bytes, cuts: list[int], step: int) -> None:
     """A body in any chunks and pieces has the same bytes."""

@@ -46,7 +46,7 @@ def test_only_remotes_on_sourcecraft_name_a_repository(url: str, repo: str | Non
     assert repo_from_remote(url) == repo
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 @given(st.text() | st.text().map("https://git.sourcecraft.dev/o/{}".format))
 def test_no_remote_is_a_crash(url: str) -> None:
     """Any remote gives ORG/REPO or None."""

@@ -133,9 +133,7 @@ def allowed(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.builds(lambda first, second: {**second, **first}, known, unknown)
 
 
-QUICK = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+QUICK = settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @QUICK
