@@ -182,12 +182,14 @@ def test_a_newer_version_of_a_file_counts_in_its_place() -> None:
     tracker = Tracker(io.StringIO(), clock=FakeClock(), ticks=None)
     tracker.begin(2)
     for name in ("a", "b"):
-        tracker.finished(FakeActivity(name, MIB, MIB), result(name))
-    newer = FakeActivity("a", 3 * MIB, 0)
+        tracker.finished(FakeActivity(f"out/{name}", MIB, MIB), result(name))
+    newer = FakeActivity("out/a", 3 * MIB, 0)
     tracker.started(newer)
     assert tracker.totals()[:4] == (1, 2, MIB, 4 * MIB)
     tracker.finished(newer, result("a", size=3 * MIB))
     assert tracker.totals()[:6] == (2, 2, 4 * MIB, 4 * MIB, True, 5 * MIB)
+    tracker.finished(None, result("a", Outcome.FAILED, message="refused"))
+    assert tracker.totals()[:4] == (2, 2, MIB, MIB)
 
 
 def test_the_speed_is_that_of_the_last_seconds() -> None:

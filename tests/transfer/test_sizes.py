@@ -55,13 +55,17 @@ def test_sizes_come_in_order_and_unknown_ones_are_none() -> None:
             assert request.header("Authorization") is None
 
 
-def test_a_storage_that_is_busy_is_asked_again() -> None:
-    """A 503 is retried; without retries the size is unknown."""
+def test_a_storage_that_is_busy_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 503 is retried, twice at most; without retries the size is unknown."""
+    monkeypatch.setattr(sizes, "backoff", lambda failed: 0.0)
     with ScriptedServer() as server:
         server.on("/a", Response(503), ranged(b"abc"))
         server.on("/b", Response(503))
         assert ask_sizes([server.url + "/a"], retries=5) == [3]
         assert ask_sizes([server.url + "/b"], retries=0) == [None]
+        server.requests.clear()
+        assert ask_sizes([server.url + "/b"], retries=9) == [None]
+        assert len(server.requests) == 3
 
 
 def test_a_storage_that_stalls_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,12 +128,24 @@ def test_a_dead_storage_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(asked) < 200
 
 
-def test_a_storage_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of the listing is shown without it."""
+def test_a_storage_that_works_now_and_then_is_not_given_up() -> None:
+    """Only failures in a row count."""
+    with ScriptedServer() as server:
+        server.on("/good", ranged(b"abc"))
+        server.on("/bad", Response(raw=b""))
+        urls = [f"{server.url}/{name}" for name in ("bad", "good") * 5]
+        assert ask_sizes(urls, retries=0, jobs=1) == [None, 3] * 5
+
+
+def test_a_storage_that_never_answers_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rest of the listing is shown without it, before its connection counts as stalled."""
     monkeypatch.setattr(sizes, "PATIENCE", 0.2)
-    monkeypatch.setattr(sizes, "TIMEOUT", 0.5)
+    monkeypatch.setattr(sizes, "TIMEOUT", 1.0)
     with ScriptedServer() as server:
         server.on("/slow", Response(hang=True))
         server.on("/quick", ranged(b"abc"))
         urls = [server.url + path for path in ("/quick", "/slow")]
         assert ask_sizes(urls) == [3, None]
+    assert "there was no response for 0.2 s" in caplog.text
