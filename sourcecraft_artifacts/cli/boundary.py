@@ -109,9 +109,7 @@ def run_program(program: Callable[..., Any]) -> int:
     except Interrupted as interrupted:
         forget_stdout()  # the program may have been blocked by it
         reached = f": {interrupted.reached}" if interrupted.reached else ""
-        _stderr().show_end(f"interrupted{reached}")
-        if interrupted.hint:
-            _stderr().show_end(f"  hint: {interrupted.hint}")
+        _stderr().show_end(f"interrupted{reached}", interrupted.hint or None)
         return interrupted.exit_code
     except Exception as error:
         fault = _shown(error)

@@ -39,17 +39,28 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as lines, or as one event."""
         error: ArtifactsError | None = getattr(record, "fault", None)
-        text = record.getMessage()
         if error is not None:
             shown = _error_event(error) if self._events else _error_lines(error)
             say(redaction.redacted(shown))
         elif self._events:
-            kind = "debug" if record.levelno == logging.DEBUG else "notice"
-            say(to_json({"event": kind, "message": text}))
-        else:
-            shown = f"debug: {text}" if record.levelno == logging.DEBUG else text
-            if not self.above(shown):
-                say(shown)
+            say(to_json(_event(record)))
+        elif not self.above(shown := _lines(record)):
+            say(shown)
+
+
+def _event(record: logging.LogRecord) -> dict[str, str | None]:
+    text = record.getMessage()
+    if record.levelno == logging.CRITICAL:
+        code, hint = text.partition(":")[0], getattr(record, "hint", None)
+        return {"event": "error", "message": text, "code": code, "hint": hint}
+    return {"event": "debug" if record.levelno == logging.DEBUG else "notice", "message": text}
+
+
+def _lines(record: logging.LogRecord) -> str:
+    text, hint = record.getMessage(), getattr(record, "hint", None)
+    if record.levelno == logging.DEBUG:
+        return f"debug: {text}"
+    return f"{text}\n  hint: {hint}" if hint else text
 
 
 def _error_event(error: ArtifactsError) -> str:
@@ -82,9 +93,9 @@ def show_error(error: ArtifactsError) -> None:
     _listening().error("%s", error.message, extra={"fault": error})
 
 
-def show_end(text: str) -> None:
-    """Show why the program ends early, also with `--quiet`."""
-    _listening().critical(text)
+def show_end(text: str, hint: str | None = None) -> None:
+    """Show why the program ends early, also with `--quiet`; the first word is its code."""
+    _listening().critical(text, extra={"hint": hint})
 
 
 def _listening() -> logging.Logger:

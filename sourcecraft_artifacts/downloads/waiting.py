@@ -64,9 +64,9 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
     if request.address.run != LATEST:
         return request
     pauses = Pauses(request.wait_timeout)
+    waits = request.wait and not request.dry_run
 
     def ask_again(run: Run) -> bool:
-        waits = request.wait and not request.dry_run
         if waits:
             reporter.waiting(f"the workflows of run {visible(run.slug)}")
             try:
@@ -77,7 +77,8 @@ def with_run(client: Client, request: Request, reporter: Reporter) -> Request:
         return waits
 
     address = resolved(client, request.address, request.runs, ask_again=ask_again)
-    reporter.waiting("")
+    if waits:
+        reporter.waiting("")
     return request._replace(address=address, runs=RunFilter(), wait_timeout=pauses.left)
 
 

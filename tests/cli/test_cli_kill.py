@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,22 @@ def test_the_run_after_goes_on_where_it_stopped(
     for received in large.requests:
         assert (received.header("Range") or "").startswith("bytes=")
         assert received.header("If-Range") == '"v1"'
+
+
+def test_the_last_event_tells_of_the_signal(service: FakeService, cli: Cli) -> None:
+    """With `--progress json` an interruption is an error event with a hint, and no other line."""
+    gate = threading.Event()
+    service.add("large", LARGE, held(LARGE, gate))
+    process = cli.start("download", "7", *CUBE, "-d", "out", "--progress", "json")
+    eventually(lambda: partial_bytes(cli.out) >= 2 << 20, "half of the file has come")
+    process.send_signal(signal.SIGTERM)
+    finished = cli.finish(process)
+    gate.set()
+    *events, last = map(json.loads, finished.err.splitlines())
+    assert last.pop("message").startswith("interrupted: 0 of 1 file, ")
+    hint = "run the same command again: it goes on where it stopped"
+    assert last == {"event": "error", "code": "interrupted", "hint": hint}
+    assert {one["event"] for one in events}.isdisjoint({"error", "notice"})
 
 
 def test_a_run_after_a_change_starts_over(service: FakeService, cli: Cli) -> None:

@@ -119,3 +119,11 @@ def test_wait_asks_a_run_that_has_just_begun_again(
     else:
         assert "the workflows of run 10 were not known in time (--wait-timeout)" in finished.err
         assert tree(cli.out) == {}
+
+
+def test_latest_alone_waits_for_nothing(service: FakeService, cli: Cli) -> None:
+    """Without --wait there is no event that tells of waiting."""
+    service.add("a.txt", b"1", run="7")
+    finished = cli("download", "latest", "-d", "out", "--progress", "json")
+    assert tree(cli.out)
+    assert "waiting" not in finished.err
