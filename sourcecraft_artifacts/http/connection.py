@@ -101,8 +101,7 @@ class Connection:
 
         Raises OSError, Stalled, Ended and ProtocolError.
         """
-        timeout = self._storage.stall_timeout
-        self.deadline, self._moved = self._clock() + timeout, 0
+        self.deadline, self._moved = self._clock() + self._storage.stall_timeout, 0
         self._parser, self._drained = Parser(), True
         yield from send(self.sock, self._request(target, headers), self.deadline)
         asked = self._clock()
@@ -111,12 +110,11 @@ class Connection:
         head, *pieces = events
         assert isinstance(head, Head)
         self._keep(pieces, moved=True)
-        if self._secure and self._parser.due:
-            self._read_on()
         if self._secure:
+            self._read_on(self._parser)
             self._peers.remember(self.origin, self.sock)
         now = self._clock()
-        self.deadline = now + timeout  # the body has all of it
+        self.deadline = now + self._storage.stall_timeout  # the body has all of it
         return Response(self, head, target, now - asked)
 
     def more(self) -> Steps[int]:
@@ -221,7 +219,7 @@ class Connection:
 
     def _request(self, target: str, headers: Mapping[str, str]) -> bytes:
         line = f"GET {self._route.prefix}{target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape")
-        return line + self._route.fixed + header_lines(headers) + b"\r\n"
+        return line + self._route.fixed + (header_lines(headers) if headers else b"") + b"\r\n"
 
     def _wait_for_block(self) -> Steps[memoryview]:
         began = self._clock()
@@ -259,14 +257,14 @@ class Connection:
             return None
         return count
 
-    def _read_on(self) -> None:
+    def _read_on(self, parser: Parser) -> None:
         """Read what has arrived of a body: a small one mostly comes with its head."""
-        assert self.block is not None
-        room = self.block[self.high : self.high + min(self.most, self._parser.due)]
-        count = self._read_records(room, 0)
-        self._parser.skip(count)
-        self.high += count
-        self._turn += count
+        if parser.due and self.block is not None:
+            room = self.block[self.high : self.high + min(self.most, parser.due)]
+            count = self._read_records(room, 0)
+            parser.skip(count)
+            self.high += count
+            self._turn += count
 
     def _read_records(self, room: memoryview, count: int) -> int:
         """Read the TLS records that follow: one read returns at most one record of 16 KiB."""

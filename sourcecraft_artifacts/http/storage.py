@@ -224,9 +224,9 @@ class Connections:
         return answer
 
     def _kept(self, origin: str) -> Connection | None:
-        for at in range(len(self._idle) - 1, -1, -1):
-            if self._idle[at].origin == origin:
-                connection = self._idle.pop(at)
+        for connection in reversed(self._idle):
+            if connection.origin == origin:
+                self._idle.remove(connection)
                 if connection.silent:
                     self.busy += 1
                     return connection

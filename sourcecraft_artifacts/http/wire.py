@@ -69,6 +69,7 @@ class Parser:
         "_stray",
         "_tunnel",
         "chunked",
+        "due",
         "ended",
         "started",
     )
@@ -76,6 +77,8 @@ class Parser:
     def __init__(self, *, tunnel: bool = False) -> None:
         self.ended = False
         self.started = False
+        self.due = 0
+        """How many bytes of the body are certainly still to come; 0 if unknown."""
         self.chunked = False
         """Whether there are other bytes between the pieces of the body (chunks)."""
         self._tunnel = tunnel
@@ -87,15 +90,10 @@ class Parser:
         """How many of the buffered bytes were searched already."""
         self._overhead = 0
         self._left = 0
-        """How many bytes of the body, or of the chunk, are still to come."""
+        """How many bytes of the chunk are still to come."""
         # A plain function, not a bound method: a parser that refers to itself would live until a
         # garbage collection.
         self._step: Step = Parser._head
-
-    @property
-    def due(self) -> int:
-        """How many bytes of the body are certainly still to come; 0 if unknown."""
-        return self._left if self._step is Parser._sized else 0
 
     @property
     def keeps(self) -> bool:
@@ -104,8 +102,8 @@ class Parser:
 
     def skip(self, count: int) -> None:
         """Note that `count` bytes of the body have arrived, at most `due`; they need no parsing."""
-        self._left -= count
-        self.ended = not self._left
+        self.due -= count
+        self.ended = not self.due
 
     def feed(self, data: memoryview) -> list[Head | memoryview]:
         """Return the head, once it is complete, and the pieces of the body in the bytes.
@@ -113,8 +111,8 @@ class Parser:
         The pieces are views of `data` if possible. Raises `ProtocolError`.
         """
         self.started = True
-        self._known = len(self._pending)
         if self._pending:
+            self._known = len(self._pending)
             data, self._pending = memoryview(self._pending + data), b""
         events: list[Head | memoryview] = []
         while data and not self.ended:
@@ -123,7 +121,7 @@ class Parser:
                 self._pending = bytes(data)
                 self._spend(0, len(data))
                 break
-            data, self._known = rest, 0
+            data = rest
         self._stray = self._stray or (self.ended and bool(data))
         return events
 
@@ -144,6 +142,7 @@ class Parser:
         found = _END_OF_HEAD.search(data, max(0, self._known - 2))
         if found is None:
             return None
+        self._known = 0
         self._spend(found.end())
         first, *lines = _lines(str(data[: found.start()], "latin-1"))
         minor, status = _read_status(first)
@@ -160,7 +159,7 @@ class Parser:
         length: int | None = None
         if status in (204, 304) or (self._tunnel and status < 300):
             length = 0
-        elif _is_chunked(headers):
+        elif "transfer-encoding" in headers and _is_chunked(headers["transfer-encoding"]):
             self.chunked, self._step = True, Parser._chunk_size
             return Head(status, headers, None)
         elif (told := headers.get("content-length")) is not None:
@@ -168,14 +167,13 @@ class Parser:
         if length is None:
             self._keeps, self._step = False, Parser._to_the_end
         else:
-            self._left, self._step, self.ended = length, Parser._sized, length == 0
+            self.due, self._step, self.ended = length, Parser._sized, length == 0
         return Head(status, headers, length)
 
     def _sized(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
-        piece = data[: self._left]
+        piece = data[: self.due]
         events.append(piece)
-        self._left -= len(piece)
-        self.ended = not self._left
+        self.skip(len(piece))
         return data[len(piece) :]
 
     def _to_the_end(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
@@ -221,12 +219,10 @@ class Parser:
         return data[line.end() :]
 
 
-def _is_chunked(headers: dict[str, str]) -> bool:
+def _is_chunked(encoding: str) -> bool:
     """Tell whether the body is chunked; `identity` means no coding."""
-    if "transfer-encoding" not in headers:
-        return False
-    told = headers["transfer-encoding"].lower().split(",")
-    codings = [name for name in map(str.strip, told) if name not in ("", "identity")]
+    told = map(str.strip, encoding.lower().split(","))
+    codings = [name for name in told if name not in ("", "identity")]
     if codings not in ([], ["chunked"]):
         raise ProtocolError("its Transfer-Encoding is not chunked")
     return bool(codings)
@@ -260,11 +256,10 @@ def _read_status(line: str) -> tuple[str, int]:
 
 
 def _read_headers(lines: list[str]) -> dict[str, str]:
-    fields = list(map(_read_field, lines))
-    headers = dict(fields)
-    if len(headers) < len(fields):
+    headers = dict(map(_read_field, lines))
+    if len(headers) < len(lines):
         headers = {}
-        for name, value in fields:
+        for name, value in map(_read_field, lines):
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 

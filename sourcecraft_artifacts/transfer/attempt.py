@@ -27,15 +27,11 @@ class Attempt:
         self.settling = False
         self.mismatch: str | None = None
         """The error of the whole object, which is then fetched a second time."""
+        self.failed = False
         self._repeated = False
         self._error: ArtifactsError | None = None
         self._size: int | None = None
         self._sha256: str | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has failed."""
-        return self._error is not None
 
     @property
     def ended(self) -> bool:
@@ -65,7 +61,7 @@ class Attempt:
             error = local_fault(error, self.job.path)
         elif not isinstance(error, ArtifactsError):
             error = bug(error)
-        self._error = self._error or error
+        self.failed, self._error = True, self._error or error
         if self.transfer is not None:
             self.transfer.failed = True
 

@@ -57,7 +57,6 @@ class Incoming:
         `BrokenTransfer` if the connection breaks or the body is too short.
         """
         net, connection, began = self._host.net, answer.connection, piece.position
-        connection.most = net.read_at_once
         self._several = self._several or bool(self.coming)
         self.coming[piece] = connection
         count, size, piece.began = connection.high, piece.end - piece.position, time.monotonic()

@@ -57,15 +57,18 @@ class Task:
         """The socket that it waits for."""
         self.deadline = float("inf")
 
-    def resume(self, value: Any = None) -> None:
-        """Run it up to the next wait."""
-        if not self.over:
-            self._go(self._steps.send, value)
-
-    def throw(self, error: Exception) -> None:
-        """Throw an exception into it."""
-        if not self.over:
-            self._go(self._steps.throw, error)
+    def resume(self, value: Any = None, error: Exception | None = None) -> None:
+        """Run it up to the next wait, with the value that it has waited for, or an error."""
+        if self.over:
+            return
+        try:
+            wait = self._steps.send(value) if error is None else self._steps.throw(error)
+        except StopIteration:
+            self._end(None)
+        except Exception as failure:
+            self._end(failure)
+        else:
+            self._loop.wait(self, wait)
 
     def close(self) -> None:
         """Close it; `done` is not called."""
@@ -73,16 +76,6 @@ class Task:
             self.over, self.done = True, None
             self._loop.leave(self)
             self._steps.close()
-
-    def _go(self, step: Callable[[Any], Wait], value: Any) -> None:
-        try:
-            wait = step(value)
-        except StopIteration:
-            self._end(None)
-        except Exception as error:
-            self._end(error)
-        else:
-            self._loop.wait(self, wait)
 
     def _end(self, error: Exception | None) -> None:
         # `done` mostly refers to the task: if kept, both would live until a garbage collection.
@@ -168,7 +161,7 @@ class Loop:
             task = watch.task
             if task is not None and task.deadline < self._time:
                 self.leave(task)
-                task.throw(Stalled())
+                task.resume(error=Stalled())
 
     def finish(self, call: Call) -> None:
         """Pass the result of a call to the tasks that wait for it."""
@@ -211,32 +204,30 @@ class Loop:
 
     def _watch(self, task: Task, wait: Ready) -> None:
         """Wait for a socket. It stays registered: the same task mostly waits for it again."""
-        descriptor = wait.sock.fileno()
+        sock, events, task.deadline = wait
+        descriptor = sock.fileno()
         watch = self._watched.get(descriptor)
-        if watch is not None and watch.sock is not wait.sock:  # it was closed, its number reused
+        if watch is not None and watch.sock is not sock:  # it was closed, its number reused
             self._unwatch(descriptor)
             watch = None
         if watch is None:
-            watch = self._watched[descriptor] = _Watch(wait.sock, wait.events)
-            self._selector.register(descriptor, wait.events)
-        elif watch.events != wait.events:
-            watch.events = wait.events
-            self._selector.modify(descriptor, wait.events)
-        watch.task, task.watch, task.deadline = task, watch, wait.deadline
+            watch = self._watched[descriptor] = _Watch(sock, events)
+            self._selector.register(descriptor, events)
+        elif watch.events != events:
+            watch.events = events
+            self._selector.modify(descriptor, events)
+        watch.task, task.watch = task, watch
 
     def _await(self, task: Task, wait: Outcome) -> None:
         call = wait.call
 
         def arrived() -> None:
             timer.cancel()
-            if call.error is not None:
-                task.throw(call.error)
-            else:
-                task.resume(call.result)
+            task.resume(call.result, call.error)
 
         def late() -> None:
             call.waiting.remove(arrived)
-            task.throw(Stalled())
+            task.resume(error=Stalled())
 
         timer = Timer(None)
         if wait.deadline != float("inf"):

@@ -160,9 +160,8 @@ class Scheduler:
 
     def _dismiss(self, attempt: Attempt) -> None:
         """Close what still waits for something that the file does not need."""
-        tasks, attempt.tasks = attempt.tasks, set()
-        for task in tasks:
-            task.close()
+        while attempt.tasks:
+            attempt.tasks.pop().close()
             self.meter.busy -= 1
 
     def _want(self, attempt: Attempt) -> None:

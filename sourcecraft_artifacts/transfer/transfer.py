@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Transfer:
-    """The transfer of one artifact; `name` is safe to show, `started` is in monotonic seconds.
+    """The transfer of one artifact; `started` is in monotonic seconds.
 
     `artifact` is as it was listed last. As an activity it tells `size` and `position` in bytes;
     `received` counts the bytes that came in this run. `failed` stops all its workers, `resting`
@@ -50,9 +50,8 @@ class Transfer:
     def __init__(self, host: Host, attempt: Attempt, partial: Partial, *, retries: int) -> None:
         self.attempt = attempt
         self.artifact = attempt.job.artifact
-        self.name = visible(attempt.job.name or attempt.job.path)
         self.partial = partial
-        self.pieces = Pieces(partial.version, partial.lacks)
+        self.pieces = Pieces(partial.version, partial.lacks if partial.version else ())
         self.started = time.monotonic()
         self.failed = False
         self.resting = 0
@@ -71,6 +70,11 @@ class Transfer:
         """Whether a response to a range has shown that the storage does not serve ranges."""
         if self._shared:
             host.shares(self)
+
+    @property
+    def name(self) -> str:
+        """How it is shown."""
+        return visible(self.attempt.job.name or self.attempt.job.path)
 
     @property
     def size(self) -> int | None:
