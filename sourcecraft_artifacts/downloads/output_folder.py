@@ -163,7 +163,5 @@ class OutputFolder(PreparedFolder):
 
 def part_key(artifact: Artifact, more: str = "") -> str:
     """Return the key by which the partial data of an artifact are found."""
-    where = artifact.address
-    names = (where.repo, where.run, where.workflow, where.task, where.cube, artifact.local_path)
-    text = "\0".join((*names, more))
+    text = "\0".join((*artifact.address, artifact.local_path, more))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -113,21 +113,39 @@ class Connections:
         """How many are open and idle."""
         return len(self._idle)
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Steps[Response]:
+    def get(
+        self, url: str, headers: Mapping[str, str], *, redirects: int = MAX_REDIRECTS
+    ) -> Steps[Response]:
         """Send a GET, follow redirects and return the response; the caller must `release` it.
 
         Raises `BrokenTransfer` if it is retryable, else `TransferError`.
         """
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = yield from self._exchange(url, headers)
-            location = answer.headers.get("location") if answer.status in _REDIRECTS else None
-            if location is None:
-                return answer
-            yield from self.finish(answer)
-            url = redirected(url, location)
-        raise TransferError(
-            f"the storage redirects more than {MAX_REDIRECTS} times", code="redirect"
-        )
+        if reason := unsafe_url_reason(url):
+            raise UnsafeUrl(reason)
+        origin, target = split_target(url)
+        while (connection := self._kept(origin)) is None:
+            if self._coming.count(origin) <= len(self._spare.waiting):
+                break
+            yield self._spare  # one is being opened anyway
+        while True:
+            is_old = connection is not None and connection.reused
+            try:
+                if connection is None:
+                    connection = yield from self._opened(origin)
+                answer = yield from self._ask(connection, target, headers)
+                break
+            except _BROKEN as error:
+                if not is_old or isinstance(error, Stalled):
+                    raise self.storage.translate(error, origin) from error
+            connection = None  # a storage may close a kept one at any time: that is no failure
+        if answer.status not in _REDIRECTS or "location" not in answer.headers:
+            return answer
+        yield from self.finish(answer)
+        if not redirects:
+            message = f"the storage redirects more than {MAX_REDIRECTS} times"
+            raise TransferError(message, code="redirect")
+        url = redirected(url, answer.headers["location"])
+        return (yield from self.get(url, headers, redirects=redirects - 1))
 
     def finish(self, answer: Response) -> Steps[None]:
         """Read the beginning of an unwanted body, and release its connection."""
@@ -182,29 +200,6 @@ class Connections:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
-
-    def _exchange(self, url: str, headers: Mapping[str, str]) -> Steps[Response]:
-        if reason := unsafe_url_reason(url):
-            raise UnsafeUrl(reason)
-        origin, target = split_target(url)
-        while (kept := self._kept(origin)) is None:
-            if self._coming.count(origin) <= len(self._spare.waiting):
-                break
-            yield self._spare  # one is being opened anyway
-        if kept is not None:
-            try:
-                return (yield from self._ask(kept, target, headers))
-            except (OSError, Ended, ProtocolError) as error:
-                if not kept.reused:
-                    raise self.storage.translate(error, origin) from error
-            except Stalled as error:
-                raise self.storage.translate(error, origin) from error
-        # The storage may close a kept connection at any time; that does not count as a failure.
-        try:
-            connection = yield from self._opened(origin)
-            return (yield from self._ask(connection, target, headers))
-        except _BROKEN as error:
-            raise self.storage.translate(error, origin) from error
 
     def _ask(
         self, connection: Connection, target: str, headers: Mapping[str, str]

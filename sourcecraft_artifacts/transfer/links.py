@@ -69,6 +69,10 @@ class Links:
         self._relist, self._notice, self._clock = relist, notice, clock
         self._cubes: dict[CubeAddress, _Cube] = {}
 
+    def __bool__(self) -> bool:
+        """Tell whether any cube has been listed again."""
+        return bool(self._cubes)
+
     def fresh(
         self, artifact: Artifact, stale: str | None, *, has_begun: bool = False
     ) -> Steps[Artifact | None]:
@@ -103,7 +107,7 @@ class Links:
 
     def works(self, artifact: Artifact, *, is_new: bool) -> None:
         """Note that the storage has accepted an artifact's URL, one from a new listing or not."""
-        cube = self._cubes.get(artifact.address) if self._cubes else None
+        cube = self._cubes.get(artifact.address)
         if cube is not None:
             cube.accepts = True
             if is_new and artifact.local_path in cube.waited:

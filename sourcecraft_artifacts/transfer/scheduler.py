@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from ..disk.partial import Partial
 from ..http.blocks import SIZE, Blocks
 from ..http.storage import Connections, Storage
 from ..http.waits import Call, Outcome, Steps
@@ -131,19 +132,24 @@ class Scheduler:
     def _hire(self, attempt: Attempt) -> None:
         self._files.begun[attempt] = None
         self.meter.busy += 1
-        task = self.loop.begin(self._work(attempt), lambda error: self._left(attempt, task, error))
+        steps = attempt.transfer.work() if attempt.transfer is not None else self._start(attempt)
+        task = self.loop.begin(steps, lambda error: self._left(attempt, task, error))
         attempt.tasks.add(task)
         task.resume()
 
-    def _work(self, attempt: Attempt) -> Steps[None]:
-        if attempt.transfer is None:
-            partial = self._target.fresh(attempt.job)
-            if partial is None:
-                call = Call(lambda: self._target.open(attempt.job), "writer")
-                partial = yield Outcome(call)
-            attempt.transfer = Transfer(self, attempt, partial, retries=self._tuning.retries)
-            self._reporter.started(attempt.transfer)
-        yield from attempt.transfer.work()
+    def _start(self, attempt: Attempt) -> Steps[None]:
+        """Return the steps of a file's first worker."""
+        partial = self._target.fresh(attempt.job)
+        return self._open(attempt) if partial is None else self._begun(attempt, partial).work()
+
+    def _open(self, attempt: Attempt) -> Steps[None]:
+        partial = yield Outcome(Call(lambda: self._target.open(attempt.job), "writer"))
+        yield from self._begun(attempt, partial).work()
+
+    def _begun(self, attempt: Attempt, partial: Partial) -> Transfer:
+        attempt.transfer = Transfer(self, attempt, partial, retries=self._tuning.retries)
+        self._reporter.started(attempt.transfer)
+        return attempt.transfer
 
     def _left(self, attempt: Attempt, task: Task, error: Exception | None) -> None:
         """Decide what to do with a file that a worker has left."""
@@ -156,7 +162,7 @@ class Scheduler:
             self._settle(attempt)
         else:
             self._want(attempt)
-        self.changed()
+        self._changed = True
 
     def _dismiss(self, attempt: Attempt) -> None:
         """Close what still waits for something that the file does not need."""

@@ -183,13 +183,13 @@ class Transfer:
         if url is None:
             raise ExpiredUrl("the service gave no download_url")
         have = self.pieces.version
-        headers = self._range_headers(piece, have)
+        headers = self._range_headers(piece, have) if have is not None else {}
         answer = yield from self._host.net.get(url, headers)
         self._host.meter.answered(answer.waited)
         if answer.status not in (200, 206):
             yield from self._host.net.finish(answer)
             check_status(answer, ranged=bool(headers))
-        else:
+        elif self._host.links:
             is_new = self._renewals.unproven and url == self.artifact.download_url
             self._renewals.unproven = self._renewals.unproven and not is_new
             self._host.links.works(self.artifact, is_new=is_new)
@@ -202,8 +202,8 @@ class Transfer:
             if answer.status in (200, 206):
                 self._host.net.release(answer)
 
-    def _range_headers(self, piece: Piece, have: Version | None) -> dict[str, str]:
-        if have is None or not have.resumable:
+    def _range_headers(self, piece: Piece, have: Version) -> dict[str, str]:
+        if not have.resumable:
             return {}
         # Other workers may claim the bytes after it: then the response must end before them.
         alone = not self._shared or self._host.meter.slices == 1
@@ -250,10 +250,10 @@ class Transfer:
 
     def _restart(self, piece: Piece, answer: Response, found: Version, *, ranged: bool) -> None:
         expected = expected_digests(answer.status, answer.headers)
-        accepts = answer.headers.get("accept-ranges", "").lower() == "bytes"
-        sliced = accepts and found.resumable and not ranged and not self._whole_only
         # Nobody can help with a small object, of which all bytes have come with the head.
-        self._shared = sliced and self.partial.keeps and not answer.connection.ended
+        is_one = answer.connection.ended or ranged or self._whole_only or not self.partial.keeps
+        accepts = answer.headers.get("accept-ranges", "").lower()
+        self._shared = not is_one and found.resumable and accepts == "bytes"
         # Not a longer first piece: no byte after it could be hashed before it is complete.
         self.pieces.restart(piece, found, slices.MAX_PIECE if self._shared else found.size or 0)
         self._incoming.position = 0
