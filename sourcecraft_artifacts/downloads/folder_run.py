@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..choices import IfExists
+from ..disk.entry import Entry
 from ..errors import ArtifactsError, NothingMatched, local_fault
 from ..models import Artifact, CubeAddress
 from ..results import FileResult, Outcome
@@ -229,15 +231,29 @@ def settled(step: Step, folder: OutputFolder) -> FileResult:
     """Return the result for an artifact that is not fetched."""
     outcomes = {Action.KEEP: Outcome.UNCHANGED, Action.SKIP: Outcome.SKIPPED}
     outcome = outcomes.get(step.action, Outcome.UNAVAILABLE)
-    path = folder.path_of(step.place)
-    if step.action is Action.KEEP and step.entry is not None:
+    path, entry = folder.path_of(step.place), _as_recorded(step, folder)
+    if entry is not None:
         return FileResult(
             step.artifact,
-            folder.shown_path(str(step.place), step.entry),
+            folder.shown_path(str(step.place), entry),
             outcome,
-            size=step.entry.size,
-            sha256=step.entry.sha256,
-            members=members_of(step.entry, folder.path),
+            size=entry.size,
+            sha256=entry.sha256,
+            members=members_of(entry, folder.path),
         )
     size = step.before.st_size if step.before is not None else None
     return FileResult(step.artifact, path, outcome, size=size, action=step.action)
+
+
+def _as_recorded(step: Step, folder: OutputFolder) -> Entry | None:
+    """Return the record of a file or folder that stays, if it is as it was recorded."""
+    entry, found = step.entry, step.before
+    if step.action is Action.KEEP or entry is None:
+        return entry
+    if step.action is not Action.SKIP or found is None:
+        return None
+    if entry.members is not None:
+        is_same = folder.holds_members(step.place, entry)
+    else:
+        is_same = stat.S_ISREG(found.st_mode) and folder.holds(step.place, entry, found)
+    return entry if is_same else None

@@ -37,7 +37,8 @@ def read_size(status: int, headers: Mapping[str, str]) -> int | None:
     | response                              | size                              |
     | ------------------------------------- | --------------------------------- |
     | 206, 416 with a total (`bytes 0-0/9`) | the total                         |
-    | 200 with a Content-Length             | that                              |
+    | 200 with a Content-Range              | the total: rclone answers so      |
+    | any other 200 with a Content-Length   | that                              |
     | any with a Content-Encoding           | None: it is that of the coded form |
     | any other                             | None                              |
 
@@ -45,7 +46,7 @@ def read_size(status: int, headers: Mapping[str, str]) -> int | None:
     """
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         return None
-    if status in (206, 416):
+    if status in (206, 416) or (status == 200 and "content-range" in headers):
         match = _TOTAL.fullmatch(headers.get("content-range", "").strip())
         return int(match[1]) if match else None
     length = headers.get("content-length", "").strip()

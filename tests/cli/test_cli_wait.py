@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from archives import packed
 from conftest import Cli
 from fake_service import CUBE, DATES, STATE, WAIT, FakeService, eventually, problem, target, tree
 from servers import Received, Response, json_response, ranged
@@ -378,6 +379,23 @@ def test_checksums_are_what_sha256sum_accepts(service: FakeService, cli: Cli) ->
         ]
         assert 0 in [check.returncode for check in checks], checks
         (cli.cwd / "SUMS").unlink()
+
+
+def test_checksums_of_skipped_files_are_known(service: FakeService, cli: Cli) -> None:
+    """What --if-exists skip leaves and is as it was recorded is named, and nothing else."""
+    service.add("good", b"good")
+    service.add("edited", b"edited")
+    service.add("dist", packed({"a": b"a", "b/c": b"c"}))
+    cli.download()
+    (cli.out / "edited").write_bytes(b"mine")
+    (cli.out / "theirs").write_bytes(b"theirs")
+    service.add("theirs", b"theirs")
+    report = cli.download("--if-exists", "skip", "--checksums", "SUMS", "--json").json
+    assert {one["outcome"] for one in report["files"]} == {"skipped"}
+    sums = (cli.cwd / "SUMS").read_text().splitlines()
+    assert [line.split()[1] for line in sums] == ["out/good", "out/dist/a", "out/dist/b/c"]
+    command = ["sha256sum", "--strict", "-c", "SUMS"]
+    subprocess.run(command, cwd=cli.cwd, check=True, capture_output=True)
 
 
 def test_a_rate_holds_for_all_together(service: FakeService, cli: Cli) -> None:

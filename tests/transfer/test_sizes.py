@@ -21,6 +21,8 @@ from sourcecraft_artifacts.transfer.sizes import ask_sizes, read_size
         (416, {}, None),
         (200, {"content-length": "42"}, 42),
         (200, {"content-length": "0"}, 0),
+        (200, {"content-length": "1", "content-range": "bytes 0-0/5000"}, 5000),
+        (200, {"content-length": "1", "content-range": "bytes 0-0/*"}, None),
         (200, {"content-length": "-1"}, None),
         (200, {"content-length": "1, 1"}, None),
         (200, {"content-length": "\u00b2"}, None),
