@@ -51,6 +51,7 @@ from sourcecraft_artifacts.transfer.jobs import Job, Tuning, Whole
 from sourcecraft_artifacts.transfer.loop import Loop
 from sourcecraft_artifacts.transfer.meter import Meter
 from sourcecraft_artifacts.transfer.pacing import MOST, Pace, RateLimit, Use
+from sourcecraft_artifacts.transfer.pieces import Piece
 from sourcecraft_artifacts.transfer.reporter import Activity, NullReporter
 from sourcecraft_artifacts.transfer.scheduler import Scheduler
 
@@ -806,6 +807,22 @@ def test_a_late_storage_is_asked_once_for_what_comes_at_once(
 
     assert world.fetch(reply) == BODY
     assert len(world.server.requests) == 1
+
+
+@pytest.mark.usefixtures("wide", "patient")
+def test_the_speed_of_each_response_is_measured(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later pieces are as large as the connections are fast."""
+    measured: list[int] = []
+
+    def note(self: slices.Slices, piece: Piece) -> None:
+        measured.append(piece.position - piece.start)
+
+    monkeypatch.setattr(slices.Slices, "received", note)
+    assert world.fetch(Crowd(SLICES, ranged(BODY), ranged(BODY))) == BODY
+    assert len(measured) == len(world.server.requests)
+    assert sum(measured) == len(BODY)
 
 
 @pytest.mark.usefixtures("quick")
