@@ -24,6 +24,9 @@ from enum import IntEnum
 
 from .text import visible
 
+MOVE_AWAY = "move it away, or choose another output folder"
+"""The hint for what is in the way of an artifact."""
+
 
 class ExitCode(IntEnum):
     """The exit status of the command."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Self
 
-from ..errors import Refused
+from ..errors import MOVE_AWAY, Refused
 from ..text import visible
 from .locks import Lock, try_lock
 
@@ -193,7 +193,7 @@ class Directory:
         what = "a symlink, which is never followed" if is_link else "not a folder"
         return Refused(
             f"{visible(os.path.join(self.path, name))} is {what}",
-            hint="move it away, or choose another output folder",
+            hint=MOVE_AWAY,
         )
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 
-from ..errors import Refused
+from ..errors import MOVE_AWAY, Refused
 from ..text import visible
 from .directory import Directory, open_root, sync_file
 
@@ -26,9 +26,7 @@ def read_file(directory: Directory, name: str) -> bytes:
     try:
         return _read_plain(directory.open(name, os.O_RDONLY), LARGEST)
     except NotPlain as flaw:
-        raise Refused(
-            f"{visible(path)} is {flaw}", hint="move it away, or choose another output folder"
-        ) from None
+        raise Refused(f"{visible(path)} is {flaw}", hint=MOVE_AWAY) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
 

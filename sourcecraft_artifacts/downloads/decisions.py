@@ -9,12 +9,12 @@ from ..choices import IfExists
 from ..disk.entry import Entry
 from ..disk.members import Name
 from ..disk.paths import SafePath
-from ..errors import Refused
+from ..errors import MOVE_AWAY, Refused
 from ..models import Artifact
 
-_STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+"""The hint for what this tool did not put there."""
 _IS_THERE = "something is there already, and --if-exists is error"
-_MOVE = "move it away, or choose another output folder"
 
 
 class Action(StrEnum):
@@ -104,7 +104,7 @@ def step_for(
         return Step(artifact, place, Action.DOWNLOAD)
     if unpack and stat.S_ISDIR(found.st_mode) and Name.of(artifact.local_path).may_be_folder:
         if if_exists is IfExists.ERROR:
-            raise Refused(_IS_THERE, hint=_MOVE)
+            raise Refused(_IS_THERE, hint=MOVE_AWAY)
         return step
     return _file_step(step, found, disk, if_exists, unpack=unpack)
 
@@ -119,7 +119,7 @@ def _folder_step(step: Step, entry: Entry, disk: Disk, if_exists: IfExists) -> S
         if disk.was_only_intended(step.place):
             if_exists = IfExists.UPDATE
         elif disk.has_any_member(entry):
-            raise Refused(_IS_THERE, hint=_MOVE)
+            raise Refused(_IS_THERE, hint=MOVE_AWAY)
     is_same = entry.is_of(step.artifact)
     action = Action.REPLACE
     if if_exists is IfExists.SKIP and is_same and disk.has_members(entry):
@@ -134,11 +134,13 @@ def _packed_step(step: Step, entry: Entry, disk: Disk, if_exists: IfExists) -> S
     if step.before is None:
         return step._replace(action=Action.REPLACE)
     if if_exists is IfExists.ERROR:
-        raise Refused(_IS_THERE, hint=_MOVE)
+        raise Refused(_IS_THERE, hint=MOVE_AWAY)
     if if_exists is IfExists.SKIP:
         return step._replace(action=Action.SKIP)
     if not disk.holds_only_ours(step.place, entry):
-        raise Refused("a folder stands in its place, with files that are not its own", hint=_MOVE)
+        raise Refused(
+            "a folder stands in its place, with files that are not its own", hint=MOVE_AWAY
+        )
     return step._replace(action=Action.REPLACE)
 
 
@@ -178,9 +180,9 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     A link or a device is replaced by a file; it is never written through. Raises `Refused`.
     """
     if stat.S_ISDIR(mode):
-        raise Refused("a folder stands in its place", hint=_MOVE)
+        raise Refused("a folder stands in its place", hint=MOVE_AWAY)
     if if_exists is IfExists.ERROR:
-        raise Refused(_IS_THERE, hint=_MOVE)
+        raise Refused(_IS_THERE, hint=MOVE_AWAY)
     if if_exists is IfExists.SKIP:
         return Action.SKIP
     if if_exists is IfExists.OVERWRITE:
@@ -190,5 +192,5 @@ def decide(if_exists: IfExists, mode: int, *, ours: bool, right: bool) -> Action
     if ours and stat.S_ISREG(mode):
         return Action.REPLACE
     if stat.S_ISREG(mode):
-        raise Refused("a file that this tool did not put there stands in its place", hint=_STRANGER)
-    raise Refused("something that is not a plain file stands in its place", hint=_STRANGER)
+        raise Refused("a file that this tool did not put there stands in its place", hint=STRANGER)
+    raise Refused("something that is not a plain file stands in its place", hint=STRANGER)

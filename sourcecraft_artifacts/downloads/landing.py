@@ -15,10 +15,8 @@ from ..disk.paths import SafePath
 from ..disk.places import by_folder, holds_only, place_in
 from ..disk.records import FOLDER, all_joined, below, joined
 from ..disk.tree import Tree, refuse_too_long
-from ..errors import Refused
-
-_MOVE = "move it away, or choose another output folder"
-_STRANGER = "--if-exists overwrite replaces what is there, and --if-exists skip leaves it"
+from ..errors import MOVE_AWAY, Refused
+from .decisions import STRANGER
 
 
 @dataclass(slots=True)
@@ -109,16 +107,16 @@ class _Judge(NamedTuple):
     def _file(self, place: str, seen: os.stat_result) -> None:
         if stat.S_ISDIR(seen.st_mode):
             if not holds_only(self.tree, place, self.old):
-                raise Refused(f"a folder stands in the place of {place}", hint=_MOVE)
+                raise Refused(f"a folder stands in the place of {place}", hint=MOVE_AWAY)
             self.found.emptied |= {one for one in self.old if one.startswith(f"{place}/")}
             self.found.emptied.add(f"{place}/")
         elif self.if_exists is IfExists.ERROR:
-            raise Refused(f"{place} is there already, and --if-exists is error", hint=_MOVE)
+            raise Refused(f"{place} is there already, and --if-exists is error", hint=MOVE_AWAY)
         elif self.if_exists is IfExists.SKIP:
             self.found.skipped.add(place)
         elif not self._may_go(place, self.found.files[place]):
             what = "a file that this tool did not put there"
-            raise Refused(f"{what} stands in the place of {place}", hint=_STRANGER)
+            raise Refused(f"{what} stands in the place of {place}", hint=STRANGER)
 
     def _may_go(self, place: str, new: Stored) -> bool:
         return self.if_exists is IfExists.OVERWRITE or (
@@ -148,6 +146,6 @@ class _Judge(NamedTuple):
         else:
             may_go = self.if_exists is IfExists.UPDATE and self.is_as_left(place)
         if not may_go:
-            raise Refused(f"{place} is not a folder, and has to be one", hint=_MOVE)
+            raise Refused(f"{place} is not a folder, and has to be one", hint=MOVE_AWAY)
         self.found.in_the_way.add(place)
         return False

@@ -13,7 +13,7 @@ from ..disk.manifest import Manifest
 from ..disk.paths import SafePath
 from ..disk.records import Places
 from ..disk.tree import Tree
-from ..errors import Refused
+from ..errors import MOVE_AWAY, Refused
 from ..transfer.jobs import Whole
 from .claims import old_places
 from .decisions import Step
@@ -109,7 +109,7 @@ class Placer:
             raise Refused(
                 "it is a file, and a folder stands in its place"
                 + (", which --if-exists skip leaves" if is_own else ""),
-                hint="move it away, or choose another output folder",
+                hint=MOVE_AWAY,
             )
         self._refuse_mounted(one.step.place)
 
