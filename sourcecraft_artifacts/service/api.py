@@ -32,6 +32,7 @@ from .responses import (
     Response,
     RetryableError,
     content,
+    naming,
     read_artifacts,
     read_page_token,
     request_note,
@@ -104,11 +105,16 @@ class Client:
             f"workflow {address.workflow}, task {address.task}, cube {address.cube}"
             f" in run {address.run} of {address.repo}"
         )
-        return read_artifacts(address, self._get(path, asked))
+        listing = self._get(path, asked)
+        with naming(asked):
+            return read_artifacts(address, listing)
 
     def run(self, repo: str, run: str) -> Run:
         """Return a run, with its workflows, tasks and cubes."""
-        return read_run(self._get(_path(repo, "runs", run), f"run {run} of {repo}"))
+        asked = f"run {run} of {repo}"
+        answer = self._get(_path(repo, "runs", run), asked)
+        with naming(asked):
+            return read_run(answer)
 
     def runs(self, repo: str, *, page_size: int = 50, most_pages: int = 1000) -> Iterator[Run]:
         """Yield the runs of a repository in the service's order; pages are requested lazily.
@@ -116,18 +122,21 @@ class Client:
         A run that comes twice is yielded once, and a page may be empty. Raises `MorePages` after
         `most_pages` if there are more.
         """
-        path = _path(repo, "runs")
+        path, asked = _path(repo, "runs"), f"the runs of {repo}"
         known: set[str] = set()
         page_token = ""
         for _ in range(most_pages):
             query = {"page_size": str(page_size)}
             query |= {"page_token": page_token} if page_token else {}
-            page = self._get(path, f"the runs of {repo}", query)
-            for run in (read_run(item) for item in objects(page, "runs")):
+            page = self._get(path, asked, query)
+            with naming(asked):
+                found = [read_run(item) for item in objects(page, "runs")]
+            for run in found:
                 if run.slug not in known:
                     known.add(run.slug)
                     yield run
-            last, page_token = page_token, read_page_token(page)
+            with naming(asked):
+                last, page_token = page_token, read_page_token(page)
             if not page_token or page_token == last:
                 return
         unread = f"there are more than {most_pages:,} pages of them"

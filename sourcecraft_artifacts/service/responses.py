@@ -5,7 +5,8 @@ Nothing is requested here: a `Response` is complete, wherever it comes from.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -201,6 +202,15 @@ def _target_host(answer: Response, secrets: Sequence[str]) -> str:
 def _safe(value: object, secrets: Sequence[str]) -> str:
     text = str(value) if isinstance(value, str | int) else ""
     return visible(without_secrets(text, secrets))[:_MOST_SHOWN]
+
+
+@contextmanager
+def naming(asked: str) -> Iterator[None]:
+    """Name what was asked for in the error of a response that is malformed."""
+    try:
+        yield
+    except ApiError as error:
+        raise ApiError(f"{visible(asked)}: {error.message}", hint=_NOT_THE_API) from None
 
 
 def read_artifacts(address: CubeAddress, listing: Mapping[str, Any]) -> list[Artifact]:

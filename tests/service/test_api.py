@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -755,3 +755,47 @@ def test_a_dead_address_does_not_hold_up_a_live_one(
             for filler in fillers:
                 filler.close()
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "ask", "said"),
+    [
+        (
+            {"artifacts": {}},
+            lambda client: client.artifacts(CUBE),
+            "workflow ci, task build, cube linux in run 12 of o/r: the API's response is"
+            " malformed: artifacts is not a list of objects",
+        ),
+        (
+            {"artifacts": [{"local_path": ["a"]}]},
+            lambda client: client.artifacts(CUBE),
+            "workflow ci, task build, cube linux in run 12 of o/r: the API's response is"
+            " malformed: local_path is not a string",
+        ),
+        (
+            {"workflows": [], "dates": "now"},
+            lambda client: client.run("o/r", "12"),
+            "run 12 of o/r: the API's response is malformed: dates is not an object",
+        ),
+        (
+            {"runs": [{"slug": []}]},
+            lambda client: list(client.runs("o/r")),
+            "the runs of o/r: the API's response is malformed: slug is not a string",
+        ),
+        (
+            {"runs": [{"slug": "1"}], "next_page_token": [1]},
+            lambda client: list(client.runs("o/r")),
+            "the runs of o/r: the API's response is malformed: next_page_token is not a string",
+        ),
+    ],
+)
+def test_a_response_of_the_wrong_shape_is_named(
+    desk: Desk, answer: dict[str, Any], ask: Callable[[Client], object], said: str
+) -> None:
+    """The error says what was asked for, and that something else may have answered."""
+    desk.server.on("/", json_response(answer))
+    with desk.client() as client, pytest.raises(ApiError) as caught:
+        ask(client)
+    assert caught.value.message == said
+    assert caught.value.hint is not None
+    assert "--api-url" in caught.value.hint
