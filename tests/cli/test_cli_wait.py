@@ -161,6 +161,15 @@ def test_wait_for_one_file_has_an_end(service: FakeService, cli: Cli) -> None:
     assert (cli.cwd / "x").read_bytes() == BODY
 
 
+def test_wait_for_one_file_refuses_a_second_one(service: FakeService, cli: Cli) -> None:
+    """If another artifact is added meanwhile, none of them is chosen."""
+    service.add("one", BODY, cube=SLOW)
+    go_on_until(service, lambda: service.add("two", BODY, cube=SLOW))
+    err = cli("download", "7", *SLOW, "--wait", "-o", "x", code=2).err
+    assert "--output takes one artifact, and 2 artifacts are selected" in err
+    assert list(cli.cwd.iterdir()) == []
+
+
 def test_wait_replaces_what_changed_while_it_was_fetched(service: FakeService, cli: Cli) -> None:
     """Bytes fetched by an older listing are not recorded as those of the last one."""
     seen = threading.Event()
