@@ -167,7 +167,10 @@ def _asked_token(host: str, *, from_stdin: bool) -> str:
     try:
         return clean_token(getpass(f"Token for {host}: ", stream=sys.stderr))
     except EOFError:
-        raise UsageError("no token was given") from None
+        print(file=sys.stderr)  # the prompt has a line of its own
+        raise UsageError(
+            "no token was given", hint="paste it, and end it with Enter; it is not shown"
+        ) from None
 
 
 def _tell_of_variable(session: Session, remark: str) -> None:

@@ -179,8 +179,8 @@ def test_the_environment_beats_the_file_and_hosts_are_bound(service: FakeService
     assert sent(service) is None
 
 
-def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
-    """A token typed at the prompt is stored, and is not shown on the terminal."""
+def typed(cli: Cli, keys: bytes) -> tuple[int, str]:
+    """Press keys at the prompt of a terminal; return the exit status, and what is shown."""
     master, slave = pty.openpty()
     process = cli.start(
         "auth",
@@ -194,16 +194,33 @@ def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
     os.close(slave)
     eventually(lambda: not termios.tcgetattr(master)[3] & termios.ECHO, "the prompt is there")
     screen = b""
-    os.write(master, f"{OTHER}\n".encode())
+    os.write(master, keys)
     try:
         while piece := os.read(master, 4096):
             screen += piece
     except OSError:
         pass
     os.close(master)
-    assert process.wait(10) == 0, screen
-    assert OTHER.encode() not in screen
+    return process.wait(10), screen.decode()
+
+
+def test_the_prompt_does_not_echo(service: FakeService, cli: Cli) -> None:
+    """A token typed at the prompt is stored, and is not shown on the terminal."""
+    status, screen = typed(cli, f"{OTHER}\n".encode())
+    assert status == 0, screen
+    assert OTHER not in screen
     assert OTHER in cli.config.read_text()
+
+
+def test_ctrl_d_at_the_prompt_is_no_token(service: FakeService, cli: Cli) -> None:
+    """The error has a line of its own and a hint."""
+    status, screen = typed(cli, b"\x04")
+    prompt, error, hint = screen.splitlines()
+    assert status == 2
+    assert error.endswith("no token was given")
+    assert prompt.startswith("Token for ")
+    assert "hint:" in hint
+    assert not cli.config.exists()
 
 
 @pytest.mark.parametrize("token", ["a\nb-secret", "tök-secret", "a\x01b-secret", "a\x7fb-secret"])
