@@ -19,6 +19,7 @@ CANNOT_RUN, NOT_FOUND = 126, 127
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if hasattr(signal, "SIGHUP"):  # Windows has none
     _SIGNALS.append(signal.SIGHUP)
+_SHELLS = ("bash", "dash", "fish", "ksh", "sh", "zsh")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _HINT = """
 Paste these lines into another shell, then try: sourcecraft-artifacts runs
@@ -35,9 +36,24 @@ def run_sandbox(command: Sequence[str]) -> int:
     """
     with Sandbox() as sandbox:
         if command:
+            if _is_shell(command) and _on_terminal():
+                served = f"{sandbox.repository.org_repo} is served at {sandbox.url}"
+                print(f"{served} until this shell ends (exit).", file=sys.stderr, flush=True)
             return _run(command, os.environ | sandbox.environment() | past_proxies(os.environ))
         proxied = any(os.environ.get(name) for name in _PROXIES)
         return _serve(sandbox.environment() | (past_proxies(os.environ) if proxied else {}))
+
+
+def _is_shell(command: Sequence[str]) -> bool:
+    """Tell whether a command is a shell without a script, which asks a terminal for commands."""
+    name, *options = command
+    return os.path.basename(name) in _SHELLS and all(
+        option == "-i" or option.startswith("--") for option in options
+    )
+
+
+def _on_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def past_proxies(environ: Mapping[str, str]) -> dict[str, str]:
@@ -99,9 +115,9 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _complain(name: str, error: OSError) -> int:
     if isinstance(error, FileNotFoundError):
-        print(f"sandbox: command not found: {visible(name)}", file=sys.stderr)
+        print(f"error: command not found: {visible(name)}", file=sys.stderr)
         return NOT_FOUND
-    print(f"sandbox: cannot run {visible(name)}: {error.strerror}", file=sys.stderr)
+    print(f"error: cannot run {visible(name)}: {error.strerror}", file=sys.stderr)
     return CANNOT_RUN
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     name = str(tmp_path / "gone\x1b[31m")
     result = subprocess.run((*SANDBOX, name), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (127, "")
-    assert result.stderr == f"sandbox: command not found: {tmp_path / 'gone'}\\x1b[31m\n"
+    assert result.stderr == f"error: command not found: {tmp_path / 'gone'}\\x1b[31m\n"
 
 
 @POSIX
@@ -89,7 +90,7 @@ def test_a_command_that_cannot_be_run(tmp_path: Path) -> None:
     """The status is 126, and the message has the reason."""
     result = subprocess.run((*SANDBOX, str(tmp_path)), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (126, "")
-    assert result.stderr == f"sandbox: cannot run {tmp_path}: Permission denied\n"
+    assert result.stderr == f"error: cannot run {tmp_path}: Permission denied\n"
 
 
 def test_the_command_reaches_the_sandbox_past_a_proxy() -> None:
@@ -155,6 +156,32 @@ def test_ctrl_c_in_a_terminal_is_the_commands_own() -> None:
             process.stdin.write(keys)
             process.stdin.flush()
         assert process.wait(20) == 41
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("sh",), True),
+        (("/bin/sh", "-i"), True),
+        (("sh", "-c", "echo inside"), False),
+        (("echo", "inside"), False),
+    ],
+)
+def test_a_shell_on_a_terminal_is_told_of_the_sandbox(command: Iterable[str], said: bool) -> None:
+    """Its first line says what is served, where, and how it ends; no other command has that."""
+    with started(sys.executable, "-c", TERMINAL, *SANDBOX, *command) as process:
+        shown, _ = process.communicate("echo inside; exit\n" * said, timeout=20)
+    served = r"sandbox/demo is served at http://127\.0\.0\.1:\d+ until this shell ends \(exit\)\."
+    assert bool(re.search(served, shown)) is said
+    assert "inside" in shown
+
+
+def test_a_shell_that_reads_a_pipe_is_told_nothing() -> None:
+    """Scripts find nothing of the sandbox's on stderr."""
+    with started(*SANDBOX, "sh") as process:
+        shown = process.communicate("echo inside", timeout=20)
+    assert shown == ("inside\n", "")
 
 
 @POSIX
