@@ -1,4 +1,4 @@
-"""Which artifact of the manifest owns each place below an output folder."""
+"""An index for `owners`: which artifact of the manifest has a file at a place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..disk.records import Places, joined
 
 
 class Claims:
-    """Which artifact of the manifest owns each place; the caller does the locking."""
+    """Finds the artifact of the manifest with a file at a place; the caller does the locking."""
 
     def __init__(self, manifest: Manifest, *, fold: bool) -> None:
         self._fold = fold

@@ -1,4 +1,4 @@
-"""Which artifact owns which file of an output folder, and what becomes of files that one loses."""
+"""Decides whether a file belongs to an artifact, and what becomes of files that one loses."""
 
 from __future__ import annotations
 

@@ -117,11 +117,13 @@ class Unpacker:
         stem: str,
         tell: Callable[[str], None],
     ) -> Entry | None:
-        """Put an archive's members in place; return `entry` with these members.
+        """Put the members of the archive `descriptor` in place; return `entry` with these members.
 
-        Returns None if it stays an archive. Raises `TransferError` for an unsafe archive, `Refused`
-        for a file in the way, `Cancelled` and OSError. Until the intention is in the journal no
-        file is in place; after that, the same call completes an unfinished one.
+        They are first written to a new folder in `above`, whose name begins with `stem`; `tell` is
+        called with what is being done. Returns None if it stays an archive. Raises `TransferError`
+        for an unsafe archive, `Refused` for a file in the way, `Cancelled` and OSError. Until all
+        members are in the journal no file is in place; if a run is killed after that, the next call
+        completes what it began.
         """
         name = Name.of(artifact.local_path)
         tell("unpacking")
@@ -201,7 +203,7 @@ class Unpacker:
             skipped=_not_right(found, members, base, plan.skipped),
             before=() if skip else tuple(p for p in before if places.get(p[0]) != p[1]),
         )
-        self.manifest.intend({key: made}, first=self._first(key, known, places))
+        self.manifest.intend({key: made}, first=self._new_places(key, known, places))
         if plan.emptied:
             gone = tuple(pair for pair in before if pair[0] in plan.emptied)
             gone += tuple((place, FOLDER) for place in plan.emptied if place.endswith("/"))
@@ -213,8 +215,8 @@ class Unpacker:
         self.touched.update(touched_folders(plan))
         return self.owners.settle(key, made)
 
-    def _first(self, key: str, known: Entry | None, places: Iterable[str]) -> set[str]:
-        """Return the places, of new members, where no file of the artifact is known to be."""
+    def _new_places(self, key: str, known: Entry | None, places: Iterable[str]) -> set[str]:
+        """Return the members' places at which no earlier version is known to have a file."""
         unsure = self.manifest.unsure(key)
         there = {place.rstrip("/") for place, _ in old_places(key, known)} - (unsure or set())
         new = {place.rstrip("/") for place in places} - there
