@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..choices import Layout
+from ..disk.paths import refuse_state_folder
 from ..downloads.request import Request
 from ..errors import UsageError
 from ..service.runs import LATEST, RunFilter
@@ -77,6 +78,7 @@ def _seconds(given: DownloadOptions) -> float | None:
 def _check(session: Session, given: DownloadOptions, place: Place) -> None:
     """Refuse what cannot be combined, and files that cannot be written."""
     _check_output(place.output, dry_run=given.dry_run)
+    refuse_state_folder("--dir", place.directory)
     if given.checksums is not None:
         check_checksums_path(given.checksums, directory=place.directory, output=place.output)
     session.needs("wait_timeout", "--wait", given.wait)
@@ -92,6 +94,8 @@ def _check_output(output: str | None, *, dry_run: bool) -> None:
             "--output -: stdout is a terminal, and an artifact may be binary",
             hint="redirect it with > FILE or | COMMAND, or name a file: --output FILE",
         )
+    if output:
+        refuse_state_folder("--output", output)
     if output and (os.path.isdir(output) or not os.path.basename(output)):
         folder = visible(output)
         raise UsageError(

@@ -10,8 +10,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
+from ..errors import UsageError
 from ..models import CubeAddress
 from ..select import components
+from ..text import visible
 
 STATE_FOLDER = ".sourcecraft-artifacts"
 
@@ -22,6 +24,16 @@ PLAIN_PATH = re.compile(r"[\w@+-][\w.@+-]*(?:/[\w@+-][\w.@+-]*)*", re.ASCII)
 _UNPORTABLE = r'[<>:"|?*\\]'
 _DEVICE = r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|\Z)"
 _SHORT_STATE_NAME = r"(?i)source~[0-9]+"
+
+
+def refuse_state_folder(what: str, path: str) -> None:
+    """Raise `UsageError` if a path that the user gave as `what` is in a state folder, or is one."""
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError):  # then it cannot be opened either, which is told later
+        return
+    if STATE_FOLDER in real.split(os.sep):
+        raise UsageError(f"{what}: {visible(path)} is inside {STATE_FOLDER}")
 
 
 class UnsafePath(ValueError):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .. import checks
 from ..choices import IfExists, Layout
+from ..disk.paths import refuse_state_folder
 from ..errors import NothingMatched, UsageError
 from ..http.storage import Storage
 from ..models import FAILED_STATUSES, Artifact
@@ -105,6 +106,8 @@ class Request(_Fields):
         self._check_values()
         if self.output is not None and (self.directory != "." or self.layout is not Layout.AUTO):
             raise UsageError("output cannot be combined with directory or layout")
+        for name in ("directory", "output"):
+            refuse_state_folder(name, getattr(self, name) or ".")
         if self.output is not None and self.prune:
             raise UsageError("prune works on a folder, and output names one file")
         if self.output == "-" and self.write is None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ..disk.directory import open_root, refuse_special
 from ..disk.files import write_file
-from ..disk.paths import STATE_FOLDER
+from ..disk.paths import refuse_state_folder
 from ..errors import ArtifactsError, Refused, UsageError, named_file_fault
 from ..results import Report
 from ..text import visible
@@ -45,8 +45,7 @@ def check_checksums_path(path: str, *, directory: str, output: str | None) -> No
         raise UsageError(f"--checksums: {what}")
     if output is not None and os.path.realpath(output) == os.path.realpath(path):
         raise UsageError("--checksums and --output name the same file")
-    if STATE_FOLDER in os.path.realpath(path).split(os.sep):
-        raise UsageError(f"--checksums: {visible(path)} is inside {STATE_FOLDER}")
+    refuse_state_folder("--checksums", path)
     _refuse_special(path)
     folder = folder or "."
     if output is None and not os.path.lexists(folder) and _leads_to(folder, directory):

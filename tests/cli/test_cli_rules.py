@@ -11,8 +11,12 @@ import picture
 import pytest
 from archives import packed
 from conftest import Cli
-from fake_service import CUBE, REPO, FakeService, tree
+from fake_service import CUBE, REPO, STATE, FakeService, tree
 from servers import Response, json_response
+
+from sourcecraft_artifacts.downloads.request import Request
+from sourcecraft_artifacts.errors import UsageError
+from sourcecraft_artifacts.service.address import Address
 
 BODY = b"body"
 DOWNLOAD = ("download", "7", *CUBE, "-d", "out")
@@ -159,6 +163,17 @@ def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, 
     assert cli.finish(process).code == 8
 
 
+@pytest.mark.parametrize("name", [STATE, f"a/{STATE}/partial"])
+def test_a_state_folder_is_no_output_folder(service: FakeService, cli: Cli, name: str) -> None:
+    """Artifacts among a manifest or partial data would be lost or taken for these."""
+    service.add("a", BODY)
+    said = cli("download", "7", *CUBE, "-d", name, code=2).err
+    assert said == f"error: --dir: {name} is inside {STATE}\n"
+    with pytest.raises(UsageError, match=f"directory: {name} is inside"):
+        Request(Address(REPO, "7"), name)
+    assert tree(cli.cwd) == {}
+
+
 @pytest.mark.parametrize(
     ("output", "code", "said"),
     [
@@ -172,8 +187,13 @@ def test_a_report_survives_a_file_of_checksums_that_fails(service: FakeService, 
             "error: --output: missing/ is a folder\n  hint: --dir missing/ downloads into it;"
             " --output missing/NAME writes one artifact to a file in it\n",
         ),
+        (
+            f"out/{STATE}/manifest.json",
+            2,
+            f"error: --output: out/{STATE}/manifest.json is inside {STATE}\n",
+        ),
     ],
-    ids=["empty", "long", "long-path", "long-below", "slash"],
+    ids=["empty", "long", "long-path", "long-below", "slash", "state"],
 )
 def test_an_output_that_cannot_be_is_no_transfer(
     service: FakeService, cli: Cli, output: str, code: int, said: str
