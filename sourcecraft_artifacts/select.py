@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple, Self
 
 from .checks import globs
 
 _WIDE = r"((?:^|(?<=/))\*\*/|\*{2,})"
+_MOST_COMPARED = 2000
+_MOST_ALIKE = 10
 _STARS = r"\*+"
 
 
@@ -105,6 +108,26 @@ class Selection(_Patterns):
         if self.include and not _any_matches(self.include, path):
             return False
         return not _any_matches(self.exclude, path)
+
+
+def most_like(patterns: Iterable[str], local_paths: Iterable[str]) -> list[str]:
+    """Return the paths that a misspelt pattern may mean, as the service sent them, best first.
+
+    A pattern without a `/` is compared with file names; at most a few thousand are compared.
+    """
+    from difflib import get_close_matches
+
+    paths, found = list(islice(local_paths, _MOST_COMPARED)), list[str]()
+    for pattern in patterns:
+        plain = re.sub("[*?]", "", pattern).lower()
+        by_name: dict[str, list[str]] = {}
+        for path in paths:
+            whole = normalised(path).lower()
+            name = whole if "/" in pattern else whole.rpartition("/")[2]
+            by_name.setdefault(name, []).append(path)
+        for name in get_close_matches(plain, by_name, n=_MOST_ALIKE) if plain else ():
+            found += by_name[name]
+    return list(dict.fromkeys(found))
 
 
 def _any_matches(globs: tuple[str, ...], path: str) -> bool:

@@ -33,10 +33,15 @@ def ca_bundle(option: str | None) -> str | None:
     ):
         if path:
             folder_allowed = setting != "SSL_CERT_FILE"
-            if not (os.path.isfile(path) or (folder_allowed and os.path.isdir(path))):
-                raise UsageError(f"{setting} names '{visible(path)}', which is not a file of CAs")
-            if os.stat(path).st_size > _LARGEST_BUNDLE:
-                raise UsageError(f"{setting} names '{visible(path)}', which is too large for CAs")
+            flaw = ""
+            if not os.path.exists(path):
+                flaw = "does not exist"
+            elif not (os.path.isfile(path) or (folder_allowed and os.path.isdir(path))):
+                flaw = "is not a file of CAs"
+            elif os.stat(path).st_size > _LARGEST_BUNDLE:
+                flaw = "is too large for CAs"
+            if flaw:
+                raise UsageError(f"{setting} names '{visible(path)}', which {flaw}")
             return path
     return None
 

@@ -1,8 +1,16 @@
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sourcecraft_artifacts.select import Selection, name_pattern, normalised, path_pattern
+from sourcecraft_artifacts.select import (
+    Selection,
+    most_like,
+    name_pattern,
+    normalised,
+    path_pattern,
+)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,30 @@ def test_selection_normalises(local_path: str) -> None:
     """A glob is matched against the normalised path."""
     assert Selection(include=("x/a",)).matches(local_path)
     assert not Selection(exclude=("x/a",)).matches(local_path)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "alike"),
+    [
+        (("serch.bin",), ["site/search.bin"]),
+        (("SEARCH.BIN",), ["site/search.bin"]),
+        (("site/serch.*",), ["site/search.bin"]),
+        (("*.rpm",), []),
+        (("*",), []),
+        (("plan.jsn",), ["plan.json", "./x/plan.json"]),
+        (("dist/ap.tar", "disk.img"), ["dist/app.tar", "disk.imga"]),
+        ((), []),
+    ],
+)
+def test_what_a_misspelt_pattern_may_mean(patterns: tuple[str, ...], alike: list[str]) -> None:
+    """Paths that are like a pattern are found, by their file names if it has no `/`."""
+    paths = ["plan.json", "dist/app.tar", "./x/plan.json", "disk.imga", "site/search.bin", ""]
+    assert most_like(patterns, paths) == alike
+
+
+def test_few_of_very_many_paths_are_compared() -> None:
+    """A hint does not take long, however many artifacts there are."""
+    assert most_like(["name"], (f"nam{number % 7}" for number in count())) != []
 
 
 @settings(derandomize=True)

@@ -157,7 +157,8 @@ def _refuse_arguments(error: typer.TyperException) -> int:
         reason = re.sub(_NO_FLAG, "is neither 1 (on) nor 0 (off)", reason)
         message = f"{max(param.opts, key=len)}: {reason}"
     message = re.sub(_EXTRA, r"too many arguments: \1", message.removesuffix("."))
-    hint = _usage_hint(ctx, of_option or hasattr(error, "option_name"))
+    hint = _misplaced(ctx, getattr(error, "option_name", ""))
+    hint = hint or _usage_hint(ctx, of_option or hasattr(error, "option_name"))
     fault = UsageError(message[:1].lower() + message[1:], hint=hint)
     if isinstance(error.__cause__, UsageError):  # raised by one of our parsers in `values`
         fault = error.__cause__
@@ -174,6 +175,15 @@ def _forget_unlike_options(error: Any) -> None:
         error.possibilities = [
             one for one in found if get_close_matches(wanted, [one.strip("-")], n=1)
         ]
+
+
+def _misplaced(ctx: Any, option: str) -> str:
+    """Say that an option belongs behind the command that follows it; empty if it does not."""
+    commands = getattr(ctx.command, "commands", {}) if ctx is not None and option else {}
+    name = next((word for word in sys.argv[1:] if word in commands), "")
+    if not name or not any(option in param.opts for param in commands[name].params):
+        return ""
+    return f"options come after the command, as in: {ctx.command_path} {name} {option} ..."
 
 
 def _usage_hint(ctx: Any, of_option: bool) -> str:

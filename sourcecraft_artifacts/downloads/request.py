@@ -10,7 +10,7 @@ from ..errors import NothingMatched, UsageError
 from ..http.storage import Storage
 from ..models import FAILED_STATUSES, Artifact
 from ..results import FileResult, Report
-from ..select import Selection
+from ..select import Selection, most_like, normalised
 from ..service.address import Address
 from ..service.cubes import in_progress
 from ..service.listing import Listing
@@ -177,7 +177,7 @@ def selected_artifacts(
     if not chosen and not allow_empty:
         ended = end_of_run(listing)
         message = f"no artifact is selected; {ended}" if ended else "no artifact is selected"
-        raise NothingMatched(message, hint=what_there_is(listing))
+        raise NothingMatched(message, hint=_what_there_is(listing, selection))
     return chosen
 
 
@@ -192,12 +192,25 @@ def end_of_run(run: Listing | Report) -> str:
     return f"run {visible(run.run)} ended as {visible(run.run_status)}{messages}"
 
 
-def what_there_is(listing: Listing) -> str:
-    found = [artifact.local_path for artifact in listing.artifacts] or listing.others
-    if not found:
+def _what_there_is(listing: Listing, selection: Selection) -> str:
+    """Name what is available; first what is most like the patterns, which may be misspelt."""
+    paths = [artifact.local_path for artifact in listing.artifacts]
+    if not (paths or listing.others):
         return "there are no artifacts at that address; --allow-empty makes this a success"
-    names = [visible(name) or "(an empty path)" for name in dict.fromkeys(found)]
-    return f"available: {some_of(names)}"
+    alike = most_like(selection.include, paths)
+    names = dict.fromkeys([*alike, *(paths or listing.others)])
+    shown = some_of(visible(name) or "(an empty path)" for name in names)
+    whole = _below_one(selection.include, paths)
+    return f"{whole}{'the nearest' if alike else 'available'}: {shown}"
+
+
+def _below_one(patterns: Sequence[str], paths: Sequence[str]) -> str:
+    """Say that a pattern is for files in a folder that is one artifact; empty if none is."""
+    for path in filter(normalised, paths):
+        folder = f"{normalised(path)}/"
+        if any(normalised(pattern).startswith(folder) for pattern in patterns):
+            return f"{visible(path)} is one artifact, which -i {visible(folder)} selects; "
+    return ""
 
 
 def report_of(request: Request, listing: Listing, results: Sequence[FileResult]) -> Report:

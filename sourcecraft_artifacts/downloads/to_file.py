@@ -11,7 +11,7 @@ from ..errors import Refused, UsageError
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..service.listing import Listing
-from ..text import count, visible
+from ..text import count, some_of, visible
 from ..transfer.engine import Downloads
 from ..transfer.jobs import Job, Target
 from ..transfer.reporter import Reporter
@@ -20,7 +20,7 @@ from .named_folder import folder_of, is_missing
 from .output_file import OutputFile
 from .output_stream import OutputStream
 from .plan import refuse_unsafe_urls
-from .request import Request, report_of, selected, what_there_is
+from .request import Request, report_of, selected
 from .waiting import TimeIsUp, follow, may_come
 
 if TYPE_CHECKING:
@@ -109,8 +109,19 @@ def _check_one(listing: Listing) -> None:
         raise UsageError(
             f"--output takes one artifact, and {count(len(listing.artifacts), 'artifact')}"
             " are selected",
-            hint=f"name its cube, or choose one with --include: {what_there_is(listing)}",
+            hint=_choosing_one(listing),
         )
+
+
+def _choosing_one(listing: Listing) -> str:
+    """Say how to choose one of several artifacts."""
+    several = len({artifact.address for artifact in listing.artifacts}) > 1
+    names = (
+        visible((f"{one.address.path}: " if several else "") + one.local_path)
+        for one in listing.artifacts
+    )
+    how = "name its cube, or choose one with --include" if several else "choose one with --include"
+    return f"{how}: {some_of(names)}"
 
 
 def _to_file(

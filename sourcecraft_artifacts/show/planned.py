@@ -55,15 +55,16 @@ def plan_sentence(report: Report, *, sizes: bool = False, width: int | None = No
     if fetched and sizes:
         would += f", {_sum(fetched)}"
     actions = [result.action for result in planned]
-    rest = {what: actions.count(what) for what in ("await", "keep", "skip", "delete")}
+    rest = {what: actions.count(what) for what in ("await", "keep", "skip", "unpack", "delete")}
     numbers = others(
         report,
         awaited=rest["await"],
         unchanged=rest["keep"],
         skipped=rest["skip"],
+        unpacked=rest["unpack"],
         deleted=rest["delete"],
     )
-    numbers = numbers.replace(" deleted", " to be deleted")
+    numbers = numbers.replace(" deleted", " to be deleted").replace(" unpacked", " to be unpacked")
     sentence = f"{would}; {numbers}." if numbers else f"{would}."
     return "\n".join(wrapped(sentence, place, width))
 

@@ -11,7 +11,7 @@ from ..text import count, human_seconds, to_json, visible
 from ..transfer.reporter import Activity, NullReporter
 from .colours import is_capable_term, painter
 from .report import error_fields
-from .summary import size_and_time, was_cancelled
+from .summary import LEAST_TIME, size_and_time, was_cancelled
 from .tracking import (
     REFRESH_TEXT,
     Settings,
@@ -72,6 +72,8 @@ class Plain(Lines):
         self._paint = painter(stream)
         self._counts = False
         self._retries = 0
+        self._retried: dict[str, tuple[int, float]] = {}
+        """By file: how often it was retried, and when that was last said."""
         self._awaited = ""
 
     def begin(self, total: int) -> None:
@@ -79,10 +81,16 @@ class Plain(Lines):
         super().begin(total)
 
     def retrying(self, activity: Activity, reason: str, delay: float) -> None:
+        """Say the first retry of a file at once, and later how many there were."""
+        now = self.clock()
         with self.lock:
             self._retries += 1
-        if not self._counts:
-            when = f" in {human_seconds(delay)}" if delay else ""
+            times, told = self._retried.get(activity.name, (0, -SUMMARY_EVERY))
+            is_due = not times or now - told >= SUMMARY_EVERY
+            self._retried[activity.name] = times + 1, now if is_due else told
+        if is_due and not self._counts:
+            when = f" in {human_seconds(delay)}" if delay >= LEAST_TIME else ""
+            when += f" ({count(times + 1, 'time')} so far)" if times else ""
             self.say(f"{visible(activity.name)}: retrying{when}: {visible(reason)}")
 
     def refreshing(self, count: int) -> None:

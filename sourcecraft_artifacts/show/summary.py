@@ -190,7 +190,13 @@ def _resumed(report: Report) -> Iterator[str]:
 
 
 def others(
-    report: Report, *, awaited: int = 0, unchanged: int = 0, skipped: int = 0, deleted: int = 0
+    report: Report,
+    *,
+    awaited: int = 0,
+    unchanged: int = 0,
+    skipped: int = 0,
+    unpacked: int = 0,
+    deleted: int = 0,
 ) -> str:
     """Count the files that are not fetched, by outcome, and the cubes that could not be listed."""
     cancelled = sum(map(was_cancelled, report.files))
@@ -198,6 +204,7 @@ def others(
         "awaited": awaited,
         "unchanged": unchanged + report.count(Outcome.UNCHANGED),
         "skipped": skipped + report.count(Outcome.SKIPPED),
+        "unpacked": unpacked,
         "unavailable": report.count(Outcome.UNAVAILABLE),
         "failed": report.count(Outcome.FAILED) - cancelled,
         "cancelled": cancelled,

@@ -256,7 +256,12 @@ def test_one_file_cannot_hold_several_artifacts(service: FakeService, cli: Cli) 
     """`-o` with more than one selected artifact is exit 2, before any transfer."""
     service.add("a")
     service.add("b")
-    cli("download", "7", *CUBE, "-o", "f", code=2)
+    said = cli("download", "7", *CUBE, "-o", "f", code=2).err
+    assert said.endswith("  hint: choose one with --include: a, b\n")
+    service.add("a", cube=("ci", "test", "linux"))
+    said = cli("download", "7", "-o", "f", "-i", "a", code=2).err
+    names = "ci/build/linux: a, ci/test/linux: a"
+    assert said.endswith(f"  hint: name its cube, or choose one with --include: {names}\n")
     assert service.storage.requests == []
     assert os.listdir(cli.cwd) == []
 

@@ -55,6 +55,11 @@ def test_an_empty_list_is_success(service: FakeService, cli: Cli, body: dict[str
     [
         (("7", *CUBE, "-i", "nope"), "available: a, b/c"),
         (("7", *CUBE, "-x", "**"), "available: a, b/c"),
+        (("7", *CUBE, "-i", "b/cd"), "the nearest: b/c, a"),
+        (
+            ("7", *CUBE, "-i", "b/c/*.html"),
+            "b/c is one artifact, which -i b/c/ selects; available: a, b/c",
+        ),
         (("7", "-i", "nope"), "available: a, b/c"),
         (("7", "c?", "build", "w*"), "available: ci/build/linux"),
         (("7", "nope*"), "available: ci/build/linux"),

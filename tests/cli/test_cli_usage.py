@@ -29,6 +29,24 @@ USAGE = f"{PROGRAM} download [OPTIONS] RUN [WORKFLOW [TASK [CUBE]]]"
         ),
         ("download 7 --zz", ["error: no such option: --zz", OPTIONS]),
         (
+            "-R o/r list 7",
+            [
+                "error: no such option: -R",
+                f"  hint: options come after the command, as in: {PROGRAM} list -R ...",
+            ],
+        ),
+        (
+            "--with-token login",
+            [
+                "error: no such option: --with-token",
+                f"  hint: {PROGRAM} --help shows the options",
+            ],
+        ),
+        (
+            "--zz list 7",
+            ["error: no such option: --zz", f"  hint: {PROGRAM} --help shows the options"],
+        ),
+        (
             "download 7 --layuot",
             ["error: no such option: --layuot (Possible options: --layout)", OPTIONS],
         ),

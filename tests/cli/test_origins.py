@@ -26,7 +26,7 @@ from sourcecraft_artifacts.cli.origins import PREFIX, nearest_of
         ("WAIT", "maybe", ": 'maybe' is neither 1 (on) nor 0 (off)"),
         ("REPO", "one", ": the repository must be ORG/REPO"),
         ("API_URL", "http://example.org", ": the API address http://example.org cannot be used"),
-        ("CA_BUNDLE", "/no/ca", " names '/no/ca', which is not a file of CAs"),
+        ("CA_BUNDLE", "/no/ca", " names '/no/ca', which does not exist"),
         ("CHECKSUMS", ".sourcecraft-artifacts/x", ": .sourcecraft-artifacts/x is inside"),
     ],
 )

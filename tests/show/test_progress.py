@@ -209,14 +209,17 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
 
 def test_plain_says_each_end_and_retry_in_a_line() -> None:
     """Skipped, unavailable and cancelled files are left to the summary."""
-    stream = io.StringIO()
-    plain = Plain(stream, ticks=None)
+    stream, clock = io.StringIO(), FakeClock()
+    plain = Plain(stream, ticks=None, clock=clock)
     plain.begin(4)
     one, two = FakeActivity("one"), FakeActivity("two")
     plain.started(one)
     plain.started(two)
     plain.retrying(one, "connection reset", 2.0)
-    plain.retrying(one, "a wrong checksum", 0.0)
+    for _ in range(40):
+        plain.retrying(one, "a wrong checksum", 0.04)
+        clock.now += 0.25
+    plain.retrying(two, "reset", 0.0)
     plain.refreshing(3)
     plain.finished(one, result("one"))
     plain.finished(two, result("two", Outcome.FAILED, message="the storage answered 500"))
@@ -230,7 +233,8 @@ def test_plain_says_each_end_and_retry_in_a_line() -> None:
     plain.close()
     assert stream.getvalue().splitlines() == [
         "one: retrying in 2.0 s: connection reset",
-        "one: retrying: a wrong checksum",
+        "one: retrying (22 times so far): a wrong checksum",
+        "two: retrying: reset",
         "listing the artifacts again, for new URLs",
         "one: 1.0 MiB in 0.5 s",
         "failed: two: the storage answered 500",

@@ -133,6 +133,11 @@ def test_the_sizes_of_a_plan_have_a_column() -> None:
         (PLAN[:1], "1 file to out/a.", "1 file to out/a, 1.0 KiB."),
         (PLAN[3:4], "nothing; 1 unchanged.", "nothing; 1 unchanged."),
         (
+            [result("a", Outcome.PLANNED, action="unpack"), *PLAN[5:]],
+            "nothing; 1 skipped, 1 to be unpacked, 1 unavailable.",
+            "nothing; 1 skipped, 1 to be unpacked, 1 unavailable.",
+        ),
+        (
             [PLAN[0], UNSIZED],
             "2 files to out.",
             "2 files to out, at least 1.0 KiB and 1 file of unknown size.",
