@@ -27,7 +27,7 @@ from conftest import Cli
 from fake_service import CUBE, STATE, FakeService, Stored, eventually, tree
 from servers import Received, Reply, Response, ScriptedServer, ranged
 
-from sourcecraft_artifacts.disk.aside import SUFFIX
+from sourcecraft_artifacts.disk.leftovers import SUFFIX
 
 SIZES = [0, *[20_000] * 40, *[1_500_000] * 4, 24_000_000]
 LEAST_KILLS = 200

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from .inflate import Read, is_compressed, opened
-from .members import Contents, Form, Name, Stored, arranged, most_bytes
+from .inflate import Read, may_be_archive, opened
+from .members import Contents, Form, Name, arranged, most_bytes
+from .records import Stored
 from .tar import Kind, TarReader
 from .tar_fields import BLOCK, UnsafeArchive, is_header
 
@@ -54,11 +55,6 @@ def _pread(descriptor: int, count: int, at: int) -> bytes:
         return os.pread(descriptor, count, at)
     os.lseek(descriptor, at, os.SEEK_SET)
     return os.read(descriptor, count)
-
-
-def may_be_archive(start: bytes) -> bool:
-    """Tell quickly, from its first 512 bytes, whether a file can be an archive."""
-    return start[:1] == b"\0" or is_compressed(start) or is_header(start)
 
 
 def is_archive(descriptor: int, size: int, name: Name) -> bool:

@@ -17,19 +17,17 @@ from functools import partial
 from ..errors import Refused
 from .archives import PIECE, Check, reader_of
 from .directory import Directory, sync_file
-from .file_system import sync_file_system
+from .file_system import FEW, sync_file_system
 from .files import fit_in
 from .leftovers import remove_folder
-from .members import MOST_MEMBERS, Contents, Stored, check_name, most_bytes, normal_name
+from .members import MOST_MEMBERS, Contents, check_name, most_bytes, normal_name
+from .records import Stored
 from .tar import Kind, Member, TarReader
 from .tar_fields import UnsafeArchive
 from .tree import refuse_too_long
 
-SUFFIX = "tree"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TELL_EVERY = 500
-FEW = 100
-"""Up to this many files or folders, each is synced by itself."""
 _MANY = 30_000
 """After this many members, the rest of the archive is checked before more files are made."""
 _MOST_OPEN = 64

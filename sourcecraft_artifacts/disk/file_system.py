@@ -6,6 +6,9 @@ import os
 
 from .directory import CANNOT_SYNC, Directory
 
+FEW = 100
+"""Up to this many files or folders, each is synced by itself."""
+
 
 def sync_file_system(directory: Directory) -> bool:
     """Sync the file system of a folder; return False if that is not possible. Raises OSError.

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from .tar_fields import UnsafeArchive
+from .tar_fields import UnsafeArchive, is_header
 
 _PIECE = 256 << 10
 """How many compressed bytes are read at once."""
@@ -84,9 +84,9 @@ _KINDS: dict[bytes, Callable[[], _Decompressor]] = {
 _MAGIC = tuple(_KINDS)
 
 
-def is_compressed(first: bytes) -> bool:
-    """Tell from the first bytes of a file whether it is compressed in a known way."""
-    return first.startswith(_MAGIC)
+def may_be_archive(start: bytes) -> bool:
+    """Tell quickly, from its first 512 bytes, whether a file can be an archive, in any form."""
+    return start[:1] == b"\0" or start.startswith(_MAGIC) or is_header(start)
 
 
 def opened(first: bytes, read: Read) -> Read:

@@ -9,6 +9,9 @@ from itertools import count, filterfalse
 
 from .directory import Directory
 
+SUFFIX = "tree"
+"""The suffix of the folder where a run unpacks an archive."""
+
 
 def remove_folder(above: Directory, name: str) -> None:
     """Remove a folder of numbered folders if it exists; errors are ignored.

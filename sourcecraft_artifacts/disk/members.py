@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from ..select import components, path_pattern
 from .paths import MAX_NAME, PLAIN_PATH, fold_key, path_flaw
+from .records import Stored, above_all
 from .tar import Kind, Member
 from .tar_fields import UnsafeArchive
 
@@ -71,16 +72,6 @@ def _before_glob(parts: Iterable[str]) -> Iterable[str]:
         if re.search(_GLOB, part):
             return
         yield part
-
-
-class Stored(NamedTuple):
-    """A member that was unpacked: the facts of a file, or the target of a symlink."""
-
-    size: int = 0
-    sha256: str = ""
-    mode: int = 0
-    mtime_ns: int = 0
-    target: str | None = None
 
 
 class Contents:
@@ -188,16 +179,6 @@ def _is_of_archive_name(contents: Contents, name: Name, prefix: str | None) -> b
             full.fullmatch(path) or full.fullmatch(base + path) for path in contents.files
         )
     return prefix is not None and list(contents.files) == [prefix]
-
-
-def above_all(paths: Iterable[str]) -> set[str]:
-    """Return all folders above the paths, without the base."""
-    found: set[str] = set()
-    for folder in {path.rpartition("/")[0] for path in paths}:
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return found
 
 
 def check_places(

@@ -6,11 +6,10 @@ import threading
 from contextlib import suppress
 
 from ..errors import ArtifactsError
-from .aside import SUFFIX
 from .checkpoint import Checkpoint
 from .directory import Directory
 from .files import read_file, write_file
-from .leftovers import remove_folder
+from .leftovers import SUFFIX, remove_folder
 from .partial import Partial
 from .runs import Run
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import ArtifactsError
 from .directory import Directory
-from .members import Stored
 from .paths import SafePath, UnsafePath
-from .records import Places, Records, State, is_as_left, joined, state_of
+from .records import Places, Records, State, Stored, is_as_left, joined, state_of
 from .tree import Tree
 
 

@@ -1,18 +1,26 @@
 """The manifest's records of an unpacked artifact's members, and whether they still match."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import Refused
 from .directory import Directory
-from .members import Stored
+
+
+class Stored(NamedTuple):
+    """A member that was unpacked: the facts of a file, or the target of a symlink."""
+
+    size: int = 0
+    sha256: str = ""
+    mode: int = 0
+    mtime_ns: int = 0
+    target: str | None = None
+
 
 Records = Mapping[str, Stored]
 """Members by their paths below the artifact's base; an empty folder's path ends with `/`."""
@@ -70,6 +78,16 @@ def below(base: str, place: str) -> str:
 def files_of(records: Records) -> Iterator[tuple[str, Stored]]:
     """Yield files and symlinks, without empty folders."""
     return ((path, record) for path, record in records.items() if not path.endswith("/"))
+
+
+def above_all(paths: Iterable[str]) -> set[str]:
+    """Return all folders above the paths, without the base."""
+    found: set[str] = set()
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 class State(Enum):

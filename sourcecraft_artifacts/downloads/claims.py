@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from ..disk.entry import Entry
 from ..disk.manifest import Manifest
-from ..disk.members import Stored
 from ..disk.paths import fold_key
-from ..disk.records import Places, joined
+from ..disk.records import Places, Stored, joined
 
 
 class Claims:

@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol
 
 from ..choices import IfExists
 from ..disk.entry import Entry
-from ..disk.members import Name
 from ..disk.paths import SafePath
 from ..errors import MOVE_AWAY, Refused
 from ..models import Artifact
@@ -102,10 +101,13 @@ def step_for(
             return _packed_step(step, entry, disk, if_exists)
     if found is None:
         return Step(artifact, place, Action.DOWNLOAD)
-    if unpack and stat.S_ISDIR(found.st_mode) and Name.of(artifact.local_path).may_be_folder:
-        if if_exists is IfExists.ERROR:
-            raise Refused(_IS_THERE, hint=MOVE_AWAY)
-        return step
+    if unpack and stat.S_ISDIR(found.st_mode):
+        from ..disk.members import Name  # few runs find a folder there
+
+        if Name.of(artifact.local_path).may_be_folder:
+            if if_exists is IfExists.ERROR:
+                raise Refused(_IS_THERE, hint=MOVE_AWAY)
+            return step
     return _file_step(step, found, disk, if_exists, unpack=unpack)
 
 

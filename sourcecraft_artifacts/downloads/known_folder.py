@@ -14,9 +14,8 @@ from ..disk.directory import Directory
 from ..disk.entry import Entry
 from ..disk.locks import Lock, wait_for_lock
 from ..disk.manifest import Manifest
-from ..disk.members import Stored
 from ..disk.paths import STATE_FOLDER, SafePath, UnsafePath, folds_names, safe_path
-from ..disk.records import Places, all_joined, files_of, is_as_left
+from ..disk.records import Places, Stored, all_joined, files_of, is_as_left
 from ..disk.runs import Run, others_at_work
 from ..disk.tree import Tree, refuse_too_long
 from ..errors import ArtifactsError, LocalError, Refused, local_fault

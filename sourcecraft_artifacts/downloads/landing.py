@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..choices import IfExists
-from ..disk.members import Arrangement, Stored
+from ..disk.members import Arrangement
 from ..disk.paths import SafePath
 from ..disk.places import by_folder, holds_only, place_in
-from ..disk.records import FOLDER, all_joined, below, joined
+from ..disk.records import FOLDER, Stored, all_joined, below, joined
 from ..disk.tree import Tree, refuse_too_long
 from ..errors import MOVE_AWAY, Refused
 from .decisions import STRANGER

@@ -8,17 +8,16 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ..disk.archives import Check
-from ..disk.aside import Aside
-from ..disk.members import above_all
 from ..disk.paths import UnsafePath
 from ..disk.places import by_folder, grouped, place_in, split
-from ..disk.records import FOLDER, Places, is_as_left, joined
+from ..disk.records import FOLDER, Places, above_all, is_as_left, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, LocalError
 from ..text import count, visible
 
 if TYPE_CHECKING:
+    from ..disk.archives import Check
+    from ..disk.aside import Aside
     from .landing import Landing
 
 _TELL_EVERY = 2000

@@ -6,19 +6,22 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from ..disk.entry import Entry
 from ..disk.manifest import Manifest
-from ..disk.members import Arrangement, Stored
 from ..disk.paths import SafePath, UnsafePath
 from ..disk.places import are_there, grouped, holds_only, is_old, other_modes, set_mode
-from ..disk.records import FOLDER, Places, Records, joined
+from ..disk.records import FOLDER, Places, Records, Stored, joined
 from ..disk.tree import Tree
 from ..errors import ArtifactsError, Refused
 from ..logs import get_logger
 from ..text import count, visible
 from .claims import Claims, folded, old_places, places_of
 from .moving import raise_first, remove_old
+
+if TYPE_CHECKING:
+    from ..disk.members import Arrangement
 
 _log = get_logger(__name__)
 

@@ -6,9 +6,8 @@ import os
 from contextlib import suppress
 
 from ..choices import IfExists
-from ..disk.aside import FEW
 from ..disk.directory import Directory
-from ..disk.file_system import sync_file_system
+from ..disk.file_system import FEW, sync_file_system
 from ..disk.files import write_file
 from ..disk.parts import PartialStore
 from ..disk.paths import STATE_FOLDER, SafePath

@@ -9,9 +9,8 @@ from itertools import takewhile
 
 from ..choices import Layout
 from ..disk.entry import Entry
-from ..disk.members import Stored
 from ..disk.paths import UnsafePath, safe_path
-from ..disk.records import below
+from ..disk.records import Stored, below
 from ..errors import ArtifactsError
 from ..models import CubeAddress
 from ..select import normalised

@@ -1,4 +1,7 @@
-"""Unpacks downloaded archives into folders, completely or not at all."""
+"""Unpacks downloaded archives into folders, completely or not at all.
+
+What reads archives is imported when there is one: most runs unpack nothing.
+"""
 
 import os
 import threading
@@ -6,16 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..choices import IfExists, Layout
-from ..disk.archives import is_archive, is_folder, may_be_archive
-from ..disk.aside import SUFFIX, Aside
 from ..disk.directory import Directory
 from ..disk.entry import Entry
-from ..disk.inflate import CannotRead
+from ..disk.inflate import CannotRead, may_be_archive
+from ..disk.leftovers import SUFFIX
 from ..disk.manifest import Manifest
-from ..disk.members import Arrangement, Form, Name, Stored, arranged, check_places
 from ..disk.partial import Partial
 from ..disk.places import grouped
-from ..disk.records import FOLDER, Records, all_joined, below, joined
+from ..disk.records import FOLDER, Records, Stored, all_joined, below, joined
 from ..disk.tree import Tree
 from ..errors import Cancelled, TransferError
 from ..logs import get_logger
@@ -26,6 +27,8 @@ from .moving import move_in, remove_empty, remove_old, touched_folders
 from .owners import Owners
 
 if TYPE_CHECKING:
+    from ..disk.aside import Aside
+    from ..disk.members import Arrangement, Name
     from .landing import Landing
 
 _log = get_logger(__name__)
@@ -41,11 +44,11 @@ class Unpacking(NamedTuple):
     portable: bool = False
 
 
-def base_of(artifact: Artifact, layout: Layout) -> str:
+def base_of(artifact: Artifact, name: "Name", layout: Layout) -> str:
     """Return where an artifact's members land below the output folder; empty for that itself."""
-    base = Name.of(artifact.local_path).base
+    base = name.base
     if layout is Layout.FLAT:
-        base = base[-1:] if not Name.of(artifact.local_path).glob else ()
+        base = base[-1:] if not name.glob else ()
     if layout is Layout.NESTED:
         where = artifact.address
         base = (where.workflow, where.task, where.cube, *base)
@@ -83,6 +86,9 @@ class Unpacker:
         """
         if not self._how.wanted or not may_be_archive(partial.start):
             return False
+        from ..disk.archives import is_archive
+        from ..disk.members import Name
+
         try:
             wanted = Name.of(artifact.local_path)
             return is_archive(partial.descriptor, partial.size or 0, wanted)
@@ -95,6 +101,9 @@ class Unpacker:
 
     def is_folder(self, artifact: Artifact, descriptor: int, key: str) -> bool:
         """Tell whether a file at its place is an archive to be unpacked. Raises OSError."""
+        from ..disk.archives import is_archive, is_folder
+        from ..disk.members import Name
+
         size, name = os.fstat(descriptor).st_size, Name.of(artifact.local_path)
         try:
             is_one = is_archive(descriptor, size, name)
@@ -125,6 +134,10 @@ class Unpacker:
         members are in the journal no file is in place; if a run is killed after that, the next call
         completes what it began.
         """
+        from ..disk.archives import is_folder
+        from ..disk.aside import Aside
+        from ..disk.members import Form, Name
+
         name = Name.of(artifact.local_path)
         tell("unpacking")
         try:
@@ -152,14 +165,16 @@ class Unpacker:
         artifact: Artifact,
         key: str,
         descriptor: int,
-        aside: Aside,
+        aside: "Aside",
         tell: Callable[[str], None],
     ) -> Entry | None:
-        contents = aside.fill(descriptor, entry.size, self.check, tell)
-        found = arranged(contents, Name.of(artifact.local_path))
+        from ..disk.members import Name, arranged, check_places
+
+        name = Name.of(artifact.local_path)
+        found = arranged(aside.fill(descriptor, entry.size, self.check, tell), name)
         if found is None:
             return None
-        base = base_of(artifact, self._how.layout)
+        base = base_of(artifact, name, self._how.layout)
         parts = tuple(base.split("/")) if base else ()
         check_places(found, parts, portable=self._how.portable, fold=self._fold)
         return self._put_in_place(entry, key, found, base, aside, tell)
@@ -168,12 +183,12 @@ class Unpacker:
         self,
         entry: Entry,
         key: str,
-        found: Arrangement,
+        found: "Arrangement",
         base: str,
-        aside: Aside,
+        aside: "Aside",
         tell: Callable[[str], None],
     ) -> Entry:
-        from .landing import landing  # most runs unpack nothing
+        from .landing import landing
 
         known = self.manifest.get(key)
         before = old_places(key, known)
@@ -223,7 +238,7 @@ class Unpacker:
         return new | (unsure or set())
 
     def _records(
-        self, key: str, found: Arrangement, base: str, plan: "Landing", known: Entry | None
+        self, key: str, found: "Arrangement", base: str, plan: "Landing", known: Entry | None
     ) -> Records:
         records = dict(found.files)
         for place in plan.skipped:
@@ -239,7 +254,7 @@ class Unpacker:
 
 
 def _not_right(
-    found: Arrangement, members: Records, base: str, skipped: set[str]
+    found: "Arrangement", members: Records, base: str, skipped: set[str]
 ) -> tuple[str, ...]:
     """Return the members that were kept, less those that are recorded with the same content."""
 

@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..disk.entry import Entry
-from ..disk.members import Stored
 from ..disk.paths import SafePath, UnsafePath, safe_path
-from ..disk.records import joined
+from ..disk.records import Stored, joined
 from ..errors import ArtifactsError, Refused, UsageError
 from ..logs import get_logger
 from ..text import visible

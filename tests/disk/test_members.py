@@ -12,12 +12,12 @@ from sourcecraft_artifacts.disk.members import (
     Contents,
     Form,
     Name,
-    Stored,
     arranged,
     check_places,
     link_flaw,
     most_bytes,
 )
+from sourcecraft_artifacts.disk.records import Stored
 from sourcecraft_artifacts.disk.tar import Kind, Member
 from sourcecraft_artifacts.disk.tar_fields import UnsafeArchive
 

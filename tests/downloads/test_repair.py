@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sourcecraft_artifacts.choices import Layout
 from sourcecraft_artifacts.disk.entry import Entry
-from sourcecraft_artifacts.disk.members import Stored
 from sourcecraft_artifacts.disk.paths import collisions
+from sourcecraft_artifacts.disk.records import Stored
 from sourcecraft_artifacts.downloads.plan import place_of
 from sourcecraft_artifacts.downloads.prune import artifact_of
 from sourcecraft_artifacts.downloads.repair import MOST_PATTERNS, repairing_words
