@@ -77,7 +77,7 @@ class Part:
         self.partial = partial
         self.claims = Pieces(partial.version, partial.lacks)
         self.claim, self.extend = self.claims.claim, self.claims.extend
-        self.release, self.reaches_end = self.claims.release, self.claims.reaches_end
+        self.release = self.claims.release
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.partial, name)
@@ -209,25 +209,6 @@ def test_pieces_cover_the_object_once(directory: Directory, tmp_path: Path) -> N
     assert partial.digest() == SHA256
     assert placed(partial, tmp_path) == BODY
     assert names(tmp_path) == []
-
-
-def test_a_piece_goes_on_where_nobody_is(directory: Directory) -> None:
-    """A piece grows into the free span after it, and never into another piece."""
-    partial = opened(directory)
-    first = begun(partial, most=100)
-    second = claimed(partial, 100)
-    assert not partial.extend(first, 100)
-    assert not partial.reaches_end(first)
-    assert partial.reaches_end(second)
-    assert partial.extend(second, 100)
-    assert (second.start, second.end) == (100, 300)
-    partial.release(second)
-    assert partial.extend(first, 5000)
-    assert (first.end, partial.unclaimed) == (1000, 0)
-    assert partial.reaches_end(first)
-    assert not partial.extend(first, 100)
-    partial.release(first)
-    partial.forget()
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
