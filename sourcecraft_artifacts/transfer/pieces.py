@@ -99,10 +99,7 @@ class Pieces:
 
     def reaches_end(self, piece: Piece) -> bool:
         """Tell whether no byte after a piece is claimed."""
-        return all(one is piece or one.end <= piece.start for one in self.under_way) and (
-            piece.end == self.size
-            or any(start == piece.end and end == self.size for start, end in self._free)
-        )
+        return piece.end == self.size or (piece.end, self.size) in list(self._free)
 
     def restart(self, piece: Piece, version: Version, most: int) -> None:
         """Begin another version: `piece` becomes its first span, all other pieces are dead.
