@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import AuthError, UsageError
 from ..show.colours import are_forced
 from .origins import unknown_variables
 
@@ -123,8 +124,12 @@ class Session:
         source = self._ctx.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
 
-    def client(self, token: str | None = None, **settings: Any) -> Client:
-        """Return a client, a context manager, for `token` or the token of the settings."""
+    @contextmanager
+    def client(self, token: str | None = None, **settings: Any) -> Iterator[Client]:
+        """Provide a client for `token` or the token of the settings.
+
+        An error for a token that is refused says which of the settings has it.
+        """
         from ..service import early
         from ..service.access import DEFAULT_TIMEOUT
 
@@ -137,10 +142,17 @@ class Session:
         from ..service.api import Client  # this takes as long as connecting
 
         try:
-            return Client(self.api_url, token, **settings)
+            client = Client(self.api_url, token, **settings)
         except BaseException:
             early.close()
             raise
+        with client:
+            try:
+                yield client
+            except AuthError as error:
+                if self.token is not None and self.token.value == token:
+                    error.hint = self.token.hint
+                raise
 
     def _tell_origins(self) -> None:
         """Log the versions, the API's address and where the token comes from."""

@@ -285,6 +285,25 @@ def test_a_refusal_without_a_token_says_how_to_log_in(service: FakeService, cli:
         assert "auth login" in said
 
 
+@pytest.mark.parametrize(
+    "command", [("list", "7", *CUBE), ("download", "7"), ("runs",), ("auth", "status", "--check")]
+)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_says_which_token_was_refused(
+    service: FakeService, cli: Cli, command: tuple[str, ...], status: int
+) -> None:
+    """The hint says where the token comes from, and how to change it there."""
+    login(cli)
+    service.api.on(f"/repos/{REPO}/cicd/", problem(status, "who are you"))
+    flaw = "may have expired, or lack permission for this repository"
+    for env, source, change in (
+        ({}, "the variable SOURCECRAFT_TOKEN", "set another one"),
+        (NO_TOKEN, f"the config file {cli.config}", "log in again with `sourcecraft-artifacts"),
+    ):
+        said = cli(*command, env=env, code=4).err
+        assert f"  hint: the token in {source} {flaw}: {change}" in said
+
+
 def test_the_sandbox_runs_a_command_and_ends_with_its_status(cli: Cli) -> None:
     """The command gets the sandbox's settings in its environment, and none of the user's."""
     unset = dict.fromkeys(
