@@ -127,8 +127,8 @@ class Manifest:
             values = {place: self._to_json(place, entry) for place, entry in entries.items()}
             for place, value in values.items():
                 known = self._files.get(place)
-                was_folder = _has_members(known) and entries[place].members is None
-                if known is None or _mark(known) is True or was_folder:
+                is_new = known is None or _mark(known) is True
+                if is_new or (_has_members(known) and entries[place].members is None):
                     value["intended"] = True
                 elif first is not None:
                     value["intended"] = sorted(first)

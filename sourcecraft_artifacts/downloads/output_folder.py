@@ -69,9 +69,12 @@ class OutputFolder(PreparedFolder):
         """Put complete files in their places, and the members of archives in theirs."""
         packed = [whole for whole in batch if whole.job.path in self._packed]
         each(packed, self._unpack)
-        files = [one for one in batch if one.error is None and one.members is None]
         assert self._placer is not None, "the folder was not prepared"
-        self._placer.put((one, self._steps[one.job.path]) for one in files)
+        self._placer.put(
+            (one, self._steps[one.job.path])
+            for one in batch
+            if one.error is None and one.members is None
+        )
 
     def _unpack(self, whole: Whole) -> None:
         """Put the members of an archive in place, unless it is to stay one file."""
