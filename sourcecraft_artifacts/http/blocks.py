@@ -29,14 +29,13 @@ class Blocks:
 
     def spare(self) -> memoryview | None:
         """Take a block; return None if none is free."""
-        # Set before the check, so that a block that is given back after it is noticed.
-        self._hungry = bool(self._gate.waiting) or self._made >= self.most
-        if self._free:
-            return self._free.pop()
-        if self._made < self.most:
-            self._made += 1
-            return memoryview(bytearray(SIZE))
-        return None
+        if not self._free:
+            if self._made < self.most:
+                self._made += 1
+                return memoryview(bytearray(SIZE))
+            # Set before the next look, so that a block that is given back after it is noticed.
+            self._hungry = True
+        return self._free.pop() if self._free else None
 
     def take(self) -> Steps[memoryview]:
         """Take a block; wait for one if necessary."""
@@ -51,7 +50,6 @@ class Blocks:
             self._post(self._feed)
 
     def _feed(self) -> None:
-        self._hungry = False
         while self._free and self._gate.waiting:
             self._gate.waiting.popleft()()
         self._hungry = bool(self._gate.waiting)

@@ -173,7 +173,8 @@ class Parser:
     def _sized(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:
         piece = data[: self.due]
         events.append(piece)
-        self.skip(len(piece))
+        self.due -= len(piece)
+        self.ended = not self.due
         return data[len(piece) :]
 
     def _to_the_end(self, data: memoryview, events: list[Head | memoryview]) -> memoryview:

@@ -68,7 +68,7 @@ class Incoming:
                     yield from self._may_go_on(piece, answer, next_size)
                 ):
                     filled = self._is_filled(piece, connection, next_size)
-                if filled or connection.is_full:
+                if not filled and connection.is_full:
                     self._take(piece, connection)
                 self.received += count
                 if (owed := self._host.meter.spend(count)) > 0:

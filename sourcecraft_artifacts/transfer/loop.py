@@ -272,9 +272,9 @@ class Loop:
         watch = self._watched.get(descriptor)
         if watch is None:
             return
-        if watch.task is None:  # nobody waits for it now
-            self._unwatch(descriptor)
-            return
         task = watch.task
-        self.leave(task)
-        task.resume()
+        if task is None:  # nobody waits for it now
+            self._unwatch(descriptor)
+        else:
+            watch.task = task.watch = None
+            task.resume()

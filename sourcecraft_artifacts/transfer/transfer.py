@@ -217,23 +217,24 @@ class Transfer:
     def _accept(self, piece: Piece, answer: Response, have: Version | None) -> bool:
         """Tell whether the response's body is to be read into the piece, restarted if necessary."""
         found = read_version(answer.headers, answer.length)
-        verdict = Verdict.RESTART
-        if have is not None:
-            verdict = judge(answer.status, answer.headers, piece.start, have)
-        elif not holds_all(answer.status, answer.headers):
-            raise BrokenTransfer("the storage sent an unrequested range", code="protocol")
-        alone = len(self.pieces.under_way) == 1
-        if verdict is Verdict.CONTINUE and have is not None:
+        if have is None:
+            if not holds_all(answer.status, answer.headers):
+                raise BrokenTransfer("the storage sent an unrequested range", code="protocol")
+            self._restart(piece, answer, found, ranged=False)
+            return True
+        verdict = judge(answer.status, answer.headers, piece.start, have)
+        if verdict is Verdict.CONTINUE:
             told = expected_digests(answer.status, answer.headers)
             if told:
                 self._host.writer.put(lambda: self.partial.expect(have, told), self.attempt)
             part = read_content_range(answer.headers.get("content-range"))
             piece.last = min(piece.last, part[1]) if part else piece.last
             return True
+        alone = len(self.pieces.under_way) == 1
         if verdict is Verdict.UNUSABLE or (not alone and found == have):
             self._give_up_ranges(alone)
             return False
-        self._restart(piece, answer, found, ranged=have is not None)
+        self._restart(piece, answer, found, ranged=True)
         return True
 
     def _give_up_ranges(self, alone: bool) -> None:
