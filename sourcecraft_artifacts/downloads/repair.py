@@ -112,7 +112,7 @@ def _which_downloads(directory: str, entries: Mapping[str, Entry], *, overwrite:
     """Say which downloads would repair the folder, one after the other."""
     cubes = sorted({entry.address for entry in entries.values()})
     runs = dict.fromkeys(f"run {visible(one.run)} of {visible(one.repo)}" for one in cubes)
-    which = f" {some_of(runs, most=3)}" if runs else ""
+    which = f" {some_of(runs) if len(runs) > MOST_PATTERNS else ' and '.join(runs)}"
     replacing = " and --if-exists overwrite" if overwrite else ""
     return (
         f"{_AGAIN} download{which} into {visible(directory)} again,"

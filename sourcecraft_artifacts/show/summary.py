@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from ..errors import ArtifactsError
 from ..models import Artifact
 from ..results import FileResult, Outcome, Report
 from ..text import count, human_seconds, human_size, some_of, visible
@@ -94,12 +95,14 @@ def _hints_of_errors(report: Report) -> Iterator[str]:
     failed = [one for one in report.files if one.error is not None and not was_cancelled(one)]
     names: dict[str, list[str]] = {}
     for result in failed:
-        if result.error and result.error.hint:
+        if result.error and result.error.hint and not result.error.hint.startswith(AGAIN):
             names.setdefault(result.error.hint, []).append(_full_name(result.artifact, several))
     for hint, named in names.items():
         is_for_all = len(named) == len(failed)
         yield hint if is_for_all else f"{some_of(named, most=_MOST_NAMED)}: {hint}"
-    yield from (cube.error.hint for cube in report.unlisted if cube.error.hint)
+    for cube in report.unlisted:
+        if cube.error.hint and not cube.error.hint.startswith(AGAIN):
+            yield cube.error.hint
 
 
 def _again(report: Report) -> str | None:
@@ -107,10 +110,16 @@ def _again(report: Report) -> str | None:
     if report.error is not None or report.timed_out:
         return None  # the error has its own hint
     for result in report.files:
-        if result.error and not result.error.hint and re.fullmatch(_PASSING, result.error.code):
+        if result.error and _may_pass(result.error):
             return AGAIN if result.path == "-" else GO_ON
-    is_open = any(not cube.error.hint for cube in report.unlisted)
-    return f"{AGAIN} later" if is_open else None
+    hints = [cube.error.hint or AGAIN for cube in report.unlisted]
+    return f"{AGAIN} later" if any(hint.startswith(AGAIN) for hint in hints) else None
+
+
+def _may_pass(error: ArtifactsError) -> bool:
+    if error.hint:
+        return error.hint.startswith(AGAIN)
+    return re.fullmatch(_PASSING, error.code) is not None
 
 
 def _waiting(report: Report) -> str | None:

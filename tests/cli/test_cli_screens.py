@@ -268,7 +268,7 @@ def test_verify_of_several_runs_says_where_to_repair(service: FakeService, cli: 
     )
     (cli.out / "b").unlink()
     assert cli("verify", "out", code=8).err.endswith(
-        "hint: to repair what differs, download run 7 of org/repo, run 8 of org/repo into out"
+        "hint: to repair what differs, download run 7 of org/repo and run 8 of org/repo into out"
         " again, with the options of before\n"
     )
 

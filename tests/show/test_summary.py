@@ -297,6 +297,9 @@ ENDS_EARLY = {"error": ApiError("gone")}
         ([failed("a", "cut")], ENDS_EARLY, []),
         ([], {"unlisted": (unlisted(),)}, [f"{AGAIN} later"]),
         ([failed("a", "cut")], {"unlisted": (unlisted(),)}, [GO_ON]),
+        ([failed("a", "cut")], {"unlisted": (unlisted(f"{AGAIN} later"),)}, [GO_ON]),
+        ([], {"unlisted": (unlisted(f"{AGAIN} later"), unlisted())}, [f"{AGAIN} later"]),
+        ([failed("a", "odd", f"{AGAIN} later"), failed("b", "x", "do")], {}, ["b: do", GO_ON]),
         ([], {"unlisted": (unlisted("log in"), unlisted("log in"))}, ["log in"]),
     ],
 )
