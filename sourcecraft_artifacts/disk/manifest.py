@@ -38,9 +38,10 @@ class Manifest:
     """The entries of one output folder, by place (`a/b.txt`); safe to use from many threads.
 
     `damaged` means that the manifest could not be read: then no file counts as ours. An entry with
-    the mark `intended` is for a place where a killed run may not have put its file; of a folder
-    that was there before, the mark has the places of its members where nothing of it was. If two
-    runs have different entries for a place, the file that `look` finds there decides.
+    the mark `intended` is for a place where a killed run may not have put its file: a file there
+    may be somebody else's. For an artifact that was unpacked before, the mark lists only the places
+    of members at which no earlier version had a file. If two runs have different entries for a
+    place, the file that `look` finds there decides.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Manifest:
         return _mark(self._files.get(place)) is not None
 
     def unsure(self, place: str) -> frozenset[str] | None:
-        """Return the places where a killed run may not have put the first file; None for all."""
+        """Return the places where a file may be somebody else's, as intended; None for all."""
         mark = _mark(self._files.get(place))
         return None if mark is True else frozenset(mark or ())
 
@@ -119,7 +120,7 @@ class Manifest:
         """Record durably that files are about to be put in their places. Raises OSError.
 
         All of them take one fsync, which threads that come at the same time share. `first` are the
-        members' places, of an artifact that has some, where nothing of it is known to be.
+        places of an artifact's members at which no earlier version is known to have a file.
         """
         if not entries:
             return

@@ -37,8 +37,9 @@ class Placer:
     """Puts files in their places, together: one by one they would take three times as long.
 
     `touched` are the folders that have to be synced at the end of the run, before the manifest is
-    written: a loss of power before that leaves the old file or none, never an empty one. With
-    `judged` it is recorded that a file was not to be unpacked; with `skips` folders stay.
+    written: a loss of power before that leaves the old file or none, never an empty one. `judged`
+    means that archives were looked for, so the record says that a file is to stay one; `skips` is
+    `--if-exists skip`, so no folder is replaced by a file.
     """
 
     def __init__(

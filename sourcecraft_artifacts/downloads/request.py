@@ -134,11 +134,11 @@ class Request(_Fields):
 
     @property
     def tuning(self) -> Tuning:
-        """The settings for the engine."""
+        """The settings of the transfer, for `download`."""
         return Tuning(self.jobs, self.limit_rate, self.retries, self.fail_fast)
 
     def storage(self) -> Storage:
-        """Return the storage with this request's settings. Raises `UsageError`."""
+        """Return the storage with these settings, for `download`. Raises `UsageError`."""
         from ..trust import ca_bundle
 
         bundle = ca_bundle(self.ca_bundle)

@@ -52,8 +52,8 @@ class Peers:
 class Route:
     """How an origin (`https://host:port`) is reached, and what each request to it has.
 
-    `where` is the host and port to connect to. Raises TransferError for a proxy that cannot be
-    used.
+    `standing` are headers that every request has; `where` is the host and port to connect to.
+    Raises TransferError for a proxy that cannot be used.
     """
 
     def __init__(self, origin: str, standing: Mapping[str, str]) -> None:
@@ -161,6 +161,7 @@ class Opening:
                 call.unwanted = lambda: call.result and call.result.close()
 
     def _dig(self, headers: Mapping[str, str]) -> Steps[None]:
+        """Ask the proxy for a tunnel to the host."""
         start = f"CONNECT {self._route.authority} HTTP/1.1\r\nHost: {self._route.authority}\r\n"
         data = start.encode("latin-1") + header_lines(headers) + b"\r\n"
         yield from send(self.sock, data, self._deadline)

@@ -23,8 +23,8 @@ def require(
 ) -> None:
     """Raise NotFound for a name that nothing has.
 
-    A glob may match nothing, unless there is a plain name among those `below` it: that could not be
-    looked for.
+    A glob may match nothing, unless a plain name follows among those `below` it (`'x*' build`):
+    then nothing has that name either.
     """
     if pattern is None or (
         is_glob(pattern) and all(name is None or is_glob(name) for name in below)

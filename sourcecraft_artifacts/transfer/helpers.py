@@ -1,4 +1,4 @@
-"""The threads that make calls for the loop that would block it."""
+"""Threads for calls that would block the loop."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class Task:
 class Loop:
     """Runs steps, timers and what other threads post, until it is stopped.
 
-    All methods but `post` are for its own thread, or for before it runs. `elsewhere` has a `Call`
-    run by another thread, which then posts `finish`.
+    All methods but `post` are for its own thread, or for before it runs. `elsewhere(call)` gives a
+    blocking call to another thread, which posts `finish` when the call has returned.
     """
 
     def __init__(self, elsewhere: Callable[[Call], None]) -> None:

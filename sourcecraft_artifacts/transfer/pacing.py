@@ -8,26 +8,27 @@ from typing import NamedTuple
 START = 16
 MOST = 96
 """How many connections to begin with, and the most that are ever opened."""
-LATE = 0.004
+SOON = 0.004
 """If the first byte comes in fewer seconds, more connections would only wait for the CPU."""
 _WINDOW = 0.08
 """The shortest time, in seconds, over which connections are judged."""
 _GAIN = 1.15
 """The factor by which more connections must raise the total rate to be kept."""
 _STEADY = 1.1
-_LATE = 2.0
-"""How many times later than usual responses come if there are too many connections."""
+_TOO_MANY = 2.0
+"""If responses come this many times later than usual, there are too many connections."""
 _CROWDED = 1.35
-"""How many times later they come if others, while all receive, would only crowd the network."""
+"""If they come this many times later while bodies are received, more connections are not tried."""
 _PUNCTUAL = 1.2
+"""If they come at most this many times later, connections that wait do not queue for anything."""
 _QUEUED = 1.5
-"""How many times later they come if connections that wait do not queue for anything, and the most
-that more connections may make it."""
+"""How many times later they may come because connections are added that wait."""
 _OPENING = 0.005
 """What opening a connection costs, in seconds: mostly CPU time for TLS, here and at the storage."""
 _REST = 5.0
+"""Seconds without another trial after one that did not help."""
 _CALM = 2.0
-"""Seconds without another trial after one that did not help, and without growth after failures."""
+"""Seconds without growth after failures, and between the steps that follow."""
 _BUFFER = 256 << 10
 _MANY = 1 << 20
 _TAKEN = 28
@@ -61,12 +62,12 @@ class Use(NamedTuple):
 class Pace:
     """The number of connections, `width`: as many as increase the total rate.
 
-    If connections mostly wait for responses, more connections bring more: as soon as all have
-    answered, as many are opened as pay, or fewer where responses are late. Connections are judged
-    once most of them are open. If they mostly receive bodies, at a steady rate, half as many more
-    are tried, and closed again unless the total rate grows enough. Up to `streams` of them fetch
-    large files: the number at the start, and more if that was worth it, since those that were added
-    to wait would only crowd the network.
+    If connections mostly wait for responses, more of them bring more: once they have answered, as
+    many are opened as are worth their opening, and fewer if responses are late. Connections are
+    judged once most of them are open. If they mostly receive bodies, at a steady rate, half as many
+    more are tried, and closed again unless the total rate grows enough. Up to `streams` of them
+    fetch large files: the number at the start, and more only after a trial that helped. Others,
+    which were opened for many small files, would only crowd the network.
 
     If responses become late, a queue is full, in the network or at the storage: a quarter of the
     connections is closed, down to the number at the start. Failures halve the number.
@@ -135,7 +136,7 @@ class Pace:
         self._look_again(now, received)
         if self._before is not None:
             self._judge(rate, now, is_fair=bool(wanted) and use.busy >= self.width)
-        elif lateness > _LATE and self.width > START:
+        elif lateness > _TOO_MANY and self.width > START:
             self.width = max(START, self.width - self.width // 4)
         elif balance < 0 and use.busy < self.width:
             self.width = max(use.busy, self.streams)
@@ -192,7 +193,7 @@ class Pace:
         mean = _mean(self._waits)
         if len(self._waits) >= START // 2 or not self._is_known:
             self.response_time, self._is_known = min(self.response_time, mean), True
-        return mean / self.response_time if mean >= LATE else float("inf")
+        return mean / self.response_time if mean >= SOON else float("inf")
 
     def _judge(self, rate: float, now: float, *, is_fair: bool) -> None:
         """Keep connections that helped; else restore the number before the trial."""

@@ -15,7 +15,7 @@ MAX_PIECE = 4 << 20
 _WORTH_SHARING = 16 << 10
 """At the end, the least bytes that are worth a request of an idle connection."""
 _LATE = 0.3
-"""If responses take so many seconds, it is worth knowing first what comes without another one."""
+"""If responses take so many seconds, connections keep what they would receive in that time."""
 _LONG_WAITS = 4
 """How many times as long as its response a piece should take, if the object is large enough."""
 _ARRIVED = 16 << 10
@@ -72,7 +72,10 @@ class Slices:
         return self._is_known and sum(more for _, more in self._more()) < unclaimed
 
     def reserve(self) -> None:
-        """Leave to connections what they receive before a late response to another comes."""
+        """If responses are late, let connections keep what they will have received before the next.
+
+        A response in progress can be read further, but not handed over to another connection.
+        """
         for piece, more in list(self._more()) if self._are_late else ():
             self._pieces.extend(piece, more)
 

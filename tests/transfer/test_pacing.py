@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sourcecraft_artifacts.transfer.pacing import LATE, MOST, START, Pace, RateLimit, Use
+from sourcecraft_artifacts.transfer.pacing import MOST, SOON, START, Pace, RateLimit, Use
 
 TICK = 0.05
 MB = 1e6
@@ -171,7 +171,7 @@ def test_few_where_the_way_is_full() -> None:
 
 def test_few_where_the_processor_is_the_limit() -> None:
     """If responses come at once, the number stays low, as the CPU is the limit."""
-    wire = Wire(Pace(None), late=LATE / 4, size=20e3, most=1e9, each=100 * MB)
+    wire = Wire(Pace(None), late=SOON / 4, size=20e3, most=1e9, each=100 * MB)
     assert wire.run(1) == START
 
 
