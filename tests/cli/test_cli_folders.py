@@ -562,3 +562,19 @@ def test_a_million_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(list((tmp_path / "aside").glob("*/*"))) == 19
         one.remove()
     assert not (tmp_path / "aside").exists()
+
+
+def test_after_a_kill_members_are_told_by_their_bytes(service: FakeService, cli: Cli) -> None:
+    """A file that was there before may have the size and the time of the one in the archive."""
+    service.add("dist", packed({"dist/a": b"1", "dist/b": b"2"}))
+    cli.download()
+    file, manifest = cli.out / "dist/a", cli.out / STATE / "manifest.json"
+    time = file.stat().st_mtime_ns
+    file.write_bytes(b"x")
+    os.utime(file, ns=(time, time))
+    assert cli.download("--json").json["files"][0]["outcome"] == "unchanged"
+    known = json.loads(manifest.read_text())
+    known["files"]["dist"]["intended"] = True  # as a kill leaves it
+    manifest.write_text(json.dumps(known))
+    cli.download()
+    assert tree(cli.out) == {"dist/a": b"1", "dist/b": b"2"}
