@@ -115,19 +115,18 @@ class Partial:
         If it is large, they are left to be hashed by another thread, from what is returned, else
         they are hashed if they are next in order.
         """
-        body, hashing = self._body, self.hashing
-        assert body is not None, "restart was called first"
-        assert hashing is not None, "restart was called first"
-        body.write(data, at)
+        assert self._body is not None, "restart was called first"
+        assert self.hashing is not None, "restart was called first"
+        self._body.write(data, at)
         if not at:
             self._start = bytes(data[:_START])
         self.position += len(data)
         self._done = added(self._done, (at, at + len(data)))
         if self.is_large:
             self._checkpoint.note(data, at)
-            hashing.there = self._in_order
-        elif at == hashing.position:
-            hashing.update(data)
+            self.hashing.there = self._in_order
+        elif at == self.hashing.position:
+            self.hashing.update(data)
         if self.position >= self._next_checkpoint:
             self._next_checkpoint = self.position + self.position // 4
             with suppress(OSError):

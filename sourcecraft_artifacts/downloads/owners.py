@@ -135,25 +135,22 @@ class Owners:
     def refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
         """Raise `Refused` if another artifact of this run has a file of the same name."""
         with self._lock:
-            self._refuse_shared(key, found, base)
-
-    def _refuse_shared(self, key: str, found: Arrangement, base: str) -> None:
-        current = self.current - {key}
-        if not current:
-            return
-        claims = self.claims
-        others = {folded(place, fold=self._fold): place for place in current}
-        for path in found.files:
-            place = joined(base, path)
-            owner = claims.of(place)
-            other = others.get(folded(place, fold=self._fold))
-            if owner is not None and owner[0] in current:
-                other = owner[0]
-            if other is not None:
-                raise Refused(
-                    f"{place} in it is also a file of another artifact, {other}",
-                    hint="--exclude leaves out what is not needed",
-                )
+            current = self.current - {key}
+            if not current:
+                return
+            claims = self.claims
+            others = {folded(place, fold=self._fold): place for place in current}
+            for path in found.files:
+                place = joined(base, path)
+                owner = claims.of(place)
+                other = others.get(folded(place, fold=self._fold))
+                if owner is not None and owner[0] in current:
+                    other = owner[0]
+                if other is not None:
+                    raise Refused(
+                        f"{place} in it is also a file of another artifact, {other}",
+                        hint="--exclude leaves out what is not needed",
+                    )
 
     def is_ours(self, place: str, records: list[Stored]) -> bool:
         """Tell whether this tool put the file there that a place has now."""
