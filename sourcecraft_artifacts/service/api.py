@@ -101,18 +101,15 @@ class Client:
         checks.instance("address", address, CubeAddress)
         names = (address.run, address.workflow, address.task, address.cube)
         path = _path(address.repo, "artifacts", *names)
-        asked = (
-            f"workflow {address.workflow}, task {address.task}, cube {address.cube}"
-            f" in run {address.run} of {address.repo}"
-        )
+        asked = f"workflow {names[1]}, task {names[2]}, cube {names[3]}"
+        asked += f" in run {address.run} of {address.repo}"
         listing = self._get(path, asked)
         with naming(asked):
             return read_artifacts(address, listing)
 
     def run(self, repo: str, run: str) -> Run:
         """Return a run, with its workflows, tasks and cubes."""
-        asked = f"run {run} of {repo}"
-        answer = self._get(_path(repo, "runs", run), asked)
+        answer = self._get(_path(repo, "runs", run), asked := f"run {run} of {repo}")
         with naming(asked):
             return read_run(answer)
 
@@ -139,8 +136,8 @@ class Client:
                 last, page_token = page_token, read_page_token(page)
             if not page_token or page_token == last:
                 return
-        unread = f"there are more than {most_pages:,} pages of them"
-        raise MorePages(f"the runs of {visible(repo)}: {unread}", most_pages)
+        unread = f"{visible(asked)}: there are more than {most_pages:,} pages of them"
+        raise MorePages(unread, most_pages)
 
     def _get(self, path: str, asked: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Request a JSON object; messages describe it as `asked`. Raises `ApiError` and others."""
