@@ -42,7 +42,8 @@ class Config(NamedTuple):
     def warnings(self) -> Iterator[str]:
         """Say which keys are unknown, each with the known one that is most like it."""
         for key in self.unknown:
-            likely, where = near(key, _KEYS), f"in the config file {self.path}"
+            longer = "".join(known for known in _KEYS if key.lower().startswith(known))
+            likely, where = near(key, _KEYS) or longer, f"in the config file {self.path}"
             meant = f"; did you mean {likely}?" if likely else f"; known are {', '.join(_KEYS)}"
             yield f"the key {key[:_MOST_SHOWN]} {where} is unknown{meant}"
 
@@ -135,7 +136,10 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
         # The parser's own message may quote a token, so only the line number is taken from it.
         line = re.search(r"at line \d+", str(exc))
         where = line[0] if line else "at its end"
-        raise UsageError(f"the config file {visible(path)} is not valid TOML {where}") from None
+        raise UsageError(
+            f"the config file {visible(path)} is not valid TOML {where}",
+            hint='text has quotes there, as in: repo = "acme/app"',
+        ) from None
 
 
 def _setting(data: Mapping[str, Any], key: str, path: str) -> str | None:

@@ -78,15 +78,19 @@ class Tree:
     @classmethod
     def open(cls, path: str, create: bool) -> Self:
         """Open the output folder; with `create`, create it if absent. Raises `LocalError`."""
+        verb = "create" if create and not os.path.lexists(path) else "open"
         try:
             if create:
                 os.makedirs(path, exist_ok=True)
             return cls(path)
         except OSError as error:
-            reason = f"cannot open the folder {visible(path)}: {error.strerror}"
+            reason = f"cannot {verb} the folder {visible(path)}: {error.strerror}"
+            hint = "choose another output folder"
+            if error.errno == errno.EACCES and not create:
+                hint = "check the permissions of the folder"
             if os.path.lexists(path) and not os.path.isdir(path):
                 reason = f"{visible(path)} is not a folder"
-            raise LocalError(reason, hint="choose another output folder") from error
+            raise LocalError(reason, hint=hint) from error
 
     def __enter__(self) -> Self:
         return self

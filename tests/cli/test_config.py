@@ -73,6 +73,31 @@ def test_settings_and_tokens_are_read(given_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("rpo", "did you mean repo?"),
+        ("repository", "did you mean repo?"),
+        ("colour", "known are api_url, repo, tokens"),
+    ],
+)
+def test_an_unknown_key_is_told_with_what_it_may_mean(file: Path, key: str, says: str) -> None:
+    """The warning names the known key that is like it, or that it begins with."""
+    file.parent.mkdir()
+    file.write_text(f'{key} = "x"')
+    (warning,) = load_config(str(file)).warnings()
+    assert warning.startswith(f"the key {key} in the config file {file} is unknown; {says}")
+
+
+def test_bad_toml_has_a_hint(file: Path) -> None:
+    """The usual reason is a text without quotes."""
+    file.parent.mkdir()
+    file.write_text("repo = acme/app")
+    with pytest.raises(UsageError, match="is not valid TOML at line 1") as caught:
+        load_config(str(file))
+    assert caught.value.hint == 'text has quotes there, as in: repo = "acme/app"'
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b'repo = "o/r"\n[tokens]\nx = SECRET\n', "line 3"),

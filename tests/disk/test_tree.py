@@ -175,7 +175,7 @@ def test_the_output_folder_is_made(
         ("file", False, "file is not a folder"),
         ("dangling", True, "dangling is not a folder"),
         ("absent", False, "cannot open the folder .*absent: No such file"),
-        ("file/x", True, "cannot open the folder .*file/x: Not a directory"),
+        ("file/x", True, "cannot create the folder .*file/x: Not a directory"),
         ("a\u202e", False, r"cannot open the folder .*a\\u202e: No such file"),
     ],
 )
@@ -197,8 +197,13 @@ def test_no_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "mkdir", refuse)
-    with pytest.raises(LocalError, match="out: Permission denied"):
+    with pytest.raises(LocalError, match=r"create the folder .*out: Permission denied") as caught:
         Tree.open(str(tmp_path / "out"), create=True)
+    assert caught.value.hint == "choose another output folder"
+    monkeypatch.setattr(Tree, "__init__", refuse)
+    with pytest.raises(LocalError, match=r"open the folder .*: Permission denied") as caught:
+        Tree.open(str(tmp_path), create=False)
+    assert caught.value.hint == "check the permissions of the folder"
 
 
 @pytest.mark.parametrize("create", [False, True])
