@@ -161,6 +161,16 @@ def test_wait_for_one_file_has_an_end(service: FakeService, cli: Cli) -> None:
     assert (cli.cwd / "x").read_bytes() == BODY
 
 
+def test_no_option_makes_a_success_of_a_wait_that_has_timed_out(
+    service: FakeService, cli: Cli
+) -> None:
+    """Nothing is said of --allow-missing: the exit status would be 9 with it too."""
+    service.add_run("7", "processing").cubes[SLOW] = "processing"
+    service.add("late", status="registered", cube=SLOW)
+    command = ("download", "7", *SLOW, "--wait", "--wait-timeout", "0.2s", "-d", "out")
+    assert "--allow-missing" not in cli(*command, code=9).err
+
+
 def test_wait_for_one_file_refuses_a_second_one(service: FakeService, cli: Cli) -> None:
     """If another artifact is added meanwhile, none of them is chosen."""
     service.add("one", BODY, cube=SLOW)
