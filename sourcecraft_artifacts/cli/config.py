@@ -57,11 +57,11 @@ class Token(NamedTuple):
     @property
     def hint(self) -> str:
         """What to do if the API refuses it."""
-        is_set = self.source == f"the variable {TOKEN_VARIABLE}"
-        log_in = "log in again with `sourcecraft-artifacts auth login`"
-        other = "set another one" if is_set else log_in
         flaw = "may have expired, or lack permission for this repository"
-        return f"the token in {self.source} {flaw}: {other}"
+        change = "log in again with `sourcecraft-artifacts auth login`"
+        if self.source == f"the variable {TOKEN_VARIABLE}":
+            change = f"set another one, or unset it and {change}"
+        return f"the token in {self.source} {flaw}: {change}"
 
     def __repr__(self) -> str:
         return f"Token({self.source!r})"

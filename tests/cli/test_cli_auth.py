@@ -297,7 +297,7 @@ def test_a_refusal_says_which_token_was_refused(
     service.api.on(f"/repos/{REPO}/cicd/", problem(status, "who are you"))
     flaw = "may have expired, or lack permission for this repository"
     for env, source, change in (
-        ({}, "the variable SOURCECRAFT_TOKEN", "set another one"),
+        ({}, "the variable SOURCECRAFT_TOKEN", "set another one, or unset it and log in again"),
         (NO_TOKEN, f"the config file {cli.config}", "log in again with `sourcecraft-artifacts"),
     ):
         said = cli(*command, env=env, code=4).err
