@@ -606,6 +606,42 @@ def test_files_that_all_wait_after_failures_are_tried_again(
     assert len(world.server.requests) == (20 + failures if failures < 20 else 3 * 20)
 
 
+FAULTS: dict[str, Callable[[Response, random.Random], Response]] = {
+    "busy": lambda good, chance: Response(503),
+    "limited": lambda good, chance: Response(429, {"Retry-After": "0"}),
+    "cut": lambda good, chance: replace(good, cut_after=chance.randrange(30_000)),
+    "reset": lambda good, chance: replace(good, reset_after=chance.randrange(30_000)),
+    "closed": lambda good, chance: Response(raw=b""),
+}
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_a_run_through_faults_ends_with_the_exact_bytes(
+    world: World, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """However many files wait for their next tries, and whatever fails first, each gets there."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(scheduler, "_ASIDE", chance.choice([0, 1, 8, 96]))
+    monkeypatch.setattr(transfer, "backoff", lambda tries, after=None: 0.1 * chance.random())
+    sizes = chance.choice([(0, 1, 5_000, 70_000), (20 * PIECE,)])
+    number = chance.choice([1, 5, 40] if len(sizes) > 1 else [1, 3])
+    bodies = {f"file-{at}": chance.randbytes(chance.choice(sizes)) for at in range(number)}
+    kinds = chance.sample(sorted(FAULTS), 2)
+    faults = chance.choices(kinds, k=chance.choice([4, 20, 60]))
+
+    def reply(received: Received) -> Response:
+        good = ranged(bodies[received.target.split("/")[1]])(received)
+        with suppress(IndexError):
+            return FAULTS[faults.pop()](good, chance)
+        return good
+
+    world.server.on("/", reply)
+    jobs = chance.choice([None, 1, 2, 8])
+    world.run(*bodies, within=60, jobs=jobs, retries=100)
+    assert {name: (world.path / name).read_bytes() for name in bodies} == bodies
+    assert world.leftovers() == []
+
+
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.usefixtures("quick")
 def test_what_is_not_there_is_listed_once_more(world: World, status: int) -> None:
