@@ -40,8 +40,10 @@ for _number in filter(None, _SIGNALS):
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
 
-# A property holds on a busy machine too, where an example may take long.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A property holds on a busy machine too, where an example may take long. Each run tries the same.
+settings.register_profile(
+    "busy", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 PROGRAM = "sourcecraft_artifacts"

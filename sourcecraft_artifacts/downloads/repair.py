@@ -14,7 +14,7 @@ from ..disk.records import Stored, below
 from ..errors import ArtifactsError
 from ..models import CubeAddress
 from ..select import normalised
-from ..service.address import Address
+from ..service.address import Address, is_glob
 from ..text import some_of, visible
 from .known_folder import KnownFolder
 from .prune import lies_there
@@ -80,10 +80,14 @@ def repairing_words(
     # A pattern may match in other cubes too, where it must neither collide nor replace anything.
     if layout is None or (len(cubes) > 1 and (layout is not Layout.NESTED or overwrite)):
         return None
+    names_each = len(patterns) <= MOST_PATTERNS
+    # Any other artifact may have the file name of one of these.
+    if layout is Layout.FLAT and (not names_each or any(map(is_glob, patterns))):
+        return None
     words = [*names, "--repo", repo, "--dir", directory]
     words += [] if layout is usual else ["--layout", str(layout)]
     words += ["--no-unpack"] if packed == {True} else []
-    if len(patterns) <= MOST_PATTERNS:
+    if names_each:
         words += [word for pattern in patterns for word in ("-i", pattern)]
     return [*words, *(["--if-exists", "overwrite"] if overwrite else [])]
 
