@@ -225,14 +225,23 @@ def _send(number: int) -> None:
         signal.raise_signal(number)
 
 
+def _is_ignored(frame: FrameType | None) -> bool:
+    """Tell whether Python ignores what is raised in a frame: below `__del__` or a finalizer."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_qualname == "finalize.__call__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise `Interrupted` at the first signal; end the process at the second.
 
     A terminal that goes may say so twice, through the kernel and the shell; that is one signal.
-    Python ignores what is raised in `__del__`: there the signal is sent once more, a little later.
+    Where Python ignores what is raised, the signal is sent once more, a little later.
     """
     global _interrupts
-    if frame is not None and frame.f_code.co_name == "__del__":
+    if _is_ignored(frame):
         threading.Timer(_LATER, _send, [number]).start()
         return
     _interrupts += 1

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -244,15 +246,33 @@ def test_two_at_once_to_one_file(service: FakeService, cli: Cli, killed: bool) -
     assert tree(cli.cwd) == {"file": LARGE}
 
 
-def test_a_signal_while_an_object_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+class Deleted:
+    """Sends a signal, in a function of its own, while it is deleted."""
+
+    def __del__(self) -> None:
+        send()
+
+
+class Finalized:
+    """Sends a signal after it was deleted, as urllib3 closes connections."""
+
+    def __init__(self) -> None:
+        weakref.finalize(self, send)
+
+
+def send() -> None:
+    """Send a signal to this process."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("kind", [Deleted, Finalized])
+def test_a_signal_while_an_object_is_deleted(
+    monkeypatch: pytest.MonkeyPatch, kind: Callable[[], object]
+) -> None:
     """It interrupts a moment later: Python would only print an exception that is raised there."""
 
-    class Dying:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGTERM)
-
     def die() -> None:
-        Dying()
+        kind()
         assert not threading.Event().wait(60)
 
     monkeypatch.setattr(boundary, "_interrupts", 0)
