@@ -26,19 +26,11 @@ BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 NETRC = "default login bob password netrc-pa55\n"
 
 
-class Proxy(socketserver.ThreadingTCPServer):
-    """An HTTP proxy on loopback, as a context manager; `requests` has what it received.
-
-    It forwards absolute targets (RFC 9112, 3.2.2), one per connection, and tunnels for CONNECT. A
-    407 repeats the password that it received.
-    """
+class Server(socketserver.ThreadingTCPServer):
+    """A server on loopback, as a context manager."""
 
     daemon_threads = True
     block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Visit)
-        self.requests: list[Received] = []
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -47,6 +39,18 @@ class Proxy(socketserver.ThreadingTCPServer):
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self.server_close()
+
+
+class Proxy(Server):
+    """An HTTP proxy; `requests` has what it received.
+
+    It forwards absolute targets (RFC 9112, 3.2.2), one per connection, and tunnels for CONNECT. A
+    407 repeats the password that it received.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Visit)
+        self.requests: list[Received] = []
 
     def url(self, user_info: str = QUOTED) -> str:
         """The proxy's address, with user info."""
@@ -98,27 +102,16 @@ def _relay(client: socket.socket, origin: socket.socket) -> None:
             others[ready].sendall(data)
 
 
-class SocksProxy(socketserver.ThreadingTCPServer):
+class SocksProxy(Server):
     """A SOCKS5 proxy with a password (RFC 1928 and 1929); `hosts` has what it was asked for.
 
     It answers with `reply`, where 0 is success.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self, reply: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), _SocksVisit)
         self.reply = reply
         self.hosts: list[str] = []
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
 
     def url(self, scheme: str = "socks5h", user_info: str = QUOTED) -> str:
         """The proxy's address, with user info."""
